@@ -1,0 +1,42 @@
+# make demo: see the main job.  make test: everything that must hold.
+# Both make a virtual environment in .venv first; it needs Python 3.10 or newer and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo
+	@echo ">> asking the bundled model, once plainly and twice in a style"
+	$(BIN)/langchain-amulet compare "How do I sleep better?" -p "Keep it short." -p "Be uplifting."
+
+test: check
+	@echo ">> tests (a few minutes)"
+	$(BIN)/python -m pytest
+
+check: .venv/test
+	@echo ">> lint, types, layers"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/demo
+	$(BIN)/python benchmarks/decode.py
+
+.venv/demo: pyproject.toml constraints.txt
+	@echo ">> virtual environment in .venv, then the package with torch and transformers (some minutes)"
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 10) and 'Python 3.10 or newer is needed, this is %d.%d; run make PYTHON=/path/to/python' % v[:2])"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) --editable .
+	@touch $@
+
+.venv/test: .venv/demo
+	@echo ">> what the tests need"
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist
