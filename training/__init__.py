@@ -1,0 +1,1 @@
+"""How the bundled model ``pocket`` is made: dialogue generator, tokenizer, trainer, evaluation."""
