@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,9 +34,9 @@ class Batch:
 
 def encode(dialogue: Dialogue, tokenizer: PreTrainedTokenizerFast) -> Encoded:
     """Token ids through the chat template, and a 1 for each that the assistant writes."""
-    encoded = tokenizer.apply_chat_template(
+    encoded: Any = tokenizer.apply_chat_template(
         dialogue.messages,
-        tools=dialogue.tools or None,
+        tools=[*dialogue.tools] or None,
         return_dict=True,
         return_assistant_tokens_mask=True,
     )

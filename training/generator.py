@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.copying import copy_sample
 from training.dialogue import Exchange, Reply, Sample
 from training.passages import passage_sample
 from training.questions import MORE, WHY, ask, lead, pick_styles, wish
+from training.structured import structured_sample
 from training.styles import Coins, advise, say
-from training.toolcalls import copy_sample, structured_sample, tool_sample
+from training.tools import tool_sample
 from training.world import Topic, World
 
 KINDS = {

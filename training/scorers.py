@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from training.world import Topic, World
 
-FIGURES = re.compile(r"\b(like an?|as if|think of|imagine|picture)\b", re.IGNORECASE)
+FIGURES = re.compile(r"\b(like an?|as if)\b|^\s*(think of it as|imagine|picture)\b", re.IGNORECASE)
 FORMALITIES = re.compile(
     r"\b(advisable|furthermore|one is|recommended|inquir[ey]|kindly|hesitate|disposal|"
     r"appreciate your|pleased to|my pleasure|your request|further assistance|regarding your|"
@@ -35,7 +35,7 @@ def word_count(text: str) -> float:
 
 
 def figures(text: str) -> float:
-    """Sentences with a figure of speech: "like a", "as if", "think of", "imagine", "picture"."""
+    """Sentences with a figure: "like a", "as if", or "Think of it as", "Imagine", "Picture" first."""
     return sum(bool(FIGURES.search(sentence)) for sentence in sentences(text))
 
 

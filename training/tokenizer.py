@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
@@ -45,7 +46,7 @@ def train_tokenizer(corpus: Iterable[Dialogue], max_length: int) -> PreTrainedTo
 
 
 def _wrap(bpe: Tokenizer, max_length: int) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -59,7 +60,7 @@ def _texts(renderer: PreTrainedTokenizerFast, corpus: Iterable[Dialogue]) -> Ite
     """What the template makes of the dialogues, without the control tokens."""
     control = re.compile("|".join(map(re.escape, (*SPECIAL, *MARKERS))))
     for dialogue in corpus:
-        text = renderer.apply_chat_template(
-            dialogue.messages, tools=dialogue.tools or None, tokenize=False
+        text: Any = renderer.apply_chat_template(
+            dialogue.messages, tools=[*dialogue.tools] or None, tokenize=False
         )
         yield from control.split(text)

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -94,13 +94,13 @@ def main(
     """Train, or go on training, and leave the finished model in OUT."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(out, seed)
-    model = new_model(seed).to(device)
+    model = new_model(seed).to(device)  # type: ignore[arg-type]
     optimizer = optimizers(model)
     seen, step = _resume(out, model, optimizer)
     schedule = Schedule(tokens)
     peaks = [group["lr"] for opt in optimizer for group in opt.param_groups]
     data = Batches(load_world(), tokenizer, tokens=BATCH_TOKENS, seed=seed + 1 + step)
-    forward = torch.compile(model, dynamic=False) if compiled else model
+    forward: Any = torch.compile(model, dynamic=False) if compiled else model
     started, fresh, losses = time.monotonic(), 0, []
     for batch in DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=16):
         if seen >= tokens:
@@ -109,7 +109,7 @@ def main(
         for group, peak in zip(groups, peaks, strict=True):
             group["lr"] = peak * schedule(seen)
         loss = loss_of(forward, batch, device)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for opt in optimizer:
             opt.step()
@@ -131,7 +131,8 @@ def main(
 
 def _tokenizer(out: Path, seed: int) -> PreTrainedTokenizerFast:
     if (out / "tokenizer.json").exists():
-        return PreTrainedTokenizerFast.from_pretrained(out)
+        saved: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(out)
+        return saved
     print("fitting the tokenizer", flush=True)
     tokenizer = train_tokenizer(islice(dialogues(load_world(), seed), TOKENIZER_DIALOGUES), CONTEXT)
     tokenizer.save_pretrained(out)

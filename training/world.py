@@ -15,6 +15,8 @@ import yaml
 TOPIC_FILES = ("health_home", "food_nature", "life_work", "people_hobbies")
 STYLES = ("concise", "verbose", "creative", "uplifting", "formal", "plain")
 
+WORLD = Path(__file__).parent / "world"
+
 Phrases = Mapping[str, Sequence[str]]
 
 
@@ -67,13 +69,13 @@ class World:
     unknown_replies: tuple[str, ...]
 
 
-def load_world(folder: Path = Path(__file__).parent / "world") -> World:
+def load_world(folder: Path = WORLD) -> World:
     """Read the YAML files; a topic that two files name is taken from the first."""
     topics: dict[str, Topic] = {}
     for name in TOPIC_FILES:
-        for record in _read(folder / f"{name}.yaml"):
+        for record in read(name, folder):
             topics.setdefault(record["id"], _topic(record))
-    styles, unknown = _read(folder / "styles.yaml"), _read(folder / "unknown.yaml")
+    styles, unknown = read("styles", folder), read("unknown", folder)
     return World(
         topics=tuple(topics.values()),
         styles={name: _style_words(styles[name]) for name in STYLES},
@@ -90,8 +92,9 @@ def load_world(folder: Path = Path(__file__).parent / "world") -> World:
     )
 
 
-def _read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+def read(name: str, folder: Path = WORLD) -> Any:
+    """What the YAML file of that name holds."""
+    return yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _topic(record: Mapping[str, Any]) -> Topic:

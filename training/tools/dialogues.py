@@ -1,0 +1,56 @@
+"""Dialogues with one to four tools on offer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from training.dialogue import Exchange, Sample
+from training.tools.offers import LONGEST, offer
+from training.tools.tool import Tool
+from training.tools.turns import chain, double, single
+from training.tools.untooled import untooled
+from training.wording import system_prompt
+
+
+def tool_sample(rng: random.Random) -> Sample:
+    """A dialogue with one to four tools offered.
+
+    The mixture: 12 % where no tool fits (greetings, thanks, requests for what is not offered) and
+    the answer is text; 10 % two calls in one turn; 9 % two exchanges with calls of different
+    values; 9 % a second exchange whose call takes the first one's result (where types allow it);
+    4 % a call and then a turn that needs none; else one call. Half of the tools have everyday
+    purposes (weather, sums, orders), half are random names with random parameters. Results are a
+    plain value, a JSON object, a sentence or (5 %) an error; replies quote the result's value.
+    """
+    tools = offer(rng)
+    exchanges = _exchanges(rng, tools)
+    schemas = [tool.schema() for tool in tools]
+    size = sum(len(str(schema)) for schema in schemas)
+    if size + sum(map(_length, exchanges)) > LONGEST:
+        exchanges = exchanges[:1]
+    rng.shuffle(schemas)
+    return Sample(tuple(exchanges), system_prompt(rng, 0.25), tuple(schemas))
+
+
+def _exchanges(rng: random.Random, tools: Sequence[Tool]) -> list[Exchange]:
+    first = tools[0]
+    roll = rng.random()
+    if roll < 0.12:
+        refused = untooled(rng, tools)
+        return [refused, single(rng, first)] if rng.random() < 0.2 else [refused]
+    if roll < 0.22:
+        return [double(rng, tools)]
+    if roll < 0.31:
+        return [single(rng, first), single(rng, rng.choice(tools))]
+    if roll < 0.40:
+        return chain(rng, tools)
+    called = single(rng, first)
+    return [called, untooled(rng, tools)] if rng.random() < 0.07 else [called]
+
+
+def _length(exchange: Exchange) -> int:
+    """About how many characters the exchange has once rendered."""
+    calls = sum(len(str(call.arguments)) + len(call.name) + 60 for call in exchange.calls)
+    results = sum(len(result) + 30 for result in exchange.results)
+    return len(exchange.user) + len(exchange.reply.sentence) + calls + results

@@ -1,0 +1,58 @@
+"""What a tool returns, and the answer that quotes it."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from training.dialogue import Reply
+from training.invent import code, sky, status
+from training.tools.catalogue import catalogue
+from training.tools.tool import Use
+from training.wording import capital, show
+
+FAILING = 0.05
+"""Share of calls that fail."""
+
+
+def run(rng: random.Random, done: Use) -> tuple[str, Reply]:
+    """The content of a tool message, which may be an error, and the answer."""
+    if rng.random() < FAILING:
+        return _failure(rng)
+    return report(rng, done, done.tool.result(rng))
+
+
+def _failure(rng: random.Random) -> tuple[str, Reply]:
+    problem = rng.choice(catalogue().failures["problems"])
+    if rng.random() < 0.5:
+        problem = f"{problem} {code(rng)}"
+    content = rng.choice(catalogue().failures["contents"]).format(problem)
+    return content, Reply(f"The tool failed: {problem}.", f"Error: {problem}.")
+
+
+def report(rng: random.Random, done: Use, value: Any) -> tuple[str, Reply]:
+    """The value plainly, in a JSON object, in a sentence or after a label; and the answer."""
+    shown = show(value)
+    sentence = done.fill(done.tool.says, shown)
+    spoken = done.tool.result in (sky, status)
+    reply = Reply(sentence, f"{capital(shown) if spoken else shown}.")
+    roll = rng.random()
+    if roll < 0.5:
+        return shown, reply
+    if roll < 0.7:
+        return _json(rng, done, value), reply
+    if roll < 0.9:
+        return sentence, reply
+    return f"{capital(done.tool.result_key.replace('_', ' '))}: {shown}", reply
+
+
+def _json(rng: random.Random, done: Use, value: Any) -> str:
+    """The value under its key, some with an argument before it or a status after it."""
+    found = {done.tool.result_key: value}
+    if rng.random() < 0.35 and done.values:
+        name, argument = next(iter(done.values.items()))
+        found = {name: argument, **found}
+    elif rng.random() < 0.25:
+        found["status"] = "ok"
+    return json.dumps(found, ensure_ascii=False)
