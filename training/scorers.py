@@ -35,7 +35,7 @@ def word_count(text: str) -> float:
 
 
 def figures(text: str) -> float:
-    """Sentences with a figure: "like a", "as if", or "Think of it as", "Imagine", "Picture" first."""
+    """Sentences with "like a" or "as if", or that begin "Think of it as", "Imagine", "Picture"."""
     return sum(bool(FIGURES.search(sentence)) for sentence in sentences(text))
 
 

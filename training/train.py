@@ -1,7 +1,8 @@
 """Train ``pocket`` from scratch: ``python -m training.train --out build/pocket``.
 
 A checkpoint is written every few minutes, and the same command goes on from it. Two CPU cores take
-about two hours for the default budget; with ``--device cuda`` it is minutes.
+about an hour for the default budget; with ``--device cuda`` it is minutes. The finished model lies
+in ``build/pocket/model``; to ship it, copy its files over ``langchain_amulet/pocket``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from training.world import load_world
 CONTEXT = 2048  # positions that the config allows; training sees dialogues up to 448
 BATCH_TOKENS = 8192
 TOKENIZER_DIALOGUES = 20_000
+PEAK = 3e-3  # learning rate
 CHECKPOINT_EVERY = 200  # steps
+REPORT_EVERY = 20
 
 
 @dataclass(frozen=True)
@@ -63,17 +66,17 @@ def new_model(seed: int) -> LlamaForCausalLM:
 
 
 def optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, which halves the tokens needed to learn copying; AdamW else."""
+    """Muon for the hidden matrices, AdamW for embeddings and norms."""
     named = dict(model.named_parameters())
     hidden = [p for name, p in named.items() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in named.items() if p.ndim != 2 or "embed" in name]
     return [
-        torch.optim.Muon(hidden, lr=3e-3, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(hidden, lr=PEAK, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=PEAK, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
-def loss_of(model: nn.Module, batch: Batch, device: str) -> Tensor:
+def loss_of(model: Any, batch: Batch, device: str) -> Tensor:
     """Mean cross-entropy of the next token in nats, weighted as the batch says."""
     ids, weights = batch.ids.to(device), batch.weights.to(device)[:, 1:]
     with torch.autocast(device, dtype=torch.bfloat16):
@@ -84,49 +87,102 @@ def loss_of(model: nn.Module, batch: Batch, device: str) -> Tensor:
     return (each * weights.flatten()).sum() / weights.sum()
 
 
+class Run:
+    """A model in training: its optimizers, how far it has come, its checkpoint."""
+
+    def __init__(self, folder: Path, seed: int, device: str, compiled: bool) -> None:
+        """Go on from the folder's checkpoint, or begin with random weights."""
+        self.model = new_model(seed).to(device)  # type: ignore[arg-type]
+        self.seen = self.step = 0
+        self._optimizers = optimizers(self.model)
+        self._path, self._device = folder / "checkpoint.pt", device
+        if self._path.exists():
+            self._resume()
+        self._forward: Any = torch.compile(self.model, dynamic=False) if compiled else self.model
+
+    def learn(self, batch: Batch, factor: float) -> float:
+        """One step at ``factor`` times the peak learning rate; the loss before it, in nats."""
+        loss = loss_of(self._forward, batch, self._device)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = PEAK * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.seen, self.step = self.seen + batch.ids.numel(), self.step + 1
+        return loss.item()
+
+    def save(self) -> None:
+        """Write beside the old checkpoint, then replace it: a kill leaves one of them whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "seen": self.seen,
+            "step": self.step,
+        }
+        fresh = self._path.with_suffix(".new")
+        torch.save(state, fresh)
+        fresh.replace(self._path)
+
+    def _resume(self) -> None:
+        state = torch.load(self._path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.seen, self.step = state["seen"], state["step"]
+        print(f"going on after {self.seen / 1e6:.1f}M tokens", flush=True)
+
+
+class Progress:
+    """Prints loss, speed and time left every few steps."""
+
+    def __init__(self, run: Run, budget: int) -> None:
+        """Start the clock."""
+        self._run, self._budget = run, budget
+        self._started, self._before = time.monotonic(), run.seen
+        self._losses: list[float] = []
+
+    def tell(self, loss: float) -> None:
+        """Take in one step's loss."""
+        self._losses.append(loss)
+        if self._run.step % REPORT_EVERY:
+            return
+        seen = self._run.seen
+        speed = (seen - self._before) / (time.monotonic() - self._started)
+        print(
+            f"step {self._run.step}  {seen / 1e6:.2f}M tokens of {self._budget / 1e6:.0f}M  "
+            f"loss {sum(self._losses) / len(self._losses):.4f}  {speed:.0f} tokens/s  "
+            f"{(self._budget - seen) / speed / 60:.0f} min left",
+            flush=True,
+        )
+        self._losses.clear()
+
+
 def main(
     out: Annotated[Path, typer.Option(help="Folder of checkpoint, tokenizer and weights.")],
-    tokens: Annotated[int, typer.Option(help="Token budget.")] = 40_000_000,
+    tokens: Annotated[int, typer.Option(help="Token budget.")] = 26_000_000,
     seed: int = 0,
     device: str = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile: nearly twice as fast on a CPU.")] = True,
 ) -> None:
-    """Train, or go on training, and leave the finished model in OUT."""
+    """Train, or go on training, and leave the finished model in OUT/model."""
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(out, seed)
-    model = new_model(seed).to(device)  # type: ignore[arg-type]
-    optimizer = optimizers(model)
-    seen, step = _resume(out, model, optimizer)
-    schedule = Schedule(tokens)
-    peaks = [group["lr"] for opt in optimizer for group in opt.param_groups]
-    data = Batches(load_world(), tokenizer, tokens=BATCH_TOKENS, seed=seed + 1 + step)
-    forward: Any = torch.compile(model, dynamic=False) if compiled else model
-    started, fresh, losses = time.monotonic(), 0, []
+    run = Run(out, seed, device, compiled)
+    schedule, progress = Schedule(tokens), Progress(run, tokens)
+    # A resumed run draws dialogues of its own, so that it doesn't read the first ones again.
+    data = Batches(load_world(), tokenizer, tokens=BATCH_TOKENS, seed=seed + 1 + run.step)
     for batch in DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=16):
-        if seen >= tokens:
+        if run.seen >= tokens:
             break
-        groups = [group for opt in optimizer for group in opt.param_groups]
-        for group, peak in zip(groups, peaks, strict=True):
-            group["lr"] = peak * schedule(seen)
-        loss = loss_of(forward, batch, device)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for opt in optimizer:
-            opt.step()
-            opt.zero_grad(set_to_none=True)
-        seen, fresh, step = seen + batch.ids.numel(), fresh + batch.ids.numel(), step + 1
-        losses.append(loss.item())
-        if step % 20 == 0:
-            speed = fresh / (time.monotonic() - started)
-            print(f"step {step}  {seen / 1e6:.2f}M tokens of {tokens / 1e6:.0f}M  "
-                  f"loss {sum(losses) / len(losses):.4f}  {speed:.0f} tokens/s  "
-                  f"{(tokens - seen) / speed / 60:.0f} min left", flush=True)  # fmt: skip
-            losses = []
-        if step % CHECKPOINT_EVERY == 0:
-            _checkpoint(out, model, optimizer, seen, step)
-    _checkpoint(out, model, optimizer, seen, step)
-    model.to(torch.bfloat16).save_pretrained(out)
-    print(f"{out}: finished after {seen / 1e6:.1f}M tokens")
+        progress.tell(run.learn(batch, schedule(run.seen)))
+        if run.step % CHECKPOINT_EVERY == 0:
+            run.save()
+    run.save()
+    run.model.to(torch.bfloat16).save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")
+    print(f"{out / 'model'}: finished after {run.seen / 1e6:.1f}M tokens")
 
 
 def _tokenizer(out: Path, seed: int) -> PreTrainedTokenizerFast:
@@ -137,31 +193,6 @@ def _tokenizer(out: Path, seed: int) -> PreTrainedTokenizerFast:
     tokenizer = train_tokenizer(islice(dialogues(load_world(), seed), TOKENIZER_DIALOGUES), CONTEXT)
     tokenizer.save_pretrained(out)
     return tokenizer
-
-
-def _checkpoint(
-    out: Path, model: nn.Module, optimizer: list[torch.optim.Optimizer], seen: int, step: int
-) -> None:
-    """Write beside the old checkpoint, then replace it, so that a kill leaves one of them whole."""
-    state = {
-        "model": model.state_dict(),
-        "optimizer": [opt.state_dict() for opt in optimizer],
-        "seen": seen,
-        "step": step,
-    }
-    torch.save(state, out / "checkpoint.new")
-    (out / "checkpoint.new").replace(out / "checkpoint.pt")
-
-
-def _resume(out: Path, model: nn.Module, optimizer: list[torch.optim.Optimizer]) -> tuple[int, int]:
-    if not (out / "checkpoint.pt").exists():
-        return 0, 0
-    state = torch.load(out / "checkpoint.pt", weights_only=True)
-    model.load_state_dict(state["model"])
-    for opt, saved in zip(optimizer, state["optimizer"], strict=True):
-        opt.load_state_dict(saved)
-    print(f"going on after {state['seen'] / 1e6:.1f}M tokens", flush=True)
-    return state["seen"], state["step"]
 
 
 if __name__ == "__main__":
