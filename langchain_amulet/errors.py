@@ -1,0 +1,94 @@
+"""The exceptions of the package.
+
+::
+
+    AmuletError
+    ├── ConfigurationError (ValueError)      a setting that can never work
+    │   ├── ModelNotFoundError               no such folder or Hub id
+    │   ├── UnsupportedModelError            not a causal LM that this package can run
+    │   └── ChatTemplateError                the tokenizer has no usable chat template
+    ├── RequestError (ValueError)            one call that can't be answered as asked
+    │   ├── EmptyInputError                  nothing to answer
+    │   ├── UnsupportedContentError          images, audio and the like for a text model
+    │   ├── ContextLengthError               prompt + max_tokens over the context
+    │   │                                    (also langchain-core's ContextOverflowError)
+    │   └── PreferenceError                  a preference over its limit or malformed
+    └── EngineError (RuntimeError)           one call that failed while it ran
+        ├── QueueFullError                   too many requests are waiting
+        ├── EngineClosedError                the model was closed
+        ├── DeadlineError (TimeoutError)     the call's timeout passed
+        ├── CancelledError                   the call was cancelled from outside
+        └── GenerationError                  the model gave NaN, or a constraint failed
+
+Every message says the rule that was broken, the value that broke it and what to do instead.
+A failure belongs to one call: the other requests of the same batch go on.
+This module knows nothing but langchain-core's own exceptions.
+"""
+
+from __future__ import annotations
+
+from langchain_core.exceptions import ContextOverflowError
+
+
+class AmuletError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class ConfigurationError(AmuletError, ValueError):
+    """A setting that can never work, found before anything is decoded."""
+
+
+class ModelNotFoundError(ConfigurationError):
+    """No local folder and no reachable Hub repository has the model's name."""
+
+
+class UnsupportedModelError(ConfigurationError):
+    """The model is not a causal language model that this package can run."""
+
+
+class ChatTemplateError(ConfigurationError):
+    """The tokenizer has no chat template, or the template refuses the conversation."""
+
+
+class RequestError(AmuletError, ValueError):
+    """One call that can't be answered as asked."""
+
+
+class EmptyInputError(RequestError):
+    """The call holds no message, or no text."""
+
+
+class UnsupportedContentError(RequestError):
+    """A message holds content that a text model can't read."""
+
+
+class ContextLengthError(RequestError, ContextOverflowError):
+    """The prompt and ``max_tokens`` together don't fit the model's context."""
+
+
+class PreferenceError(RequestError):
+    """A preference is over its length limit, or isn't a preference at all."""
+
+
+class EngineError(AmuletError, RuntimeError):
+    """One call that failed while it ran."""
+
+
+class QueueFullError(EngineError):
+    """Too many requests are waiting for the model."""
+
+
+class EngineClosedError(EngineError):
+    """The model was closed before the call ended."""
+
+
+class DeadlineError(EngineError, TimeoutError):
+    """The call's timeout passed before the answer was whole."""
+
+
+class CancelledError(EngineError):
+    """The call was cancelled from outside."""
+
+
+class GenerationError(EngineError):
+    """The model gave no usable distribution, or the call's constraint failed."""
