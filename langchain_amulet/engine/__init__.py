@@ -1,0 +1,27 @@
+"""Decoding of steered requests with one local model: token ids in, token ids out.
+
+Knows no text and no LangChain. Read ``engine`` for the caller's side, ``core`` for the loop,
+``lockstep`` for the forward pass, ``choice`` for one token.
+"""
+
+from langchain_amulet.engine.core import Stats
+from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.generation import Generation
+from langchain_amulet.engine.loading import LoadedModel, LoadOptions, Runtime, acquire, load
+from langchain_amulet.engine.request import Constraint, Finish, Request, Token, Trace
+
+__all__ = [
+    "Constraint",
+    "Engine",
+    "Finish",
+    "Generation",
+    "LoadOptions",
+    "LoadedModel",
+    "Request",
+    "Runtime",
+    "Stats",
+    "Token",
+    "Trace",
+    "acquire",
+    "load",
+]

@@ -1,0 +1,99 @@
+"""What the engine needs of whatever runs the model: seats, prefill, decode.
+
+Two backends exist. ``lockstep`` keeps all streams as rows of one KV slab; ``solo`` serves one
+request at a time with the library's own cache. Knows nothing of sampling, queues or callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Prompts = tuple[tuple[int, ...], ...]
+
+
+class Seat(Protocol):
+    """One request's place in a backend: one row per stream."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its prompts are in the cache, so that it can decode."""
+        ...
+
+    @property
+    def rows(self) -> list[int]:
+        """Where its streams are in the logits of the next ``decode``, in stream order."""
+        ...
+
+    def push(self, token: int) -> None:
+        """Set the token that every stream feeds at the next ``decode``."""
+        ...
+
+
+@dataclass(frozen=True)
+class PrefillFailure:
+    """Seats whose prefill raised, and what it raised."""
+
+    seats: tuple[Seat, ...]
+    error: Exception
+
+
+class Backend(Protocol):
+    """Runs one causal language model."""
+
+    @property
+    def in_one_pass(self) -> bool:
+        """Whether a ``decode`` is one forward pass, its rows the rows of the logits."""
+        ...
+
+    @property
+    def max_streams(self) -> int:
+        """The most streams that one request may have."""
+        ...
+
+    @property
+    def live_rows(self) -> int:
+        """Streams that hold memory now."""
+        ...
+
+    def has_room(self, streams: int) -> bool:
+        """Whether a request with this many streams could join now."""
+        ...
+
+    def join(self, prompts: Prompts) -> Seat:
+        """Take a request in. Nothing is computed yet."""
+        ...
+
+    def leave(self, seat: Any) -> None:
+        """Let a request go, at any time; its memory is free at once."""
+        ...
+
+    def prefill(self) -> PrefillFailure | None:
+        """Put one more chunk of the waiting prompts into the cache, if any wait."""
+        ...
+
+    @property
+    def prefill_tokens(self) -> int:
+        """Prompt tokens computed since the start; shared ones count once."""
+        ...
+
+    def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
+        """One step of every ready seat: logits ``[rows, vocabulary]``.
+
+        Args:
+            forward: Runs the forward pass that it is given, so the caller can watch it.
+        """
+        ...
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens, from the start, all prompts have in common."""
+    shortest = min(map(len, prompts))
+    first = prompts[0]
+    for index in range(shortest):
+        if any(prompt[index] != first[index] for prompt in prompts[1:]):
+            return index
+    return shortest

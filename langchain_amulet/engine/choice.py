@@ -1,0 +1,173 @@
+"""One request's next token, from the log-probabilities of its streams.
+
+Steer, mask, penalise, draw. With a plausibility mask only the few tokens that can survive it are
+looked at, if they are sure to be among the shortlist; else the whole vocabulary is.
+Knows one request's tensors. Doesn't know rows, the model or the other requests.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.engine.head import Scout
+from langchain_amulet.engine.request import Request, Token, Trace
+from langchain_amulet.errors import GenerationError
+from langchain_amulet.sampling import SamplingParams, penalize, sample
+from langchain_amulet.steering import Plan, Steered, kl, steer
+
+ROUNDING = 0.25
+"""By how many nats a bf16 logit off the shortlist may be too low; a bf16 step at 64 is 0.25."""
+
+
+def scouts(plan: Plan, rows: Sequence[int]) -> list[Scout]:
+    """The combinations of logits rows in which the next token will be sought.
+
+    A masked plan chooses among what its reference finds plausible, stream by stream; any other
+    from the combined score.
+    """
+    if plan.plausibility > 0 or not plan.contrasts:
+        return [((rows[stream], 1.0),) for stream, _ in plan.reference]
+    weights = [0.0] * len(rows)
+    weights[plan.anchor] += 1.0
+    for contrast in plan.contrasts:
+        weights[contrast.plus] += contrast.weight
+        weights[contrast.minus] -= contrast.weight
+    return [tuple(zip(rows, weights, strict=True))]
+
+
+def choose(
+    request: Request,
+    logprobs: Tensor,
+    shortlist: Tensor | None,
+    seen: Collection[int],
+    uniform: float,
+) -> Token:
+    """The next token of ``request``.
+
+    Args:
+        request: Plan, sampling and constraint.
+        logprobs: Normalised log-probabilities of its streams, ``[streams, vocabulary]``, float32.
+        shortlist: The best token ids of each reference stream, ``[references, k]``, if known.
+        seen: Tokens to which penalties apply.
+        uniform: One number in [0, 1) for the draw.
+
+    Raises:
+        GenerationError: A stream's distribution isn't one, or nothing is left to choose.
+    """
+    _check(logprobs)
+    ids = _eligible(request, logprobs, shortlist)
+    steered = steer(logprobs if ids is None else logprobs[:, ids], request.plan)
+    scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
+    index = sample(scores, request.sampling, uniform)
+    final = scores.log_softmax(0)
+    token = index if ids is None else int(ids[index])
+    logprob = float(final[index])
+    return Token(
+        id=token,
+        logprob=logprob,
+        top_logprobs=_top(final, ids, request.sampling.top_logprobs),
+        kl=0.0 if request.plan.is_plain else kl(steered.scores, steered.reference),
+        trace=_trace(request.plan, logprobs, token, steered, index, logprob)
+        if request.trace
+        else None,
+    )
+
+
+def _check(logprobs: Tensor) -> None:
+    # The maximum is NaN if anything is, and -inf if nothing is possible.
+    if not bool(torch.isfinite(logprobs.amax(-1)).all()):
+        raise GenerationError(
+            "Each step needs finite logits, but the model gave NaN or infinity for this request. "
+            "Try dtype='float32', and check the weights if that doesn't help."
+        )
+
+
+def _eligible(request: Request, logprobs: Tensor, shortlist: Tensor | None) -> Tensor | None:
+    """Token ids that can be chosen, ascending; ``None`` for the whole vocabulary."""
+    allowed = _allowed(request, logprobs.shape[-1], logprobs.device)
+    if shortlist is not None and request.plan.plausibility > 0:
+        ids: Tensor = torch.unique(shortlist)
+        ids = ids if allowed is None else ids[allowed[ids]]
+        if _closed(request.plan, logprobs, shortlist, ids):
+            return ids
+    if request.plan.plausibility > 0:
+        return _survivors(request.plan, logprobs, allowed)
+    return None if allowed is None else allowed.nonzero()[:, 0]
+
+
+def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor | None:
+    if request.constraint is None:
+        return None
+    allowed = request.constraint.allowed().to(device)
+    if allowed.shape != (vocabulary,) or allowed.dtype != torch.bool:
+        raise GenerationError(
+            f"A constraint's mask must be bool of shape [{vocabulary}], the logits' width, but is "
+            f"{allowed.dtype} of shape {list(allowed.shape)}. Pad it with False."
+        )
+    if not bool(allowed.any()):
+        raise GenerationError(
+            "A constraint must allow at least one token, but allows none. Let it allow a stop "
+            "token where the answer may end."
+        )
+    return allowed
+
+
+def _closed(plan: Plan, logprobs: Tensor, shortlist: Tensor, ids: Tensor) -> bool:
+    """Whether no token off the shortlist can pass the plausibility mask.
+
+    A token that is off it is, in each reference stream, at most as likely as that stream's
+    last entry, and so is the mixture.
+    """
+    if len(ids) == 0:
+        return False
+    streams = [stream for stream, _ in plan.reference]
+    weights = torch.tensor([weight for _, weight in plan.reference], device=logprobs.device)
+    references = logprobs[streams]
+    last = references.gather(1, shortlist).amin(1)
+    outside = (last + weights.log()).logsumexp(0)
+    best = (references[:, ids] + weights.log()[:, None]).logsumexp(0).amax()
+    return bool(outside + ROUNDING < best + math.log(plan.plausibility))
+
+
+def _survivors(plan: Plan, logprobs: Tensor, allowed: Tensor | None) -> Tensor:
+    """What can pass the mask, sought in the whole vocabulary: where the reference is flat."""
+    parts = [logprobs[stream] + math.log(weight) for stream, weight in plan.reference]
+    reference = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(0)
+    if allowed is not None:
+        reference = reference.where(allowed, -math.inf)
+    # A hair below the threshold, so that ``steer`` draws the line and rounding here doesn't.
+    threshold = reference.amax() + math.log(plan.plausibility) - 1e-3
+    return (reference >= threshold).nonzero()[:, 0]
+
+
+def _penalized(
+    scores: Tensor, ids: Tensor | None, seen: Collection[int], params: SamplingParams, size: int
+) -> Tensor:
+    if not params.penalizes:
+        return scores
+    token_ids = torch.arange(size, device=scores.device) if ids is None else ids
+    return penalize(scores, token_ids, seen, params, vocabulary=size)
+
+
+def _top(final: Tensor, ids: Tensor | None, count: int | None) -> tuple[tuple[int, float], ...]:
+    if not count:
+        return ()
+    best = final.topk(min(count, len(final)))
+    tokens = best.indices if ids is None else ids[best.indices]
+    pairs = zip(tokens.tolist(), best.values.tolist(), strict=True)
+    return tuple((token, logprob) for token, logprob in pairs if logprob > -math.inf)
+
+
+def _trace(
+    plan: Plan, logprobs: Tensor, token: int, steered: Steered, index: int, logprob: float
+) -> Trace:
+    plain = [i for i, stream in enumerate(plan.streams) if not stream.preferences]
+    return Trace(
+        base=math.exp(logprobs[plain[0], token]) if plain else None,
+        pref=math.exp(steered.reference[index]),
+        steered=math.exp(logprob),
+    )

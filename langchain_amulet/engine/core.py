@@ -1,0 +1,302 @@
+"""The loop that owns the model: one thread, one step after another.
+
+A step reads: let go, admit, prefill, decode. Everything here runs on the engine's thread except
+``submit``, ``wake``, ``close`` and ``stats``. The core never points at its engine, so that an
+engine which nobody uses can be collected and stop the thread.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.engine.backend import Backend
+from langchain_amulet.engine.choice import choose, scouts
+from langchain_amulet.engine.generation import Channel, Event
+from langchain_amulet.engine.head import Head
+from langchain_amulet.engine.request import Finish, Request, Token
+from langchain_amulet.errors import (
+    AmuletError,
+    DeadlineError,
+    EngineClosedError,
+    GenerationError,
+    QueueFullError,
+)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What an engine is doing and has done; the totals count since its start.
+
+    Attributes:
+        active_requests: Requests that hold rows now.
+        rows: Prompt streams that hold memory now.
+        queued: Requests that wait for rows now.
+        admitted: Requests that ever got rows.
+        finished: Requests that ended by a stop token or by length.
+        cancelled: Requests that their caller left.
+        failed: Requests that ended in an error, deadlines included.
+        decode_steps: Forward passes that made tokens.
+        prefill_tokens: Prompt tokens computed; a prefix that streams share counts once.
+    """
+
+    active_requests: int = 0
+    rows: int = 0
+    queued: int = 0
+    admitted: int = 0
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    decode_steps: int = 0
+    prefill_tokens: int = 0
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request on its way: who waits for it, what it has drawn, where it sits."""
+
+    request: Request
+    channel: Channel
+    deadline: float | None
+    uniforms: torch.Generator = field(init=False)
+    tokens: list[int] = field(default_factory=list)
+    seat: Any = None
+
+    def __post_init__(self) -> None:
+        """Give the request random numbers of its own, so a batch can't change its answer."""
+        seed = self.request.sampling.seed
+        self.uniforms = torch.Generator().manual_seed(
+            random.SystemRandom().getrandbits(63) if seed is None else seed % 2**63
+        )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its timeout has passed."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def draw(self) -> float:
+        """The next uniform number in [0, 1)."""
+        return float(torch.rand((), generator=self.uniforms, dtype=torch.float64))
+
+
+class Core:
+    """Queue, seats and thread of one engine."""
+
+    def __init__(self, backend: Backend, head: Head, max_queue: int) -> None:
+        """Wait for the first request; the thread starts with it."""
+        self._backend, self._head, self._max_queue = backend, head, max_queue
+        # Reentrant: a generation may be collected, and so cancelled, while this thread holds it.
+        self._changed = threading.Condition(threading.RLock())
+        self._queue: deque[Flight] = deque()
+        self._flights: list[Flight] = []
+        self._totals = Stats()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def submit(self, request: Request) -> Channel:
+        """Queue a request; its events come through the channel."""
+        deadline = None if request.timeout is None else time.monotonic() + request.timeout
+        flight = Flight(request, Channel(self.wake), deadline)
+        with self._changed:
+            if self._closed:
+                raise EngineClosedError(_CLOSED)
+            if len(self._queue) >= self._max_queue:
+                raise QueueFullError(
+                    f"At most {self._max_queue} requests may wait for the model, and that many "
+                    "do. Try again later, or raise max_queue."
+                )
+            self._queue.append(flight)
+            self._start()
+            self._changed.notify_all()
+        return flight.channel
+
+    def wake(self) -> None:
+        """Look again for something to do."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Fail what is under way, stop the thread and wait for its last step."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is None:
+            self._head.detach()
+        elif thread is not threading.current_thread():
+            thread.join(timeout=30)
+
+    def stats(self) -> Stats:
+        """A snapshot of the counters."""
+        with self._changed:
+            return replace(
+                self._totals,
+                active_requests=len(self._flights),
+                rows=self._backend.live_rows,
+                queued=len(self._queue),
+                prefill_tokens=self._backend.prefill_tokens,
+            )
+
+    def run(self) -> None:
+        """Step while there is something to do; sleep while there isn't."""
+        with torch.inference_mode():
+            while self._wait():
+                try:
+                    self.step()
+                except Exception as error:  # a bug here must not leave callers waiting for ever
+                    self._fail_all(_wrapped(error))
+            self._fail_all(EngineClosedError(_CLOSED))
+        self._head.detach()
+
+    def step(self) -> None:
+        """One round of the engine."""
+        self._let_go()
+        self._admit()
+        self._prefill()
+        self._decode()
+
+    def _wait(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._queue or self._flights)
+            return not self._closed
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self.run, name="amulet-engine", daemon=True)
+        self._thread.start()
+
+    def _let_go(self) -> None:
+        """End the requests whose callers left, or whose time is over, wherever they are."""
+        with self._changed:
+            under_way = [*self._flights, *self._queue]
+        for flight in under_way:
+            if flight.channel.cancelled:
+                self._end(flight, None, "cancelled")
+            elif flight.is_late:
+                self._fail(flight, DeadlineError(_late(flight)))
+
+    def _admit(self) -> None:
+        """Seat waiting requests in order of arrival, all streams of a request at once."""
+        with self._changed:
+            while self._queue and self._backend.has_room(len(self._queue[0].request.prompts)):
+                flight = self._queue.popleft()
+                flight.seat = self._backend.join(flight.request.prompts)
+                self._flights.append(flight)
+                self._count("admitted")
+
+    def _prefill(self) -> None:
+        failure = self._backend.prefill()
+        if failure is None:
+            return
+        for flight in [f for f in self._flights if f.seat in failure.seats]:
+            self._fail(flight, _wrapped(failure.error))
+
+    def _decode(self) -> None:
+        """Forward all ready rows, then steer, sample and emit request by request."""
+        ready = [flight for flight in self._flights if flight.seat.is_ready]
+        if not ready:
+            return
+        wanted = [scouts(flight.request.plan, flight.seat.rows) for flight in ready]
+        try:
+            logprobs = self._forward([scout for group in wanted for scout in group])
+        except Exception as error:  # whatever a forward pass can raise, out of memory too
+            for flight in ready:
+                self._fail(flight, _wrapped(error))
+            return
+        self._count("decode_steps")
+        shortlists = self._shortlists([len(group) for group in wanted])
+        rows = [flight.seat.rows for flight in ready]  # before anyone leaves
+        for flight, own, shortlist in zip(ready, rows, shortlists, strict=True):
+            self._advance(flight, logprobs[own], shortlist)
+
+    def _forward(self, wanted: list[Any]) -> Tensor:
+        def watched(forward: Callable[[], Tensor]) -> Tensor:
+            with self._head.watch(wanted if self._backend.in_one_pass else None):
+                return forward()
+
+        return self._backend.decode(watched).log_softmax(-1)
+
+    def _shortlists(self, sizes: list[int]) -> list[Tensor | None]:
+        found = self._head.candidates
+        if found is None or not self._backend.in_one_pass:
+            return [None] * len(sizes)
+        return list(torch.split(found, sizes))
+
+    def _advance(self, flight: Flight, logprobs: Tensor, shortlist: Tensor | None) -> None:
+        """Choose one request's token and act on it; its errors stay its own."""
+        request = flight.request
+        try:
+            token = choose(request, logprobs, shortlist, set(flight.tokens), flight.draw())
+            if token.id in request.stop_ids:
+                self._end(flight, Finish("stop"), "finished")
+                return
+            if request.constraint is not None:
+                request.constraint.accept(token.id)
+        except Exception as error:
+            self._fail(flight, _wrapped(error))
+            return
+        self._emit(flight, token)
+
+    def _emit(self, flight: Flight, token: Token) -> None:
+        flight.tokens.append(token.id)
+        flight.channel.put(token)
+        if len(flight.tokens) >= flight.request.max_tokens:
+            self._end(flight, Finish("length"), "finished")
+        else:
+            flight.seat.push(token.id)
+
+    def _fail(self, flight: Flight, error: AmuletError) -> None:
+        self._end(flight, error, "failed")
+
+    def _end(self, flight: Flight, event: Event | None, counter: str) -> None:
+        """Free the request's rows, then tell its caller."""
+        with self._changed:
+            if flight.seat is None:
+                self._queue.remove(flight)
+            else:
+                self._flights.remove(flight)
+                self._backend.leave(flight.seat)
+            self._count(counter)
+        if event is not None:
+            flight.channel.put(event)
+
+    def _fail_all(self, error: AmuletError) -> None:
+        with self._changed:
+            under_way = [*self._flights, *self._queue]
+        for flight in under_way:
+            self._fail(flight, error)
+
+    def _count(self, name: str) -> None:
+        self._totals = replace(self._totals, **{name: getattr(self._totals, name) + 1})
+
+
+_CLOSED = "The engine was closed before this request ended. Make a new one to go on."
+
+
+def _late(flight: Flight) -> str:
+    return (
+        f"The answer wasn't whole within its timeout of {flight.request.timeout} s: "
+        f"{len(flight.tokens)} of at most {flight.request.max_tokens} tokens were made. Raise "
+        "timeout, or ask for fewer tokens."
+    )
+
+
+def _wrapped(error: Exception) -> AmuletError:
+    """The error itself if it is ours, else ours with the other as its cause."""
+    if isinstance(error, AmuletError):
+        return error
+    wrapped = GenerationError(
+        f"The request failed while it was decoded: {type(error).__name__}: {error}. The other "
+        "requests go on; submit this one again once the cause is gone."
+    )
+    wrapped.__cause__ = error
+    return wrapped

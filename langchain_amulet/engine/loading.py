@@ -1,0 +1,222 @@
+"""Models from disk or the Hub, and one engine per model for the whole process.
+
+Knows transformers' ``from_pretrained``. Doesn't know requests, prompts or LangChain.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.packing import pack
+from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded; equal options share one copy of the weights.
+
+    Attributes:
+        device: Such as "cpu" or "cuda:0"; ``None`` for the first CUDA device, else the CPU.
+            Ignored with ``device_map``.
+        dtype: Such as "bfloat16"; ``None`` for the fastest that the device has: on a CPU
+            bfloat16 if it computes in it, else float32; elsewhere the model's own.
+        device_map: As in ``from_pretrained``.
+        quantization_config: As in ``from_pretrained``; shared by identity unless it is hashable
+            by value.
+        attn_implementation: As in ``from_pretrained``; ``None`` for the library's choice.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run Python that comes with the model. Off, and better left off.
+        use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
+        pack: Lay the linear layers out for decoding on a CPU, see ``packing``.
+        max_rows: See ``Engine``.
+        max_queue: See ``Engine``.
+        prefill_chunk: See ``Engine``.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+    device_map: str | tuple[tuple[str, int | str], ...] | None = None
+    quantization_config: Any = None
+    attn_implementation: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    use_safetensors: bool = True
+    pack: bool = True
+    max_rows: int = 64
+    max_queue: int = 256
+    prefill_chunk: int = 256
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to decode, with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+    model_id: str
+    options: LoadOptions
+
+
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """A loaded model and the engine that runs it; lives while someone holds it."""
+
+    loaded: LoadedModel
+    engine: Engine
+
+
+def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
+    """Load a model and its tokenizer.
+
+    Raises:
+        ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
+        UnsupportedModelError: Not a decoder-only language model.
+    """
+    options = options or LoadOptions()
+    source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    source = {name: value for name, value in source.items() if value is not None}
+    config = _config(model_id, source)
+    _require_causal(model_id, config)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            model_id, **source, **_placement(config, options)
+        )
+    except OSError as error:
+        raise ModelNotFoundError(_not_found(model_id, error)) from error
+    model.eval()
+    if options.pack and options.quantization_config is None and model.device.type == "cpu":
+        pack(model, model.get_output_embeddings())
+    return LoadedModel(model, tokenizer, model_id, options)
+
+
+def default_dtype(device: torch.device) -> torch.dtype | None:
+    """The fastest dtype that a device computes in; ``None`` for the model's own."""
+    if device.type != "cpu":
+        return None
+    return torch.bfloat16 if computes_in_bfloat16() else torch.float32
+
+
+def computes_in_bfloat16() -> bool:
+    """Whether the CPU has bfloat16 instructions; without them it is slower than float32."""
+    flags = _cpu_flags()
+    return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & flags)
+
+
+@dataclass
+class _Registry:
+    """The runtimes in use, by model and options.
+
+    The one piece of state of the whole process. Weights are gigabytes, and a program that makes
+    ten chat models of one name wants them once. So ``acquire`` hands the same runtime to all.
+    Entries are weak: when the last holder drops its runtime, engine and weights go. A lock per
+    key lets two threads that ask for one model load it once, and for two models at the same time.
+    """
+
+    runtimes: weakref.WeakValueDictionary[tuple[str, LoadOptions], Runtime] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
+    loading: dict[tuple[str, LoadOptions], threading.Lock] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def acquire(self, key: tuple[str, LoadOptions]) -> Runtime:
+        with self.lock:
+            own = self.loading.setdefault(key, threading.Lock())
+        with own:
+            runtime = self.runtimes.get(key)
+            if runtime is None:
+                runtime = self.runtimes[key] = _start(*key)
+        return runtime
+
+
+_REGISTRY = _Registry()
+
+
+def acquire(model_id: str, options: LoadOptions | None = None) -> Runtime:
+    """The process's one runtime for a model and options, loaded if nobody holds it yet.
+
+    Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
+    stops and its weights are freed.
+
+    Raises:
+        ModelNotFoundError: See ``load``.
+        UnsupportedModelError: See ``load`` and ``Engine``.
+    """
+    return _REGISTRY.acquire((model_id, options or LoadOptions()))
+
+
+def _start(model_id: str, options: LoadOptions) -> Runtime:
+    loaded = load(model_id, options)
+    engine = Engine(
+        loaded.model,
+        max_rows=options.max_rows,
+        max_queue=options.max_queue,
+        prefill_chunk=options.prefill_chunk,
+    )
+    return Runtime(loaded, engine)
+
+
+def _config(model_id: str, source: dict[str, Any]) -> Any:
+    try:
+        return AutoConfig.from_pretrained(model_id, **source)
+    except OSError as error:
+        raise ModelNotFoundError(_not_found(model_id, error)) from error
+    except (ValueError, KeyError) as error:
+        raise UnsupportedModelError(
+            f"The installed transformers must know the model's architecture, but not that of "
+            f"{model_id!r}: {error}. Update transformers or use another model."
+        ) from error
+
+
+def _require_causal(model_id: str, config: Any) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"Only decoder-only models can be steered, but {model_id!r} is an encoder-decoder "
+            f"({config.model_type}). Use a causal language model instead."
+        )
+    remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not remote:
+        raise UnsupportedModelError(
+            f"Only causal language models can be steered, but {model_id!r} "
+            f"({config.model_type}) isn't one. Use a model for text generation."
+        )
+
+
+def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    mapped = options.device_map
+    chosen: dict[str, Any] = {
+        "device_map": dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device},
+        "dtype": getattr(torch, options.dtype) if options.dtype else default_dtype(device),
+        "quantization_config": options.quantization_config,
+        "attn_implementation": options.attn_implementation,
+        "use_safetensors": options.use_safetensors,
+    }
+    chosen["dtype"] = chosen["dtype"] or "auto"
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _not_found(model_id: str, error: OSError) -> str:
+    place = "folder" if Path(model_id).exists() else "folder or Hub repository"
+    return (
+        f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
+        f"{model_id!r} isn't: {error}. Check the name, the revision and the access rights."
+    )
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    return set(next(lines, "").split())

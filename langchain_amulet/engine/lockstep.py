@@ -1,0 +1,229 @@
+"""The fast backend: every stream of every request is a row of one KV slab.
+
+Prompts are prefilled in a slab of their own, so that the decoding slab holds nothing but rows
+that decode and each step reads it as a view. What the streams of a request have in common is
+computed in one row and copied to the others. The last token of a prompt isn't prefilled: the
+request's first decode step feeds it, which makes prefill a pass without a head.
+
+Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.engine.backend import PrefillFailure, Prompts, common_prefix
+from langchain_amulet.engine.masks import attention_masks
+from langchain_amulet.engine.slab import Row, Slab
+
+SMALL_PASS = 32
+"""Below this many tokens a pass costs about the same, so padding it is free."""
+
+
+@dataclass(eq=False)
+class LockstepSeat:
+    """A request's rows, in the prefill slab first and in the decoding slab when ready."""
+
+    prompts: Prompts
+    slots: list[Row]
+    shared: int
+    pending: list[int] = field(init=False)
+    is_ready: bool = False
+
+    def __post_init__(self) -> None:
+        """Each stream's first decode feeds the last token of its prompt."""
+        self.pending = [prompt[-1] for prompt in self.prompts]
+
+    @property
+    def rows(self) -> list[int]:
+        """Where the streams are now."""
+        return [slot.index for slot in self.slots]
+
+    def push(self, token: int) -> None:
+        """Feed ``token`` to every stream next."""
+        self.pending = [token] * len(self.slots)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Prompt tokens that one row still has to take in."""
+
+    seat: LockstepSeat
+    row: Row
+    tokens: tuple[int, ...]
+
+
+class Lockstep:
+    """Rows of one slab, one forward pass per step for all of them.
+
+    Args:
+        model: A causal language model with a key-value cache, in evaluation mode.
+        max_rows: The most streams at a time, over all requests.
+        prefill_chunk: The most prompt tokens per pass, padding included.
+    """
+
+    in_one_pass = True
+
+    def __init__(self, model: Any, max_rows: int, prefill_chunk: int) -> None:
+        """Start without rows."""
+        self.max_streams = max_rows
+        self.prefill_tokens = 0
+        self._chunk = prefill_chunk
+        self._pass = ForwardPass(model)
+        self._prefilling, self._decoding = Slab(model.device), Slab(model.device)
+        self._waiting: list[LockstepSeat] = []
+        self._running: list[LockstepSeat] = []
+
+    @property
+    def live_rows(self) -> int:
+        """Rows of both slabs."""
+        return len(self._prefilling.rows) + len(self._decoding.rows)
+
+    def has_room(self, streams: int) -> bool:
+        """Whether that many rows are free."""
+        return self.live_rows + streams <= self.max_streams
+
+    def join(self, prompts: Prompts) -> LockstepSeat:
+        """Give each stream a row in the prefill slab."""
+        slots = [self._prefilling.add() for _ in prompts]
+        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
+        seat = LockstepSeat(prompts, slots, shared if len(prompts) > 1 else 0)
+        self._waiting.append(seat)
+        return seat
+
+    def leave(self, seat: LockstepSeat) -> None:
+        """Free the seat's rows, wherever they are."""
+        queue, slab = (
+            (self._running, self._decoding) if seat.is_ready else (self._waiting, self._prefilling)
+        )
+        queue.remove(seat)
+        for slot in seat.slots:
+            slab.remove(slot)
+
+    def prefill(self) -> PrefillFailure | None:
+        """One rectangle of prompt tokens, oldest request first."""
+        batch = rectangle(self._jobs(), self._chunk)
+        failure = None
+        if batch:
+            try:
+                self._compute(batch)
+            except Exception as error:  # whatever a forward pass can raise, out of memory too
+                seats = tuple(dict.fromkeys(job.seat for job in batch))
+                failure = PrefillFailure(seats, error)
+        failed = failure.seats if failure else ()
+        for seat in [seat for seat in self._waiting if seat not in failed]:
+            self._advance(seat)
+        return failure
+
+    def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
+        """Feed every running stream its pending token."""
+        slab = self._decoding
+        tokens = torch.zeros(len(slab.rows), 1, dtype=torch.long)
+        for seat in self._running:
+            for slot, token in zip(seat.slots, seat.pending, strict=True):
+                tokens[slot.index] = token
+        logits = forward(lambda: self._pass.logits(slab, slab.rows, tokens.to(slab.device)))
+        for row in slab.rows:
+            row.length += 1
+        return logits
+
+    def _jobs(self) -> Iterator[Job]:
+        for seat in self._waiting:
+            lead = seat.slots[0]
+            if lead.length < seat.shared:
+                yield Job(seat, lead, seat.prompts[0][lead.length : seat.shared])
+                continue
+            for slot, prompt in zip(seat.slots, seat.prompts, strict=True):
+                if slot.length < len(prompt) - 1:
+                    yield Job(seat, slot, prompt[slot.length : -1])
+
+    def _compute(self, batch: list[Job]) -> None:
+        width = max(len(job.tokens) for job in batch)
+        padded = [job.tokens + (0,) * (width - len(job.tokens)) for job in batch]
+        tokens = torch.tensor(padded, device=self._prefilling.device)
+        self._pass.fill(self._prefilling, [job.row for job in batch], tokens)
+        for job in batch:
+            job.row.length += len(job.tokens)
+            self.prefill_tokens += len(job.tokens)
+
+    def _advance(self, seat: LockstepSeat) -> None:
+        """Copy the shared prefix once it is whole; move over once the prompts are in."""
+        lead = seat.slots[0]
+        if lead.length == seat.shared and seat.shared:
+            behind = [slot for slot in seat.slots[1:] if slot.length < seat.shared]
+            self._prefilling.share(lead, behind)
+        if any(s.length < len(p) - 1 for s, p in zip(seat.slots, seat.prompts, strict=True)):
+            return
+        moved = [self._decoding.adopt(self._prefilling, slot) for slot in seat.slots]
+        self.leave(seat)
+        seat.slots, seat.is_ready = moved, True
+        self._running.append(seat)
+
+
+def rectangle(jobs: Iterator[Job], budget: int) -> list[Job]:
+    """Pick jobs for one padded pass of at most ``budget`` tokens, the first one always.
+
+    Jobs are cut to the budget. One joins if the padding stays cheap: in a small pass, or where
+    at least two thirds of the rectangle are real tokens.
+    """
+    picked: list[Job] = []
+    width = real = 0
+    for job in jobs:
+        tokens = job.tokens[:budget]
+        wider = max(width, len(tokens))
+        area = wider * (len(picked) + 1)
+        cheap = area <= SMALL_PASS or 2 * area <= 3 * (real + len(tokens))
+        if picked and (area > budget or not cheap):
+            continue
+        picked.append(Job(job.seat, job.row, tokens))
+        width, real = wider, real + len(tokens)
+    return picked
+
+
+class ForwardPass:
+    """Calls a Hugging Face causal language model on rows of a slab."""
+
+    def __init__(self, model: Any) -> None:
+        """Read off what the model's ``forward`` can be told."""
+        self._model = model
+        self._config = model.config.get_text_config(decoder=True)
+        self._last_position = (context_length(model.config) or 2**62) - 1
+
+    def logits(self, slab: Slab, rows: list[Row], tokens: Tensor) -> Tensor:
+        """Feed one token to each row: logits ``[rows, vocabulary]``, float32."""
+        output = self._run(self._model, slab, rows, tokens)
+        logits: Tensor = output.logits
+        return logits[:, -1].float()
+
+    def fill(self, slab: Slab, rows: list[Row], tokens: Tensor) -> None:
+        """Put tokens ``[rows, tokens]`` into the cache; no logits are computed."""
+        self._run(self._model.base_model, slab, rows, tokens)
+
+    def _run(self, module: Any, slab: Slab, rows: list[Row], tokens: Tensor) -> Any:
+        window = slab.aim(rows, tokens.shape[1])
+        masks = attention_masks(self._config, window.positions, window.columns, self._model.dtype)
+        optional = {}
+        if "position_ids" in inspect.signature(module.forward).parameters:
+            # Padding may run past the last position the model has an embedding for.
+            optional["position_ids"] = window.positions.clamp(max=self._last_position)
+        return module(
+            input_ids=tokens,
+            attention_mask=masks,
+            past_key_values=slab.cache,
+            use_cache=True,
+            **optional,
+        )
+
+
+def context_length(config: Any) -> int | None:
+    """The most positions a model has, prompt and answer together; ``None`` if it has no limit."""
+    text = config.get_text_config(decoder=True)
+    names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+    lengths = (getattr(text, name, None) for name in names)
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)

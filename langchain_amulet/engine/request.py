@@ -1,0 +1,132 @@
+"""What a caller asks of the engine and what comes back: plain frozen data.
+
+Knows token ids and plans. Doesn't know text, tokenizers, the model or how a request is run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from langchain_amulet.errors import EmptyInputError, RequestError
+from langchain_amulet.sampling import SamplingParams
+from langchain_amulet.steering import Plan
+
+
+class Constraint(Protocol):
+    """A grammar over one answer, asked before each token and told of each token.
+
+    It acts on the combined scores, never on a stream. Whatever it raises fails its own request
+    and no other. One instance serves one request.
+    """
+
+    def allowed(self) -> Tensor:
+        """Which tokens may come next: bool, shape ``[vocabulary]``."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Move on by one emitted token. Stop tokens aren't emitted, so not told."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """One answer to decode.
+
+    Attributes:
+        prompts: Token ids, one tuple per stream, in the order of ``plan.streams``.
+        plan: How the streams are combined.
+        sampling: How a token is drawn from the combined distribution.
+        max_tokens: The most tokens to emit, at least 1.
+        stop_ids: Tokens that end the answer; they aren't emitted.
+        timeout: Seconds from submission until the request fails with ``DeadlineError``.
+        trace: Whether tokens carry a ``Trace``.
+        constraint: A grammar on the combined scores.
+
+    Raises:
+        RequestError: The parts don't fit each other.
+        EmptyInputError: A stream has no token to start from.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    plan: Plan
+    sampling: SamplingParams
+    max_tokens: int
+    stop_ids: frozenset[int] = frozenset()
+    timeout: float | None = None
+    trace: bool = False
+    constraint: Constraint | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be decoded."""
+        if len(self.prompts) != len(self.plan.streams):
+            raise RequestError(
+                f"A request needs one prompt per stream of its plan: got {len(self.prompts)} "
+                f"prompts for {len(self.plan.streams)} streams. Pass them in the plan's order."
+            )
+        if not all(self.prompts):
+            raise EmptyInputError(
+                f"Every stream needs at least one token: stream {self.prompts.index(())} has "
+                "none. Put a message, or the model's begin-of-text token, in each prompt."
+            )
+        if self.max_tokens < 1:
+            raise RequestError(
+                f"max_tokens must be at least 1, got {self.max_tokens}. Leave the call out "
+                "if no token is wanted."
+            )
+        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
+            raise RequestError(
+                f"timeout must be a positive number of seconds or None, got {self.timeout}. "
+                "Use None to wait without a limit."
+            )
+
+    @property
+    def longest(self) -> int:
+        """Tokens in the longest prompt."""
+        return max(map(len, self.prompts))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Probabilities of the chosen token, in ``[0, 1]``, each over the whole vocabulary.
+
+    Attributes:
+        base: Under the stream without preferences; ``None`` if the plan has no such stream.
+        pref: Under the plan's reference, the prompt with the preferences in it.
+        steered: Under the distribution after steering, masking and penalties.
+    """
+
+    base: float | None
+    pref: float
+    steered: float
+
+
+@dataclass(frozen=True)
+class Token:
+    """One emitted token.
+
+    Attributes:
+        id: Its id.
+        logprob: Its log-probability, in nats, under the final distribution before temperature
+            and truncation.
+        top_logprobs: The most likely ``(id, logprob)`` under the same distribution, best first;
+            as many as the request asked for.
+        kl: KL divergence of the steered distribution from the plain prompt's, in nats.
+        trace: Where the probability came from, if the request asked.
+    """
+
+    id: int
+    logprob: float
+    top_logprobs: tuple[tuple[int, float], ...] = ()
+    kl: float = 0.0
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How an answer ended: at a stop token, or at ``max_tokens``."""
+
+    reason: Literal["stop", "length"]

@@ -1,0 +1,119 @@
+"""Loading by name: what is refused, what is passed through, what is shared."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    ViTConfig,
+)
+
+from langchain_amulet.engine import LoadOptions, acquire, load
+from langchain_amulet.engine.packing import PackedLinear, is_available
+from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
+
+FLOAT32 = LoadOptions(device="cpu", dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("model")
+    shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = LlamaConfig(
+        vocab_size=16, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=64, **shape,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(path)
+    words = {word: index for index, word in enumerate("abcdefghijklmno")} | {"[UNK]": 15}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(path)
+    return str(path)
+
+
+def test_a_model_comes_with_its_tokenizer_in_evaluation_mode(folder: str) -> None:
+    loaded = load(folder, FLOAT32)
+    assert not loaded.model.training
+    assert loaded.model.dtype == torch.float32
+    assert loaded.tokenizer.convert_tokens_to_ids("c") == 2
+
+
+def test_the_dtype_can_be_chosen(folder: str) -> None:
+    assert load(folder, LoadOptions(device="cpu", dtype="bfloat16")).model.dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(not is_available(), reason="this torch can't pack")
+def test_linear_layers_are_packed_on_the_cpu_unless_turned_off(folder: str) -> None:
+    packed = load(folder, FLOAT32).model
+    plain = load(folder, LoadOptions(device="cpu", dtype="float32", pack=False)).model
+    assert any(isinstance(module, PackedLinear) for module in packed.modules())
+    assert not any(isinstance(module, PackedLinear) for module in plain.modules())
+
+
+def test_users_of_one_model_and_options_share_one_runtime(folder: str) -> None:
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(acquire(folder, FLOAT32))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len({id(runtime) for runtime in found}) == 1
+
+
+def test_other_options_mean_another_runtime(folder: str) -> None:
+    narrow = LoadOptions(device="cpu", dtype="float32", max_rows=2)
+    assert acquire(folder, FLOAT32) is not acquire(folder, narrow)
+
+
+def test_a_runtime_that_nobody_holds_is_freed(folder: str) -> None:
+    runtime = acquire(folder, FLOAT32)
+    gone = weakref.ref(runtime), weakref.ref(runtime.loaded.model)
+    del runtime
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+
+
+def test_an_unknown_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        load(str(tmp_path / "nowhere"))
+
+
+def test_pickled_weights_are_refused(folder: str, tmp_path: Path) -> None:
+    for file in Path(folder).iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelNotFoundError, match="safetensors"):
+        load(str(tmp_path))
+
+
+def test_an_encoder_decoder_is_refused_by_name(tmp_path: Path) -> None:
+    T5Config().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="encoder-decoder"):
+        load(str(tmp_path))
+
+
+def test_a_model_that_writes_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    ViTConfig().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="vit"):
+        load(str(tmp_path))
