@@ -16,6 +16,7 @@ from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
+    QuantoConfig,
     T5Config,
     ViTConfig,
 )
@@ -96,6 +97,17 @@ def test_a_runtime_that_nobody_holds_is_freed(folder: str) -> None:
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         load(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"config\.json"):
+        load(str(tmp_path))
+
+
+def test_options_with_a_quantization_config_can_be_told_apart() -> None:
+    one, other = QuantoConfig(weights="int8"), QuantoConfig(weights="int8")
+    runtimes = {LoadOptions(quantization_config=config): config for config in (one, other)}
+    assert runtimes[LoadOptions(quantization_config=one)] is one
 
 
 def test_pickled_weights_are_refused(folder: str, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""A tiny model with random weights: everything about it is real but what it says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from langchain_amulet import ChatAmulet
+from langchain_amulet.engine import Engine, acquire
+from langchain_amulet.handle import resolve_model
+from tests.tokenizer_builders import CHATML, byte_level
+
+
+def save_model(folder: Path, template: str | None = CHATML, seed: int = 0) -> str:
+    """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
+    tokenizer = byte_level(template)
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=0.4,  # far from uniform, so that prompts matter
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def engine_of(llm: ChatAmulet) -> Engine:
+    """The engine that decodes for a chat model."""
+    return acquire(resolve_model(llm.model), llm.load_options).engine
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def other_tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same architecture with other weights."""
+    return save_model(tmp_path_factory.mktemp("other"), seed=1)
+
+
+@pytest.fixture
+def llm(tiny: str) -> Iterator[ChatAmulet]:
+    """Greedy, so that the same call has the same answer, and float32, so that it has it exactly."""
+    with ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12) as model:
+        yield model

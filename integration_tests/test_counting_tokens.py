@@ -1,0 +1,40 @@
+"""Tokens are counted by the model's own tokenizer, without a network."""
+
+from langchain_core.messages import HumanMessage, SystemMessage, trim_messages
+from langchain_core.tools import tool
+
+from langchain_amulet import ChatAmulet
+
+
+def test_a_text_has_the_tokens_of_the_models_tokenizer(llm: ChatAmulet) -> None:
+    text = "Keep it short, 你好 🙂"
+    ids = llm.get_token_ids(text)
+    assert llm._handle.opened.tokenizer.decode(ids) == text
+    assert llm.get_num_tokens(text) == len(ids)
+
+
+def test_messages_have_the_tokens_that_a_plain_call_reports(llm: ChatAmulet) -> None:
+    messages = [SystemMessage("Be kind."), HumanMessage("How do I sleep better?")]
+    usage = llm.invoke(messages).usage_metadata
+    assert usage
+    assert llm.get_num_tokens_from_messages(messages) == usage["input_tokens"]
+
+
+def test_tools_count_where_the_template_writes_them(tiny: str) -> None:
+    @tool
+    def clock(zone: str) -> str:
+        """Tell the time."""
+        return zone
+
+    llm = ChatAmulet(model=tiny, chat_template="{{ tools }}{{ messages[0].content }}")
+    messages = [HumanMessage("How late is it?")]
+    assert llm.get_num_tokens_from_messages(messages, tools=[clock]) > (
+        llm.get_num_tokens_from_messages(messages)
+    )
+
+
+def test_a_conversation_is_trimmed_to_a_number_of_tokens(llm: ChatAmulet) -> None:
+    messages = [HumanMessage(f"How do I sleep better? {index}") for index in range(20)]
+    trimmed = trim_messages(messages, max_tokens=200, token_counter=llm, strategy="last")
+    assert 0 < len(trimmed) < 20
+    assert llm.get_num_tokens_from_messages(trimmed) <= 200

@@ -1,0 +1,150 @@
+"""Every refusal says the rule, the value and the remedy, and is one of the package's errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import HumanMessage
+
+from integration_tests.conftest import save_model
+from integration_tests.ways import DIRECT, Way, invoke
+from langchain_amulet import Amulet, ChatAmulet, Preference, errors
+
+QUESTION = "How do I sleep better?"
+every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"temprature": 0.1}, r"'temprature' is unknown: use one of .*temperature"),
+        ({"temperature": -1.0}, r"temperature must be .*at least 0.*not -1.0: 0 is greedy"),
+        ({"temperature": "hot"}, r"'temperature' can't be 'hot'"),
+        ({"top_p": 0.0}, r"top_p must be .*above 0.*not 0.0: use 1"),
+        ({"max_tokens": 0}, r"'max_tokens' can't be 0"),
+        ({"timeout": 0}, r"'timeout' can't be 0"),
+        ({"stop": [""]}, r"Stop strings must .*not \[''\]: use None"),
+        ({"stop": 7}, r"Stop strings must .*not 7: use None"),
+        ({"placement": "top"}, r"'placement' can't be 'top': .*'system' or 'user'"),
+        ({"preference_template": "Please."}, r"must contain {preference}.*'Please.': add it"),
+        ({"method": "amulett"}, r"method must be one of amulet, base, .*not 'amulett'"),
+        ({"method": {"lam": 0}}, r"must be"),
+        ({"dtype": "bfloat"}, r"dtype must be .*not 'bfloat': use 'bfloat16'"),
+        ({"model": ""}, r"'model' can't be ''"),
+        ({"max_queue": 0}, r"'max_queue' can't be 0"),
+    ],
+    ids=str,
+)
+def test_a_constructor_refuses_what_can_never_work(fields: dict[str, Any], rule: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=rule):
+        ChatAmulet(**fields)
+
+
+def test_fields_of_other_chat_models_that_mean_nothing_here_are_accepted() -> None:
+    assert ChatAmulet(max_retries=3).max_retries == 3
+
+
+@pytest.mark.parametrize("lam", [0.0, -1.0])
+def test_amulet_refuses_a_pull_back_that_is_none(lam: float) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"lam must .*{lam}"):
+        Amulet(lam=lam)
+
+
+def test_an_unknown_style_name_lists_the_known_ones() -> None:
+    known = "'subtle', 'balanced', 'strong', 'amulet'"
+    for make in (lambda: Amulet(strength="bold"), lambda: Preference("Be kind.", strength="bold")):
+        with pytest.raises(errors.ConfigurationError, match=f"{known}, not 'bold'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("preference", "rule"),
+    [
+        ("", "'text' can't be ''"),
+        (" \n", "'text' can't be"),
+        (7, "must be a text or a Preference.*not 7: use None"),
+        (["Be kind.", 7], "must be a text or a Preference"),
+        ({"text": "Be kind.", "loud": True}, "'loud' is unknown: use one of strength, text"),
+        ({"strength": 1.0}, "'text' is missing"),
+        ({"text": "Be kind.", "weight": -1}, "'weight' can't be -1"),
+        ("x" * 2001, "at most 2000 characters, but .* has 2001: shorten it, or raise"),
+    ],
+)
+@every_way
+def test_a_malformed_preference_is_refused_wherever_it_comes_from(
+    llm: ChatAmulet, way: Way, preference: object, rule: str
+) -> None:
+    with pytest.raises(errors.PreferenceError, match=rule):
+        way(llm, QUESTION, preference=preference)
+    with pytest.raises(errors.PreferenceError, match=rule):
+        way(llm, QUESTION, {"metadata": {"preference": preference}})
+    with pytest.raises(errors.PreferenceError, match=rule):
+        ChatAmulet(preference=preference)
+
+
+@every_way
+def test_an_unknown_argument_is_refused_with_the_known_ones(llm: ChatAmulet, way: Way) -> None:
+    with pytest.raises(errors.RequestError, match=r"'temprature' is unknown.*temperature"):
+        way(llm, QUESTION, temprature=0.1)
+
+
+def test_an_argument_out_of_range_is_refused(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.RequestError, match="'max_tokens' can't be 0"):
+        invoke(llm, QUESTION, max_tokens=0)
+
+
+@pytest.mark.parametrize("name", ["tools", "response_format"])
+def test_what_this_model_does_not_offer_is_refused(llm: ChatAmulet, name: str) -> None:
+    with pytest.raises(errors.RequestError, match=f"can't use {name}.*Leave the argument out"):
+        invoke(llm, QUESTION, **{name: [{"type": "function"}]})
+    assert invoke(llm, QUESTION, **{name: None}) == invoke(llm, QUESTION)
+
+
+@every_way
+def test_a_prompt_that_does_not_fit_the_context_is_refused(llm: ChatAmulet, way: Way) -> None:
+    with pytest.raises(errors.ContextLengthError, match=r"context of 1024.*Shorten") as caught:
+        way(llm, QUESTION * 300)
+    assert isinstance(caught.value, ContextOverflowError)
+    with pytest.raises(errors.ContextLengthError, match="max_tokens 1024"):
+        way(llm, QUESTION, max_tokens=1024)
+
+
+def test_images_are_refused_by_a_text_model(llm: ChatAmulet) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    with pytest.raises(errors.UnsupportedContentError, match=r"reads text only.*describe it"):
+        llm.invoke([HumanMessage(["Look:", image])])
+
+
+@pytest.mark.parametrize("question", ["", " ", [], [("user", "")]])
+def test_an_empty_call_is_refused(llm: ChatAmulet, question: Any) -> None:
+    with pytest.raises(errors.EmptyInputError, match="at least one message with text"):
+        llm.invoke(question)
+
+
+def test_an_unknown_model_is_refused_at_first_use(tmp_path: Path) -> None:
+    llm = ChatAmulet(model=str(tmp_path / "missing"))
+    with pytest.raises(
+        errors.ModelNotFoundError, match=r"must be a folder.*missing.*Check the name"
+    ):
+        llm.invoke(QUESTION)
+
+
+def test_a_model_without_a_chat_template_is_refused_unless_one_is_given(tmp_path: Path) -> None:
+    bare = save_model(tmp_path, template=None)
+    with pytest.raises(errors.ChatTemplateError, match=r"has none.*pass chat_template="):
+        ChatAmulet(model=bare).invoke(QUESTION)
+    template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    assert ChatAmulet(model=bare, chat_template=template, max_tokens=3).invoke(QUESTION)
+
+
+def test_a_deadline_ends_a_call(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.DeadlineError) as caught:
+        llm.invoke(QUESTION, timeout=1e-6, max_tokens=900)
+    assert isinstance(caught.value, TimeoutError)
+
+
+def test_one_failing_call_of_a_batch_leaves_the_others(llm: ChatAmulet) -> None:
+    good, bad, also_good = llm.batch([QUESTION, "", QUESTION], return_exceptions=True)
+    assert isinstance(bad, errors.EmptyInputError)
+    assert good.content == also_good.content == invoke(llm, QUESTION)

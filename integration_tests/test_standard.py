@@ -1,0 +1,41 @@
+"""LangChain's standard suites on random weights: all that needs no tools and no judgement."""
+
+from typing import Any
+
+import pytest
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
+
+from langchain_amulet import ChatAmulet
+
+
+class Tiny:
+    """What both suites are told."""
+
+    @pytest.fixture(autouse=True)
+    def _find(self, tiny: str, other_tiny: str) -> None:
+        type(self).folder, type(self).other_folder = tiny, other_tiny
+
+    @property
+    def chat_model_class(self) -> type[ChatAmulet]:
+        return ChatAmulet
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": self.folder}
+
+    @property
+    def standard_chat_model_params(self) -> dict[str, Any]:
+        return {"temperature": 0, "max_tokens": 32, "timeout": 60, "stop": [], "max_retries": 2}
+
+    @property
+    def model_override_value(self) -> str:
+        return self.other_folder
+
+
+class TestUnit(Tiny, ChatModelUnitTests):
+    pass
+
+
+class TestIntegration(Tiny, ChatModelIntegrationTests):
+    pass

@@ -1,0 +1,167 @@
+"""From the engine's tokens to LangChain's chunks: the text, and at the end what it cost.
+
+This module knows tokens and chunks: nothing of how prompts are made or tokens decoded, and
+nothing of threads or event loops, so that both kinds of caller share it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.outputs import ChatGenerationChunk
+
+from langchain_amulet.engine import Token
+from langchain_amulet.steering import Plan
+from langchain_amulet.text import TextStream, TokenBytes
+
+PROVIDER = "amulet"
+"""What LangChain calls the company behind a model."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of an answer before it begins.
+
+    Attributes:
+        model_name: The model's name as the caller gave it.
+        method: The steering method's name.
+        strength: See `strengths`.
+        prompt_tokens: Tokens of the prompts, by kind: see `count_prompts`.
+        logprobs: Whether to add log-probabilities.
+        trace: Whether to add probabilities before and after steering.
+    """
+
+    model_name: str
+    method: str
+    strength: float | list[float] | None
+    prompt_tokens: Mapping[str, int]
+    logprobs: bool = False
+    trace: bool = False
+
+
+def strengths(plan: Plan) -> float | list[float] | None:
+    """How strongly a plan steers: d in ``l_pref + d (l_pref - l_base)``.
+
+    A number for one preference, 0 if it is only part of the prompt; a list for several, in their
+    order; None without any.
+    """
+    # Contrasts on top of the base stream count from there, not from the preference's own.
+    offset = 0.0 if plan.streams[plan.anchor].preferences else 1.0
+    found = [contrast.weight - offset for contrast in plan.contrasts]
+    if not found:
+        return 0.0 if plan.streams[plan.anchor].preferences else None
+    return found[0] if len(found) == 1 else found
+
+
+def count_prompts(plan: Plan, prompts: Sequence[Sequence[int]]) -> dict[str, int]:
+    """Prompt tokens of the conversation alone, and of the streams with preferences in them."""
+    counts = {"base": 0, "preference": 0}
+    for stream, prompt in zip(plan.streams, prompts, strict=True):
+        counts["preference" if stream.preferences else "base"] += len(prompt)
+    return counts
+
+
+@dataclass
+class Answer:
+    """One answer as it grows, fed by one reader.
+
+    ``feed`` it every token, until there are no more or ``stopped`` says so; then ``finish`` it.
+    """
+
+    report: Report
+    token_bytes: TokenBytes
+    stops: Sequence[str] = ()
+    _tokens: list[tuple[int, Token]] = field(default_factory=list)
+    _shown: int = 0
+
+    def __post_init__(self) -> None:
+        """Start without text."""
+        self._text = TextStream(self.token_bytes, self.stops)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was found, after which no token counts."""
+        return self._text.stopped
+
+    def feed(self, token: Token) -> ChatGenerationChunk | None:
+        """Add a token; returns a chunk if there is text to show."""
+        self._tokens.append((self._shown + self._text.held, token))
+        text = self._text.feed(token.id)
+        self._shown += len(text)
+        return ChatGenerationChunk(message=AIMessageChunk(content=text)) if text else None
+
+    def finish(self, reason: str | None) -> ChatGenerationChunk:
+        """End the answer; returns the last chunk, with usage and metadata.
+
+        Args:
+            reason: Why decoding ended; a stop string overrides it.
+        """
+        text = self._text.flush()
+        self._shown += len(text)
+        message = AIMessageChunk(
+            content=text,
+            usage_metadata=self._usage,
+            response_metadata=self._metadata("stop" if self.stopped else reason),
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+    @property
+    def _usage(self) -> UsageMetadata:
+        prompt, written = sum(self.report.prompt_tokens.values()), len(self._tokens)
+        details = {kind: count for kind, count in self.report.prompt_tokens.items() if count}
+        usage = {
+            "input_tokens": prompt,
+            "output_tokens": written,
+            "total_tokens": prompt + written,
+            "input_token_details": details,  # LangChain's type leaves room for further keys
+        }
+        return cast("UsageMetadata", usage)
+
+    def _metadata(self, reason: str | None) -> dict[str, Any]:
+        kls = [token.kl for _, token in self._tokens]
+        metadata: dict[str, Any] = {
+            "model_name": self.report.model_name,
+            "model_provider": PROVIDER,
+            "finish_reason": reason,
+            "method": self.report.method,
+            "strength": self.report.strength,
+            "mean_kl": math.fsum(kls) / len(kls) if kls else 0.0,
+        }
+        if self.report.logprobs:
+            metadata["logprobs"] = {"content": [self._logprob(token) for token in self._visible]}
+        if self.report.trace:
+            metadata["trace"] = [self._trace(token) for token in self._visible]
+        return metadata
+
+    @property
+    def _visible(self) -> list[Token]:
+        """The tokens whose text was shown: those of a stop string weren't."""
+        return [token for start, token in self._tokens if start < self._shown or not self.stopped]
+
+    def _logprob(self, token: Token) -> dict[str, Any]:
+        likeliest = [self._spelled(*top) for top in token.top_logprobs if top[1] > -math.inf]
+        return {**self._spelled(token.id, token.logprob), "top_logprobs": likeliest}
+
+    def _spelled(self, token_id: int, logprob: float) -> dict[str, Any]:
+        spelled = self.token_bytes.of(token_id)
+        return {"token": _readable(spelled), "bytes": list(spelled), "logprob": logprob}
+
+    def _trace(self, token: Token) -> dict[str, Any]:
+        trace = token.trace
+        return {
+            "token": _readable(self.token_bytes.of(token.id)),
+            "base": trace and trace.base,
+            "pref": trace and trace.pref,
+            "steered": trace and trace.steered,
+            "kl": token.kl,
+        }
+
+
+def _readable(spelled: bytes) -> str:
+    return spelled.decode("utf-8", "replace")

@@ -1,0 +1,296 @@
+"""`ChatAmulet`: a local chat model that answers every caller in the style of their preference.
+
+This module connects LangChain to the parts, and does nothing by itself: what may be set is in
+`settings`, what becomes of a call in `calls`, of its tokens in `answers`, of its model in `handle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput, ModelProfile
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, PrivateAttr, model_validator
+from typing_extensions import Self
+
+from langchain_amulet.answers import PROVIDER
+from langchain_amulet.calls import Call, prepare, prompt_builder
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.handle import ModelHandle, context_length, resolve_model
+from langchain_amulet.messages import to_turns
+from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths, lift
+from langchain_amulet.settings import AnswerSettings, LoadSettings
+from langchain_amulet.validation import explained
+from langchain_amulet.version import VERSION
+
+
+class ChatAmulet(AnswerSettings, LoadSettings, BaseChatModel):
+    """A local chat model, steered while it decodes by what the user prefers.
+
+    Every field of `AnswerSettings` can also be set by a call, as a keyword argument. The
+    preference may come in ``configurable`` or ``metadata`` of the call's config, too::
+
+        llm = ChatAmulet(model="pocket")
+        llm.invoke("How do I sleep better?", preference="Keep it short.")
+        llm.invoke("How do I sleep better?", {"metadata": {"preference": "Be uplifting."}})
+
+    Weights are loaded at first use, and once per process.
+
+    Attributes:
+        streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens.
+        max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
+
+    Raises:
+        ConfigurationError: A field is unknown or has a value that can't work.
+    """
+
+    model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
+
+    streaming: bool = False
+    max_retries: int | None = None
+
+    _handle: ModelHandle = PrivateAttr()
+
+    def __init__(self, **fields: Any) -> None:
+        """Check the fields; loads nothing."""
+        with explained(ConfigurationError, type(self).model_fields):
+            super().__init__(**fields)
+
+    @model_validator(mode="after")
+    def _set_up_amulet(self) -> Self:
+        self._add_version("langchain-amulet", VERSION)
+        self._handle = ModelHandle(resolve_model(self.model), self.load_options)
+        return self
+
+    # --- Life ---
+
+    def close(self) -> None:
+        """Let the weights go; later calls raise `EngineClosedError`. Copies are closed with it."""
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        """Close on leaving the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let the weights go."""
+        self.close()
+
+    def with_preference(self, preference: PreferenceLike) -> Self:
+        """The same model on the same weights, with another preference of its own.
+
+        Raises:
+            PreferenceError: It is malformed or too long.
+        """
+        preferences = as_preferences(preference)
+        check_lengths(preferences, self.max_preference_chars)
+        copy = self.model_copy(update={"preference": preferences})
+        copy.__dict__.pop("_serialized", None)  # a cached property, which shows the preference
+        return copy
+
+    # --- Calls: the preference moves from the config to where everything below can see it ---
+
+    def invoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Answer in the style that the call or its config asks for."""
+        return super().invoke(input, config, stop=stop, **lift(config, kwargs))
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Answer in the style that the call or its config asks for."""
+        return await super().ainvoke(input, config, stop=stop, **lift(config, kwargs))
+
+    def stream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """Stream an answer in the style that the call or its config asks for."""
+        yield from super().stream(input, config, stop=stop, **lift(config, kwargs))
+
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """Stream an answer in the style that the call or its config asks for."""
+        async for chunk in super().astream(input, config, stop=stop, **lift(config, kwargs)):
+            yield chunk
+
+    def stream_events(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        version: Any = "v2",
+        **kwargs: Any,
+    ) -> Any:
+        """Stream events of an answer; version "v2" passes through `astream` by itself."""
+        lifted = lift(config, kwargs) if version == "v3" else kwargs
+        return super().stream_events(input, config, version=version, **lifted)
+
+    def astream_events(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        version: Any = "v2",
+        **kwargs: Any,
+    ) -> Any:
+        """Stream events of an answer; version "v2" passes through `astream` by itself."""
+        lifted = lift(config, kwargs) if version == "v3" else kwargs
+        return super().astream_events(input, config, version=version, **lifted)
+
+    # --- Decoding ---
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, **kwargs))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        chunks = [chunk async for chunk in self._astream(messages, stop, **kwargs)]
+        return generate_from_stream(iter(chunks))
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        call = self._prepare(messages, stop, kwargs)
+        with call.submit() as generation:
+            for token in generation:
+                if chunk := call.answer.feed(token):
+                    if run_manager:
+                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                if call.answer.stopped:
+                    break
+        last = call.answer.finish(generation.finish_reason)
+        if run_manager:
+            run_manager.on_llm_new_token(last.text, chunk=last)
+        yield last
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        # Off the loop, as the first call loads the weights. Only submitting takes rows, and that
+        # is done here: a task that is cancelled while it waits leaves nothing behind.
+        call = await run_in_executor(None, self._prepare, messages, stop, kwargs)
+        with call.submit() as generation:
+            async for token in generation:
+                if chunk := call.answer.feed(token):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
+                if call.answer.stopped:
+                    break
+        last = call.answer.finish(generation.finish_reason)
+        if run_manager:
+            await run_manager.on_llm_new_token(last.text, chunk=last)
+        yield last
+
+    def _prepare(
+        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+    ) -> Call:
+        """The call, loaded, checked and rendered."""
+        model = kwargs.get("model") or self.model
+        opened = self._handle.of(model).opened
+        return prepare(model, opened, self.for_call(stop, kwargs), messages)
+
+    # --- What LangChain asks of a model ---
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Token ids of a text, by the model's own tokenizer."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
+        ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False)
+        return [int(index) for index in ids]
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Tokens of the conversation as it is prompted, without any preference."""
+        builder = prompt_builder(self._handle.opened, self)
+        schemas = [convert_to_openai_tool(tool) for tool in tools] if tools else None
+        return len(replace(builder, tools=schemas).build(to_turns(messages), ()))
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-amulet"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """All that an answer depends on: LangChain's caches tell models apart by it."""
+        names = {*LoadSettings.model_fields, *AnswerSettings.model_fields} - {"stop"}
+        chosen = {name: getattr(self, name) for name in sorted(names)}
+        # LangChain overwrites "stop" by that of the call.
+        return {**chosen, "model_id": resolve_model(self.model), "stop_strings": self.stop}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop or list(self.stop) or None, **kwargs)
+        params["ls_provider"] = PROVIDER
+        return params
+
+    def _resolve_model_profile(self) -> ModelProfile:
+        profile = ModelProfile(
+            name=self.model,
+            text_inputs=True,
+            text_outputs=True,
+            image_inputs=False,
+            audio_inputs=False,
+            video_inputs=False,
+            tool_calling=False,
+            structured_output=False,
+        )
+        context = context_length(resolve_model(self.model))
+        return {**profile, "max_input_tokens": context} if context else profile

@@ -1,0 +1,114 @@
+"""The model behind a chat model: loaded at first use, shared, and let go.
+
+This module knows where models come from and what belongs to a tokenizer: nothing of LangChain,
+messages or settings of answers.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from langchain_amulet.engine import LoadOptions, Runtime, acquire
+from langchain_amulet.errors import EngineClosedError
+from langchain_amulet.templates import ChatTemplate
+from langchain_amulet.text import TokenBytes
+
+POCKET_FOLDER = Path(__file__).parent / "pocket"
+"""Where the model that comes with the package lies."""
+
+
+def resolve_model(name: str) -> str:
+    """What to load for a model's name: the bundled folder, a local folder, or a Hub id."""
+    if name == "pocket":
+        return str(POCKET_FOLDER)
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.is_dir() else name
+
+
+def context_length(model_id: str) -> int | None:
+    """The context of a model in a local folder, read from its config alone; None if unknown."""
+    try:
+        config = json.loads((Path(model_id) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    length = config.get("max_position_embeddings")
+    return length if isinstance(length, int) else None
+
+
+class ModelHandle:
+    """One chat model's hold on the weights.
+
+    Any number of handles on the same model share one copy. Copied or pickled, a handle takes its
+    name and options along and no weights.
+    """
+
+    def __init__(self, model_id: str, options: LoadOptions) -> None:
+        """Remember what to load; nothing is loaded yet."""
+        self._model_id = model_id
+        self._options = options
+        self._is_closed = False
+        self._siblings: dict[str, ModelHandle] = {}
+
+    def __reduce__(self) -> tuple[type[ModelHandle], tuple[str, LoadOptions]]:
+        """Copy what to load, not what is loaded."""
+        return ModelHandle, (self._model_id, self._options)
+
+    @property
+    def opened(self) -> OpenModel:
+        """The loaded model; the first use of it may take long.
+
+        Raises:
+            EngineClosedError: The handle was closed.
+            ModelNotFoundError: There is no such model.
+            UnsupportedModelError: It isn't one that can be run.
+        """
+        if self._is_closed:
+            raise EngineClosedError(
+                f"A closed model can't answer, and the one for {self._model_id!r} was closed: "
+                "make a new ChatAmulet."
+            )
+        return self._opened
+
+    @cached_property
+    def _opened(self) -> OpenModel:
+        return OpenModel(acquire(self._model_id, self._options))
+
+    def of(self, name: str) -> ModelHandle:
+        """The handle for a model's name: this one, or one beside it, loaded the same way."""
+        model_id = resolve_model(name)
+        if self._is_closed or model_id == self._model_id:
+            return self
+        return self._siblings.setdefault(model_id, ModelHandle(model_id, self._options))
+
+    def close(self) -> None:
+        """Let the weights go; they are freed when nobody else holds them."""
+        self._is_closed = True
+        self._siblings.clear()
+        self.__dict__.pop("_opened", None)
+
+
+class OpenModel:
+    """A loaded model with what is derived from its tokenizer."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Hold ``runtime``, and with it the weights."""
+        self.engine = runtime.engine
+        self.tokenizer: Any = runtime.loaded.tokenizer
+        self.token_bytes = TokenBytes(self.tokenizer)
+        self._runtime = runtime
+        # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
+        # templates of their own.
+        self.template = lru_cache(maxsize=8)(self._make_template)
+
+    def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
+        """Tokens that end an answer: the model's own, and the template's end of a turn."""
+        declared = self._runtime.loaded.model.generation_config.eos_token_id
+        several = declared if isinstance(declared, list) else [declared]
+        found = {*several, self.tokenizer.eos_token_id, template.turn_end}
+        return frozenset(token for token in found if token is not None)
+
+    def _make_template(self, template: str | None) -> ChatTemplate:
+        return ChatTemplate(self.tokenizer, template)

@@ -1,0 +1,214 @@
+"""What an answer depends on besides the conversation: which model, and how it is to answer.
+
+This module knows which settings there are and what they may be: nothing of how they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from langchain_amulet.engine import LoadOptions
+from langchain_amulet.errors import ConfigurationError, RequestError
+from langchain_amulet.methods import STRENGTHS, Amulet, Base, LinearAlignment, Method, Pref
+from langchain_amulet.preferences import Preference, as_preferences, check_lengths
+from langchain_amulet.prompts import Placement
+from langchain_amulet.sampling import SamplingParams
+from langchain_amulet.validation import explained
+
+POCKET = "pocket"
+"""The name of the model that comes with the package."""
+
+METHODS: Mapping[str, type[Method]] = MappingProxyType(
+    {method.name: method for method in (Amulet, Base, Pref, LinearAlignment)}
+)
+"""Methods that can be chosen by name."""
+
+NOT_YET = frozenset({"tools", "tool_choice", "response_format", "functions", "parallel_tool_calls"})
+"""Arguments of other chat models that this one doesn't offer."""
+
+NOT_OURS = frozenset({"model", "stream"})
+"""Arguments that say which model answers, or by what way: not how."""
+
+
+def as_method(value: Method | str | float) -> Method:
+    """A method, given as itself, by its name, or by the name or number of Amulet's strength.
+
+    Raises:
+        ConfigurationError: The name is unknown.
+    """
+    if isinstance(value, Method):
+        return value
+    if isinstance(value, str) and value in METHODS:
+        return METHODS[value]()
+    if isinstance(value, str) and value not in STRENGTHS:
+        raise ConfigurationError(
+            f"method must be one of {', '.join([*METHODS, *STRENGTHS])}, a number or a Method, "
+            f"not {value!r}: use one of those."
+        )
+    return Amulet(strength=value)
+
+
+def as_dtype(value: Any) -> str | None:
+    """The name of a torch dtype, given as such or by its name; None for the fastest."""
+    name = None if value in (None, "auto") else str(value).removeprefix("torch.")
+    if name is not None and not isinstance(getattr(torch, name, None), torch.dtype):
+        raise ConfigurationError(
+            f"dtype must be the name of a torch dtype, not {value!r}: use 'bfloat16', "
+            "'float16' or 'float32', or None for what runs fastest."
+        )
+    return name
+
+
+def as_stops(value: Any) -> tuple[str, ...]:
+    """Stop strings as a tuple; a single one may come as it is."""
+    several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+    if not all(isinstance(stop, str) and stop for stop in several):
+        raise ConfigurationError(
+            f"Stop strings must be texts that aren't empty, not {value!r}: use None for none."
+        )
+    return tuple(several)
+
+
+class LoadSettings(BaseModel):
+    """Everything that decides which weights are loaded, and how; fixed once a model is made.
+
+    Attributes:
+        model: ``"pocket"``, the model that comes with this package; or a local folder, or a
+            repository on the Hub.
+        device: Such as "cpu" or "cuda:0"; None for a GPU if there is one.
+        dtype: Such as "bfloat16"; None for what runs fastest.
+        device_map: As in ``from_pretrained``.
+        quantization_config: As in ``from_pretrained``.
+        attn_implementation: As in ``from_pretrained``.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run Python that comes with the model. Off, and better left off.
+        use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
+        max_rows: The most prompt streams decoded at a time, over all calls.
+        max_queue: The most calls that may wait.
+        prefill_chunk: The most prompt tokens computed between two decode steps.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    model: str = Field(default=POCKET, min_length=1)
+    device: str | None = None
+    dtype: Annotated[str | None, BeforeValidator(as_dtype)] = None
+    device_map: str | dict[str, int | str] | None = None
+    quantization_config: Any = Field(default=None, exclude=True, repr=False)
+    attn_implementation: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    use_safetensors: bool = True
+    max_rows: int = Field(default=64, ge=1)
+    max_queue: int = Field(default=256, ge=1)
+    prefill_chunk: int = Field(default=256, ge=1)
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """The same for the engine."""
+        fixed = {name: getattr(self, name) for name in LoadSettings.model_fields}
+        del fixed["model"]
+        if isinstance(self.device_map, dict):
+            fixed["device_map"] = tuple(self.device_map.items())
+        return LoadOptions(**fixed)
+
+
+class AnswerSettings(BaseModel):
+    """Everything that a call may set for its answer.
+
+    Attributes:
+        preference: How the answer is wanted: a text, a `Preference`, several, or None.
+        method: How preferences steer: a `Method`, its name, or a strength's name or number.
+        placement: Where the preference is put: at the end of the system message, or at the end
+            of the last user message, which lets all streams share the conversation's prefill.
+        preference_template: A text with ``{preference}`` where the preference goes.
+        max_preference_chars: The longest preference accepted.
+        temperature: 0 takes the likeliest token.
+        top_p: Share of the probability to draw from.
+        top_k: Number of tokens to draw from; None for all.
+        min_p: Least share of the likeliest token's probability.
+        repetition_penalty: Above 1 makes tokens that were written less likely.
+        presence_penalty: Above 0 makes tokens that were written less likely.
+        max_tokens: The most tokens an answer may have.
+        stop: Texts before which the answer ends.
+        seed: Makes an answer repeatable.
+        timeout: Seconds until a call fails; None for no limit.
+        logprobs: Whether ``response_metadata`` holds each token's log-probability.
+        top_logprobs: How many alternatives per token are added to them.
+        trace: Whether ``response_metadata`` holds each token's probability before and after
+            steering.
+        chat_template: A Jinja template in place of the tokenizer's.
+        chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    preference: Annotated[tuple[Preference, ...], BeforeValidator(as_preferences)] = ()
+    method: Annotated[Method, BeforeValidator(as_method)] = Amulet()
+    placement: Placement = "system"
+    preference_template: str = "{preference}"
+    max_preference_chars: int = Field(default=2000, ge=1)
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    max_tokens: int = Field(default=256, ge=1)
+    stop: Annotated[tuple[str, ...], BeforeValidator(as_stops)] = ()
+    seed: int | None = None
+    timeout: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0)
+    trace: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        check_lengths(self.preference, self.max_preference_chars)
+        if "{preference}" not in self.preference_template:
+            raise ConfigurationError(
+                "preference_template must contain {preference}, which stands for the "
+                f"preference's text, but is {self.preference_template!r}: add it."
+            )
+        _ = self.sampling  # which checks its numbers
+        return self
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """How tokens are drawn."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            seed=self.seed,
+            top_logprobs=self.top_logprobs if self.logprobs else None,
+        )
+
+    def for_call(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> AnswerSettings:
+        """The settings of one call: these, but for what its arguments set.
+
+        Raises:
+            RequestError: An argument is unknown, malformed, or not offered by this model.
+        """
+        if refused := sorted(name for name in NOT_YET & kwargs.keys() if kwargs[name]):
+            raise RequestError(
+                f"Calls can't use {', '.join(refused)}: this model answers in plain text. "
+                "Leave the argument out."
+            )
+        names = AnswerSettings.model_fields
+        chosen = {name: getattr(self, name) for name in names}
+        chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_YET - NOT_OURS}
+        chosen |= {"stop": stop} if stop is not None else {}
+        with explained(RequestError, names):
+            return AnswerSettings.model_validate(chosen)

@@ -1,0 +1,62 @@
+"""How answers look in a terminal: tokens coloured by how far steering moved them.
+
+Knows rich and plain dicts of trace entries; nothing of models or LangChain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+# Nats by which steering raised (or lowered) the chosen token's log-probability over the plain
+# prompt's, and the style a token is shown in from there on.
+SHADES = ((0.0, "default"), (0.1, "cyan"), (0.7, "yellow"), (1.6, "bold magenta"))
+
+TraceEntry = Mapping[str, Any]
+
+
+def moved(entry: TraceEntry) -> float:
+    """Log p(steered) - log p(prompt only) of a chosen token, in nats.
+
+    Args:
+        entry: A token of a trace, with the probabilities ``pref`` and ``steered``.
+    """
+    tiny = 1e-30  # a token that the prompt alone rules out was moved a long way, not infinitely
+    return math.log(max(entry["steered"], tiny)) - math.log(max(entry["pref"], tiny))
+
+
+def shade(nats: float) -> str:
+    """The rich style of a token that was moved by so many nats, up or down."""
+    return next(style for least, style in reversed(SHADES) if abs(nats) >= least)
+
+
+def coloured(trace: Iterable[TraceEntry]) -> Text:
+    """The answer, each token in the shade of how far it was moved."""
+    return Text.assemble(*((entry["token"], shade(moved(entry))) for entry in trace))
+
+
+def legend() -> Text:
+    """What the shades mean, for the foot of a comparison."""
+    named = [(f"from {least} nats", style) for least, style in SHADES[1:]]
+    parts = [part for pair in named for part in (pair, ("  ", ""))]
+    return Text.assemble(("moved by steering: ", "dim"), *parts)
+
+
+def why(trace: Sequence[TraceEntry], limit: int) -> Table:
+    """The tokens that steering moved the furthest, in the answer's order."""
+    furthest = sorted(range(len(trace)), key=lambda i: abs(moved(trace[i])), reverse=True)
+    table = Table("token", "plain conversation", "with the preference", "steered", "moved")
+    for i in sorted(furthest[:limit]):
+        entry = trace[i]
+        table.add_row(
+            Text(repr(entry["token"]), shade(moved(entry))),
+            "-" if entry["base"] is None else f"{entry['base']:.1%}",
+            f"{entry['pref']:.1%}",
+            f"{entry['steered']:.1%}",
+            f"{moved(entry):+.2f} nats",
+        )
+    return table
