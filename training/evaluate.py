@@ -2,7 +2,8 @@
 
 Held-out questions (phrasings that training never saw) are asked with held-out wishes for a style
 and decoded greedily by five methods. Per style the table says how far from Base to fully in style
-each method gets; "fully in style" is the generator's own answer with every slot obeyed.
+each method gets; "fully in style" is the generator's own answer with every slot obeyed. A second
+table has what else the model can do, see `skills`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from langchain_amulet import ChatAmulet
+from langchain_amulet.engine import acquire
+from langchain_amulet.handle import resolve_model
 from langchain_amulet.methods import Amulet, Base, LinearAlignment, Method, Pref
 from training.questions import ask, wish
 from training.scorers import SCORERS, FactCheck, repetition
+from training.skills import SKILLS, share_right
 from training.styles import Coins, advise
 from training.world import STYLES, Topic, World, load_world
 
@@ -124,7 +128,14 @@ def main(
                 if show:
                     console.print(f"[b]{style} {name}[/b] {asked[0].question} | {asked[0].wish}")
                     console.print(answers[0], markup=False)
+        skills = Table("skill", "right")
+        runtime = acquire(resolve_model(model), llm.load_options)
+        for name, trial in SKILLS.items():
+            rng = random.Random(seed)
+            share = share_right(runtime, [trial(world, rng) for _ in range(questions)])
+            skills.add_row(name, f"{share:.1%}")
     console.print(report(rows, full))
+    console.print(skills)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ class LoadOptions:
         dtype: Such as "bfloat16"; ``None`` for the fastest that the device has: on a CPU
             bfloat16 if it computes in it, else float32; elsewhere the model's own.
         device_map: As in ``from_pretrained``.
-        quantization_config: As in ``from_pretrained``; shared by identity unless it is hashable
-            by value.
+        quantization_config: As in ``from_pretrained``. Only the very same object, or an equal one
+            where its class can tell, shares weights.
         attn_implementation: As in ``from_pretrained``; ``None`` for the library's choice.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
@@ -45,7 +45,7 @@ class LoadOptions:
     device: str | None = None
     dtype: str | None = None
     device_map: str | tuple[tuple[str, int | str], ...] | None = None
-    quantization_config: Any = None
+    quantization_config: Any = field(default=None, hash=False)  # the library's have no hash
     attn_implementation: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -166,6 +166,9 @@ def _start(model_id: str, options: LoadOptions) -> Runtime:
 
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:
+    folder = Path(model_id)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise ModelNotFoundError(_not_found(model_id, FileNotFoundError("it has no config.json")))
     try:
         return AutoConfig.from_pretrained(model_id, **source)
     except OSError as error:
