@@ -1,9 +1,10 @@
 """Measure the bundled model: ``python -m training.evaluate``.
 
-Held-out questions (phrasings that training never saw) are asked with held-out wishes for a style
-and decoded greedily by five methods. Per style the table says how far from Base to fully in style
-each method gets; "fully in style" is the generator's own answer with every slot obeyed. A second
-table has what else the model can do, see `skills`.
+Held-out questions (phrasings that training never saw) are asked with a wish for a style and decoded
+greedily by five methods. Per style the table says how far from Base to fully in style each method
+gets; "fully in style" is the generator's own answer with every slot obeyed. With
+``--unheard-wishes`` the wishes too are in wordings that training never saw. A second table has what
+else the model can do, see `skills`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ METHODS: Mapping[str, Method] = {
 
 @dataclass(frozen=True)
 class Case:
-    """A held-out question, the topic it is about and a held-out wish."""
+    """A held-out question, the topic it is about and a wish for a style."""
 
     topic: Topic
     question: str
@@ -55,13 +56,13 @@ class Row:
     repeated: float
 
 
-def cases(world: World, style: str, count: int, rng: random.Random) -> list[Case]:
-    """Questions whose frames, and wishes whose wordings, are never trained on."""
+def cases(world: World, style: str, count: int, unheard: bool, seed: int) -> list[Case]:
+    """Questions whose frames are never trained on; of the wishes that holds if ``unheard``."""
+    rng = random.Random(seed)
     topics = [rng.choice(world.topics) for _ in range(count)]
-    return [
-        Case(topic, ask(topic, rng, held_out=True), wish(frozenset({style}), world, rng, True))
-        for topic in topics
-    ]
+    questions = [ask(topic, rng, held_out=True) for topic in topics]
+    wishes = [wish(frozenset({style}), world, rng, held_out=unheard) for _ in topics]
+    return [Case(*case) for case in zip(topics, questions, wishes, strict=True)]
 
 
 def measure(answers: Sequence[str], asked: Sequence[Case], style: str, true: FactCheck) -> Row:
@@ -111,6 +112,7 @@ def main(
     questions: Annotated[int, typer.Option(help="Held-out questions per style.")] = 200,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: int = 0,
+    unheard_wishes: Annotated[bool, typer.Option(help="Wishes in words never seen.")] = False,
     show: Annotated[bool, typer.Option(help="Print one answer per style and method.")] = False,
 ) -> None:
     """Print the table of the model card."""
@@ -120,7 +122,7 @@ def main(
     full: dict[str, Row] = {}
     with ChatAmulet(model=model, max_tokens=160) as llm:
         for style in STYLES:
-            asked = cases(world, style, questions, random.Random(seed))
+            asked = cases(world, style, questions, unheard_wishes, seed)
             full[style] = measure(fully_styled(asked, style, world), asked, style, true)
             for name, method in METHODS.items():
                 answers = decode(llm, method, asked, temperature)

@@ -21,12 +21,12 @@ from training.tools import tool_sample
 from training.world import Topic, World
 
 KINDS = {
-    "advice": 0.31,  # how-to questions inside the world, with follow-ups
+    "advice": 0.30,  # how-to questions inside the world, with follow-ups
     "tools": 0.29,
     "passages": 0.21,  # answers from given context
-    "copy": 0.05,
+    "copy": 0.04,
     "fact": 0.05,
-    "structured": 0.03,  # JSON without tools
+    "structured": 0.05,  # JSON without tools
     "greeting": 0.03,
     "unknown": 0.03,  # polite ignorance outside the world
 }

@@ -44,6 +44,14 @@ MORE = (
     "What else is there to know?", "Do you know a fact about it?",
     "Anything else you know about that?", "Tell me something interesting about it.",
 )  # fmt: skip
+ADJECTIVE_FRAMES = (
+    "Be {}.", "Please be {}.", "I like {} answers.", "Give me {} replies.", "{} please",
+    "Your answer should be {} as much as possible.", "Answer in a {} way.", "Make it {}.",
+    "The user likes {} answers.", "Keep it {}.", "Use a {} tone.", "I'd like something {}.",
+    "{}", "more {}", "Could you be more {}?", "Try to be {}.", "Write something {}.",
+    "in a {} style", "Answer me in a {} style.", "Always be {}.", "Can you be {} with me?",
+    "{} answers, please.", "I prefer {} replies.", "Your replies should be {}.", "be very {}",
+)  # fmt: skip
 WISHES = ("{}", "{}", "{}", "User preference: {}", "The user asked: {}", "Style: {}")
 
 
@@ -77,14 +85,31 @@ def wish(styles: frozenset[str], world: World, rng: random.Random, held_out: boo
     """A preference in free words that asks for the styles, in random order."""
     order = sorted(styles)
     rng.shuffle(order)
+    if held_out:
+        return _together([rng.choice(world.styles[style].held_out) for style in order])
     if len(order) > 1 and rng.random() < 0.6:
-        return _joint(order, world, rng)
-    wordings = [
-        rng.choice(world.styles[style].held_out if held_out else world.styles[style].requests)
-        for style in order
-    ]
-    text = " ".join(_sentence(wording) for wording in wordings) if len(order) > 1 else wordings[0]
-    return text if held_out else rng.choice(WISHES).format(text)
+        text = _joint(order, world, rng)
+    else:
+        text = _together([_single(style, world, rng) for style in order])
+    return rng.choice(WISHES).format(_carelessly(text, rng))
+
+
+def _together(wordings: Sequence[str]) -> str:
+    return wordings[0] if len(wordings) == 1 else " ".join(map(_sentence, wordings))
+
+
+def _single(style: str, world: World, rng: random.Random) -> str:
+    words = world.styles[style]
+    if rng.random() < 0.3:
+        return rng.choice(ADJECTIVE_FRAMES).format(rng.choice(words.adjectives))
+    return rng.choice(words.requests)
+
+
+def _carelessly(text: str, rng: random.Random) -> str:
+    """The text, sometimes as people type in a hurry: small letters, no full stop."""
+    if rng.random() < 0.12:
+        text = text.lower()
+    return text.rstrip(".") if rng.random() < 0.15 else text
 
 
 def _joint(styles: Sequence[str], world: World, rng: random.Random) -> str:
