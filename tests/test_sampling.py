@@ -162,6 +162,7 @@ def test_the_draw_walks_down_the_sorted_probabilities() -> None:
         ({"top_p": 0.69}, [1, 2]),
         ({"top_p": 0.71}, [1, 2, 0]),
         ({"top_p": 1.0}, [1, 2, 0, 3]),
+        ({"min_p": 1.0}, [1]),
         ({"min_p": 0.8}, [1]),
         ({"min_p": 0.7}, [1, 2]),
         ({"min_p": 0.4}, [1, 2, 0]),
