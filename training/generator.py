@@ -21,9 +21,9 @@ from training.tools import tool_sample
 from training.world import Topic, World
 
 KINDS = {
-    "advice": 0.30,  # how-to questions inside the world, with follow-ups
-    "tools": 0.29,
-    "passages": 0.21,  # answers from given context
+    "advice": 0.40,  # how-to questions inside the world, with follow-ups
+    "tools": 0.22,
+    "passages": 0.18,  # answers from given context
     "copy": 0.04,
     "fact": 0.05,
     "structured": 0.05,  # JSON without tools

@@ -20,6 +20,14 @@ ASK_FRAMES = (
     "Do you know how I can {}?", "Give me advice on how to {}.", "Explain how to {}.",
     "I need to {}, what do you suggest?", "My plan is to {}. Where do I start?",
     "What can I do to {}?", "I have never managed to {}. How does one do it?",
+    "I'd love to {}. What can you tell me?", "It would be great to {}. Any ideas?",
+    "I struggle to {}. What could I try?", "Tips to {}?", "Any good ways to {}?",
+    "My friend wants to {}. What do you suggest?", "Suggest ways to {}.", "help me {} please",
+    "What is needed to {}?", "Could you teach me to {}?", "I hope to {}. What is important?",
+    "Where do I begin if I want to {}?", "What do you advise to {}?", "Is it hard to {}?",
+    "Some advice on how to {}, please.", "Do you have any idea how to {}?", "I plan to {} soon.",
+    "What would help me {}?", "Guide me: how do I {}?", "How does one {}?", "best way to {}?",
+    "Let me know how to {}.", "I have to {}. What now?", "Might you help me {}?",
     "Is there a good way to {}?", "Teach me how to {}.", "how do i {}", "How might I {}?",
 )  # fmt: skip
 NOUN_FRAMES = (
@@ -27,7 +35,9 @@ NOUN_FRAMES = (
     "Tell me about {}.", "I need advice on {}.", "Do you have some advice on {}?",
     "What do you recommend when it comes to {}?", "I have a question about {}.",
     "Give me a few tips on {}.", "What are your thoughts on {}?", "Help me with {}.",
-    "What matters most with {}?",
+    "What matters most with {}?", "Any ideas about {}?", "What can you tell me about {}?",
+    "Do you know anything about {}?", "tips on {}", "Let's talk about {}.", "Some help with {}?",
+    "I would like advice about {}.", "Got a minute for {}?",
 )  # fmt: skip
 HELD_OUT_ASK_FRAMES = (
     "What would you do to {}?", "I really want to {}. What would you advise?",
