@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.exceptions import ContextOverflowError
+from langchain_core import exceptions as core
 from langchain_core.messages import HumanMessage
 
 from integration_tests.conftest import save_model
@@ -105,7 +105,7 @@ def test_what_this_model_does_not_offer_is_refused(llm: ChatAmulet, name: str) -
 def test_a_prompt_that_does_not_fit_the_context_is_refused(llm: ChatAmulet, way: Way) -> None:
     with pytest.raises(errors.ContextLengthError, match=r"context of 1024.*Shorten") as caught:
         way(llm, QUESTION * 300)
-    assert isinstance(caught.value, ContextOverflowError)
+    assert isinstance(caught.value, core.ContextOverflowError)
     with pytest.raises(errors.ContextLengthError, match="max_tokens 1024"):
         way(llm, QUESTION, max_tokens=1024)
 
@@ -148,3 +148,31 @@ def test_one_failing_call_of_a_batch_leaves_the_others(llm: ChatAmulet) -> None:
     good, bad, also_good = llm.batch([QUESTION, "", QUESTION], return_exceptions=True)
     assert isinstance(bad, errors.EmptyInputError)
     assert good.content == also_good.content == invoke(llm, QUESTION)
+
+
+def test_a_full_queue_is_refused(tiny: str) -> None:
+    llm = ChatAmulet(model=tiny, max_rows=2, max_queue=1, max_tokens=200)
+    answers = llm.batch([QUESTION] * 8, preference="Be kind.", return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert 0 < len(refused) < 8
+    for error in refused:
+        with pytest.raises(errors.QueueFullError, match="max_queue"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_retryable"),
+    [
+        (errors.ModelNotFoundError, core.ModelNotFoundError, False),
+        (errors.RequestError, core.ModelInvalidRequestError, False),
+        (errors.ContextLengthError, core.ContextOverflowError, False),
+        (errors.QueueFullError, core.ModelRateLimitError, True),
+        (errors.DeadlineError, core.ModelTimeoutError, True),
+    ],
+)
+def test_langchain_knows_our_errors_and_which_are_worth_another_try(
+    ours: type[core.ModelError], theirs: type[core.ModelError], is_retryable: bool
+) -> None:
+    assert issubclass(ours, theirs)
+    assert issubclass(ours, errors.AmuletError)
+    assert ours.is_retryable == is_retryable

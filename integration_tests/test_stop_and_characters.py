@@ -68,6 +68,21 @@ def test_what_is_streamed_is_what_invoke_returns_however_wild_the_tokens(llm: Ch
         assert DIRECT["stream"](llm, QUESTION, **drawn) == invoke(llm, QUESTION, **drawn)
 
 
+def test_characters_that_are_spread_over_tokens_are_streamed_whole(llm: ChatAmulet) -> None:
+    """Joined bytes of the tokens are the truth; random weights often write broken characters."""
+    spread = 0
+    for seed in range(5):
+        drawn = {"temperature": 3.0, "seed": seed, "max_tokens": 100, "logprobs": True}
+        *chunks, last = llm.stream(QUESTION, **drawn)
+        tokens = last.response_metadata["logprobs"]["content"]
+        written = b"".join(bytes(token["bytes"]) for token in tokens).decode("utf-8", "replace")
+        shown = "".join(str(chunk.content) for chunk in [*chunks, last])
+        assert shown == written
+        broken = "".join(token["token"] for token in tokens)
+        spread += broken.count("\ufffd") > written.count("\ufffd")
+    assert spread
+
+
 def test_an_answer_can_be_empty(llm: ChatAmulet) -> None:
     first = llm.invoke(QUESTION, max_tokens=1, logprobs=True, temperature=0.0)
     piece = str(first.content)

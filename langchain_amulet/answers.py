@@ -149,19 +149,19 @@ class Answer:
         return {**self._spelled(token.id, token.logprob), "top_logprobs": likeliest}
 
     def _spelled(self, token_id: int, logprob: float) -> dict[str, Any]:
+        return {**self._spelling(token_id), "logprob": logprob}
+
+    def _spelling(self, token_id: int) -> dict[str, Any]:
+        """A token as text, and as bytes: of a character over several tokens, each has a part."""
         spelled = self.token_bytes.of(token_id)
-        return {"token": _readable(spelled), "bytes": list(spelled), "logprob": logprob}
+        return {"token": spelled.decode("utf-8", "replace"), "bytes": list(spelled)}
 
     def _trace(self, token: Token) -> dict[str, Any]:
         trace = token.trace
         return {
-            "token": _readable(self.token_bytes.of(token.id)),
+            **self._spelling(token.id),
             "base": trace and trace.base,
             "pref": trace and trace.pref,
             "steered": trace and trace.steered,
             "kl": token.kl,
         }
-
-
-def _readable(spelled: bytes) -> str:
-    return spelled.decode("utf-8", "replace")

@@ -5,13 +5,15 @@ Knows ChatAmulet's public face and the terminal; nothing of tokens or tensors.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -21,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import AmuletError
 from langchain_amulet.methods import Amulet, Method
-from langchain_amulet.terminal import coloured, legend, why
+from langchain_amulet.terminal import TraceEntry, coloured, legend, why
 
 HELP = """\
 /prefer TEXT     answer in this style from now on; /prefer alone turns it off
@@ -59,15 +61,17 @@ def compare(
 ) -> None:
     """Answer QUESTION plainly, with the style in the prompt alone, and steered by Amulet."""
     console = Console()
-    with _reporting(console), _open(console, model, max_tokens, temperature, seed) as llm:
-        steering = _method(strength)
-        console.print(Text(question, "bold"))
-        base = _ask(llm, question, None, None)
-        for wish in prefer:
-            prompted = _ask(llm, question, wish, "pref")
-            steered = _ask(llm, question, wish, steering)
-            console.print(_side_by_side(wish, base, prompted, steered))
-        console.print(legend())
+    with _reporting():
+        wishes, steering = [Preference(wish) for wish in prefer], _method(strength)
+        llm = ChatAmulet(model=model, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        with _warm(llm, console):
+            console.print(Text(question, "bold"))
+            base = _ask(llm, question)
+            for wish in wishes:
+                prompted = _ask(llm, question, preference=wish, method="pref")
+                steered = _ask(llm, question, preference=wish, method=steering)
+                console.print(_side_by_side(wish.text, base, prompted, steered))
+            console.print(legend())
 
 
 @app.command()
@@ -83,8 +87,17 @@ def chat(
 ) -> None:
     """Talk with the model; /help lists what else can be typed."""
     console = Console()
-    with _reporting(console), _open(console, model, max_tokens, temperature, seed) as llm:
-        Conversation(llm, console, _method(strength), prefer).run()
+    with _reporting():
+        llm = ChatAmulet(
+            model=model,
+            preference=prefer,
+            method=_method(strength),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        with _warm(llm, console):
+            Conversation(llm, console).run()
 
 
 @dataclass(frozen=True)
@@ -99,19 +112,20 @@ class _Answer:
 
 
 class Conversation:
-    """A conversation in the terminal: its messages, its preference and the last answer."""
+    """A conversation in the terminal: its messages, its style and why the last answer is as it is.
 
-    def __init__(
-        self, llm: ChatAmulet, console: Console, method: Method, preference: str | None
-    ) -> None:
-        """Begin with no messages; ``preference`` None is no preference."""
+    What users and models write is shown as it is, never read as the terminal's markup.
+    """
+
+    def __init__(self, llm: ChatAmulet, console: Console) -> None:
+        """Begin with no messages, in the style that ``llm`` is set to."""
         self._llm, self._console = llm, console
-        self._method, self._preference = method, preference
         self._messages: list[BaseMessage] = []
+        self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
 
     def run(self) -> None:
         """Read lines until /quit or the end of input."""
-        self._console.print(f"{self._llm.model}: ask something, or /help.", style="dim")
+        self._say(f"{self._llm.model}: ask something, or /help.", "dim")
         for line in self._lines():
             command, _, argument = line.partition(" ")
             try:
@@ -122,9 +136,9 @@ class Conversation:
                 else:
                     self._reply(line)
             except AmuletError as error:
-                self._console.print(Text(str(error), "red"))
+                self._say(_one_line(error), "red")
             except KeyboardInterrupt:
-                self._console.print("\n(stopped)", style="dim")
+                self._say("\n(stopped)", "dim")
 
     def _lines(self) -> Iterator[str]:
         while True:
@@ -136,48 +150,47 @@ class Conversation:
             if line:
                 yield line
 
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
+
     def _obey(self, command: str, argument: str) -> None:
         match command:
             case "/prefer":
-                self._preference = Preference(text=argument).text if argument else None
-                self._console.print(f"preference: {self._preference or 'off'}", style="dim")
+                self._llm = self._llm.with_preference(argument or None)
+                self._say(f"preference: {argument or 'off'}", "dim")
             case "/strength":
-                self._method = _method(argument)
-                self._console.print(f"strength: {argument}", style="dim")
+                self._llm = self._llm.model_copy(update={"method": _method(argument)})
+                self._say(f"strength: {argument}", "dim")
             case "/why":
                 self._console.print(self._why())
             case "/reset":
-                self._messages.clear()
+                self._messages, self._trace = [], ()
+                self._say("The conversation begins anew.", "dim")
             case "/help":
-                self._console.print(HELP, markup=False, highlight=False)
+                self._say(HELP)
             case _:
-                self._console.print(f"There is no command {command}; /help lists them.")
+                self._say(f"There is no command {command}; /help lists them.")
 
     def _reply(self, question: str) -> None:
         asked = [*self._messages, HumanMessage(question)]
-        answer: AIMessageChunk | None = None
-        for chunk in self._llm.stream(
-            asked, preference=self._preference, method=self._method, trace=True
-        ):
-            self._console.print(chunk.text, end="", markup=False, highlight=False)
-            answer = chunk if answer is None else answer + chunk
+        answer, trace = "", self._trace
+        for chunk in self._llm.stream(asked, trace=True):
+            self._console.out(chunk.text, end="", highlight=False)
+            answer += chunk.text
+            trace = chunk.response_metadata.get("trace", trace)
         self._console.print()
-        if answer is not None:
-            # Only a whole answer is kept: the next one must not build on half of it.
-            said = AIMessage(answer.content, response_metadata=answer.response_metadata)
-            self._messages = [*asked, said]
+        # Only a whole answer is kept: the next one must not build on half of it.
+        self._messages, self._trace = [*asked, AIMessage(answer)], trace
 
     def _why(self) -> RenderableType:
-        trace = self._messages[-1].response_metadata.get("trace") if self._messages else None
-        if not trace:
+        if not self._trace:
             return Text("There is no answer yet to explain.")
-        return Group(coloured(trace), why(trace, limit=12), legend())
+        return Group(coloured(self._trace), why(self._trace, limit=12), legend())
 
 
-def _ask(llm: ChatAmulet, question: str, wish: str | None, method: Method | str | None) -> _Answer:
-    settings: dict[str, Any] = {} if method is None else {"method": method}
+def _ask(llm: ChatAmulet, question: str, **style: Any) -> _Answer:
     started = time.perf_counter()
-    message = llm.invoke(question, preference=wish, trace=True, **settings)
+    message = llm.invoke(question, trace=True, **style)
     return _Answer(message, time.perf_counter() - started)
 
 
@@ -186,8 +199,8 @@ def _side_by_side(wish: str, base: _Answer, prompted: _Answer, steered: _Answer)
     for column in table.columns:
         column.ratio = 1
     table.add_row(
-        base.message.text,
-        prompted.message.text,
+        Text(base.message.text),
+        Text(prompted.message.text),
         coloured(steered.message.response_metadata["trace"]),
     )
     table.add_row()
@@ -196,34 +209,30 @@ def _side_by_side(wish: str, base: _Answer, prompted: _Answer, steered: _Answer)
 
 
 def _method(strength: str) -> Method:
-    try:
-        return Amulet(strength=float(strength))
-    except ValueError:
-        return Amulet(strength=strength)
+    value: float | str = strength
+    with suppress(ValueError):
+        value = float(strength)
+    return Amulet(strength=value)
 
 
-def _open(
-    console: Console, model: str, max_tokens: int, temperature: float, seed: int
-) -> ChatAmulet:
-    """The model, loaded and warm, so that the seconds shown are those of the answer alone."""
-    llm = ChatAmulet(model=model, max_tokens=max_tokens, temperature=temperature, seed=seed)
-    with console.status(f"loading {model}"):
-        disable_progress_bar()
+def _warm(llm: ChatAmulet, console: Console) -> ChatAmulet:
+    """The model, loaded and run once, so that the seconds shown are those of the answer alone."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries, without a network
+    with console.status(Text(f"loading {llm.model}")):
         llm.invoke("Hello!", max_tokens=1)
     return llm
 
 
-class _reporting:
-    """Shows the package's own errors as one line and exits with 1; other errors are bugs."""
+@contextmanager
+def _reporting() -> Iterator[None]:
+    """Show the package's own errors as one line and exit with 1; other errors are bugs."""
+    try:
+        yield
+    except AmuletError as error:
+        Console(stderr=True).print(Text(_one_line(error), "red"), soft_wrap=True)
+        raise typer.Exit(1) from error
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
 
-    def __enter__(self) -> None:
-        """Nothing to set up."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Turn an AmuletError into a message."""
-        if isinstance(error, AmuletError):
-            self._console.print(Text(str(error), "red"))
-            raise typer.Exit(1) from error
+def _one_line(error: AmuletError) -> str:
+    return " ".join(str(error).split())

@@ -11,7 +11,6 @@
     │   ├── EmptyInputError                  nothing to answer
     │   ├── UnsupportedContentError          images, audio and the like for a text model
     │   ├── ContextLengthError               prompt + max_tokens over the context
-    │   │                                    (also langchain-core's ContextOverflowError)
     │   └── PreferenceError                  a preference over its limit or malformed
     └── EngineError (RuntimeError)           one call that failed while it ran
         ├── QueueFullError                   too many requests are waiting
@@ -20,6 +19,11 @@
         ├── CancelledError                   the call was cancelled from outside
         └── GenerationError                  the model gave NaN, or a constraint failed
 
+Where langchain-core has an exception for the same condition, ours is one of those too, so that
+its retries and fallbacks know what is worth another try: ModelNotFoundError,
+ModelInvalidRequestError (RequestError), ContextOverflowError (ContextLengthError),
+ModelRateLimitError (QueueFullError) and ModelTimeoutError (DeadlineError).
+
 Every message says the rule that was broken, the value that broke it and what to do instead.
 A failure belongs to one call: the other requests of the same batch go on.
 This module knows nothing but langchain-core's own exceptions.
@@ -27,7 +31,13 @@ This module knows nothing but langchain-core's own exceptions.
 
 from __future__ import annotations
 
-from langchain_core.exceptions import ContextOverflowError
+from langchain_core.exceptions import (
+    ContextOverflowError,
+    ModelInvalidRequestError,
+    ModelRateLimitError,
+    ModelTimeoutError,
+)
+from langchain_core.exceptions import ModelNotFoundError as CoreModelNotFoundError
 
 
 class AmuletError(Exception):
@@ -38,7 +48,7 @@ class ConfigurationError(AmuletError, ValueError):
     """A setting that can never work, found before anything is decoded."""
 
 
-class ModelNotFoundError(ConfigurationError):
+class ModelNotFoundError(ConfigurationError, CoreModelNotFoundError):
     """No local folder and no reachable Hub repository has the model's name."""
 
 
@@ -50,7 +60,7 @@ class ChatTemplateError(ConfigurationError):
     """The tokenizer has no chat template, or the template refuses the conversation."""
 
 
-class RequestError(AmuletError, ValueError):
+class RequestError(AmuletError, ModelInvalidRequestError, ValueError):
     """One call that can't be answered as asked."""
 
 
@@ -74,7 +84,7 @@ class EngineError(AmuletError, RuntimeError):
     """One call that failed while it ran."""
 
 
-class QueueFullError(EngineError):
+class QueueFullError(EngineError, ModelRateLimitError):
     """Too many requests are waiting for the model."""
 
 
@@ -82,7 +92,7 @@ class EngineClosedError(EngineError):
     """The model was closed before the call ended."""
 
 
-class DeadlineError(EngineError, TimeoutError):
+class DeadlineError(EngineError, ModelTimeoutError, TimeoutError):
     """The call's timeout passed before the answer was whole."""
 
 

@@ -5,6 +5,7 @@ Knows rich and plain dicts of trace entries; nothing of models or LangChain.
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -35,8 +36,13 @@ def shade(nats: float) -> str:
 
 
 def coloured(trace: Iterable[TraceEntry]) -> Text:
-    """The answer, each token in the shade of how far it was moved."""
-    return Text.assemble(*((entry["token"], shade(moved(entry))) for entry in trace))
+    """The answer, each token in the shade of how far it was moved.
+
+    A character that is spread over several tokens has the shade of the last.
+    """
+    utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = [(utf8.decode(bytes(entry["bytes"])), shade(moved(entry))) for entry in trace]
+    return Text.assemble(*pieces, utf8.decode(b"", final=True))
 
 
 def legend() -> Text:

@@ -1,0 +1,220 @@
+"""The command line on random weights: what it shows, and how it takes what people type."""
+
+import asyncio
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from rich.console import Console
+from typer.testing import CliRunner
+
+from integration_tests.conftest import engine_of
+from integration_tests.test_stop_and_characters import wait_until_idle
+from langchain_amulet import ChatAmulet
+from langchain_amulet.cli import Conversation, app
+from langchain_amulet.engine import Engine
+from langchain_amulet.methods import STRENGTHS
+from langchain_amulet.terminal import coloured
+
+QUESTION = "How do I sleep better?"
+
+
+def run(*arguments: str, typed: str = "") -> Result:
+    """What the command line did in a terminal 200 columns wide."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(app, arguments, input=typed)
+
+
+def chat(model: str, *lines: str, options: tuple[str, ...] = ()) -> list[str]:
+    """What a chat showed before its first line and after each of them."""
+    typed = "".join(f"{line}\n" for line in lines)
+    chatted = run("chat", "--model", model, "--max-tokens", "12", *options, typed=typed)
+    assert chatted.exit_code == 0, chatted.output
+    greeting, *shown, bye = chatted.output.split("\n> ")
+    assert bye.strip() == ""
+    assert len(shown) == len(lines)
+    return [greeting, *shown]
+
+
+def answer(model: str, question: str = QUESTION, **style: object) -> str:
+    llm = ChatAmulet(model=model, temperature=0.0, max_tokens=12, **style)
+    return llm.invoke(question).text
+
+
+# --- compare ---
+
+
+def test_compare_shows_three_answers_side_by_side_with_words_and_seconds(tiny: str) -> None:
+    shown = run("compare", QUESTION, "-p", "Be kind.", "-p", "Be short.", "--model", tiny).output
+    for text in (QUESTION, "Be kind.", "Be short.", "moved by steering"):
+        assert text in shown
+    assert len(re.findall(r"base +prompt only +Amulet", shown)) == 2
+    assert len(re.findall(r"(?:\d+ words, \d+\.\d s\s*){3}", shown)) == 2
+
+
+def test_compare_shows_what_people_write_as_it_is(tiny: str) -> None:
+    shown = run("compare", "[b]Why[/i]?", "-p", "Be [/kind].", "--model", tiny)
+    assert shown.exit_code == 0
+    assert "[b]Why[/i]?" in shown.output
+    assert "Be [/kind]." in shown.output
+
+
+def test_the_coloured_answer_is_the_answer_however_its_characters_are_spread(
+    llm: ChatAmulet,
+) -> None:
+    for seed in range(5):
+        drawn = {"temperature": 3.0, "seed": seed, "max_tokens": 60, "trace": True}
+        message = llm.invoke(QUESTION, preference="Be kind.", **drawn)
+        visible = message.text.translate(dict.fromkeys((7, 8, 11, 12, 13)))  # as rich has it
+        assert coloured(message.response_metadata["trace"]).plain == visible
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("command", [("compare", QUESTION, "-p", "Be kind."), ("chat",)])
+def test_an_unknown_model_is_one_line_and_a_failure(tmp_path: Path, command: tuple[str]) -> None:
+    refused = run(*command, "--model", str(tmp_path / "missing"))
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert "missing" in refused.stderr
+    assert "Check the name" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["compare", QUESTION, "-p", "Be kind.", "--strength", "bold"], "must be one of"),
+        (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "'text' can't be"),
+        (["chat", "--strength", "nan"], "must be a finite number or a name, not nan"),
+        (["chat", "--prefer", ""], "'text' can't be"),
+    ],
+)
+def test_a_wrong_style_is_refused_before_a_model_is_loaded(arguments: list[str], rule: str) -> None:
+    refused = run(*arguments, "--model", "no/such-model")
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert rule in refused.stderr
+    assert "no/such-model" not in refused.output
+
+
+# --- chat ---
+
+
+def test_a_chat_answers_in_the_style_asked_for(tiny: str) -> None:
+    _, plain, _, told, kind, _, off, again = chat(
+        tiny, QUESTION, "/reset", "/prefer Be kind.", QUESTION, "/reset", "/prefer", QUESTION
+    )
+    assert (told.strip(), off.strip()) == ("preference: Be kind.", "preference: off")
+    assert answer(tiny) in plain == again
+    assert answer(tiny, preference="Be kind.") in kind != plain
+    _, begun = chat(tiny, QUESTION, options=("--prefer", "Be kind."))
+    assert begun == kind
+
+
+def test_a_chat_steers_as_strongly_as_asked(tiny: str) -> None:
+    style = ("--prefer", "Be kind.")
+    for value in ("balanced", "2.5", "0", "-1"):
+        _, told, steered = chat(tiny, f"/strength {value}", QUESTION, options=style)
+        assert told.strip() == f"strength: {value}"
+        method = value if value in STRENGTHS else float(value)
+        assert answer(tiny, preference="Be kind.", method=method) in steered
+        _, begun = chat(tiny, QUESTION, options=(*style, "--strength", value))
+        assert begun == steered
+
+
+@pytest.mark.parametrize("value", ["", " ", "bold", "nan", "inf", "1e300", "[/b]", "1 2"])
+def test_a_wrong_strength_is_one_line_and_the_chat_goes_on(tiny: str, value: str) -> None:
+    style = ("--prefer", "Be kind.")
+    _, refused, steered = chat(tiny, f"/strength {value}", QUESTION, options=style)
+    assert len(refused.strip().splitlines()) == 1
+    assert "trength" in refused
+    assert answer(tiny, preference="Be kind.") in steered  # as strongly as before
+
+
+def test_a_preference_over_its_limit_is_one_line_and_the_one_before_stays(tiny: str) -> None:
+    _, _, refused, steered = chat(tiny, "/prefer Be kind.", f"/prefer {'x' * 2001}", QUESTION)
+    assert "at most 2000 characters" in refused
+    assert len(refused.strip().splitlines()) == 1
+    assert answer(tiny, preference="Be kind.") in steered
+
+
+def test_a_chat_remembers_until_it_is_reset(tiny: str) -> None:
+    _, first, second, _, third = chat(tiny, QUESTION, QUESTION, "/reset", QUESTION)
+    assert second != first == third
+
+
+def test_why_explains_the_last_answer(tiny: str) -> None:
+    _, early, _, why, _, late = chat(
+        tiny, "/why", QUESTION, "/why", "/reset", "/why", options=("--prefer", "Be kind.")
+    )
+    assert "no answer yet" in early
+    for heading in ("token", "plain conversation", "with the preference", "steered", "moved"):
+        assert heading in why
+    assert len(re.findall(r"[+-]\d+\.\d\d nats", why)) == 12
+    assert "no answer yet" in late
+
+
+def test_what_is_typed_is_never_read_as_markup(tiny: str) -> None:
+    _, asked, preferred, unknown, *_ = chat(
+        tiny, "[/b] [red]why?", "/prefer Be [/kind] :smile:", "/no[/x]", "/why"
+    )
+    assert answer(tiny, "[/b] [red]why?") in asked
+    assert preferred.strip() == "preference: Be [/kind] :smile:"
+    assert unknown.strip() == "There is no command /no[/x]; /help lists them."
+
+
+def test_help_lists_every_command(tiny: str) -> None:
+    _, shown = chat(tiny, "/help")
+    for command in ("/prefer", "/strength", "/why", "/reset", "/quit"):
+        assert command in shown
+
+
+def test_a_chat_ends_at_quit_and_at_the_end_of_input(tiny: str) -> None:
+    for typed in ("", "\n\n  \n", f"/quit\n{QUESTION}\n"):
+        ended = run("chat", "--model", tiny, typed=typed)
+        assert ended.exit_code == 0
+        assert "ask something" in ended.output
+        assert answer(tiny) not in ended.output
+
+
+def test_a_question_that_does_not_fit_is_one_line_and_the_chat_goes_on(tiny: str) -> None:
+    _, refused, shown = chat(tiny, QUESTION * 300, QUESTION)
+    assert "context of 1024" in refused
+    assert len(refused.strip().splitlines()) == 1
+    assert answer(tiny) in shown
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(tiny: str) -> None:
+    with ChatAmulet(model=tiny) as holder:  # keeps the weights, so that the engine is known
+        engine = engine_of(holder)
+        before = engine.stats().admitted
+        interrupting = threading.Thread(target=press_ctrl_c, args=(engine, before + 2))
+        interrupting.start()
+        options = ("--max-tokens", "900", "--temperature", "1.5")
+        _, stopped, why = chat(tiny, QUESTION, "/why", options=options)
+        interrupting.join()
+        assert stopped.endswith("(stopped)")
+        assert "no answer yet" in why
+        asyncio.run(wait_until_idle(holder))
+        assert engine.stats().cancelled == 1
+
+
+def press_ctrl_c(engine: Engine, admitted: int) -> None:
+    """Interrupt this process once the engine decodes its so-many-th request."""
+    while engine.stats().admitted < admitted:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_long_chat_keeps_the_trace_of_its_last_answer_only(llm: ChatAmulet) -> None:
+    conversation = Conversation(llm, Console(quiet=True))
+    for _ in range(3):
+        conversation._reply(QUESTION)
+    assert len(conversation._messages) == 6
+    assert not any(message.response_metadata for message in conversation._messages)
+    assert len(conversation._trace) == 12
