@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
+import signal
 import threading
 import time
+import warnings
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,9 +17,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PhiConfig, PhiForCausalLM
+from transformers import Phi3Config, Phi3ForCausalLM, PhiConfig, PhiForCausalLM
 
 from langchain_amulet.engine import Engine, Request
+from langchain_amulet.engine.choice import choose
+from langchain_amulet.engine.slab import SlabLayer
 from langchain_amulet.errors import (
     CancelledError,
     ConfigurationError,
@@ -240,6 +245,24 @@ def test_a_constraint_of_the_wrong_width_is_named(engine: Engine) -> None:
         ids_of(engine, request_for(constraint=Narrow()))
 
 
+def test_a_constraint_that_panics_fails_only_its_own_request(engine: Engine) -> None:
+    class Panicking(Scripted):
+        def allowed(self) -> torch.Tensor:
+            raise SystemExit("not an Exception, as a panic in Rust isn't either")
+
+    with pytest.raises(GenerationError, match="SystemExit"):
+        ids_of(engine, request_for(2, constraint=Panicking()))
+    assert len(ids_of(engine, request_for(1))) == 8
+
+
+def test_a_constraint_holds_where_the_prompt_finds_all_it_allows_impossible() -> None:
+    logprobs = torch.zeros(2, VOCABULARY)
+    logprobs[:, 11] = -math.inf
+    request = request_for(constraint=Scripted(11))
+    with pytest.raises(GenerationError, match="constraint"):
+        choose(request, logprobs.log_softmax(-1), None, (), 0.5)
+
+
 # --- failing alone -----------------------------------------------------------
 
 
@@ -262,6 +285,44 @@ def test_nan_in_a_prefix_does_not_outlive_its_rows(engine: Engine) -> None:
     with pytest.raises(GenerationError):
         ids_of(engine, replace(request, prompts=prompts))
     assert ids_of(engine, request) == expected
+
+
+def test_a_request_without_memory_for_its_rows_fails_alone_and_leaves_none(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ids_of(engine, request_for(1, 40))
+    staying = engine.submit(request_for(1, 40))
+    first = [next(staying).id for _ in range(3)]
+    enough = SlabLayer.copy
+
+    def too_little(layer: SlabLayer, other: SlabLayer, *where: int) -> None:
+        enough(layer, other, *where)
+        if layer.slab is not other.slab:
+            raise MemoryError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SlabLayer, "copy", too_little)
+        with pytest.raises(GenerationError, match="no room"):
+            ids_of(engine, request_for(2, length=700))
+    assert first + [token.id for token in staying] == expected
+    wait_until(lambda: engine.stats().rows == 0)
+    assert ids_of(engine, request_for(1, 40)) == expected
+
+
+def test_a_context_ends_where_longrope_changes_its_frequencies() -> None:
+    shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0}
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "factor": 8.0}
+    factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    config = Phi3Config(
+        vocab_size=VOCABULARY, max_position_embeddings=128, original_max_position_embeddings=16,
+        rope_parameters={**rope, **factors, "original_max_position_embeddings": 16},
+        **shape, **heads,
+    )  # fmt: skip
+    with Engine(Phi3ForCausalLM(config).eval()) as engine:
+        with pytest.raises(ContextLengthError, match="context of 16"):
+            engine.submit(request_for(plan=PLAIN, length=12, max_tokens=4))
+        assert len(ids_of(engine, request_for(plan=PLAIN, length=11, max_tokens=4))) == 4
 
 
 def test_a_request_over_the_context_is_refused_at_once(engine: Engine) -> None:
@@ -347,6 +408,15 @@ def test_a_deadline_ends_one_request(engine: Engine) -> None:
         list(late)
     assert len(list(other)) == 8
     assert engine.stats().rows == 0
+
+
+def test_a_deadline_passes_in_the_queue_too(engine: Engine) -> None:
+    running = [engine.submit(request_for(seed, ENDLESS)) for seed in range(3)]
+    wait_until(lambda: engine.stats().active_requests == 3)
+    with pytest.raises(DeadlineError, match="0 of at most 8 tokens"):
+        list(engine.submit(request_for(timeout=0.05)))
+    assert engine.stats().queued == 0
+    assert all(next(generation) for generation in running)
 
 
 def test_others_keep_streaming_while_a_long_prompt_is_prefilled(engine: Engine) -> None:
@@ -448,6 +518,59 @@ def test_a_generation_keeps_its_engine_alive(model: Any) -> None:
     generation = Engine(model).submit(request_for(max_tokens=20))
     gc.collect()
     assert len(list(generation)) == 20
+
+
+def test_no_caller_waits_for_ever_when_even_letting_go_fails(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*args: Any) -> None:
+        raise RuntimeError("the device is lost")
+
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)  # the thread does die of it
+    generations = [engine.submit(request_for(seed, ENDLESS)) for seed in range(3)]
+    for generation in generations:
+        next(generation)
+    with monkeypatch.context() as patch:
+        patch.setattr(SlabLayer, "move", lost)
+        patch.setattr(SlabLayer, "update", lost)
+        for generation in generations:
+            with pytest.raises(GenerationError, match="the device is lost"):
+                list(generation)
+        with pytest.raises(EngineClosedError):
+            wait_until(lambda: ids_of(engine, request_for()))
+
+
+def test_a_thread_that_could_not_start_is_tried_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", full)
+        with pytest.raises(RuntimeError, match="new thread"):
+            engine.submit(request_for())
+    assert engine.stats().queued == 0
+    assert len(ids_of(engine, request_for())) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_fork_of_the_process_is_told_instead_of_waiting_for_ever(engine: Engine) -> None:
+    ids_of(engine, request_for())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python says that it is unwise, which is the point
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            engine.close()
+            engine.submit(request_for())
+        except EngineClosedError as error:
+            os._exit(0 if "fork" in str(error) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(ids_of(engine, request_for())) == 8
 
 
 def test_an_idle_engine_does_not_step(engine: Engine) -> None:

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from langchain_amulet.engine import LoadOptions, acquire, load
+from langchain_amulet.engine.loading import _Registry
 from langchain_amulet.engine.packing import PackedLinear, is_available
 from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
 
@@ -94,6 +95,20 @@ def test_a_runtime_that_nobody_holds_is_freed(folder: str) -> None:
     assert [ref() for ref in gone] == [None, None]
 
 
+def test_nothing_stays_of_a_model_that_nobody_holds(folder: str) -> None:
+    registry = _Registry()
+    runtime = registry.acquire(folder, FLOAT32)
+    assert not registry.loading
+    del runtime
+    gc.collect()
+    assert not registry.runtimes
+
+
+def test_how_attention_is_computed_can_be_chosen(folder: str) -> None:
+    loaded = load(folder, LoadOptions(device="cpu", attn_implementation="eager"))
+    assert loaded.model.config._attn_implementation == "eager"
+
+
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         load(str(tmp_path / "nowhere"))
@@ -105,9 +120,12 @@ def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
 
 
 def test_options_with_a_quantization_config_can_be_told_apart() -> None:
-    one, other = QuantoConfig(weights="int8"), QuantoConfig(weights="int8")
-    runtimes = {LoadOptions(quantization_config=config): config for config in (one, other)}
-    assert runtimes[LoadOptions(quantization_config=one)] is one
+    one, same, other = (
+        LoadOptions(quantization_config=QuantoConfig(weights=weights))
+        for weights in ("int8", "int8", "int4")
+    )
+    assert one == same and hash(one) == hash(same)
+    assert other not in {one, LoadOptions()}
 
 
 def test_pickled_weights_are_refused(folder: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ The models are tiny and random, so a wrong mask, position or row shows at once i
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
 from langchain_amulet.engine import Engine, Request
+from langchain_amulet.engine.choice import choose
 from langchain_amulet.errors import UnsupportedModelError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream, steer
@@ -144,7 +146,7 @@ ALONE: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 FAMILIES = {**TOGETHER, **ALONE}
-GREEDY = SamplingParams(temperature=0.0, top_logprobs=VOCABULARY)
+GREEDY = SamplingParams(temperature=0.0)
 AMULET = Plan(
     streams=(Stream((0,)), Stream()),
     anchor=0,
@@ -187,38 +189,50 @@ def request_for(seed: int, max_tokens: int) -> Request:
     return Request(prompts(seed), AMULET, GREEDY, max_tokens)
 
 
-@torch.inference_mode()
-def uncached(model: Any, request: Request) -> list[torch.Tensor]:
-    """Steered log-probabilities ``[vocabulary]`` per step, every token computed anew."""
-    streams, steps = [list(prompt) for prompt in request.prompts], []
-    for _ in range(request.max_tokens):
-        logits = [model(torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in streams]
-        final = steer(torch.stack(logits).float().log_softmax(-1), request.plan).scores
-        steps.append(final.log_softmax(-1))
-        for ids in streams:
-            ids.append(int(final.argmax()))
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Tensor]]:
+    """What the engine chooses from: log-probabilities ``[streams, vocabulary]`` per step."""
+    steps: dict[Request, list[torch.Tensor]] = defaultdict(list)
+
+    def overheard(request: Request, logprobs: torch.Tensor, *others: Any) -> Any:
+        steps[request].append(logprobs.clone())
+        return choose(request, logprobs, *others)
+
+    monkeypatch.setattr("langchain_amulet.engine.core.choose", overheard)
     return steps
 
 
-def joined_and_left(engine: Engine) -> list[tuple[Request, list[Any]]]:
+@torch.inference_mode()
+def uncached(model: Any, request: Request) -> tuple[list[int], list[torch.Tensor]]:
+    """Greedy tokens, and each step's log-probabilities, every position computed anew."""
+    streams, tokens, steps = [list(prompt) for prompt in request.prompts], [], []
+    for _ in range(request.max_tokens):
+        logits = [model(torch.tensor([ids]), use_cache=False).logits[0, -1] for ids in streams]
+        steps.append(torch.stack(logits).float().log_softmax(-1))
+        tokens.append(int(steer(steps[-1], request.plan).scores.argmax()))
+        for ids in streams:
+            ids.append(tokens[-1])
+    return tokens, steps
+
+
+def joined_and_left(engine: Engine) -> list[tuple[Request, list[int]]]:
     """Three requests. Chunked prefill lets them join one by one; the middle one leaves first."""
     requests = [request_for(0, 24), request_for(1, 3), request_for(2, 12)]
     generations = [engine.submit(request) for request in requests]
-    return [(request, list(tokens)) for request, tokens in zip(requests, generations, strict=True)]
+    return [
+        (request, [token.id for token in generation])
+        for request, generation in zip(requests, generations, strict=True)
+    ]
 
 
 def test_joins_and_leaves_change_nothing_against_an_uncached_loop(
-    model: Any, engine: Engine
+    model: Any, engine: Engine, heard: dict[Request, list[torch.Tensor]]
 ) -> None:
     for request, tokens in joined_and_left(engine):
-        expected = uncached(model, request)
-        assert [token.id for token in tokens] == [int(step.argmax()) for step in expected]
-        for token, step in zip(tokens, expected, strict=True):
-            found = torch.full((VOCABULARY,), -torch.inf)
-            ids, values = zip(*token.top_logprobs, strict=True)
-            found[list(ids)] = torch.tensor(values)
-            # steering multiplies the logits' own error by up to 2 d + 1, about 10
-            torch.testing.assert_close(found, step, rtol=0, atol=1e-3)
+        expected, steps = uncached(model, request)
+        assert tokens == expected
+        for found, step in zip(heard[request], steps, strict=True):
+            torch.testing.assert_close(found, step, rtol=0, atol=1e-4)
 
 
 def test_a_family_gets_its_backend_by_itself(family: str, engine: Engine) -> None:

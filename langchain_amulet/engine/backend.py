@@ -6,8 +6,7 @@ request at a time with the library's own cache. Knows nothing of sampling, queue
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -31,14 +30,6 @@ class Seat(Protocol):
     def push(self, token: int) -> None:
         """Set the token that every stream feeds at the next ``decode``."""
         ...
-
-
-@dataclass(frozen=True)
-class PrefillFailure:
-    """Seats whose prefill raised, and what it raised."""
-
-    seats: tuple[Seat, ...]
-    error: Exception
 
 
 class Backend(Protocol):
@@ -71,8 +62,12 @@ class Backend(Protocol):
         """Let a request go, at any time; its memory is free at once."""
         ...
 
-    def prefill(self) -> PrefillFailure | None:
-        """Put one more chunk of the waiting prompts into the cache, if any wait."""
+    def prefill(self) -> Mapping[Any, Exception]:
+        """Put one more chunk of the waiting prompts into the cache, if any wait.
+
+        Returns:
+            The seats for which that failed, with what it raised. They are still to ``leave``.
+        """
         ...
 
     @property

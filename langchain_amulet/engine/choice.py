@@ -141,7 +141,8 @@ def _survivors(plan: Plan, logprobs: Tensor, allowed: Tensor | None) -> Tensor:
         reference = reference.where(allowed, -math.inf)
     # A hair below the threshold, so that ``steer`` draws the line and rounding here doesn't.
     threshold = reference.amax() + math.log(plan.plausibility) - 1e-3
-    return (reference >= threshold).nonzero()[:, 0]
+    plausible = reference >= threshold
+    return (plausible if allowed is None else plausible & allowed).nonzero()[:, 0]
 
 
 def _penalized(

@@ -7,12 +7,13 @@ engine which nobody uses can be collected and stop the thread.
 
 from __future__ import annotations
 
-import random
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,12 +21,12 @@ from torch import Tensor
 
 from langchain_amulet.engine.backend import Backend
 from langchain_amulet.engine.choice import choose, scouts
+from langchain_amulet.engine.flight import Flight
 from langchain_amulet.engine.generation import Channel, Event
 from langchain_amulet.engine.head import Head
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.errors import (
     AmuletError,
-    DeadlineError,
     EngineClosedError,
     GenerationError,
     QueueFullError,
@@ -59,34 +60,6 @@ class Stats:
     prefill_tokens: int = 0
 
 
-@dataclass(eq=False)
-class Flight:
-    """A request on its way: who waits for it, what it has drawn, where it sits."""
-
-    request: Request
-    channel: Channel
-    deadline: float | None
-    uniforms: torch.Generator = field(init=False)
-    tokens: list[int] = field(default_factory=list)
-    seat: Any = None
-
-    def __post_init__(self) -> None:
-        """Give the request random numbers of its own, so a batch can't change its answer."""
-        seed = self.request.sampling.seed
-        self.uniforms = torch.Generator().manual_seed(
-            random.SystemRandom().getrandbits(63) if seed is None else seed % 2**63
-        )
-
-    @property
-    def is_late(self) -> bool:
-        """Whether its timeout has passed."""
-        return self.deadline is not None and time.monotonic() > self.deadline
-
-    def draw(self) -> float:
-        """The next uniform number in [0, 1)."""
-        return float(torch.rand((), generator=self.uniforms, dtype=torch.float64))
-
-
 class Core:
     """Queue, seats and thread of one engine."""
 
@@ -100,9 +73,12 @@ class Core:
         self._totals = Stats()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._process = os.getpid()
 
     def submit(self, request: Request) -> Channel:
         """Queue a request; its events come through the channel."""
+        if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
+            raise EngineClosedError(_FORKED)
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
         flight = Flight(request, Channel(self.wake), deadline)
         with self._changed:
@@ -113,8 +89,8 @@ class Core:
                     f"At most {self._max_queue} requests may wait for the model, and that many "
                     "do. Try again later, or raise max_queue."
                 )
-            self._queue.append(flight)
             self._start()
+            self._queue.append(flight)
             self._changed.notify_all()
         return flight.channel
 
@@ -125,6 +101,8 @@ class Core:
 
     def close(self) -> None:
         """Fail what is under way, stop the thread and wait for its last step."""
+        if self._process != os.getpid():
+            return
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -146,15 +124,20 @@ class Core:
             )
 
     def run(self) -> None:
-        """Step while there is something to do; sleep while there isn't."""
+        """Step while there is something to do; sleep while there isn't.
+
+        Whatever goes wrong, no caller is left waiting for ever. After an error that even letting
+        go can't survive, such as a lost device, the engine is closed.
+        """
         with torch.inference_mode():
-            while self._wait():
-                try:
-                    self.step()
-                except Exception as error:  # a bug here must not leave callers waiting for ever
-                    self._fail_all(_wrapped(error))
-            self._fail_all(EngineClosedError(_CLOSED))
-        self._head.detach()
+            try:
+                while self._wait():
+                    self._step_or_fail()
+            finally:
+                with self._changed:
+                    self._closed = True
+                self._head.detach()
+                self._fail_all(EngineClosedError(_CLOSED))
 
     def step(self) -> None:
         """One round of the engine."""
@@ -162,6 +145,12 @@ class Core:
         self._admit()
         self._prefill()
         self._decode()
+
+    def _step_or_fail(self) -> None:
+        try:
+            self.step()
+        except BaseException as error:
+            self._fail_all(_wrapped(error))
 
     def _wait(self) -> bool:
         with self._changed:
@@ -171,8 +160,9 @@ class Core:
     def _start(self) -> None:
         if self._thread is not None:
             return
-        self._thread = threading.Thread(target=self.run, name="amulet-engine", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self.run, name="amulet-engine", daemon=True)
+        thread.start()  # may raise, and is tried again by the next request then
+        self._thread = thread
 
     def _let_go(self) -> None:
         """End the requests whose callers left, or whose time is over, wherever they are."""
@@ -182,7 +172,7 @@ class Core:
             if flight.channel.cancelled:
                 self._end(flight, None, "cancelled")
             elif flight.is_late:
-                self._fail(flight, DeadlineError(_late(flight)))
+                self._fail(flight, flight.lateness())
 
     def _admit(self) -> None:
         """Seat waiting requests in order of arrival, all streams of a request at once."""
@@ -194,11 +184,9 @@ class Core:
                 self._count("admitted")
 
     def _prefill(self) -> None:
-        failure = self._backend.prefill()
-        if failure is None:
-            return
-        for flight in [f for f in self._flights if f.seat in failure.seats]:
-            self._fail(flight, _wrapped(failure.error))
+        failures = self._backend.prefill()
+        for flight in [flight for flight in self._flights if flight.seat in failures]:
+            self._fail(flight, _wrapped(failures[flight.seat]))
 
     def _decode(self) -> None:
         """Forward all ready rows, then steer, sample and emit request by request."""
@@ -241,7 +229,7 @@ class Core:
                 return
             if request.constraint is not None:
                 request.constraint.accept(token.id)
-        except Exception as error:
+        except BaseException as error:  # grammars in Rust panic past Exception
             self._fail(flight, _wrapped(error))
             return
         self._emit(flight, token)
@@ -258,39 +246,38 @@ class Core:
         self._end(flight, error, "failed")
 
     def _end(self, flight: Flight, event: Event | None, counter: str) -> None:
-        """Free the request's rows, then tell its caller."""
-        with self._changed:
-            if flight.seat is None:
-                self._queue.remove(flight)
-            else:
-                self._flights.remove(flight)
-                self._backend.leave(flight.seat)
-            self._count(counter)
-        if event is not None:
-            flight.channel.put(event)
+        """Free the request's rows, then tell its caller, even if freeing them fails."""
+        try:
+            with self._changed:
+                self._count(counter)
+                if flight.seat is None:
+                    self._queue.remove(flight)
+                else:
+                    self._flights.remove(flight)
+                    self._backend.leave(flight.seat)
+        finally:
+            if event is not None:
+                flight.channel.put(event)
 
     def _fail_all(self, error: AmuletError) -> None:
         with self._changed:
             under_way = [*self._flights, *self._queue]
-        for flight in under_way:
-            self._fail(flight, error)
+        with ExitStack() as everyone:  # told one and all, whichever of them raises
+            for flight in under_way:
+                everyone.callback(self._fail, flight, error)
 
     def _count(self, name: str) -> None:
         self._totals = replace(self._totals, **{name: getattr(self._totals, name) + 1})
 
 
 _CLOSED = "The engine was closed before this request ended. Make a new one to go on."
+_FORKED = (
+    "An engine answers only in the process that made it, and this is a fork of that process. "
+    "Make the model after the fork, in each worker, or start workers by spawning."
+)
 
 
-def _late(flight: Flight) -> str:
-    return (
-        f"The answer wasn't whole within its timeout of {flight.request.timeout} s: "
-        f"{len(flight.tokens)} of at most {flight.request.max_tokens} tokens were made. Raise "
-        "timeout, or ask for fewer tokens."
-    )
-
-
-def _wrapped(error: Exception) -> AmuletError:
+def _wrapped(error: BaseException) -> AmuletError:
     """The error itself if it is ours, else ours with the other as its cause."""
     if isinstance(error, AmuletError):
         return error

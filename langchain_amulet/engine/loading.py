@@ -5,6 +5,7 @@ Knows transformers' ``from_pretrained``. Doesn't know requests, prompts or LangC
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from dataclasses import dataclass, field
@@ -30,8 +31,7 @@ class LoadOptions:
         dtype: Such as "bfloat16"; ``None`` for the fastest that the device has: on a CPU
             bfloat16 if it computes in it, else float32; elsewhere the model's own.
         device_map: As in ``from_pretrained``.
-        quantization_config: As in ``from_pretrained``. Only the very same object, or an equal one
-            where its class can tell, shares weights.
+        quantization_config: As in ``from_pretrained``. One that says the same shares weights.
         attn_implementation: As in ``from_pretrained``; ``None`` for the library's choice.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
@@ -45,7 +45,7 @@ class LoadOptions:
     device: str | None = None
     dtype: str | None = None
     device_map: str | tuple[tuple[str, int | str], ...] | None = None
-    quantization_config: Any = field(default=None, hash=False)  # the library's have no hash
+    quantization_config: Any = field(default=None, compare=False)
     attn_implementation: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -54,6 +54,12 @@ class LoadOptions:
     max_rows: int = 64
     max_queue: int = 256
     prefill_chunk: int = 256
+    _quantization: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Compare quantisation by what it says: to the library's classes int8 equals int4."""
+        said = getattr(self.quantization_config, "to_dict", lambda: self.quantization_config)()
+        object.__setattr__(self, "_quantization", str(said))
 
 
 @dataclass(frozen=True)
@@ -112,29 +118,36 @@ def computes_in_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & flags)
 
 
+_Key = tuple[int, str, LoadOptions]
+
+
 @dataclass
 class _Registry:
-    """The runtimes in use, by model and options.
+    """The runtimes in use, by process, model and options.
 
     The one piece of state of the whole process. Weights are gigabytes, and a program that makes
     ten chat models of one name wants them once. So ``acquire`` hands the same runtime to all.
     Entries are weak: when the last holder drops its runtime, engine and weights go. A lock per
     key lets two threads that ask for one model load it once, and for two models at the same time.
+    A forked process gets runtimes of its own, because engines don't survive a fork.
     """
 
-    runtimes: weakref.WeakValueDictionary[tuple[str, LoadOptions], Runtime] = field(
+    runtimes: weakref.WeakValueDictionary[_Key, Runtime] = field(
         default_factory=weakref.WeakValueDictionary
     )
-    loading: dict[tuple[str, LoadOptions], threading.Lock] = field(default_factory=dict)
+    loading: weakref.WeakValueDictionary[_Key, threading.Lock] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def acquire(self, key: tuple[str, LoadOptions]) -> Runtime:
+    def acquire(self, model_id: str, options: LoadOptions) -> Runtime:
+        key = (os.getpid(), model_id, options)
         with self.lock:
             own = self.loading.setdefault(key, threading.Lock())
         with own:
             runtime = self.runtimes.get(key)
             if runtime is None:
-                runtime = self.runtimes[key] = _start(*key)
+                runtime = self.runtimes[key] = _start(model_id, options)
         return runtime
 
 
@@ -151,7 +164,7 @@ def acquire(model_id: str, options: LoadOptions | None = None) -> Runtime:
         ModelNotFoundError: See ``load``.
         UnsupportedModelError: See ``load`` and ``Engine``.
     """
-    return _REGISTRY.acquire((model_id, options or LoadOptions()))
+    return _REGISTRY.acquire(model_id, options or LoadOptions())
 
 
 def _start(model_id: str, options: LoadOptions) -> Runtime:

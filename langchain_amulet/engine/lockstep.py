@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backend import PrefillFailure, Prompts, common_prefix
+from langchain_amulet.engine.backend import Prompts, common_prefix
 from langchain_amulet.engine.masks import attention_masks
 from langchain_amulet.engine.slab import Row, Slab
 
@@ -106,20 +106,21 @@ class Lockstep:
         for slot in seat.slots:
             slab.remove(slot)
 
-    def prefill(self) -> PrefillFailure | None:
+    def prefill(self) -> dict[LockstepSeat, Exception]:
         """One rectangle of prompt tokens, oldest request first."""
         batch = rectangle(self._jobs(), self._chunk)
-        failure = None
+        failed: dict[LockstepSeat, Exception] = {}
         if batch:
             try:
                 self._compute(batch)
             except Exception as error:  # whatever a forward pass can raise, out of memory too
-                seats = tuple(dict.fromkeys(job.seat for job in batch))
-                failure = PrefillFailure(seats, error)
-        failed = failure.seats if failure else ()
+                failed = {job.seat: error for job in batch}
         for seat in [seat for seat in self._waiting if seat not in failed]:
-            self._advance(seat)
-        return failure
+            try:
+                self._advance(seat)
+            except Exception as error:  # no memory for its rows
+                failed[seat] = error
+        return failed
 
     def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
         """Feed every running stream its pending token."""
@@ -160,7 +161,7 @@ class Lockstep:
             self._prefilling.share(lead, behind)
         if any(s.length < len(p) - 1 for s, p in zip(seat.slots, seat.prompts, strict=True)):
             return
-        moved = [self._decoding.adopt(self._prefilling, slot) for slot in seat.slots]
+        moved = self._decoding.adopt(self._prefilling, seat.slots)
         self.leave(seat)
         seat.slots, seat.is_ready = moved, True
         self._running.append(seat)
@@ -222,8 +223,15 @@ class ForwardPass:
 
 
 def context_length(config: Any) -> int | None:
-    """The most positions a model has, prompt and answer together; ``None`` if it has no limit."""
+    """The most positions a model has, prompt and answer together; ``None`` if it has no limit.
+
+    "longrope" models rotate by other frequencies past their original length: the library changes
+    them for a whole batch, and what is cached keeps the old ones. So they end where that begins.
+    """
     text = config.get_text_config(decoder=True)
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        return int(rope["original_max_position_embeddings"])
     names = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
     lengths = (getattr(text, name, None) for name in names)
     return next((length for length in lengths if isinstance(length, int) and length > 0), None)

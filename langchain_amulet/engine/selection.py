@@ -94,9 +94,8 @@ def _decoded(backend: Backend, prompts: Prompts) -> Tensor:
     """Logits ``[steps, streams, vocabulary]`` of a fixed continuation, through the backend."""
     seat, logits = backend.join(prompts), []
     while not seat.is_ready:
-        failure = backend.prefill()
-        if failure is not None:
-            raise failure.error
+        for error in backend.prefill().values():
+            raise error
     for step in range(STEPS):
         logits.append(backend.decode(lambda forward: forward())[seat.rows])
         seat.push(step + 1)

@@ -53,8 +53,7 @@ class Slab:
         """Start without rows and without memory; both come with use."""
         self.device = torch.device(device)
         self.rows: list[Row] = []
-        self.row_capacity = 0
-        self.column_capacity = 0
+        self.columns = 0  # that the next write needs; failing to get them leaves no trace
         self.window: Window | None = None
         self.layers: list[SlabLayer] = []
         self.cache = Cache(layer_class_to_replicate=self._new_layer)  # type: ignore[arg-type]
@@ -68,22 +67,27 @@ class Slab:
     def remove(self, row: Row) -> None:
         """Drop a row; the last row moves into its place. What it held is zeroed."""
         last = self.rows.pop()
-        if last is not row:
-            self._copy(self, last.index, row.index)
-            self.rows[row.index] = last
         for layer in self.layers:
-            layer.zero(last.index)
-        last.index = row.index
-        if not self.rows and self.column_capacity > COLUMN_CHUNK:
-            self._release()
+            layer.move(last.index, row.index)
+        if last is not row:
+            self.rows[row.index], last.index = last, row.index
+        if not self.rows:
+            for layer in self.layers:
+                layer.shrink()
 
-    def adopt(self, other: Slab, row: Row) -> Row:
-        """A new row here with the contents of ``row`` of ``other``, which may be this slab."""
-        new = self.add()
-        new.length = row.length
-        self.reserve(row.length)
-        self._copy(other, row.index, new.index, row.length)
-        return new
+    def adopt(self, other: Slab, rows: Sequence[Row]) -> list[Row]:
+        """New rows here with the contents of ``rows`` of ``other``; all of them, or none."""
+        adopted = [self.add() for _ in rows]
+        try:
+            self.columns = max(row.length for row in rows)
+            for row, new in zip(rows, adopted, strict=True):
+                self._copy(other, row.index, new.index, row.length)
+                new.length = row.length
+        except Exception:  # out of memory
+            for new in adopted:
+                self.remove(new)
+            raise
+        return adopted
 
     def share(self, source: Row, targets: Sequence[Row]) -> None:
         """Copy what ``source`` holds into the other rows: a prefix is computed once."""
@@ -93,7 +97,7 @@ class Slab:
 
     def aim(self, rows: Sequence[Row], tokens: int) -> Window:
         """Point the next forward pass at ``tokens`` new positions of each of ``rows``."""
-        self.reserve(max(row.length for row in rows) + tokens)
+        self.columns = max(row.length for row in rows) + tokens
         ids = [row.index for row in rows]
         row_ids = torch.tensor(ids, device=self.device)
         starts = torch.tensor([row.length for row in rows], device=self.device)
@@ -102,22 +106,16 @@ class Slab:
             rows=slice(ids[0], ids[0] + len(ids)) if adjacent else row_ids,
             row_ids=row_ids,
             positions=starts[:, None] + torch.arange(tokens, device=self.device),
-            columns=max(row.length for row in rows) + tokens,
+            columns=self.columns,
         )
         return self.window
-
-    def reserve(self, columns: int) -> None:
-        """Make room for the rows there are and for ``columns`` positions each."""
-        self.column_capacity = max(self.column_capacity, _round_up(columns, COLUMN_CHUNK))
-        if len(self.rows) > self.row_capacity:
-            self.row_capacity = max(len(self.rows), 2 * self.row_capacity)
 
     def _new_layer(self) -> SlabLayer:
         layer = SlabLayer(self)
         self.layers.append(layer)
         return layer
 
-    def _copy(self, other: Slab, source: int, target: int, length: int | None = None) -> None:
+    def _copy(self, other: Slab, source: int, target: int, length: int) -> None:
         for index, theirs in enumerate(other.layers):
             if theirs.is_initialized:
                 self._layer(index).copy(theirs, source, target, length)
@@ -127,14 +125,9 @@ class Slab:
             self.cache.layers.append(self._new_layer())
         return self.layers[index]
 
-    def _release(self) -> None:
-        self.row_capacity = self.column_capacity = 0
-        for layer in self.layers:
-            layer.release()
-
 
 class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
-    """One layer's keys and values, ``[row_capacity, heads, column_capacity, head_dim]`` each."""
+    """One layer's keys and values, ``[row capacity, heads, column capacity, head_dim]`` each."""
 
     is_sliding = False
     is_croppable = False
@@ -145,7 +138,7 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.slab = slab
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate or grow to the slab's capacity, keeping what is there."""
+        """Allocate or grow to what the slab needs, keeping what is there."""
         self.keys = self._fitted(self.keys, key_states)
         self.values = self._fitted(self.values, value_states)
         self.is_initialized = True
@@ -160,8 +153,8 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
             raise RuntimeError("A slab must be aimed before each forward pass.")
         return _put(self.keys, window, key_states), _put(self.values, window, value_states)
 
-    def copy(self, other: SlabLayer, source: int, target: int, length: int | None) -> None:
-        """Copy the first ``length`` columns of a row of ``other``, or all, into a row here."""
+    def copy(self, other: SlabLayer, source: int, target: int, length: int) -> None:
+        """Copy the first ``length`` columns of a row of ``other`` into a row here."""
         if other.keys is None or other.values is None:
             return
         self.lazy_initialization(other.keys, other.values)
@@ -169,16 +162,22 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         self.keys[target, :, :length] = other.keys[source, :, :length]
         self.values[target, :, :length] = other.values[source, :, :length]
 
-    def zero(self, row: int) -> None:
-        """Forget one row."""
+    def move(self, source: int, target: int) -> None:
+        """Put a row in the place of another and zero its own; never takes memory."""
         for states in (self.keys, self.values):
-            if states is not None and row < states.shape[0]:
-                states[row].zero_()
+            if states is None or target >= len(states):
+                continue
+            if source < len(states):
+                states[target] = states[source]
+                states[source] = 0
+            else:  # its memory never came, so it holds nothing
+                states[target] = 0
 
-    def release(self) -> None:
-        """Give the memory back."""
-        self.keys = self.values = None
-        self.is_initialized = False
+    def shrink(self) -> None:
+        """Give the memory back, unless it is little."""
+        if self.keys is not None and self.keys.shape[2] > COLUMN_CHUNK:
+            self.keys = self.values = None
+            self.is_initialized = False
 
     def get_seq_length(self) -> int:
         """Columns before the new tokens."""
@@ -194,12 +193,16 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return -1
 
     def _fitted(self, held: Tensor | None, like: Tensor) -> Tensor:
-        rows, columns = self.slab.row_capacity, self.slab.column_capacity
-        if held is not None and held.shape[0] >= rows and held.shape[2] >= columns:
+        rows, columns = len(self.slab.rows), _round_up(self.slab.columns, COLUMN_CHUNK)
+        if held is None:
+            return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
+        had_rows, had_columns = held.shape[0], held.shape[2]
+        if had_rows >= rows and had_columns >= columns:
             return held
+        rows = had_rows if had_rows >= rows else max(rows, 2 * had_rows)
+        columns = max(columns, had_columns)
         fitted = like.new_zeros(rows, like.shape[1], columns, like.shape[3])
-        if held is not None:
-            fitted[: held.shape[0], :, : held.shape[2]] = held
+        fitted[:had_rows, :, :had_columns] = held
         return fitted
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backend import PrefillFailure, Prompts
+from langchain_amulet.engine.backend import Prompts
 
 MAX_STREAMS = 64
 
@@ -81,17 +81,17 @@ class Solo:
         """Drop the caches."""
         self._seat = None
 
-    def prefill(self) -> PrefillFailure | None:
+    def prefill(self) -> dict[SoloSeat, Exception]:
         """Put every prompt but its last token into its cache; equal prompts once."""
         seat = self._seat
         if seat is None or seat.is_ready:
-            return None
+            return {}
         try:
             self._fill(seat)
         except Exception as error:  # whatever a forward pass can raise
-            return PrefillFailure((seat,), error)
+            return {seat: error}
         seat.is_ready = True
-        return None
+        return {}
 
     def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
         """Feed each stream its pending token."""

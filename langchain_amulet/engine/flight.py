@@ -1,0 +1,53 @@
+"""A request on its way through the engine: its caller, its seat, its tokens so far.
+
+Knows one request. Doesn't know the queue, the model or the other requests.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from langchain_amulet.engine.generation import Channel
+from langchain_amulet.engine.request import Request
+from langchain_amulet.errors import DeadlineError
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request on its way: who waits for it, what it has drawn, where it sits."""
+
+    request: Request
+    channel: Channel
+    deadline: float | None
+    uniforms: torch.Generator = field(init=False)
+    tokens: list[int] = field(default_factory=list)
+    seat: Any = None
+
+    def __post_init__(self) -> None:
+        """Give the request random numbers of its own, so a batch can't change its answer."""
+        seed = self.request.sampling.seed
+        self.uniforms = torch.Generator().manual_seed(
+            random.SystemRandom().getrandbits(63) if seed is None else seed % 2**63
+        )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its timeout has passed."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def draw(self) -> float:
+        """The next uniform number in [0, 1)."""
+        return float(torch.rand((), generator=self.uniforms, dtype=torch.float64))
+
+    def lateness(self) -> DeadlineError:
+        """What to tell the caller of a request that is late."""
+        return DeadlineError(
+            f"The answer wasn't whole within its timeout of {self.request.timeout} s: "
+            f"{len(self.tokens)} of at most {self.request.max_tokens} tokens were made. Raise "
+            "timeout, or ask for fewer tokens."
+        )
