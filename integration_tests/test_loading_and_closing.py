@@ -8,6 +8,7 @@ import time
 import weakref
 
 import pytest
+from langchain_core.runnables import ConfigurableField
 
 from integration_tests.conftest import engine_of
 from integration_tests.ways import DIRECT, Way, invoke
@@ -98,3 +99,11 @@ def test_a_call_may_name_another_model(tiny: str, other_tiny: str) -> None:
     answer = llm.invoke(QUESTION, model=other_tiny)
     assert answer.content == invoke(other, QUESTION) != invoke(llm, QUESTION)
     assert answer.response_metadata["model_name"] == other_tiny
+
+
+def test_fields_set_by_the_config_do_not_load_the_weights_again(tiny: str) -> None:
+    with ChatAmulet(model=tiny, max_tokens=2) as llm:
+        warmer = llm.configurable_fields(temperature=ConfigurableField(id="temperature"))
+        for temperature in (0.0, 0.5):
+            warmer.invoke("Hello!", {"configurable": {"temperature": temperature}})
+        assert engine_of(llm).stats().finished == 2

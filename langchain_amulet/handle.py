@@ -7,7 +7,7 @@ messages or settings of answers.
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,10 @@ class ModelHandle:
     """
 
     def __init__(self, model_id: str, options: LoadOptions) -> None:
-        """Remember what to load; nothing is loaded yet."""
+        """Hold the process's runtime for the model; nothing is loaded yet."""
         self._model_id = model_id
         self._options = options
-        self._is_closed = False
+        self._runtime: Runtime | None = acquire(model_id, options)
         self._siblings: dict[str, ModelHandle] = {}
 
     def __reduce__(self) -> tuple[type[ModelHandle], tuple[str, LoadOptions]]:
@@ -65,47 +65,42 @@ class ModelHandle:
             ModelNotFoundError: There is no such model.
             UnsupportedModelError: It isn't one that can be run.
         """
-        if self._is_closed:
+        if self._runtime is None:
             raise EngineClosedError(
                 f"A closed model can't answer, and the one for {self._model_id!r} was closed: "
                 "make a new ChatAmulet."
             )
-        return self._opened
-
-    @cached_property
-    def _opened(self) -> OpenModel:
-        return OpenModel(acquire(self._model_id, self._options))
+        return self._runtime.derived(OpenModel)
 
     def of(self, name: str) -> ModelHandle:
         """The handle for a model's name: this one, or one beside it, loaded the same way."""
         model_id = resolve_model(name)
-        if self._is_closed or model_id == self._model_id:
+        if self._runtime is None or model_id == self._model_id:
             return self
         return self._siblings.setdefault(model_id, ModelHandle(model_id, self._options))
 
     def close(self) -> None:
         """Let the weights go; they are freed when nobody else holds them."""
-        self._is_closed = True
+        self._runtime = None
         self._siblings.clear()
-        self.__dict__.pop("_opened", None)
 
 
 class OpenModel:
     """A loaded model with what is derived from its tokenizer."""
 
     def __init__(self, runtime: Runtime) -> None:
-        """Hold ``runtime``, and with it the weights."""
+        """Derive what chat needs from the runtime's model."""
         self.engine = runtime.engine
         self.tokenizer: Any = runtime.loaded.tokenizer
         self.token_bytes = TokenBytes(self.tokenizer)
-        self._runtime = runtime
+        self._declared_stops = runtime.loaded.model.generation_config.eos_token_id
         # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
         # templates of their own.
         self.template = lru_cache(maxsize=8)(self._make_template)
 
     def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
-        declared = self._runtime.loaded.model.generation_config.eos_token_id
+        declared = self._declared_stops
         several = declared if isinstance(declared, list) else [declared]
         found = {*several, self.tokenizer.eos_token_id, template.turn_end}
         return frozenset(token for token in found if token is not None)

@@ -106,7 +106,7 @@ class LoadSettings(BaseModel):
     trust_remote_code: bool = False
     use_safetensors: bool = True
     max_rows: int = Field(default=64, ge=1)
-    max_queue: int = Field(default=256, ge=1)
+    max_queue: int = Field(default=4096, ge=1)
     prefill_chunk: int = Field(default=256, ge=1)
 
     @property

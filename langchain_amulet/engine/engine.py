@@ -38,7 +38,7 @@ class Engine:
     """
 
     def __init__(
-        self, model: Any, *, max_rows: int = 64, max_queue: int = 256, prefill_chunk: int = 256
+        self, model: Any, *, max_rows: int = 64, max_queue: int = 4096, prefill_chunk: int = 256
     ) -> None:
         """Choose the backend by a short probe of the model."""
         limits = {"max_rows": max_rows, "max_queue": max_queue, "prefill_chunk": prefill_chunk}

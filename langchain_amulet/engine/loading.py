@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -19,6 +20,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.packing import pack
 from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class LoadOptions:
     use_safetensors: bool = True
     pack: bool = True
     max_rows: int = 64
-    max_queue: int = 256
+    max_queue: int = 4096
     prefill_chunk: int = 256
     _quantization: str = field(default="", init=False, repr=False)
 
@@ -72,12 +75,46 @@ class LoadedModel:
     options: LoadOptions
 
 
-@dataclass(frozen=True, eq=False)
 class Runtime:
-    """A loaded model and the engine that runs it; lives while someone holds it."""
+    """A model's place in the process: its weights and its engine, loaded at first use, once."""
 
-    loaded: LoadedModel
-    engine: Engine
+    def __init__(self, model_id: str, options: LoadOptions) -> None:
+        """Remember what to load; nothing is loaded yet."""
+        self._model_id, self._options = model_id, options
+        self._loading = threading.RLock()
+        self._opened: tuple[LoadedModel, Engine] | None = None
+        self._derived: dict[Callable[[Runtime], Any], Any] = {}
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The weights and the tokenizer. Raises as ``load`` does, and loads again when asked."""
+        return self._open()[0]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs them. Raises as ``load`` and ``Engine`` do."""
+        return self._open()[1]
+
+    def derived(self, make: Callable[[Runtime], T]) -> T:
+        """What ``make`` derives from the loaded model: made once, shared, kept as long as it."""
+        with self._loading:
+            if make not in self._derived:
+                self._derived[make] = make(self)
+            found: T = self._derived[make]
+            return found
+
+    def _open(self) -> tuple[LoadedModel, Engine]:
+        with self._loading:
+            if self._opened is None:
+                loaded, options = load(self._model_id, self._options), self._options
+                engine = Engine(
+                    loaded.model,
+                    max_rows=options.max_rows,
+                    max_queue=options.max_queue,
+                    prefill_chunk=options.prefill_chunk,
+                )
+                self._opened = loaded, engine
+            return self._opened
 
 
 def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
@@ -118,64 +155,37 @@ def computes_in_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & flags)
 
 
-_Key = tuple[int, str, LoadOptions]
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Registry:
     """The runtimes in use, by process, model and options.
 
     The one piece of state of the whole process. Weights are gigabytes, and a program that makes
     ten chat models of one name wants them once. So ``acquire`` hands the same runtime to all.
-    Entries are weak: when the last holder drops its runtime, engine and weights go. A lock per
-    key lets two threads that ask for one model load it once, and for two models at the same time.
-    A forked process gets runtimes of its own, because engines don't survive a fork.
+    Entries are weak: when the last holder drops its runtime, engine and weights go. A forked
+    process gets runtimes of its own, because engines don't survive a fork.
     """
 
-    runtimes: weakref.WeakValueDictionary[_Key, Runtime] = field(
-        default_factory=weakref.WeakValueDictionary
-    )
-    loading: weakref.WeakValueDictionary[_Key, threading.Lock] = field(
+    runtimes: weakref.WeakValueDictionary[tuple[int, str, LoadOptions], Runtime] = field(
         default_factory=weakref.WeakValueDictionary
     )
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acquire(self, model_id: str, options: LoadOptions) -> Runtime:
-        key = (os.getpid(), model_id, options)
         with self.lock:
-            own = self.loading.setdefault(key, threading.Lock())
-        with own:
-            runtime = self.runtimes.get(key)
-            if runtime is None:
-                runtime = self.runtimes[key] = _start(model_id, options)
-        return runtime
+            key = (os.getpid(), model_id, options)
+            return self.runtimes.setdefault(key, Runtime(model_id, options))
 
 
 _REGISTRY = _Registry()
 
 
 def acquire(model_id: str, options: LoadOptions | None = None) -> Runtime:
-    """The process's one runtime for a model and options, loaded if nobody holds it yet.
+    """The process's one runtime for a model and options; loads nothing yet.
 
     Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
     stops and its weights are freed.
-
-    Raises:
-        ModelNotFoundError: See ``load``.
-        UnsupportedModelError: See ``load`` and ``Engine``.
     """
     return _REGISTRY.acquire(model_id, options or LoadOptions())
-
-
-def _start(model_id: str, options: LoadOptions) -> Runtime:
-    loaded = load(model_id, options)
-    engine = Engine(
-        loaded.model,
-        max_rows=options.max_rows,
-        max_queue=options.max_queue,
-        prefill_chunk=options.prefill_chunk,
-    )
-    return Runtime(loaded, engine)
 
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:
