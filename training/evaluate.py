@@ -93,17 +93,39 @@ def fully_styled(asked: Sequence[Case], style: str, world: World) -> list[str]:
     return [advise(case.topic, world, coins) for case in asked]
 
 
-def report(rows: Mapping[str, Mapping[str, Row]], full: Mapping[str, Row]) -> Table:
-    """Way from Base to fully in style per method and style; facts and repetition as means."""
-    table = Table("method", *STYLES, "facts", "repetition")
-    for method in METHODS:
+Rows = Mapping[str, Mapping[str, Row]]
+"""Of each method, a row per style."""
+
+
+def styled(rows: Rows, full: Mapping[str, Row]) -> Table:
+    """The way from Base to fully in style, per method and style, and the mean repetition."""
+    table = Table("in style", *STYLES, "repetition")
+    for method, own in rows.items():
         ways = []
         for style in STYLES:
             base, top = rows["Base"][style].score, full[style].score
-            ways.append(f"{(rows[method][style].score - base) / (top - base):.0%}")
-        true = mean(row.true for row in rows[method].values())
-        repeated = mean(row.repeated for row in rows[method].values())
-        table.add_row(method, *ways, f"{true:.1%}", f"{repeated:.2%}")
+            ways.append(f"{(own[style].score - base) / (top - base):.0%}")
+        table.add_row(method, *ways, f"{mean(row.repeated for row in own.values()):.2%}")
+    return table
+
+
+def truthful(rows: Rows) -> Table:
+    """The share of answers that are true to their topic, per method and style."""
+    table = Table("facts right", *STYLES, "mean")
+    for method, own in rows.items():
+        shares = [own[style].true for style in STYLES]
+        table.add_row(method, *(f"{share:.1%}" for share in (*shares, mean(shares))))
+    return table
+
+
+def skilled(model: str, llm: ChatAmulet, world: World, count: int, seed: int) -> Table:
+    """What else the model can do, without a preference."""
+    table = Table("skill", "right")
+    runtime = acquire(resolve_model(model), llm.load_options)
+    for name, trial in SKILLS.items():
+        rng = random.Random(seed)
+        share = share_right(runtime, [trial(world, rng) for _ in range(count)])
+        table.add_row(name, f"{share:.1%}")
     return table
 
 
@@ -116,7 +138,7 @@ def main(
     show: Annotated[bool, typer.Option(help="Print one answer per style and method.")] = False,
 ) -> None:
     """Print the table of the model card."""
-    world, console = load_world(), Console()
+    world, console = load_world(), Console(width=None if Console().is_terminal else 110)
     true = FactCheck(world)
     rows: dict[str, dict[str, Row]] = {name: {} for name in METHODS}
     full: dict[str, Row] = {}
@@ -130,14 +152,8 @@ def main(
                 if show:
                     console.print(f"[b]{style} {name}[/b] {asked[0].question} | {asked[0].wish}")
                     console.print(answers[0], markup=False)
-        skills = Table("skill", "right")
-        runtime = acquire(resolve_model(model), llm.load_options)
-        for name, trial in SKILLS.items():
-            rng = random.Random(seed)
-            share = share_right(runtime, [trial(world, rng) for _ in range(questions)])
-            skills.add_row(name, f"{share:.1%}")
-    console.print(report(rows, full))
-    console.print(skills)
+        skills = skilled(model, llm, world, questions, seed)
+    console.print(styled(rows, full), truthful(rows), skills)
 
 
 if __name__ == "__main__":
