@@ -161,7 +161,7 @@ class Progress:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of checkpoint, tokenizer and weights.")],
-    tokens: Annotated[int, typer.Option(help="Token budget.")] = 26_000_000,
+    tokens: Annotated[int, typer.Option(help="Token budget.")] = 33_000_000,
     seed: int = 0,
     device: str = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile: nearly twice as fast on a CPU.")] = True,
