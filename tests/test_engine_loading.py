@@ -24,7 +24,11 @@ from transformers import (
 from langchain_amulet.engine import LoadOptions, acquire, load
 from langchain_amulet.engine.loading import _Registry
 from langchain_amulet.engine.packing import PackedLinear, is_available
-from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
 
 FLOAT32 = LoadOptions(device="cpu", dtype="float32")
 
@@ -109,6 +113,21 @@ def test_nothing_stays_of_a_model_that_nobody_holds(folder: str) -> None:
 def test_how_attention_is_computed_can_be_chosen(folder: str) -> None:
     loaded = load(folder, LoadOptions(device="cpu", attn_implementation="eager"))
     assert loaded.model.config._attn_implementation == "eager"
+
+
+def test_a_model_on_one_device_loads_without_accelerate(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.integrations.accelerate.is_accelerate_available", bool)
+    assert load(folder, FLOAT32).model.device.type == "cpu"
+
+
+def test_a_device_map_without_accelerate_is_refused(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="accelerate"):
+        load(folder, LoadOptions(device_map="auto"))
 
 
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Knows transformers' ``from_pretrained``. Doesn't know requests, prompts or LangC
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import threading
 import weakref
@@ -19,7 +20,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.packing import pack
-from langchain_amulet.errors import ModelNotFoundError, UnsupportedModelError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
 
 T = TypeVar("T")
 
@@ -137,6 +142,8 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     except OSError as error:
         raise ModelNotFoundError(_not_found(model_id, error)) from error
     model.eval()
+    if not _is_spread(options):
+        model.to(_device(options))
     if options.pack and options.quantization_config is None and model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return LoadedModel(model, tokenizer, model_id, options)
@@ -218,17 +225,33 @@ def _require_causal(model_id: str, config: Any) -> None:
 
 
 def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    mapped = options.device_map
+    device, mapped = _device(options), options.device_map
     chosen: dict[str, Any] = {
-        "device_map": dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device},
         "dtype": getattr(torch, options.dtype) if options.dtype else default_dtype(device),
         "quantization_config": options.quantization_config,
         "attn_implementation": options.attn_implementation,
         "use_safetensors": options.use_safetensors,
     }
     chosen["dtype"] = chosen["dtype"] or "auto"
+    if _is_spread(options):
+        chosen["device_map"] = dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device}
     return {name: value for name, value in chosen.items() if value is not None}
+
+
+def _device(options: LoadOptions) -> torch.device:
+    return torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _is_spread(options: LoadOptions) -> bool:
+    """Whether accelerate places the weights; it needn't be there for a model on one device."""
+    if options.device_map is None and options.quantization_config is None:
+        return False
+    if importlib.util.find_spec("accelerate") is None:
+        raise ConfigurationError(
+            "device_map and quantization_config need the package accelerate, which isn't "
+            "installed. Install langchain-amulet[accelerate], or leave both out."
+        )
+    return True
 
 
 def _not_found(model_id: str, error: OSError) -> str:
