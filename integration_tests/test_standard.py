@@ -1,4 +1,7 @@
-"""LangChain's standard suites on random weights: all that needs no tools and no judgement."""
+"""LangChain's standard suites: on the bundled model, and on random weights.
+
+Random weights can't copy a number or a name out of a question; all else holds for them too.
+"""
 
 from typing import Any
 
@@ -33,9 +36,35 @@ class Tiny:
         return self.other_folder
 
 
-class TestUnit(Tiny, ChatModelUnitTests):
+class Pocket(Tiny):
+    """The bundled model: it can do all that the suites ask of a text model."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "pocket", "temperature": 0}
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+
+class TestPocketUnit(Pocket, ChatModelUnitTests):
     pass
 
 
-class TestIntegration(Tiny, ChatModelIntegrationTests):
+class TestPocketIntegration(Pocket, ChatModelIntegrationTests):
     pass
+
+
+class TestTinyUnit(Tiny, ChatModelUnitTests):
+    pass
+
+
+class TestTinyIntegration(Tiny, ChatModelIntegrationTests):
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def has_tool_calling(self) -> bool:
+        return False

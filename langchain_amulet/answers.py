@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import uuid4
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.engine import Token
+from langchain_amulet.replies import PlainReader, Reader, Reply
 from langchain_amulet.steering import Plan
 from langchain_amulet.text import TextStream, TokenBytes
 
@@ -76,8 +79,10 @@ class Answer:
     report: Report
     token_bytes: TokenBytes
     stops: Sequence[str] = ()
+    reader: Reader | PlainReader = field(default_factory=PlainReader)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _shown: int = 0
+    _calls: int = 0
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -89,11 +94,12 @@ class Answer:
         return self._text.stopped
 
     def feed(self, token: Token) -> ChatGenerationChunk | None:
-        """Add a token; returns a chunk if there is text to show."""
+        """Add a token; returns a chunk if there is anything to show."""
         self._tokens.append((self._shown + self._text.held, token))
         text = self._text.feed(token.id)
         self._shown += len(text)
-        return ChatGenerationChunk(message=AIMessageChunk(content=text)) if text else None
+        reply = self.reader.feed(text)
+        return ChatGenerationChunk(message=self._message(reply)) if reply else None
 
     def finish(self, reason: str | None) -> ChatGenerationChunk:
         """End the answer; returns the last chunk, with usage and metadata.
@@ -103,13 +109,25 @@ class Answer:
         """
         text = self._text.flush()
         self._shown += len(text)
-        message = AIMessageChunk(
-            content=text,
+        reply = self.reader.feed(text) + self.reader.finish()
+        message = self._message(
+            reply,
             usage_metadata=self._usage,
             response_metadata=self._metadata("stop" if self.stopped else reason),
             chunk_position="last",
         )
         return ChatGenerationChunk(message=message)
+
+    def _message(self, reply: Reply, **more: Any) -> AIMessageChunk:
+        calls = [
+            tool_call_chunk(name=call.name, args=call.arguments, id=_call_id(), index=index)
+            for index, call in enumerate(reply.calls, self._calls)
+        ]
+        self._calls += len(calls)
+        thought = {"reasoning_content": reply.thought} if reply.thought else {}
+        return AIMessageChunk(
+            content=reply.text, tool_call_chunks=calls, additional_kwargs=thought, **more
+        )
 
     @property
     def _usage(self) -> UsageMetadata:
@@ -165,3 +183,8 @@ class Answer:
             "steered": trace and trace.steered,
             "kl": token.kl,
         }
+
+
+def _call_id() -> str:
+    """Names a call: nine letters and digits, as Mistral's templates want, hardly ever twice."""
+    return uuid4().hex[:9]

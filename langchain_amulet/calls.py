@@ -6,18 +6,23 @@ ways of calling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from langchain_amulet.answers import Answer, Report, count_prompts, strengths
-from langchain_amulet.engine import Engine, Generation, Request
+from langchain_amulet.engine import Constraint, Engine, Generation, Request
+from langchain_amulet.formats import ReplyFormat
 from langchain_amulet.handle import OpenModel
 from langchain_amulet.messages import to_turns
+from langchain_amulet.outputs import output_is_told_apart, schema_note, tools_note
 from langchain_amulet.prompts import PromptBuilder
-from langchain_amulet.settings import AnswerSettings
+from langchain_amulet.replies import PlainReader, Reader
+from langchain_amulet.settings import AnswerSettings, CallSettings
 from langchain_amulet.steering import Plan
+from langchain_amulet.tools import ResponseFormat
 
 
 @dataclass(frozen=True)
@@ -34,24 +39,30 @@ class Call:
 
 
 def prepare(
-    model_name: str, opened: OpenModel, settings: AnswerSettings, messages: Sequence[BaseMessage]
+    model_name: str, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
 ) -> Call:
     """Render the prompts that the method asks for, and say how they are to be decoded.
 
     Raises:
+        SchemaError: The answer can't be held to a schema that it must have.
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
     """
     plan = settings.method.plan([preference.pull for preference in settings.preference])
     prompts = _render(plan, opened, settings, messages)
+    template = opened.template(settings.chat_template)
+    stop_ids = opened.stop_ids(template)
+    start = template.generation_prompt(settings.chat_template_kwargs)
+    reply = opened.reply_format(settings.chat_template)
     request = Request(
         prompts=prompts,
         plan=plan,
         sampling=settings.sampling,
         max_tokens=settings.max_tokens,
-        stop_ids=opened.stop_ids(opened.template(settings.chat_template)),
+        stop_ids=stop_ids,
         timeout=settings.timeout,
         trace=settings.trace,
+        constraint=_constraint(opened, settings, reply, stop_ids, reply.is_thinking(start)),
     )
     report = Report(
         model_name=model_name,
@@ -61,24 +72,70 @@ def prepare(
         logprobs=settings.logprobs,
         trace=settings.trace,
     )
-    return Call(opened.engine, request, Answer(report, opened.token_bytes, settings.stop))
+    reader = _reader(opened, settings, reply, start)
+    token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
+    answer = Answer(report, token_bytes, settings.stop, reader or PlainReader())
+    return Call(opened.engine, request, answer)
 
 
-def prompt_builder(opened: OpenModel, settings: AnswerSettings) -> PromptBuilder:
+def prompt_builder(
+    opened: OpenModel,
+    settings: AnswerSettings,
+    tools: Sequence[Mapping[str, Any]] = (),
+    response_format: ResponseFormat | None = None,
+) -> PromptBuilder:
     """How these settings make prompts with this model's chat template."""
+    reply = opened.reply_format(settings.chat_template)
+    notes = [tools_note([tool["function"] for tool in tools], reply.shape)] if tools else []
+    notes = [] if reply.writes_tools else notes
+    if response_format is not None and response_format.told:
+        notes.append(schema_note(response_format.schema))
     return PromptBuilder(
         template=opened.template(settings.chat_template),
         placement=settings.placement,
         preference_template=settings.preference_template,
         variables=settings.chat_template_kwargs,
+        tools=tools or None,
+        note="\n\n".join(notes),
     )
 
 
+def _reader(
+    opened: OpenModel, settings: CallSettings, reply: ReplyFormat, start: str
+) -> Reader | None:
+    """Who takes the answer apart; None if it is text and nothing else."""
+    tools = settings.offered
+    if not tools and reply.thinking is None:
+        return None
+    template = reply.response_template(with_calls=bool(tools))
+    own = bool(tools) and reply.own is not None
+    thought = reply.thinking.opening if reply.thinking and reply.is_thinking(start) else ""
+    return Reader(opened.tokenizer, template, start if own else thought, tools)
+
+
+def _constraint(
+    opened: OpenModel,
+    settings: CallSettings,
+    reply: ReplyFormat,
+    stop_ids: frozenset[int],
+    is_thinking: bool,
+) -> Constraint | None:
+    """What holds the answer to its grammar; None where it is free."""
+    output, grammars = settings.output, opened.grammars
+    if output.is_free or not output_is_told_apart(output, reply, grammars):
+        return None
+    closing = grammars.token(reply.thinking.closing) if reply.thinking else None
+    ends = () if closing is None else (closing,)
+    rules = output.rules(reply, grammars, is_thinking)
+    return grammars.compile(rules, settings.max_tokens, stop_ids, ends)
+
+
 def _render(
-    plan: Plan, opened: OpenModel, settings: AnswerSettings, messages: Sequence[BaseMessage]
+    plan: Plan, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
 ) -> tuple[tuple[int, ...], ...]:
     """Token ids of each of the plan's streams."""
-    builder, turns = prompt_builder(opened, settings), to_turns(messages)
+    builder = prompt_builder(opened, settings, settings.offered, settings.response_format)
+    turns = to_turns(messages)
     texts = [preference.text for preference in settings.preference]
     return tuple(
         builder.build(turns, [texts[index] for index in stream.preferences])

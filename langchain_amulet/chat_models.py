@@ -7,9 +7,8 @@ This module connects LangChain to the parts, and does nothing by itself: what ma
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -18,23 +17,26 @@ from langchain_core.language_models.chat_models import BaseChatModel, generate_f
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import run_in_executor
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.runnables.config import merge_configs, run_in_executor
+from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.runnables.utils import AnyConfigurableField
 from pydantic import ConfigDict, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
+from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
 from langchain_amulet.calls import Call, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.handle import ModelHandle, context_length, resolve_model
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths, lift
 from langchain_amulet.settings import AnswerSettings, LoadSettings
+from langchain_amulet.tools import as_tools
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
 
 
-class ChatAmulet(AnswerSettings, LoadSettings, BaseChatModel):
+class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     """A local chat model, steered while it decodes by what the user prefers.
 
     Every field of `AnswerSettings` can also be set by a call, as a keyword argument. The
@@ -102,6 +104,23 @@ class ChatAmulet(AnswerSettings, LoadSettings, BaseChatModel):
         copy = self.model_copy(update={"preference": preferences})
         copy.__dict__.pop("_serialized", None)  # a cached property, which shows the preference
         return copy
+
+    # --- What is bound stays bound when tools come on top ---
+
+    def bind(self, **kwargs: Any) -> BoundAmulet:  # type: ignore[override]
+        """The same model with arguments for every call, such as ``preference``."""
+        return BoundAmulet(bound=self, kwargs=kwargs, config={})
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
+        """The same model with a config for every call."""
+        return BoundAmulet(
+            bound=self, kwargs={}, config=merge_configs(config, cast("RunnableConfig", kwargs))
+        )
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> ConfigurableAmulet:
+        """The same model, with fields that a call's config sets."""
+        plain = cast("RunnableConfigurableFields[Any, Any]", super().configurable_fields(**kwargs))
+        return ConfigurableAmulet(default=plain.default, fields=plain.fields)
 
     # --- Calls: the preference moves from the config to where everything below can see it ---
 
@@ -260,9 +279,8 @@ class ChatAmulet(AnswerSettings, LoadSettings, BaseChatModel):
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         """Tokens of the conversation as it is prompted, without any preference."""
-        builder = prompt_builder(self._handle.opened, self)
-        schemas = [convert_to_openai_tool(tool) for tool in tools] if tools else None
-        return len(replace(builder, tools=schemas).build(to_turns(messages), ()))
+        builder = prompt_builder(self._handle.opened, self, as_tools(tools))
+        return len(builder.build(to_turns(messages), ()))
 
     @property
     def _llm_type(self) -> str:
@@ -289,8 +307,9 @@ class ChatAmulet(AnswerSettings, LoadSettings, BaseChatModel):
             image_inputs=False,
             audio_inputs=False,
             video_inputs=False,
-            tool_calling=False,
-            structured_output=False,
+            tool_calling=True,
+            tool_choice=True,
+            structured_output=True,
         )
         context = context_length(resolve_model(self.model))
         return {**profile, "max_input_tokens": context} if context else profile

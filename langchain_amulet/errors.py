@@ -11,7 +11,9 @@
     │   ├── EmptyInputError                  nothing to answer
     │   ├── UnsupportedContentError          images, audio and the like for a text model
     │   ├── ContextLengthError               prompt + max_tokens over the context
-    │   └── PreferenceError                  a preference over its limit or malformed
+    │   ├── PreferenceError                  a preference over its limit or malformed
+    │   ├── SchemaError                      a schema that no answer can be held to
+    │   └── ToolError                        tools or a choice of them that make no sense
     └── EngineError (RuntimeError)           one call that failed while it ran
         ├── QueueFullError                   too many requests are waiting
         ├── EngineClosedError                the model was closed
@@ -78,6 +80,14 @@ class ContextLengthError(RequestError, ContextOverflowError):
 
 class PreferenceError(RequestError):
     """A preference is over its length limit, or isn't a preference at all."""
+
+
+class SchemaError(RequestError):
+    """A schema that can't be enforced while decoding; nothing was decoded."""
+
+
+class ToolError(RequestError):
+    """A tool that isn't one, or a choice of a tool that wasn't offered."""
 
 
 class EngineError(AmuletError, RuntimeError):

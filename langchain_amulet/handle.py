@@ -7,12 +7,14 @@ messages or settings of answers.
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from langchain_amulet.engine import LoadOptions, Runtime, acquire
 from langchain_amulet.errors import EngineClosedError
+from langchain_amulet.formats import ReplyFormat, find_format
+from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.templates import ChatTemplate
 from langchain_amulet.text import TokenBytes
 
@@ -94,9 +96,12 @@ class OpenModel:
         self.tokenizer: Any = runtime.loaded.tokenizer
         self.token_bytes = TokenBytes(self.tokenizer)
         self._declared_stops = runtime.loaded.model.generation_config.eos_token_id
+        self._vocabulary = runtime.loaded.vocabulary
+        self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
         # templates of their own.
         self.template = lru_cache(maxsize=8)(self._make_template)
+        self.reply_format = lru_cache(maxsize=8)(self._find_format)
 
     def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
@@ -104,6 +109,20 @@ class OpenModel:
         several = declared if isinstance(declared, list) else [declared]
         found = {*several, self.tokenizer.eos_token_id, template.turn_end}
         return frozenset(token for token in found if token is not None)
+
+    @cached_property
+    def grammars(self) -> GrammarCompiler:
+        """Grammars over the model's tokens; made at first use, as it takes up to a second."""
+        return GrammarCompiler(self.tokenizer, self._vocabulary)
+
+    def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
+        """Bytes of tokens, where these control tokens have theirs too."""
+        if markers.isdisjoint(self.tokenizer.get_added_vocab()):
+            return self.token_bytes
+        return self._marked_bytes.setdefault(markers, TokenBytes(self.tokenizer, markers))
+
+    def _find_format(self, template: str | None) -> ReplyFormat:
+        return find_format(self.template(template))
 
     def _make_template(self, template: str | None) -> ChatTemplate:
         return ChatTemplate(self.tokenizer, template)

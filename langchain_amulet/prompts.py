@@ -50,6 +50,7 @@ class PromptBuilder:
         preference_template: A text with ``{preference}`` where a preference's text goes.
         variables: What else the chat template is given.
         tools: JSON schemas of tools.
+        note: A text for the end of the system message, the same for every stream.
     """
 
     template: ChatTemplate
@@ -57,6 +58,7 @@ class PromptBuilder:
     preference_template: str = "{preference}"
     variables: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     tools: Sequence[Mapping[str, Any]] | None = None
+    note: str = ""
 
     def build(self, turns: Sequence[Turn], preferences: Sequence[str]) -> tuple[int, ...]:
         """Token ids of the conversation with these preferences, in order; none for the base.
@@ -66,13 +68,17 @@ class PromptBuilder:
             RequestError: A control token can't be kept as text.
         """
         turns = merge_turns(turns)
+        if self.note:
+            turns = place(turns, self.note, "system", self._default_system(turns, "system"))
         if preferences:
             lines = (self.preference_template.replace("{preference}", p) for p in preferences)
-            turns = place(turns, "\n".join(lines), self.placement, self._default_system(turns))
+            turns = place(
+                turns, "\n".join(lines), self.placement, self._default_system(turns, self.placement)
+            )
         return self.template.encode(turns, self.variables, self.tools)
 
-    def _default_system(self, turns: Sequence[Turn]) -> str:
+    def _default_system(self, turns: Sequence[Turn], placement: Placement) -> str:
         """What the template says where the conversation, and so the base stream, has no system."""
-        if self.placement != "system" or any(turn["role"] == "system" for turn in turns):
+        if placement != "system" or any(turn["role"] == "system" for turn in turns):
             return ""
         return self.template.default_system(self.variables)

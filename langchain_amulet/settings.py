@@ -16,9 +16,20 @@ from typing_extensions import Self
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.methods import STRENGTHS, Amulet, Base, LinearAlignment, Method, Pref
+from langchain_amulet.outputs import Output, only
 from langchain_amulet.preferences import Preference, as_preferences, check_lengths
 from langchain_amulet.prompts import Placement
 from langchain_amulet.sampling import SamplingParams
+from langchain_amulet.tools import (
+    ANY,
+    AUTO,
+    NONE,
+    ResponseFormat,
+    as_choice,
+    as_response_format,
+    as_tools,
+    check_choice,
+)
 from langchain_amulet.validation import explained
 
 POCKET = "pocket"
@@ -28,9 +39,6 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
     {method.name: method for method in (Amulet, Base, Pref, LinearAlignment)}
 )
 """Methods that can be chosen by name."""
-
-NOT_YET = frozenset({"tools", "tool_choice", "response_format", "functions", "parallel_tool_calls"})
-"""Arguments of other chat models that this one doesn't offer."""
 
 NOT_OURS = frozenset({"model", "stream"})
 """Arguments that say which model answers, or by what way: not how."""
@@ -145,6 +153,7 @@ class AnswerSettings(BaseModel):
             steering.
         chat_template: A Jinja template in place of the tokenizer's.
         chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
+        steer_thinking: Whether a thinking model's thoughts are steered, or its answers only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -169,6 +178,7 @@ class AnswerSettings(BaseModel):
     trace: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    steer_thinking: bool = True
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -195,20 +205,55 @@ class AnswerSettings(BaseModel):
             top_logprobs=self.top_logprobs if self.logprobs else None,
         )
 
-    def for_call(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> AnswerSettings:
+    def for_call(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> CallSettings:
         """The settings of one call: these, but for what its arguments set.
 
         Raises:
-            RequestError: An argument is unknown, malformed, or not offered by this model.
+            RequestError: An argument is unknown or malformed.
         """
-        if refused := sorted(name for name in NOT_YET & kwargs.keys() if kwargs[name]):
-            raise RequestError(
-                f"Calls can't use {', '.join(refused)}: this model answers in plain text. "
-                "Leave the argument out."
-            )
-        names = AnswerSettings.model_fields
-        chosen = {name: getattr(self, name) for name in names}
-        chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_YET - NOT_OURS}
+        chosen = {name: getattr(self, name) for name in AnswerSettings.model_fields}
+        chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}
-        with explained(RequestError, names):
-            return AnswerSettings.model_validate(chosen)
+        with explained(RequestError, CallSettings.model_fields):
+            return CallSettings.model_validate(chosen)
+
+
+class CallSettings(AnswerSettings):
+    """Everything that a call may set, with what makes no sense for all calls of a model.
+
+    Attributes:
+        tools: What the model may call.
+        tool_choice: "auto", "any", "none", or the name of the tool that must be called.
+        response_format: How the answer's text is structured; None leaves it free.
+        parallel_tool_calls: Whether an answer that must call a tool may call several.
+    """
+
+    tools: Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_tools)] = ()
+    tool_choice: Annotated[str, BeforeValidator(as_choice)] = AUTO
+    response_format: Annotated[ResponseFormat | None, BeforeValidator(as_response_format)] = None
+    parallel_tool_calls: bool = True
+
+    @model_validator(mode="after")
+    def _check_tools(self) -> Self:
+        check_choice(self.tool_choice, self.tools)
+        return self
+
+    @property
+    def offered(self) -> tuple[dict[str, Any], ...]:
+        """The tools that the model hears of."""
+        return () if self.tool_choice == NONE else self.tools
+
+    @property
+    def output(self) -> Output:
+        """What the answer may be."""
+        functions = [tool["function"] for tool in self.offered]
+        must_call = self.tool_choice not in (AUTO, NONE)
+        output = Output(
+            calls=functions,
+            schema=self.response_format.schema if self.response_format else None,
+            must_call=must_call,
+            several=self.parallel_tool_calls,
+        )
+        return (
+            only(output, self.tool_choice) if self.tool_choice not in (AUTO, ANY, NONE) else output
+        )

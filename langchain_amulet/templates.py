@@ -120,8 +120,8 @@ class ChatTemplate:
         system = {"role": "system", "content": PROBE}
         if not self._reads_system(variables):
             return ""
-        start, _, end = self._text([system, user], variables).partition(PROBE)
-        default = self._text([user], variables)
+        start, _, end = self.text([system, user], variables).partition(PROBE)
+        default = self.text([user], variables)
         if not (default.startswith(start) and default.endswith(end)):
             return ""
         return default[len(start) : len(default) - len(end)]
@@ -130,9 +130,46 @@ class ChatTemplate:
     def turn_end(self) -> int | None:
         """The control token that the template writes after an answer; None if there is none."""
         turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": PROBE}]
-        rest = self._text(turns, prompting=False).rpartition(PROBE)[2].lstrip()
+        rest = self.text(turns, prompting=False).rpartition(PROBE)[2].lstrip()
         ends = [text for text in self._controls if rest.startswith(text)]
         return self._controls[max(ends, key=len)] if ends else None
+
+    @property
+    def source(self) -> str:
+        """The template's text, or several of them if they are chosen among by the call."""
+        template = self.template or self.tokenizer.chat_template
+        named = self.tokenizer.chat_template
+        if isinstance(named, Mapping):
+            return str(named.get(self.template, self.template) or "\n".join(named.values()))
+        return str(template)
+
+    @cached_property
+    def ends(self) -> tuple[str, ...]:
+        """Control tokens that may end an answer."""
+        names = {index: text for text, index in self._controls.items()}
+        found = {names.get(self.turn_end or -1), self.tokenizer.eos_token}
+        return tuple(sorted(text for text in found if text))
+
+    def generation_prompt(self, variables: Mapping[str, Any] = NOTHING) -> str:
+        """What the template writes for the model to go on from."""
+        turns = [{"role": "user", "content": "a"}]
+        whole, without = (self.text(turns, variables, prompting=p) for p in (True, False))
+        return whole[len(without) :] if whole.startswith(without) else ""
+
+    def text(
+        self,
+        turns: Sequence[Turn],
+        variables: Mapping[str, Any] = NOTHING,
+        prompting: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """The conversation as the template writes it; nothing in it is made harmless.
+
+        Raises:
+            ChatTemplateError: The template refuses the conversation.
+        """
+        options = {"add_generation_prompt": prompting, "tokenize": False, "tools": tools}
+        return str(self._apply(turns, variables, **options))
 
     def _fit(self, turns: Sequence[Turn], variables: Mapping[str, Any]) -> list[Turn]:
         has_system = any(turn["role"] == "system" for turn in turns)
@@ -144,7 +181,7 @@ class ChatTemplate:
         """Whether a system turn gets into the prompt: some templates refuse it, some drop it."""
         turns = [{"role": "system", "content": PROBE}, {"role": "user", "content": "a"}]
         try:
-            return PROBE in self._text(turns, variables)
+            return PROBE in self.text(turns, variables)
         except ChatTemplateError:
             return False
 
@@ -158,14 +195,6 @@ class ChatTemplate:
             turns, variables, tools=tools, return_dict=True, sanitize_control_tokens=True
         )
         return tuple(rendered["input_ids"])
-
-    def _text(
-        self,
-        turns: Sequence[Turn],
-        variables: Mapping[str, Any] = NOTHING,
-        prompting: bool = True,
-    ) -> str:
-        return str(self._apply(turns, variables, add_generation_prompt=prompting, tokenize=False))
 
     def _apply(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> Any:
         settings = {"add_generation_prompt": True, **options}

@@ -12,7 +12,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -24,9 +24,13 @@ BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 class TokenBytes:
     """The bytes that each token of a tokenizer stands for. Safe to share between threads."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Look up tokens in ``tokenizer``, of the transformers library, fast or slow."""
+    def __init__(self, tokenizer: Any, shown: Collection[str] = ()) -> None:
+        """Look up tokens in ``tokenizer``, of the transformers library, fast or slow.
+
+        Special tokens have no bytes but for those whose text is among ``shown``.
+        """
         self._tokenizer = tokenizer
+        self._shown = frozenset(shown)
         self._known: dict[int, bytes] = {}
 
     def of(self, token_id: int, *, is_first: bool = False) -> bytes:
@@ -44,9 +48,9 @@ class TokenBytes:
         return self._known[token_id]
 
     def _spell(self, token_id: int, *, is_first: bool) -> bytes:
-        if token_id in self._special_ids:
-            return b""
         token = self._tokenizer.convert_ids_to_tokens(token_id)
+        if token_id in self._special_ids:
+            return token.encode() if token in self._shown else b""
         if not isinstance(token, str):
             return token if isinstance(token, bytes) else b""
         if self._is_byte_level:

@@ -79,6 +79,14 @@ class LoadedModel:
     model_id: str
     options: LoadOptions
 
+    @property
+    def vocabulary(self) -> int:
+        """How many logits there are, padding included."""
+        head = self.model.get_output_embeddings()
+        if head is not None:
+            return int(head.weight.shape[0])
+        return int(self.model.config.get_text_config().vocab_size)
+
 
 class Runtime:
     """A model's place in the process: its weights and its engine, loaded at first use, once."""

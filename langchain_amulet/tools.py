@@ -1,0 +1,139 @@
+"""What callers say of tools and structure, in LangChain's many ways, as one form each.
+
+This module knows LangChain's and OpenAI's schemas: nothing of prompts, grammars or models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+
+from langchain_amulet.errors import SchemaError, ToolError
+
+AUTO, ANY, NONE = "auto", "any", "none"
+
+CHOICES: Mapping[Any, str] = {
+    None: AUTO,
+    False: AUTO,
+    True: ANY,
+    AUTO: AUTO,
+    ANY: ANY,
+    "required": ANY,
+    NONE: NONE,
+}
+"""What callers say for leaving the choice to the model, for any tool, and for no tool."""
+
+
+@dataclass(frozen=True)
+class ResponseFormat:
+    """How an answer's text is to be structured.
+
+    Attributes:
+        schema: Its JSON schema.
+        told: Whether the model is told of the schema, besides being held to it.
+    """
+
+    schema: Mapping[str, Any]
+    told: bool = True
+
+
+def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
+    """A tool as OpenAI's schema: a function, a Pydantic class, a `BaseTool`, or a schema.
+
+    Raises:
+        ToolError: It can't be made one.
+    """
+    try:
+        tool = convert_to_openai_tool(value, strict=strict)
+        is_tool = isinstance(tool.get("function", {}).get("name"), str)
+    except Exception as error:  # whatever a signature or class can make the conversion raise
+        raise ToolError(
+            f"A tool must be a function, a Pydantic class, a BaseTool or a schema, but {value!r} "
+            f"can't be read as one: {error} Give it a name, a description and typed arguments."
+        ) from error
+    if not is_tool:
+        raise ToolError(
+            f"A tool must be one that the caller runs, a function with a name, not {value!r}: "
+            "this model has no tools of its own."
+        )
+    return tool
+
+
+def as_tools(value: Any) -> tuple[dict[str, Any], ...]:
+    """Tools as OpenAI's schemas; None for none.
+
+    Raises:
+        ToolError: One of them can't be made one.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+        raise ToolError(f"tools must be a list of tools, not {value!r}: put it in a list.")
+    return tuple(as_tool(tool) for tool in value)
+
+
+def as_choice(value: Any) -> str:
+    """A choice of tools: "auto", "any", "none", or a tool's name.
+
+    Raises:
+        ToolError: It is none of the forms that chat models take.
+    """
+    if value is None or isinstance(value, bool):
+        return CHOICES[value]
+    if isinstance(value, str) and value:
+        return CHOICES.get(value, value)
+    if isinstance(value, Mapping):
+        inner = value.get("function")
+        named = (inner if isinstance(inner, Mapping) else value).get("name")
+        if isinstance(named, str):
+            return named
+        if value.get("type") in CHOICES:
+            return CHOICES[value["type"]]
+    raise ToolError(
+        f"tool_choice must be 'auto', 'any', 'none', a bool or a tool's name, not {value!r}: "
+        "use one of those."
+    )
+
+
+def as_response_format(value: Any) -> ResponseFormat | None:
+    """How the answer is to be structured: OpenAI's forms, or a schema by itself.
+
+    Raises:
+        SchemaError: It is neither.
+    """
+    if value is None or isinstance(value, ResponseFormat):
+        return value
+    if isinstance(value, Mapping):
+        kind = value.get("type")
+        if kind == "text":
+            return None
+        if kind == "json_object" and "properties" not in value:
+            return ResponseFormat(value.get("schema") or {"type": "object"}, told=False)
+        if kind == "json_schema":
+            inner = value.get("json_schema", value)
+            if isinstance(inner, Mapping) and isinstance(inner.get("schema"), Mapping):
+                return ResponseFormat(inner["schema"])
+    if isinstance(value, type):
+        return ResponseFormat(convert_to_json_schema(value))
+    if isinstance(value, Mapping) and value.get("type") == "object":
+        return ResponseFormat(value)
+    raise SchemaError(
+        "response_format must be {'type': 'json_schema', 'json_schema': {'schema': ...}}, "
+        "{'type': 'json_object'}, {'type': 'text'}, a class or a JSON schema of an object, not "
+        f"{value!r}: use one of those."
+    )
+
+
+def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a choice of a tool that isn't there, with `ToolError`."""
+    names = [tool["function"]["name"] for tool in tools]
+    if choice in (AUTO, NONE) or (choice == ANY and names) or choice in names:
+        return
+    offered = ", ".join(names) or "none"
+    raise ToolError(
+        f"tool_choice must name one of the tools, which are {offered}, not {choice!r}: bind the "
+        "tool, or choose 'auto'."
+    )
