@@ -29,7 +29,7 @@ class Tiny:
 
     @property
     def standard_chat_model_params(self) -> dict[str, Any]:
-        return {"temperature": 0, "max_tokens": 32, "timeout": 60, "stop": [], "max_retries": 2}
+        return {"temperature": 0, "max_tokens": 160, "timeout": 60, "stop": [], "max_retries": 2}
 
     @property
     def model_override_value(self) -> str:

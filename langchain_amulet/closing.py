@@ -5,13 +5,14 @@ This module knows characters of JSON: nothing of schemas, tokenizers or models.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-OUTSIDE = b'}],:"ntf0123456789eulrsa.- '
-"""Between strings, what to write first: ends, then what leads to one; brackets open last."""
+OUTSIDE = b',:"ntf0123456789eulrsa.- [{'
+"""Between strings, what to write where nothing can be closed; brackets open last."""
 
-INSIDE = b'"0123456789abcdefghijklmnopqrstuvwxyz-:.@/TZ'
-"""Within a string, what to write first: its end, then what formats and patterns ask for."""
+INSIDE = b"@.:-PT0123456789DZabcdefghijklmnopqrstuvwxyz/ABCDEFGHIJKLMNOQRSUVWXY"
+"""Within a string, what to write where it can't be closed: what formats and patterns ask for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class JsonPlace:
                 in_string = character != ord('"')
         return JsonPlace(in_string, escaped)
 
-    @property
-    def preferred(self) -> bytes:
-        """Characters that bring the end nearer, best first."""
-        return INSIDE if self.in_string else OUTSIDE
+    def preferred(self, used: Counter[int]) -> bytes:
+        """Characters that bring the end nearer, best first.
+
+        Args:
+            used: How often each was written on the way. What wasn't comes first, so that no
+                pattern is waited for with the same character for ever.
+        """
+        closing, others = (b'"', INSIDE) if self.in_string else (b"}]", OUTSIDE)
+        return closing + bytes(sorted(others, key=lambda character: used[character]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -28,6 +29,9 @@ JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 
 MARGIN = 16
 """Tokens kept for what a token may newly oblige an answer to."""
+
+LOOK_EVERY = 16
+"""After how many tokens the way to the end is measured, while it is far."""
 
 
 class Grammar:
@@ -56,9 +60,9 @@ class Grammar:
         self._ends = ends
         self._left = max_tokens
         self._place = JsonPlace()
-        self._shortest = self._to_end(limit=max_tokens + 1)
+        self._way_out: deque[int] | None = None  # once it is taken, it is followed to the end
+        self._shortest = len(self._find_way_out(max_tokens + 1))
         self._reserve = self._shortest + MARGIN
-        self._is_closing = False
         if self._shortest > max_tokens:
             raise ContextLengthError(
                 f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too "
@@ -67,9 +71,10 @@ class Grammar:
 
     def allowed(self) -> Tensor:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
-        self._is_closing = self._is_closing or self._must_close()
-        if self._is_closing:
-            return self._only(self._next(self._matcher, self._place))
+        if self._way_out is None and self._is_time_to_look():
+            self._look_for_the_end()
+        if self._way_out is not None:
+            return self._only([self._way_out[0]] if self._way_out else self._stops)
         mask = self._compiler.mask(self._matcher)
         mask[self._stops] = self._matcher.is_accepting()
         return mask
@@ -80,31 +85,34 @@ class Grammar:
             raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
         self._place = self._after(self._place, token)
         self._left -= 1
+        if self._way_out:
+            self._way_out.popleft()
 
-    def _must_close(self) -> bool:
-        """Whether there is no time left for anything but the end. Looks only near the end."""
-        if self._left > 2 * self._shortest + 2 * self._reserve:
-            return False
-        self._shortest = self._to_end(limit=self._left + 1)
-        return self._left <= self._shortest + self._reserve // 2
+    def _is_time_to_look(self) -> bool:
+        """Now and then while the end is far, at each token when it is near."""
+        return self._left <= 2 * (self._shortest + self._reserve) or self._left % LOOK_EVERY == 0
 
-    def _to_end(self, limit: int) -> int:
-        """Tokens to the end by the shortest way known, counted up to ``limit``."""
-        matcher, place = self._matcher.deep_copy(), self._place
-        for count in range(limit):
-            token = self._next(matcher, place)
-            if token is None:
-                return count
+    def _look_for_the_end(self) -> None:
+        """Take the way out once there is time for little else."""
+        found = self._find_way_out(self._left + 1)
+        self._shortest = len(found)
+        if self._left <= self._shortest + self._reserve:
+            self._way_out = found
+
+    def _find_way_out(self, limit: int) -> deque[int]:
+        """Tokens to the end by the shortest way known, ``limit`` of them at most."""
+        matcher, place, found = self._matcher.deep_copy(), self._place, deque[int]()
+        used: Counter[int] = Counter()
+        while len(found) < limit and not (matcher.is_accepting() or matcher.is_stopped()):
+            token = self._best(self._compiler.mask(matcher), place.preferred(used))
             matcher.consume_token(token)
+            used.update(self._compiler.spelled(token))
             place = self._after(place, token)
-        return limit
+            found.append(token)
+        return found
 
-    def _next(self, matcher: LLMatcher, place: JsonPlace) -> int | None:
-        """The next token on the way to the end; None where the answer may end."""
-        if matcher.is_accepting() or matcher.is_stopped():
-            return None
-        mask = self._compiler.mask(matcher)
-        for token in (*self._ends, *self._compiler.single(place.preferred)):
+    def _best(self, mask: Tensor, preferred: bytes) -> int:
+        for token in (*self._ends, *self._compiler.single(preferred)):
             if mask[token]:
                 return token
         return int(mask.int().argmax())
@@ -114,9 +122,9 @@ class Grammar:
         spelled = self._compiler.spelled(token)
         return place.after(spelled) if spelled else JsonPlace()
 
-    def _only(self, token: int | None) -> Tensor:
+    def _only(self, tokens: Sequence[int]) -> Tensor:
         mask = torch.zeros(self._compiler.vocabulary, dtype=torch.bool)
-        mask[self._stops if token is None else token] = True
+        mask[list(tokens)] = True
         return mask
 
 

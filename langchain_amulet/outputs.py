@@ -37,7 +37,8 @@ class Output:
     def is_free(self) -> bool:
         """Whether nothing has to be kept to."""
         is_strict = any(tool.get("strict") for tool in self.calls)
-        return self.schema is None and not self.must_call and not is_strict
+        is_held = self.must_call or is_strict or bool(self.calls and not self.several)
+        return self.schema is None and not is_held
 
     def rules(self, reply: ReplyFormat, compiler: GrammarCompiler, is_thinking: bool) -> str:
         """The grammar of the answer.

@@ -225,13 +225,14 @@ class CallSettings(AnswerSettings):
         tools: What the model may call.
         tool_choice: "auto", "any", "none", or the name of the tool that must be called.
         response_format: How the answer's text is structured; None leaves it free.
-        parallel_tool_calls: Whether an answer that must call a tool may call several.
+        parallel_tool_calls: Whether an answer may hold several calls; None for as many as the
+            model likes where it needn't call, and for one where it must.
     """
 
     tools: Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_tools)] = ()
     tool_choice: Annotated[str, BeforeValidator(as_choice)] = AUTO
     response_format: Annotated[ResponseFormat | None, BeforeValidator(as_response_format)] = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
     def _check_tools(self) -> Self:
@@ -252,7 +253,7 @@ class CallSettings(AnswerSettings):
             calls=functions,
             schema=self.response_format.schema if self.response_format else None,
             must_call=must_call,
-            several=self.parallel_tool_calls,
+            several=not must_call if self.parallel_tool_calls is None else self.parallel_tool_calls,
         )
         return (
             only(output, self.tool_choice) if self.tool_choice not in (AUTO, ANY, NONE) else output

@@ -1,0 +1,151 @@
+"""JSON schemas that exercise the common keywords, each with a name to fail under."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def obj(required: list[str] | None = None, /, **properties: Any) -> Schema:
+    """An object with these properties; all of them required unless said."""
+    wanted = list(properties) if required is None else required
+    return {"type": "object", "properties": properties, "required": wanted}
+
+
+def listed(items: Schema, **bounds: Any) -> Schema:
+    return {"type": "array", "items": items, **bounds}
+
+
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+NUMBER: Schema = {"type": "number"}
+BOOLEAN: Schema = {"type": "boolean"}
+NULL: Schema = {"type": "null"}
+SHORT: Schema = {"type": "string", "maxLength": 12}
+
+SCALARS = {
+    "string": obj(a=STRING),
+    "integer": obj(a=INTEGER),
+    "number": obj(a=NUMBER),
+    "boolean": obj(a=BOOLEAN),
+    "null": obj(a=NULL),
+    "several types": obj(a={"type": ["string", "integer", "null"]}),
+    "anything": obj(a={}),
+    "bare string": STRING,
+    "bare integer": INTEGER,
+    "bare array": listed(INTEGER, maxItems=4),
+}
+NUMBERS = {
+    "minimum": obj(a={"type": "integer", "minimum": 18}),
+    "maximum": obj(a={"type": "integer", "maximum": -3}),
+    "both bounds": obj(a={"type": "integer", "minimum": 1, "maximum": 1000}),
+    "exclusive bounds": obj(a={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 10}),
+    "real bounds": obj(a={"type": "number", "minimum": -1.5, "maximum": 2.25}),
+    "exclusive real bounds": obj(
+        a={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    ),
+    "one number only": obj(a={"type": "integer", "minimum": 7, "maximum": 7}),
+    "multiple of": obj(a={"type": "integer", "multipleOf": 5, "minimum": 0, "maximum": 100}),
+}
+STRINGS = {
+    "min length": obj(a={"type": "string", "minLength": 5}),
+    "max length": obj(a={"type": "string", "maxLength": 5}),
+    "both lengths": obj(a={"type": "string", "minLength": 2, "maxLength": 8}),
+    "empty": obj(a={"type": "string", "maxLength": 0}),
+    "pattern": obj(a={"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"}),
+    "open pattern": obj(a={"type": "string", "pattern": "^[a-z]+$"}),
+    "alternatives in a pattern": obj(a={"type": "string", "pattern": "^(cat|dog|b[aio]rd)s?$"}),
+    "pattern within": obj(a={"type": "string", "pattern": "@"}),
+    "date": obj(a={"type": "string", "format": "date"}),
+    "time": obj(a={"type": "string", "format": "time"}),
+    "date and time": obj(a={"type": "string", "format": "date-time"}),
+    "duration": obj(a={"type": "string", "format": "duration"}),
+    "email": obj(a={"type": "string", "format": "email"}),
+    "uuid": obj(a={"type": "string", "format": "uuid"}),
+    "ipv4": obj(a={"type": "string", "format": "ipv4"}),
+    "hostname": obj(a={"type": "string", "format": "hostname"}),
+}
+CHOICES = {
+    "enum of strings": obj(a={"enum": ["red", "green", "blue"]}),
+    "typed enum": obj(a={"type": "string", "enum": ["red", "dark red", "red wine"]}),
+    "enum of anything": obj(a={"enum": [1, "1", None, True, [1], {"b": 2}]}),
+    "non-ASCII enum": obj(a={"enum": ["Größe", "你好", "🙂"]}),
+    "const": obj(a={"const": "fixed"}),
+    "const object": obj(a={"const": {"b": [1, 2]}}),
+    "any of scalars": obj(a={"anyOf": [INTEGER, BOOLEAN, SHORT]}),
+    "any of objects": {"anyOf": [obj(a=INTEGER), obj(b=SHORT)]},
+    "optional by any of": obj(a={"anyOf": [STRING, NULL]}),
+    "one of": obj(a={"oneOf": [INTEGER, SHORT]}),
+    "all of": {"allOf": [obj(a=INTEGER), obj(b=SHORT)]},
+    "tagged union": obj(
+        a={
+            "anyOf": [
+                obj(kind={"const": "circle"}, radius=NUMBER),
+                obj(kind={"const": "square"}, side=NUMBER),
+            ]
+        }
+    ),
+}
+ARRAYS = {
+    "array": obj(a=listed(INTEGER)),
+    "min items": obj(a=listed(SHORT, minItems=2)),
+    "max items": obj(a=listed(SHORT, maxItems=3)),
+    "fixed length": obj(a=listed(BOOLEAN, minItems=3, maxItems=3)),
+    "empty array": obj(a=listed(INTEGER, maxItems=0)),
+    "tuple": obj(
+        a={"type": "array", "prefixItems": [INTEGER, SHORT], "items": False, "minItems": 2}
+    ),
+    "array of arrays": obj(a=listed(listed(INTEGER, maxItems=2), maxItems=3)),
+    "array of objects": obj(a=listed(obj(b=INTEGER, c=SHORT), minItems=1, maxItems=3)),
+    "array of enums": obj(a=listed({"enum": ["x", "y"]}, maxItems=5)),
+}
+OBJECTS = {
+    "no properties": obj(),
+    "two properties": obj(a=INTEGER, b=STRING),
+    "optional property": obj(["a"], a=INTEGER, b=STRING),
+    "all optional": obj([], a=INTEGER, b=SHORT, c=BOOLEAN),
+    "nested": obj(a=obj(b=obj(c=obj(d=INTEGER)))),
+    "nested optional": obj(["a"], a=obj([], b=INTEGER, c=STRING), d=obj(e=BOOLEAN)),
+    "closed": {**obj(a=INTEGER), "additionalProperties": False},
+    "open": {**obj(a=INTEGER), "additionalProperties": True},
+    "map": {"type": "object", "additionalProperties": INTEGER},
+    "pattern properties": {
+        "type": "object",
+        "patternProperties": {"^x_": INTEGER},
+        "additionalProperties": False,
+    },
+    "any object": {"type": "object"},
+    "quoted names": obj(**{'a "b"': INTEGER, "ü/~": SHORT}),
+}
+REFERENCES = {
+    "definition": {**obj(a={"$ref": "#/$defs/point"}), "$defs": {"point": obj(x=NUMBER, y=NUMBER)}},
+    "linked list": {
+        **obj(["value"], value=INTEGER, next={"$ref": "#"}),
+    },
+    "tree": {
+        "$ref": "#/$defs/node",
+        "$defs": {"node": obj(label=SHORT, children=listed({"$ref": "#/$defs/node"}, maxItems=3))},
+    },
+    "nullable recursion": {
+        "$ref": "#/$defs/node",
+        "$defs": {"node": obj(v=BOOLEAN, left={"anyOf": [{"$ref": "#/$defs/node"}, NULL]})},
+    },
+    "old definitions": {
+        **obj(a={"$ref": "#/definitions/name"}),
+        "definitions": {"name": {"type": "string", "minLength": 1, "maxLength": 9}},
+    },
+}
+
+SCHEMAS: dict[str, Schema] = {
+    **SCALARS, **NUMBERS, **STRINGS, **CHOICES, **ARRAYS, **OBJECTS, **REFERENCES
+}  # fmt: skip
+
+REFUSED: dict[str, Schema] = {
+    "unique items": obj(a={"type": "array", "items": INTEGER, "uniqueItems": True}),
+    "negation": obj(a={"not": STRING}),
+    "look-ahead": obj(a={"type": "string", "pattern": "(?=a)b"}),
+    "unknown format": obj(a={"type": "string", "format": "colour"}),
+    "unknown type": obj(a={"type": "colour"}),
+    "dangling reference": obj(a={"$ref": "#/$defs/nowhere"}),
+    "contradiction": obj(a={"type": "integer", "minimum": 3, "maximum": 2}),
+}
+"""Schemas that must be refused before anything is decoded."""

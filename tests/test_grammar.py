@@ -1,0 +1,209 @@
+import json
+import os
+import random
+
+import jsonschema
+import pytest
+import torch
+
+from langchain_amulet.closing import JsonPlace
+from langchain_amulet.engine import Request
+from langchain_amulet.engine.choice import choose
+from langchain_amulet.errors import ContextLengthError, SchemaError
+from langchain_amulet.formats import HERMES, CallShape, ReplyFormat, Thinking
+from langchain_amulet.grammar import Grammar, GrammarCompiler, json_rule
+from langchain_amulet.methods import Amulet, Pull
+from langchain_amulet.outputs import Output
+from langchain_amulet.replies import Reader, Reply
+from langchain_amulet.sampling import SamplingParams
+from tests.schemas import INTEGER, REFUSED, SCHEMAS, SHORT, obj
+from tests.tokenizer_builders import byte_level
+
+SAMPLES = int(os.environ.get("AMULET_GRAMMAR_SAMPLES", "2"))
+"""Per schema; AMULET_GRAMMAR_SAMPLES=15 makes more than a thousand altogether."""
+
+TOKENIZER = byte_level()
+STOP = TOKENIZER.eos_token_id
+PADDED = len(TOKENIZER) + 37
+COMPILER = GrammarCompiler(TOKENIZER, PADDED)
+LIMIT = 160
+PLAN = Amulet.paper().plan([Pull()])
+HOT = SamplingParams(temperature=1.5)
+
+
+def written(grammar: Grammar, seed: int, limit: int = LIMIT) -> str:
+    """What a random model writes under a grammar, steered as in the paper, at temperature 1.5."""
+    noise = torch.Generator().manual_seed(seed)
+    request = Request(((1,), (1,)), PLAN, HOT, limit, frozenset({STOP}), constraint=grammar)
+    ids: list[int] = []
+    for _ in range(limit):
+        streams = torch.randn(2, PADDED, generator=noise).mul(2).log_softmax(-1)
+        token = choose(request, streams, None, ids, float(torch.rand((), generator=noise)))
+        if token.id == STOP:
+            return str(TOKENIZER.decode(ids))
+        grammar.accept(token.id)
+        ids.append(token.id)
+    assert bool(grammar.allowed()[STOP]), "cut before its end"
+    return str(TOKENIZER.decode(ids))
+
+
+def grammar_of(lark: str, limit: int = LIMIT) -> Grammar:
+    return COMPILER.compile(lark, limit, frozenset({STOP}))
+
+
+def test_there_are_at_least_sixty_schemas() -> None:
+    assert len(SCHEMAS) >= 60
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_whatever_a_hot_steered_random_model_writes_is_valid(name: str) -> None:
+    schema = SCHEMAS[name]
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for seed in range(SAMPLES):
+        answer = written(grammar_of("start: " + json_rule(schema)), seed)
+        validator.validate(json.loads(answer))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_schema_that_cannot_be_compiled_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(SchemaError, match=r"A schema must be .+, but: \S.+") as caught:
+        grammar_of("start: " + json_rule(REFUSED[name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_reason_names_the_keyword() -> None:
+    with pytest.raises(SchemaError, match="uniqueItems"):
+        grammar_of("start: " + json_rule(REFUSED["unique items"]))
+
+
+def test_too_few_tokens_for_any_answer_are_refused_before_decoding() -> None:
+    with pytest.raises(ContextLengthError, match="max_tokens must leave room"):
+        grammar_of("start: " + json_rule(SCHEMAS["nested"]), limit=5)
+
+
+@pytest.mark.parametrize("name", ["string", "array", "tree", "linked list", "any object", "open"])
+@pytest.mark.parametrize("limit", [40, 60, 90])
+def test_an_answer_ends_whole_however_near_the_limit(name: str, limit: int) -> None:
+    schema = SCHEMAS[name]
+    for seed in range(3):
+        answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
+        jsonschema.validate(json.loads(answer), schema)
+
+
+def test_the_mask_covers_the_logits_and_never_the_padding() -> None:
+    mask = grammar_of("start: " + json_rule(SCHEMAS["any object"])).allowed()
+    assert mask.shape == (PADDED,)
+    assert mask.dtype == torch.bool
+    assert not mask[len(TOKENIZER) :].any()
+
+
+def test_stop_tokens_are_allowed_exactly_where_the_answer_may_end() -> None:
+    grammar = grammar_of('start: "ab" "c"?')
+    seen = []
+    for token in (TOKENIZER.convert_tokens_to_ids(letter) for letter in "abc"):
+        seen.append(bool(grammar.allowed()[STOP]))
+        grammar.accept(token)
+    assert [*seen, bool(grammar.allowed()[STOP])] == [False, False, True, True]
+
+
+def test_a_token_that_does_not_fit_is_an_error_of_its_request() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        grammar_of('start: "a"').accept(TOKENIZER.convert_tokens_to_ids("b"))
+
+
+def test_objects_that_list_their_properties_have_no_others() -> None:
+    for seed in range(5):
+        answer = json.loads(written(grammar_of("start: " + json_rule(obj(a=INTEGER))), seed))
+        assert answer.keys() == {"a"}
+
+
+def test_properties_said_to_be_open_stay_open() -> None:
+    answers = [
+        json.loads(written(grammar_of("start: " + json_rule(SCHEMAS["open"])), seed))
+        for seed in range(8)
+    ]
+    assert any(answer.keys() > {"a"} for answer in answers)
+
+
+def test_control_tokens_in_a_text_are_written_as_tokens() -> None:
+    (index,) = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+    assert COMPILER.spell('<tool_call>{"') == f'<[{index}]> "{{\\""'
+    assert COMPILER.spell("plain") == '"plain"'
+
+
+TOOLS = [
+    {"name": "add", "parameters": obj(a=INTEGER, b=INTEGER)},
+    {"name": "greet", "parameters": obj(name=SHORT)},
+    {"name": "now"},
+]
+SHAPES = {
+    "hermes": HERMES,
+    "llama": CallShape('{"name": "', '", "parameters": ', "}"),
+    "mistral list": CallShape('[TOOL_CALLS][{"name": "', '", "arguments": ', "}]", '}, {"name": "'),
+    "mistral": CallShape("[TOOL_CALLS]", "[ARGS]", "", "[TOOL_CALLS]"),
+}
+REGIONS = {
+    "hermes": {"open": "<tool_call>", "close": "</tool_call>"},
+    "llama": {"open_pattern": r"\A\s*(?:<\|python_tag\|>\s*)?(?=\{)"},
+    "mistral list": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
+    "mistral": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
+}
+
+
+def read(reply: ReplyFormat, text: str) -> Reply:
+    reader = Reader(TOKENIZER, reply.response_template(with_calls=True))
+    return reader.feed(text) + reader.finish()
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forced_calls_are_read_back_as_valid_calls(shape: str, several: bool) -> None:
+    reply = ReplyFormat(shape=SHAPES[shape], region=REGIONS[shape])
+    output = Output(calls=TOOLS, must_call=True, several=several)
+    counts = set()
+    for seed in range(8):
+        answer = read(reply, written(grammar_of(output.rules(reply, COMPILER, False)), seed))
+        assert answer.text == ""
+        counts.add(len(answer.calls))
+        for call in answer.calls:
+            tool = next(tool for tool in TOOLS if tool["name"] == call.name)
+            jsonschema.validate(json.loads(call.arguments), tool.get("parameters", {}))
+    assert 0 not in counts
+    assert several or counts == {1}
+
+
+def test_strict_calls_are_valid_and_text_stays_free() -> None:
+    reply = ReplyFormat()
+    strict = [{**tool, "strict": True} for tool in TOOLS]
+    grammar = grammar_of(Output(calls=strict).rules(reply, COMPILER, False))
+    rng = random.Random(0)
+    assert grammar.allowed().sum() > 250
+    (start,) = TOOLS_TOKEN = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+    assert len(TOOLS_TOKEN) == 1
+    grammar.accept(start)
+    ids = [start]
+    while not (mask := grammar.allowed())[STOP]:
+        ids.append(rng.choice(mask.nonzero()[:, 0].tolist()))
+        grammar.accept(ids[-1])
+    (call, *_) = read(reply, str(TOKENIZER.decode(ids))).calls
+    assert call.name in {"add", "greet", "now"}
+
+
+def test_thoughts_come_before_the_structure_and_end_in_time() -> None:
+    thinking = Thinking("<|think|>", "<|im_start|>")  # single tokens of the test's tokenizer
+    reply = ReplyFormat(thinking=thinking)
+    ends = [TOKENIZER.convert_tokens_to_ids(thinking.closing)]
+    for is_thinking in (True, False):
+        rules = Output(schema=obj(a=INTEGER)).rules(reply, COMPILER, is_thinking)
+        grammar = COMPILER.compile(rules, 60, frozenset({STOP}), ends)
+        answer = written(grammar, seed=1, limit=60)
+        assert json.loads(answer.rpartition(thinking.closing)[2]).keys() == {"a"}
+
+
+def test_places_in_json_are_told_apart() -> None:
+    place = JsonPlace()
+    inside = [place := place.after(bytes([c])) for c in rb'{"a\"}": "'] and place
+    assert inside.in_string
+    assert not place.after(b'"}').in_string
+    assert not JsonPlace().after(rb'{"a\"}"').in_string
