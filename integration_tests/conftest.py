@@ -1,10 +1,11 @@
 """A tiny model with random weights: everything about it is real but what it says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import AddedToken
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from langchain_amulet import ChatAmulet
@@ -13,9 +14,12 @@ from langchain_amulet.handle import resolve_model
 from tests.tokenizer_builders import CHATML, byte_level
 
 
-def save_model(folder: Path, template: str | None = CHATML, seed: int = 0) -> str:
+def save_model(
+    folder: Path, template: str | None = CHATML, seed: int = 0, controls: Sequence[str] = ()
+) -> str:
     """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
     tokenizer = byte_level(template)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in controls])
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),

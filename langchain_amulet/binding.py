@@ -100,7 +100,7 @@ class BoundAmulet(TakesTools, RunnableBinding[LanguageModelInput, AIMessage]):
         return self.bind(preference=preference)
 
 
-class ConfigurableAmulet(TakesTools, RunnableConfigurableFields[LanguageModelInput, AIMessage]):
+class ConfigurableAmulet(TakesTools, RunnableConfigurableFields):  # type: ignore[type-arg]
     """A model with fields that a call's config sets, which it still does when tools come on top."""
 
     def bind(self, **kwargs: Any) -> BoundAmulet:

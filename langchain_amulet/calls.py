@@ -13,7 +13,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from langchain_amulet.answers import Answer, Report, count_prompts, strengths
-from langchain_amulet.engine import Constraint, Engine, Generation, Request
+from langchain_amulet.engine import Constraint, Engine, Generation, Pause, Request
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.formats import ReplyFormat
 from langchain_amulet.handle import OpenModel
 from langchain_amulet.messages import to_turns
@@ -63,6 +64,7 @@ def prepare(
         timeout=settings.timeout,
         trace=settings.trace,
         constraint=_constraint(opened, settings, reply, stop_ids, reply.is_thinking(start)),
+        pause=None if settings.steer_thinking else _pause(opened, reply, start),
     )
     report = Report(
         model_name=model_name,
@@ -111,6 +113,20 @@ def _reader(
     own = bool(tools) and reply.own is not None
     thought = reply.thinking.opening if reply.thinking and reply.is_thinking(start) else ""
     return Reader(opened.tokenizer, template, start if own else thought, tools)
+
+
+def _pause(opened: OpenModel, reply: ReplyFormat, start: str) -> Pause | None:
+    """Where thoughts stand, for them not to be steered; None if the model has none."""
+    if reply.thinking is None:
+        return None
+    closing = opened.grammars.token(reply.thinking.closing)
+    if closing is None:
+        raise ConfigurationError(
+            "Thoughts can be left unsteered only where their end is a token of its own, which "
+            f"{reply.thinking.closing!r} isn't for this model: use steer_thinking=True."
+        )
+    opening = opened.grammars.token(reply.thinking.opening)
+    return Pause(opening, closing, reply.is_thinking(start))
 
 
 def _constraint(

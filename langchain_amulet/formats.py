@@ -174,14 +174,14 @@ def _rendered(template: ChatTemplate, names: Sequence[str]) -> str:
         }
         for name in names
     ]
+    said: list[Turn] = [*asked, {"role": "assistant", "content": PROBE}]
+    called: list[Turn] = [*asked, {"role": "assistant", "content": "", "tool_calls": calls}]
     try:
-        prompt = template.text(asked)
-        whole = template.text(
-            [*asked, {"role": "assistant", "content": "", "tool_calls": calls}], prompting=False
-        )
+        start = template.text(said, prompting=False).rpartition(PROBE)[0]
+        whole = template.text(called, prompting=False)
     except AmuletError:
         return ""
-    answer = whole[_shared(prompt, whole) :]
+    answer = whole[_shared(start, whole) :]
     for thinking in THINKING:
         answer = answer.rpartition(thinking.closing)[2]
     return answer.lstrip()

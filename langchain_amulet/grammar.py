@@ -28,7 +28,7 @@ JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 """One line with a space after commas and colons: as ``json.dumps`` and chat templates write it."""
 
 MARGIN = 16
-"""Tokens kept for what a token may newly oblige an answer to."""
+"""Tokens kept, besides those of one more whole answer, for what a token may newly oblige to."""
 
 LOOK_EVERY = 16
 """After how many tokens the way to the end is measured, while it is far."""
@@ -62,7 +62,7 @@ class Grammar:
         self._place = JsonPlace()
         self._way_out: deque[int] | None = None  # once it is taken, it is followed to the end
         self._shortest = len(self._find_way_out(max_tokens + 1))
-        self._reserve = self._shortest + MARGIN
+        self._reserve = MARGIN + self._shortest
         if self._shortest > max_tokens:
             raise ContextLengthError(
                 f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too "

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -178,6 +178,12 @@ class Plan:
     def is_plain(self) -> bool:
         """Whether there is one stream and nothing to combine."""
         return len(self.streams) == 1 and not self.contrasts
+
+    @property
+    def unsteered(self) -> Plan:
+        """The same streams without steering: the plain prompt's, of several the heaviest."""
+        anchor = max(self.reference, key=lambda part: part[1])[0]
+        return replace(self, anchor=anchor, contrasts=(), plausibility=0.0, kl_cap=None)
 
 
 @dataclass(frozen=True)

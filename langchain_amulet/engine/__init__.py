@@ -8,7 +8,7 @@ from langchain_amulet.engine.core import Stats
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.generation import Generation
 from langchain_amulet.engine.loading import LoadedModel, LoadOptions, Runtime, acquire, load
-from langchain_amulet.engine.request import Constraint, Finish, Request, Token, Trace
+from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
 
 __all__ = [
     "Constraint",
@@ -17,6 +17,7 @@ __all__ = [
     "Generation",
     "LoadOptions",
     "LoadedModel",
+    "Pause",
     "Request",
     "Runtime",
     "Stats",

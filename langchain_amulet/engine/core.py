@@ -193,7 +193,7 @@ class Core:
         ready = [flight for flight in self._flights if flight.seat.is_ready]
         if not ready:
             return
-        wanted = [scouts(flight.request.plan, flight.seat.rows) for flight in ready]
+        wanted = [scouts(flight.current.plan, flight.seat.rows) for flight in ready]
         try:
             logprobs = self._forward([scout for group in wanted for scout in group])
         except Exception as error:  # whatever a forward pass can raise, out of memory too
@@ -221,7 +221,7 @@ class Core:
 
     def _advance(self, flight: Flight, logprobs: Tensor, shortlist: Tensor | None) -> None:
         """Choose one request's token and act on it; its errors stay its own."""
-        request = flight.request
+        request = flight.current
         try:
             token = choose(request, logprobs, shortlist, set(flight.tokens), flight.draw())
             if token.id in request.stop_ids:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,14 @@ class Flight:
         self.uniforms = torch.Generator().manual_seed(
             random.SystemRandom().getrandbits(63) if seed is None else seed % 2**63
         )
+
+    @property
+    def current(self) -> Request:
+        """The request as it stands: within a pause its plan doesn't steer."""
+        pause = self.request.pause
+        if pause is None or not pause.covers(self.tokens):
+            return self.request
+        return replace(self.request, plan=self.request.plan.unsteered)
 
     @property
     def is_late(self) -> bool:

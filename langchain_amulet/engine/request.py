@@ -6,6 +6,7 @@ Knows token ids and plans. Doesn't know text, tokenizers, the model or how a req
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -33,6 +34,27 @@ class Constraint(Protocol):
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A part of an answer that isn't steered, such as a thought.
+
+    Attributes:
+        opening: The token after which it begins; None if it can't begin within the answer.
+        closing: The token after which it is over.
+        from_start: Whether the answer begins within it.
+    """
+
+    opening: int | None
+    closing: int
+    from_start: bool = False
+
+    def covers(self, tokens: Sequence[int]) -> bool:
+        """Whether the token after these is within it."""
+        marks = (token for token in reversed(tokens) if token in (self.opening, self.closing))
+        last = next(marks, None)
+        return self.from_start if last is None else last != self.closing
+
+
+@dataclass(frozen=True)
 class Request:
     """One answer to decode.
 
@@ -45,6 +67,7 @@ class Request:
         timeout: Seconds from submission until the request fails with ``DeadlineError``.
         trace: Whether tokens carry a ``Trace``.
         constraint: A grammar on the combined scores.
+        pause: Where the answer isn't steered.
 
     Raises:
         RequestError: The parts don't fit each other.
@@ -59,6 +82,7 @@ class Request:
     timeout: float | None = None
     trace: bool = False
     constraint: Constraint | None = None
+    pause: Pause | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""

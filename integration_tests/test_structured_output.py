@@ -1,0 +1,132 @@
+"""Structured output: whatever the model and however it is steered, the object is valid."""
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel, Field
+
+from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import ContextLengthError, SchemaError
+
+
+class Person(BaseModel):
+    """Somebody."""
+
+    name: str = Field(min_length=1, max_length=12)
+    age: int = Field(ge=0, le=120)
+    nicknames: list[Annotated[str, Field(max_length=8)]] = Field(default=[], max_length=2)
+
+
+class PersonDict(TypedDict):
+    """Somebody."""
+
+    name: Annotated[str, ..., "what they are called"]
+    age: Annotated[int, ..., "years"]
+
+
+SCHEMA = Person.model_json_schema()
+METHODS = ["function_calling", "json_schema", "json_mode"]
+
+
+@pytest.fixture
+def llm(tiny: str) -> Iterator[ChatAmulet]:
+    """A random model, hot and steered at the paper's strength."""
+    with ChatAmulet(
+        model=tiny,
+        dtype="float32",
+        temperature=1.5,
+        max_tokens=200,
+        preference="Be kind.",
+        method="amulet",
+    ) as model:
+        yield model
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [Person, SCHEMA, PersonDict], ids=["class", "json", "typed"])
+@pytest.mark.parametrize("strict", [None, True])
+def test_every_method_gives_valid_objects(
+    llm: ChatAmulet, method: Any, schema: Any, strict: bool | None
+) -> None:
+    chain = llm.with_structured_output(schema, method=method, strict=strict)
+    for _ in range(2):
+        found = chain.invoke("Who?")
+        if schema is PersonDict:
+            assert {key: type(value) for key, value in found.items()} == {"name": str, "age": int}
+        else:
+            Person.model_validate(found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_way_of_calling_gives_valid_objects(llm: ChatAmulet, method: Any) -> None:
+    chain = llm.with_structured_output(Person, method=method)
+    assert isinstance(await chain.ainvoke("Who?"), Person)
+    assert all(isinstance(found, Person) for found in chain.batch(["Who?", "And you?"]))
+    assert isinstance(list(chain.stream("Who?"))[-1], Person)
+    assert isinstance([found async for found in chain.astream("Who?")][-1], Person)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_raw_answer_comes_along_if_wanted(llm: ChatAmulet, method: Any) -> None:
+    found = llm.with_structured_output(Person, method=method, include_raw=True).invoke("Who?")
+    assert isinstance(found["raw"], AIMessage)
+    assert isinstance(found["parsed"], Person)
+    assert found["parsing_error"] is None
+    assert found["raw"].response_metadata["strength"] == pytest.approx(4.6487, abs=1e-4)
+
+
+def test_any_json_object_can_be_asked_for(llm: ChatAmulet) -> None:
+    assert isinstance(llm.with_structured_output(method="json_mode").invoke("Who?"), dict)
+
+
+def test_the_preference_survives_structure(llm: ChatAmulet) -> None:
+    plain = llm.with_preference(None)
+    chains = [
+        plain.bind(preference="Be rude.").with_structured_output(Person, include_raw=True),
+        plain.with_structured_output(Person, include_raw=True, preference="Be rude."),
+    ]
+    for chain in chains:
+        assert chain.invoke("Who?")["raw"].response_metadata["strength"]
+
+
+def test_a_response_format_is_kept_to(llm: ChatAmulet) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "person", "schema": SCHEMA}}
+    for response_format in (wanted, Person, SCHEMA):
+        answer = llm.invoke("Who?", response_format=response_format)
+        Person.model_validate_json(str(answer.content))
+    assert isinstance(
+        json.loads(str(llm.invoke("Who?", response_format={"type": "json_object"}).content)), dict
+    )
+
+
+def test_a_response_format_leaves_room_for_tools(llm: ChatAmulet) -> None:
+    tool = {"name": "now", "description": "The time.", "parameters": {"type": "object"}}
+    bound = llm.bind_tools([tool], response_format={"type": "json_schema", "schema": SCHEMA})
+    for seed in range(4):
+        answer = bound.invoke("Who?", seed=seed)
+        assert answer.tool_calls or Person.model_validate_json(str(answer.content))
+
+
+def test_a_format_that_is_none_is_refused(llm: ChatAmulet) -> None:
+    with pytest.raises(SchemaError, match="response_format must be"):
+        llm.invoke("Who?", response_format="json")
+    with pytest.raises(SchemaError, match="method must be one of"):
+        llm.with_structured_output(Person, method="xml")  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match="needs a schema"):
+        llm.with_structured_output()
+
+
+def test_a_schema_that_cannot_be_held_to_is_refused_with_the_reason(llm: ChatAmulet) -> None:
+    odd = {"title": "odd", "type": "object", "properties": {"a": {"uniqueItems": True}}}
+    for method in METHODS:
+        chain = llm.with_structured_output(odd, method=method)  # type: ignore[arg-type]
+        with pytest.raises(SchemaError, match="uniqueItems"):
+            chain.invoke("Who?")
+
+
+def test_too_little_room_is_refused(llm: ChatAmulet) -> None:
+    with pytest.raises(ContextLengthError, match="raise max_tokens"):
+        llm.with_structured_output(Person, max_tokens=5).invoke("Who?")
