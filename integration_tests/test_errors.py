@@ -94,9 +94,13 @@ def test_an_argument_out_of_range_is_refused(llm: ChatAmulet) -> None:
         invoke(llm, QUESTION, max_tokens=0)
 
 
-@pytest.mark.parametrize("name", ["tools", "response_format"])
-def test_what_this_model_does_not_offer_is_refused(llm: ChatAmulet, name: str) -> None:
-    with pytest.raises(errors.RequestError, match=f"can't use {name}.*Leave the argument out"):
+@pytest.mark.parametrize(
+    ("name", "error"), [("tools", errors.ToolError), ("response_format", errors.SchemaError)]
+)
+def test_malformed_tools_and_formats_are_refused(
+    llm: ChatAmulet, name: str, error: type[errors.RequestError]
+) -> None:
+    with pytest.raises(error, match="must be"):
         invoke(llm, QUESTION, **{name: [{"type": "function"}]})
     assert invoke(llm, QUESTION, **{name: None}) == invoke(llm, QUESTION)
 

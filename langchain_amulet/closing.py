@@ -44,4 +44,4 @@ class JsonPlace:
                 pattern is waited for with the same character for ever.
         """
         closing, others = (b'"', INSIDE) if self.in_string else (b"}]", OUTSIDE)
-        return closing + bytes(sorted(others, key=lambda character: used[character]))
+        return closing + bytes(sorted(others, key=lambda character: used[int(character)]))
