@@ -6,11 +6,12 @@ import pickle
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 from langchain_core.runnables import ConfigurableField
 
-from integration_tests.conftest import engine_of
+from integration_tests.conftest import engine_of, save_model
 from integration_tests.ways import DIRECT, Way, invoke
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import EngineClosedError
@@ -107,3 +108,21 @@ def test_fields_set_by_the_config_do_not_load_the_weights_again(tiny: str) -> No
         for temperature in (0.0, 0.5):
             warmer.invoke("Hello!", {"configurable": {"temperature": temperature}})
         assert engine_of(llm).stats().finished == 2
+
+
+def test_closing_the_last_user_of_a_model_ends_its_thread(tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = set(threading.enumerate())
+        llm = ChatAmulet(model=save_model(tmp_path), max_tokens=2)
+        llm.invoke(QUESTION)
+        assert set(threading.enumerate()) - before
+        llm.close()
+        for _ in range(100):
+            if not set(threading.enumerate()) - before:
+                break
+            time.sleep(0.05)
+        assert not set(threading.enumerate()) - before
+    finally:
+        gc.enable()

@@ -7,7 +7,8 @@ messages or settings of answers.
 from __future__ import annotations
 
 import json
-from functools import cached_property, lru_cache
+from collections.abc import Callable
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,12 @@ class OpenModel:
         self._vocabulary = runtime.loaded.vocabulary
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
-        # templates of their own.
-        self.template = lru_cache(maxsize=8)(self._make_template)
-        self.reply_format = lru_cache(maxsize=8)(self._find_format)
+        # templates of their own. Not methods: a cycle would keep the weights until it is collected.
+        template = lru_cache(maxsize=8)(partial(ChatTemplate, self.tokenizer))
+        self.template: Callable[[str | None], ChatTemplate] = template
+        self.reply_format: Callable[[str | None], ReplyFormat] = lru_cache(maxsize=8)(
+            lambda text: find_format(template(text))
+        )
 
     def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
@@ -120,9 +124,3 @@ class OpenModel:
         if markers.isdisjoint(self.tokenizer.get_added_vocab()):
             return self.token_bytes
         return self._marked_bytes.setdefault(markers, TokenBytes(self.tokenizer, markers))
-
-    def _find_format(self, template: str | None) -> ReplyFormat:
-        return find_format(self.template(template))
-
-    def _make_template(self, template: str | None) -> ChatTemplate:
-        return ChatTemplate(self.tokenizer, template)

@@ -83,9 +83,9 @@ class SamplingParams:
         inside = is_number and math.isfinite(value) and low <= value <= high
         if not inside or (open_below and value == low):
             bounds = f"above {low:g}" if open_below else f"at least {low:g}"
+            bounds += f" and at most {high:g}" if high < math.inf else ""
             raise ConfigurationError(
-                f"{name} must be a finite number, {bounds} and at most {high:g}, "
-                f"not {value!r}: {remedy}."
+                f"{name} must be a finite number, {bounds}, not {value!r}: {remedy}."
             )
 
     def _check_count(self, name: str, least: int, remedy: str) -> None:

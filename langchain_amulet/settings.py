@@ -56,7 +56,7 @@ def as_method(value: Method | str | float) -> Method:
         return METHODS[value]()
     if isinstance(value, str) and value not in STRENGTHS:
         raise ConfigurationError(
-            f"method must be one of {', '.join([*METHODS, *STRENGTHS])}, a number or a Method, "
+            f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method, "
             f"not {value!r}: use one of those."
         )
     return Amulet(strength=value)

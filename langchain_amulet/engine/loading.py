@@ -205,6 +205,8 @@ def acquire(model_id: str, options: LoadOptions | None = None) -> Runtime:
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:
     folder = Path(model_id)
+    if model_id.startswith((".", "/", "~")) and not folder.is_dir():
+        raise ModelNotFoundError(_not_found(model_id, FileNotFoundError("there is no such folder")))
     if folder.is_dir() and not (folder / "config.json").exists():
         raise ModelNotFoundError(_not_found(model_id, FileNotFoundError("it has no config.json")))
     try:
@@ -266,7 +268,8 @@ def _not_found(model_id: str, error: OSError) -> str:
     place = "folder" if Path(model_id).exists() else "folder or Hub repository"
     return (
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{model_id!r} isn't: {error}. Check the name, the revision and the access rights."
+        f"{model_id!r} isn't: {str(error).rstrip('.')}. Check the name, the revision and the "
+        "access rights."
     )
 
 
