@@ -223,7 +223,7 @@ class Core:
         """Choose one request's token and act on it; its errors stay its own."""
         request = flight.current
         try:
-            token = choose(request, logprobs, shortlist, set(flight.tokens), flight.draw())
+            token = choose(request, logprobs, shortlist, flight.tokens, flight.draw())
             if token.id in request.stop_ids:
                 self._end(flight, Finish("stop"), "finished")
                 return
