@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
@@ -21,6 +21,10 @@ check: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/test
+	@echo ">> running the pages' snippets, and showing what they print now"
+	$(BIN)/python -m docs.snippets
 
 bench: .venv/demo
 	$(BIN)/python benchmarks/decode.py
