@@ -235,6 +235,15 @@ def test_joins_and_leaves_change_nothing_against_an_uncached_loop(
             torch.testing.assert_close(found, step, rtol=0, atol=1e-4)
 
 
+def test_scoring_gives_what_decoding_chose_from(
+    engine: Engine, heard: dict[Request, list[torch.Tensor]]
+) -> None:
+    request = request_for(1, 9)
+    tokens = [token.id for token in engine.submit(request)]
+    scored = engine.score(request.prompts, tokens).result()
+    torch.testing.assert_close(scored, torch.stack(heard[request], 1), rtol=0, atol=1e-4)
+
+
 def test_a_family_gets_its_backend_by_itself(family: str, engine: Engine) -> None:
     assert engine.runs_together == (family in TOGETHER)
 

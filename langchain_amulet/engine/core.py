@@ -1,8 +1,9 @@
 """The loop that owns the model: one thread, one step after another.
 
-A step reads: let go, admit, prefill, decode. Everything here runs on the engine's thread except
-``submit``, ``wake``, ``close`` and ``stats``. The core never points at its engine, so that an
-engine which nobody uses can be collected and stop the thread.
+A step reads: let go, admit, prefill, decode, and one errand. Everything here runs on the engine's
+thread except ``submit``, ``send``, ``wake``, ``close`` and ``stats``. The core never points at its
+engine, but in an errand that waits, so that an engine which nobody uses can be collected and stop
+the thread.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from langchain_amulet.engine.backend import Backend
 from langchain_amulet.engine.choice import choose, scouts
+from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.flight import Flight
 from langchain_amulet.engine.generation import Channel, Event
 from langchain_amulet.engine.head import Head
@@ -31,6 +33,8 @@ from langchain_amulet.errors import (
     GenerationError,
     QueueFullError,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Core:
         # Reentrant: a generation may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Flight] = deque()
+        self._errands: deque[Errand[Any]] = deque()
         self._flights: list[Flight] = []
         self._totals = Stats()
         self._thread: threading.Thread | None = None
@@ -77,22 +82,14 @@ class Core:
 
     def submit(self, request: Request) -> Channel:
         """Queue a request; its events come through the channel."""
-        if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
-            raise EngineClosedError(_FORKED)
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
         flight = Flight(request, Channel(self.wake), deadline)
-        with self._changed:
-            if self._closed:
-                raise EngineClosedError(_CLOSED)
-            if len(self._queue) >= self._max_queue:
-                raise QueueFullError(
-                    f"At most {self._max_queue} requests may wait for the model, and that many "
-                    "do. Try again later, or raise max_queue."
-                )
-            self._start()
-            self._queue.append(flight)
-            self._changed.notify_all()
+        self._enqueue(flight, self._queue)
         return flight.channel
+
+    def send(self, errand: Errand[Any]) -> None:
+        """Queue work that needs the model to itself; its outcome comes through its future."""
+        self._enqueue(errand, self._errands)
 
     def wake(self) -> None:
         """Look again for something to do."""
@@ -137,6 +134,7 @@ class Core:
                 with self._changed:
                     self._closed = True
                 self._head.detach()
+                self._refuse_errands(EngineClosedError(_CLOSED))
                 self._fail_all(EngineClosedError(_CLOSED))
 
     def step(self) -> None:
@@ -145,6 +143,7 @@ class Core:
         self._admit()
         self._prefill()
         self._decode()
+        self._run_errand()
 
     def _step_or_fail(self) -> None:
         try:
@@ -154,8 +153,25 @@ class Core:
 
     def _wait(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._queue or self._flights)
+            self._changed.wait_for(
+                lambda: self._closed or self._queue or self._flights or self._errands
+            )
             return not self._closed
+
+    def _enqueue(self, waiting: T, queue: deque[T]) -> None:
+        if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
+            raise EngineClosedError(_FORKED)
+        with self._changed:
+            if self._closed:
+                raise EngineClosedError(_CLOSED)
+            if len(queue) >= self._max_queue:
+                raise QueueFullError(
+                    f"At most {self._max_queue} requests may wait for the model, and that many "
+                    "do. Try again later, or raise max_queue."
+                )
+            self._start()
+            queue.append(waiting)
+            self._changed.notify_all()
 
     def _start(self) -> None:
         if self._thread is not None:
@@ -205,6 +221,13 @@ class Core:
         rows = [flight.seat.rows for flight in ready]  # before anyone leaves
         for flight, own, shortlist in zip(ready, rows, shortlists, strict=True):
             self._advance(flight, logprobs[own], shortlist)
+
+    def _run_errand(self) -> None:
+        """The oldest errand: one per step, so that neither side waits for all of the other."""
+        with self._changed:
+            errand = self._errands.popleft() if self._errands else None
+        if errand is not None:
+            errand.run()
 
     def _forward(self, wanted: list[Any]) -> Tensor:
         def watched(forward: Callable[[], Tensor]) -> Tensor:
@@ -265,6 +288,13 @@ class Core:
         with ExitStack() as everyone:  # told one and all, whichever of them raises
             for flight in under_way:
                 everyone.callback(self._fail, flight, error)
+
+    def _refuse_errands(self, error: AmuletError) -> None:
+        with self._changed:
+            errands = list(self._errands)
+            self._errands.clear()
+        for errand in errands:
+            errand.refuse(error)
 
     def _count(self, name: str) -> None:
         self._totals = replace(self._totals, **{name: getattr(self._totals, name) + 1})

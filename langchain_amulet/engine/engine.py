@@ -7,16 +7,31 @@ two steps. Knows token ids and a causal language model. Doesn't know text or Lan
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from torch import Tensor
+
+from langchain_amulet.engine.backend import Prompts
 from langchain_amulet.engine.core import Core, Stats
+from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.generation import Generation
 from langchain_amulet.engine.head import Head
 from langchain_amulet.engine.lockstep import context_length
 from langchain_amulet.engine.request import Request
+from langchain_amulet.engine.scoring import score
 from langchain_amulet.engine.selection import select_backend
-from langchain_amulet.errors import ConfigurationError, ContextLengthError, RequestError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ContextLengthError,
+    EmptyInputError,
+    RequestError,
+)
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -52,7 +67,8 @@ class Engine:
         self.context_length = context_length(model.config)
         self.vocabulary = int(model.get_input_embeddings().num_embeddings)
         self.runs_together = backend.in_one_pass
-        self._core = Core(backend, Head(model.get_output_embeddings()), max_queue)
+        self._model, self._head = model, Head(model.get_output_embeddings())
+        self._core = Core(backend, self._head, max_queue)
         self._finalizer = weakref.finalize(self, self._core.close)
 
     def submit(self, request: Request) -> Generation:
@@ -64,8 +80,54 @@ class Engine:
             QueueFullError: ``max_queue`` requests are waiting.
             EngineClosedError: The engine was closed.
         """
-        self._check(request)
+        self._check_ids(request.prompts)
+        self._check_length(request.longest, request.max_tokens)
+        self._check_streams(request)
         return Generation(self._core.submit(request), owner=self)
+
+    def run(self, work: Callable[[Any], T]) -> Future[T]:
+        """Do something else with the model: ``work(model)``, with nobody else using it.
+
+        It runs on the engine's thread between two decode steps, in inference mode, and everybody
+        waits for it. Pieces of work are done in their order, one per step, so requests under way
+        and work take turns. Leave the model as you found it.
+
+        Returns:
+            What ``work`` returns or raises, to come. Cancelling it before it began undoes it.
+
+        Raises:
+            QueueFullError: ``max_queue`` pieces of work are waiting.
+            EngineClosedError: The engine was closed; the future raises it if that comes later.
+        """
+        errand = Errand(partial(work, self._model), owner=self)
+        self._core.send(errand)
+        return errand.outcome
+
+    def score(self, prompts: Prompts, continuation: Sequence[int]) -> Future[Tensor]:
+        """How likely a continuation is after each prompt, token by token.
+
+        Args:
+            prompts: Token ids, one tuple per stream.
+            continuation: Token ids, at least one.
+
+        Returns:
+            Log-probabilities of the whole vocabulary at each place of the continuation, to come:
+            ``[streams, len(continuation), vocabulary]``, float32.
+
+        Raises:
+            EmptyInputError: A prompt or the continuation is empty.
+            ContextLengthError: The longest prompt and the continuation exceed the context.
+            RequestError: A token id that the model lacks. See ``run`` for the rest.
+        """
+        ids = tuple(continuation)
+        if not prompts or not all((*prompts, ids)):
+            raise EmptyInputError(
+                "Scoring needs at least one token in each prompt and in the continuation, got "
+                f"{[len(prompt) for prompt in prompts]} and {len(ids)}. Add the missing ones."
+            )
+        self._check_ids((*prompts, ids))
+        self._check_length(max(map(len, prompts)), len(ids))
+        return self.run(lambda model: score(model, self._head, prompts, ids))
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""
@@ -88,20 +150,23 @@ class Engine:
         """Stop the thread."""
         self.close()
 
-    def _check(self, request: Request) -> None:
-        wanted = request.longest + request.max_tokens
-        if self.context_length is not None and wanted > self.context_length:
+    def _check_length(self, prompt: int, answer: int) -> None:
+        if self.context_length is not None and prompt + answer > self.context_length:
             raise ContextLengthError(
                 f"Prompt and answer must fit the model's context of {self.context_length} tokens, "
-                f"but {request.longest} + max_tokens {request.max_tokens} is {wanted}. Shorten "
-                "the conversation or lower max_tokens."
+                f"but {prompt} + {answer} is {prompt + answer}. Shorten the conversation or lower "
+                "max_tokens."
             )
+
+    def _check_streams(self, request: Request) -> None:
         if len(request.prompts) > self._max_streams:
             raise RequestError(
                 f"A request may have at most {self._max_streams} streams, the engine's max_rows, "
                 f"but has {len(request.prompts)}. Raise max_rows or use fewer preferences."
             )
-        for prompt in request.prompts:
+
+    def _check_ids(self, prompts: Prompts) -> None:
+        for prompt in prompts:
             if not 0 <= min(prompt) <= max(prompt) < self.vocabulary:
                 raise RequestError(
                     f"Token ids must lie in [0, {self.vocabulary}), the model's vocabulary, but "

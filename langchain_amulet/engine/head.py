@@ -4,7 +4,8 @@ A bf16 head rounds a logit of 10 to steps of 1/16, and steering multiplies that 
 strength: at the paper's setting one greedy choice in four flips. So the engine says, by
 ``Scout``s, which combinations of rows it will choose from; the best tokens of each are found on
 the rounded logits and their columns are computed again in float32. What a model does after its
-head (soft caps, scales) is order-preserving and then runs in float32 by itself.
+head (soft caps, scales) is order-preserving and then runs in float32 by itself. Scoring needs
+every logit, and takes the time to have all of them in float32.
 
 Knows rows of hidden states and logits only, nothing of requests or methods.
 """
@@ -39,6 +40,7 @@ class Head:
         self.candidates: Tensor | None = None
         self._scouts: Sequence[Scout] | None = None
         self._thread: int | None = None
+        self._is_exact = False
         self._wide: Tensor | None = None
         self._hook = module.register_forward_hook(self._after)
 
@@ -61,10 +63,21 @@ class Head:
         finally:
             self._thread = None
 
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """Have all logits in float32 in the forward passes that this thread does in the block."""
+        self._is_exact, self._thread = True, threading.get_ident()
+        try:
+            yield
+        finally:
+            self._is_exact, self._thread = False, None
+
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if self._thread != threading.get_ident() or not args:
             return output
         hidden, shape = args[0].flatten(0, -2), output.shape
+        if self._is_exact:
+            return self._exact(module, hidden, output.flatten(0, -2)).view(shape)
         logits = self._logits(module, hidden, output.flatten(0, -2))
         scouts = _each(logits) if self._scouts is None else self._scouts
         if scouts:
@@ -82,6 +95,16 @@ class Head:
         if self._wide is None:
             self._wide = weight.float()
         return nn.functional.linear(hidden.float(), self._wide, _bias(module))
+
+    def _exact(self, module: nn.Module, hidden: Tensor, rounded: Tensor) -> Tensor:
+        logits = self._logits(module, hidden, rounded)
+        vocabulary = logits.shape[-1]
+        if rounded.dtype != torch.float32 and vocabulary > SMALL_VOCABULARY:
+            # A part at a time, as a float32 copy of the whole weight may not fit.
+            every = torch.arange(vocabulary, device=logits.device)
+            for ids in torch.split(every, SMALL_VOCABULARY):
+                _refine(logits, hidden, module, ids)
+        return logits
 
 
 def _each(logits: Tensor) -> Sequence[Scout]:
