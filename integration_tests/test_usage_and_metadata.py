@@ -44,6 +44,12 @@ def test_metadata_says_how_the_answer_was_steered(llm: ChatAmulet) -> None:
     assert metadata["mean_kl"] > 0.0
 
 
+def test_metadata_says_how_far_several_preferences_agree(llm: ChatAmulet) -> None:
+    metadata = llm.invoke(QUESTION, preference=["Be kind.", "Be brief."]).response_metadata
+    assert -1.0 <= metadata["agreement"] <= 1.0
+    assert "agreement" not in llm.invoke(QUESTION, preference="Be kind.").response_metadata
+
+
 @pytest.mark.parametrize(
     ("call", "strength"),
     [

@@ -151,6 +151,9 @@ class Answer:
             "strength": self.report.strength,
             "mean_kl": math.fsum(kls) / len(kls) if kls else 0.0,
         }
+        agreements = [token.agreement for _, token in self._tokens if token.agreement is not None]
+        if agreements:
+            metadata["agreement"] = math.fsum(agreements) / len(agreements)
         if self.report.logprobs:
             metadata["logprobs"] = {"content": [self._logprob(token) for token in self._visible]}
         if self.report.trace:

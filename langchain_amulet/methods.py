@@ -11,6 +11,10 @@ guided ones are the same guidance with strengths of their own origin:
 =================  ============================================================
 
 Several preferences are combined by context steering, l_base + sum_k w_k (1 + d_k) (l_k - l_base).
+Those of several layers, such as a user's stored ones and the call's, are nested: each layer is
+measured against the prompt with the layers below it. For a stored layer s and the call's on top::
+
+    l_sc + d_c (l_sc - l_s) + d_s (l_s - l_base)
 
 This module knows neither tensors nor models, and no preference's text: only how strongly it pulls.
 """
@@ -32,6 +36,9 @@ STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}
 )
 """Names for strengths. 0 would be the plain prompt, -1 the base prompt."""
+
+BASE = Stream()
+"""The conversation as it was given."""
 
 
 def resolve_strength(value: float | str) -> float:
@@ -63,10 +70,13 @@ class Pull:
     Attributes:
         strength: Its own strength, in place of the method's; None for the method's.
         weight: Its share beside the call's other preferences; 0 leaves it out.
+        layer: What it stands on: preferences of layer 1, the call's, are measured on top of those
+            of layer 0, the stored ones.
     """
 
     strength: float | None = None
     weight: float = 1.0
+    layer: int = 0
 
     def __post_init__(self) -> None:
         """Refuse numbers that no method could use."""
@@ -76,6 +86,11 @@ class Pull:
             raise ConfigurationError(
                 f"A preference's weight must be a finite number, at least 0, not {self.weight!r}: "
                 "to push away from a preference, give it a strength below -1."
+            )
+        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0:
+            raise ConfigurationError(
+                f"A preference's layer must be a whole number, at least 0, not {self.layer!r}: "
+                "0 is for stored preferences, 1 for the call's."
             )
 
 
@@ -113,7 +128,7 @@ class Pref(Method):
 
     def plan(self, preferences: Sequence[Pull]) -> Plan:
         """One stream whose prompt holds every preference with a weight above 0."""
-        return Plan.plain(tuple(k for k, pull in enumerate(preferences) if pull.weight > 0.0))
+        return Plan.plain(tuple(k for layer in _layers(preferences) for k in layer))
 
 
 @dataclass(frozen=True)
@@ -221,33 +236,102 @@ def _guided(
     preference is out. Below 0 it is pushed away from, so what it finds plausible can't be the
     measure: the reference is made of the others, or is the base prompt if there are none.
     """
-    forces = {
-        k: force for k, pull in enumerate(preferences) if (force := _force(pull, strength)) != 0.0
-    }
-    if not forces:
-        return Plan.plain()
-    if list(forces.values()) == [1.0]:
-        return Plan.plain(tuple(forces))
-    base = len(forces)
-    towards = {row: preferences[k].weight for row, k in enumerate(forces) if forces[k] > 0.0}
-    # One preference is anchored at its own stream: the same scores, and what is impossible there
-    # stays impossible.
-    anchor = 0 if base == 1 and towards else base
-    offset = 1.0 if anchor != base else 0.0
-    return Plan(
-        streams=(*(Stream((k,)) for k in forces), Stream()),
-        anchor=anchor,
-        contrasts=tuple(
-            Contrast(force - offset, row, base) for row, force in enumerate(forces.values())
-        ),
-        reference=_shares(towards or {base: 1.0}),
-        plausibility=plausibility,
-        kl_cap=kl_cap,
-    )
+    layers = _layers(preferences)
+    if len(layers) > 1:
+        terms = _nested([(layer, 1.0 + _mean(preferences, layer, strength)) for layer in layers])
+    else:
+        forces = {k: _force(preferences[k], strength) for layer in layers for k in layer}
+        forces = {k: force for k, force in forces.items() if force != 0.0}
+        if len(forces) > 1:
+            terms = _context(forces, preferences)
+        else:
+            terms = _nested([((k,), force) for k, force in forces.items()])
+    if not any(contrast.weight for contrast in terms.contrasts):
+        return Plan.plain(terms.anchor.preferences)
+    return terms.plan(plausibility, kl_cap)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """``weight (l_plus - l_minus)``, where a stream is named by its preferences."""
+
+    weight: float
+    plus: Stream
+    minus: Stream = BASE
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """A plan before its streams have rows."""
+
+    anchor: Stream
+    contrasts: Sequence[_Difference]
+    reference: Mapping[Stream, float]
+
+    def plan(self, plausibility: float, kl_cap: float | None) -> Plan:
+        """The plan, with a row for each stream that it reads."""
+        contrasts = [each for each in self.contrasts if each.weight != 0.0]
+        plus, minus = [each.plus for each in contrasts], [each.minus for each in contrasts]
+        streams = tuple(dict.fromkeys([*plus, self.anchor, *minus, *self.reference]))
+        row = {stream: index for index, stream in enumerate(streams)}
+        return Plan(
+            streams=streams,
+            anchor=row[self.anchor],
+            contrasts=tuple(
+                Contrast(each.weight, row[each.plus], row[each.minus]) for each in contrasts
+            ),
+            reference=_shares({row[stream]: share for stream, share in self.reference.items()}),
+            plausibility=plausibility,
+            kl_cap=kl_cap,
+        )
+
+
+def _context(forces: Mapping[int, float], preferences: Sequence[Pull]) -> _Terms:
+    """Context steering: each preference in a prompt of its own, against the base prompt."""
+    towards = {Stream((k,)): preferences[k].weight for k, force in forces.items() if force > 0.0}
+    contrasts = [_Difference(force, Stream((k,))) for k, force in forces.items()]
+    return _Terms(BASE, contrasts, towards or {BASE: 1.0})
+
+
+def _nested(layers: Sequence[tuple[tuple[int, ...], float]]) -> _Terms:
+    """Each layer's preferences in the prompt, with those below, against the prompt below.
+
+    The sum over layers of ``force (l_layer - l_below)`` on top of the base stream, written from
+    the topmost prompt that is steered towards: the same scores, and what is impossible there
+    stays impossible. What is pushed away from is no part of the prompts above it.
+    """
+    below, contrasts = BASE, []
+    for layer, force in layers:
+        if force == 0.0:
+            continue
+        above = Stream((*below.preferences, *layer))
+        contrasts.append(_Difference(force - 1.0 if force > 0.0 else force, above, below))
+        below = above if force > 0.0 else below
+    return _Terms(below, contrasts, {below: 1.0})
+
+
+def _layers(preferences: Sequence[Pull]) -> list[tuple[int, ...]]:
+    """Indices of the preferences that count, layer by layer, the lowest first."""
+    found: dict[int, list[int]] = {}
+    for k, pull in enumerate(preferences):
+        if pull.weight > 0.0:
+            found.setdefault(pull.layer, []).append(k)
+    return [tuple(found[layer]) for layer in sorted(found)]
 
 
 def _force(pull: Pull, strength: float) -> float:
-    return pull.weight * (1.0 + (strength if pull.strength is None else pull.strength))
+    return pull.weight * (1.0 + _own(pull, strength))
+
+
+def _mean(preferences: Sequence[Pull], layer: Sequence[int], strength: float) -> float:
+    """A layer's strength: that of its preferences, each by its share."""
+    pulls = [preferences[k] for k in layer]
+    total = math.fsum(pull.weight for pull in pulls)
+    return math.fsum(pull.weight / total * _own(pull, strength) for pull in pulls)
+
+
+def _own(pull: Pull, strength: float) -> float:
+    return strength if pull.strength is None else pull.strength
 
 
 def _shares(weights: Mapping[int, float]) -> tuple[tuple[int, float], ...]:

@@ -26,6 +26,7 @@ Utility = Callable[[Tensor, Tensor], Tensor]
 """``utility(log_policy, log_base)``: what each token is worth, all three of shape ``[V]``."""
 
 LARGEST_WEIGHT = 1e6  # a contrast beyond this drowns the anchor in float32's rounding
+INDIFFERENCE = 1e-6  # nats; a contrast that varies less than float32's rounding says nothing
 BISECTIONS = 16  # settles the cap's factor to 1e-5 of the strength, from below
 
 
@@ -234,6 +235,39 @@ def kl(scores: Tensor, reference: Tensor) -> float:
     """
     log_q, log_r = _survivors(scores, reference)
     return _divergence(log_q.log_softmax(0), log_r.log_softmax(0))
+
+
+def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
+    """How far the contrasts of a plan want the same tokens: their mean cosine, in [-1, 1].
+
+    What a contrast wants is its streams' difference in log-probability over the tokens that
+    survived, centred under the reference, which also weights the cosine: a correlation. 1 is full
+    agreement, 0 none, -1 full opposition. The contrasts' own weights don't count.
+
+    Args:
+        logprobs: What was steered, ``[S, V]``.
+        plan: How it was.
+        steered: What came of it.
+
+    Returns:
+        The mean over all pairs of contrasts; None if there are fewer than two, or if one of them
+        doesn't tell the surviving tokens apart.
+    """
+    if len(plan.contrasts) < 2:
+        return None
+    wants = torch.stack([logprobs[each.plus] - logprobs[each.minus] for each in plan.contrasts])
+    known = (steered.scores > -math.inf) & torch.isfinite(wants).all(0)
+    if not bool(known.any()):
+        return None
+    wants, share = wants[:, known].double(), steered.reference[known].double().softmax(0)
+    centred = (wants - (wants @ share)[:, None]) * share.sqrt()
+    norms = centred.norm(dim=1, keepdim=True)
+    if float(norms.min()) < INDIFFERENCE:
+        return None
+    directions = centred / norms
+    count = len(plan.contrasts)
+    total = float((directions @ directions.T).sum()) - count  # without each one's own
+    return min(1.0, max(-1.0, total / (count * (count - 1))))
 
 
 def _mixture(logprobs: Tensor, parts: tuple[tuple[int, float], ...]) -> Tensor:

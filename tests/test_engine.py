@@ -178,6 +178,22 @@ def test_several_preferences_mix_into_one_reference(engine: Engine) -> None:
         assert token.trace is not None and 0 < token.trace.pref <= 1
 
 
+def test_tokens_say_how_far_several_preferences_agree(engine: Engine) -> None:
+    contrasts = (Contrast(1.0, 0, 2), Contrast(1.0, 1, 2))
+    plan = Plan(
+        streams=(Stream((0,)), Stream((1,)), Stream()),
+        anchor=2,
+        contrasts=contrasts,
+        reference=((2, 1.0),),
+    )
+    prompts, sampling = ((3, 4, 5), (3, 4, 6), (3, 4)), SamplingParams(seed=0)
+    for token in engine.submit(Request(prompts, plan, sampling, 4)):
+        assert token.agreement is not None and -1.0 <= token.agreement <= 1.0
+    same = Request((prompts[0], *prompts[::2]), plan, sampling, 4)
+    assert all(t.agreement == pytest.approx(1.0, abs=1e-4) for t in engine.submit(same))
+    assert all(token.agreement is None for token in engine.submit(request_for()))
+
+
 # --- what a token says -------------------------------------------------------
 
 

@@ -125,6 +125,8 @@ def test_an_unknown_strength_lists_the_known_ones() -> None:
         (lambda: Pull(strength=math.inf), "strength"),
         (lambda: Pull(weight=-1.0), "weight"),
         (lambda: Pull(weight=math.nan), "weight"),
+        (lambda: Pull(layer=-1), "layer"),
+        (lambda: Pull(layer=True), "layer"),
     ],
 )
 def test_wrong_settings_are_refused_when_they_are_made(wrong: object, rule: str) -> None:
@@ -269,3 +271,86 @@ def test_only_what_is_steered_towards_is_the_reference() -> None:
 def test_a_weight_too_small_for_a_share_is_no_error() -> None:
     plan = Amulet().plan([Pull(weight=2.0), Pull(weight=5e-324)])
     assert plan.reference == ((0, 1.0),)
+
+
+# Preferences on top of others
+
+
+STORED, CALLS = 0, 1
+
+
+def prompts_of(*preferences: tuple[int, ...]) -> Tensor:
+    streams = tuple(Stream(indices) for indices in preferences)
+    return prompt_logprobs(Plan(streams=streams, anchor=0, reference=((0, 1.0),)))
+
+
+@pytest.mark.parametrize("method", GUIDED, ids=lambda method: method.name)
+def test_the_call_s_preference_is_steered_on_top_of_the_stored_one(method: Method) -> None:
+    plan = method.plan([Pull(strength=1.5, layer=STORED), Pull(strength=3.0, layer=CALLS)])
+    assert plan.streams == (Stream((0,)), Stream((0, 1)), Stream())
+    assert plan.anchor == 1 and plan.reference == ((1, 1.0),)
+    assert plan.contrasts == (Contrast(1.5, 0, 2), Contrast(3.0, 1, 0))
+
+
+@examples
+@given(st.floats(-0.9, 10.0), st.floats(-0.9, 10.0))
+def test_nested_preferences_follow_the_formula(stored: float, calls: float) -> None:
+    pulls = Pull(stored, layer=STORED), Pull(calls, layer=CALLS)
+    both, below, base = prompts_of((0, 1), (0,), ())
+    expected = both + calls * (both - below) + stored * (below - base)
+    scores = steered_scores(Amulet.paper(), *pulls)
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_s_strength_is_its_preferences_weighted_mean_or_the_method_s() -> None:
+    pulls = [Pull(1.0, 3.0), Pull(weight=1.0), Pull(0.5, layer=CALLS), Pull(9.0, 0.0, CALLS)]
+    plan = Amulet(strength=5.0).plan(pulls)
+    assert plan.streams == (Stream((0, 1)), Stream((0, 1, 2)), Stream())
+    assert [each.weight for each in plan.contrasts] == pytest.approx([2.0, 0.5])
+
+
+def test_layers_are_stacked_in_their_order_whatever_the_preferences() -> None:
+    pulls = [Pull(2.0, layer=CALLS), Pull(3.0, layer=STORED)]
+    plan = Amulet().plan(pulls)
+    assert plan.streams == (Stream((1,)), Stream((1, 0)), Stream())
+    assert Pref().plan(pulls) == Plan.plain((1, 0))
+
+
+@examples
+@given(strengths, st.integers(0, 3))
+def test_one_layer_alone_is_as_if_there_were_none(strength: float, layer: int) -> None:
+    for pulls in ([Pull(strength)], [Pull(strength), Pull(weight=2.0)]):
+        in_layer = [dataclasses.replace(pull, layer=layer) for pull in pulls]
+        assert Amulet().plan(in_layer) == Amulet().plan(pulls)
+
+
+def test_nested_preferences_of_strength_zero_are_only_prompted() -> None:
+    pulls = Pull(0.0, layer=STORED), Pull(0.0, layer=CALLS)
+    assert Amulet().plan(pulls) == Plan.plain((0, 1))
+    plan = Amulet().plan([Pull(0.0, layer=STORED), Pull(2.0, layer=CALLS)])
+    assert plan.streams == (Stream((0, 1)), Stream((0,)))
+    assert plan.contrasts == (Contrast(2.0, 0, 1),)
+
+
+def test_a_layer_of_strength_minus_one_is_left_out() -> None:
+    stored, calls = Pull(2.0, layer=STORED), Pull(3.0, layer=CALLS)
+    off = Pull(-1.0, layer=CALLS)
+    assert Amulet().plan([stored, off]) == Amulet().plan([stored])
+    assert Amulet().plan([dataclasses.replace(off, layer=STORED), calls]).streams == (
+        Stream((1,)),
+        Stream(),
+    )
+
+
+def test_what_one_layer_pushes_away_from_is_not_in_the_prompts_above_it() -> None:
+    plan = Amulet().plan([Pull(-3.0, layer=STORED), Pull(2.0, layer=CALLS)])
+    assert plan.streams == (Stream((0,)), Stream((1,)), Stream())
+    assert plan.contrasts == (Contrast(-2.0, 0, 2), Contrast(2.0, 1, 2))
+    assert plan.anchor == 1 and plan.reference == ((1, 1.0),)
+
+
+def test_nested_prompts_that_say_the_same_collapse_to_that_prompt() -> None:
+    plan = Amulet.paper().plan([Pull(layer=STORED), Pull(layer=CALLS)])
+    row = prompts_of(())
+    steered = steer(row.expand(3, -1), plan)
+    torch.testing.assert_close(steered.scores, row[0])

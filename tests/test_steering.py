@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from langchain_amulet.steering import (
     Contrast,
     Plan,
     Stream,
+    agreement,
     amulet_utility,
     iterate,
     kl,
@@ -372,6 +374,80 @@ def test_the_cap_is_met_where_the_anchor_is_not_the_reference(
 def test_a_cap_of_zero_is_the_plain_prompt() -> None:
     logprobs = random_logprobs(1)
     assert_same_distribution(steer(logprobs, guidance(5.0, kl_cap=0.0)).scores, logprobs[0])
+
+
+# Agreement
+
+
+def two_wishes(first: Tensor, second: Tensor, base: Tensor, **more: float) -> float | None:
+    """How far two wishes agree, each written as what it adds to ``base``."""
+    rows = torch.stack([base + first, base + second, base]).log_softmax(-1)
+    plan = context_steering([1.0, 1.0], **more)
+    return agreement(rows, plan, steer(rows, plan))
+
+
+@examples
+@given(seeds)
+def test_agreement_is_the_correlation_of_what_two_contrasts_add_under_the_reference(
+    seed: int,
+) -> None:
+    rows = random_logprobs(seed, streams=3)
+    plan = context_steering([2.0, 0.5], plausibility=0.05)
+    steered = steer(rows, plan)
+    kept = steered.scores > -math.inf
+    one, two, base = rows[:, kept].double()
+    share = steered.reference[kept].double().softmax(0)
+
+    def covariance(a: Tensor, b: Tensor) -> Tensor:
+        return share @ ((a - share @ a) * (b - share @ b))
+
+    first, second = one - base, two - base
+    variances = covariance(first, first) * covariance(second, second)
+    found = agreement(rows, plan, steered)
+    if kept.sum() == 1:
+        assert found is None
+    else:
+        expected = covariance(first, second) / variances.sqrt()
+        assert found == pytest.approx(float(expected), abs=1e-4)
+
+
+@examples
+@given(seeds, st.floats(0.1, 3.0))
+def test_wishes_for_the_same_agree_and_for_the_opposite_disagree(seed: int, factor: float) -> None:
+    base, wish = random_logprobs(seed)
+    assert two_wishes(wish, factor * wish, base) == pytest.approx(1.0, abs=1e-4)
+    assert two_wishes(wish, -factor * wish, base) == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_three_wishes_agree_as_their_pairs_do_on_average() -> None:
+    base, wish, other = random_logprobs(2, streams=3)
+    rows = torch.stack([base + wish, base - wish, base + other, base]).log_softmax(-1)
+    plan = context_steering([1.0, 1.0, 1.0])
+    reference = replace(plan, reference=((3, 1.0),))
+    pairs = [
+        agreement(rows, replace(reference, contrasts=pair), steer(rows, reference))
+        for pair in combinations(plan.contrasts, 2)
+    ]
+    mean = agreement(rows, reference, steer(rows, reference))
+    assert mean == pytest.approx(sum(pair or math.nan for pair in pairs) / 3)
+    assert pairs[0] == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_no_agreement_where_there_is_nothing_to_compare() -> None:
+    base, wish = random_logprobs(0)
+    assert two_wishes(wish, 0.0 * wish, base) is None
+    assert two_wishes(wish, wish, base, plausibility=1.0) is None
+    rows = random_logprobs(0)
+    assert agreement(rows, guidance(2.0), steer(rows, guidance(2.0))) is None
+
+
+def test_agreement_looks_past_what_a_stream_finds_impossible() -> None:
+    base, wish = random_logprobs(0)
+    rows = torch.stack([base + wish, base + 2.0 * wish, base])
+    rows[:, 3] = torch.tensor([-math.inf, 0.0, -math.inf])
+    plan = context_steering([1.0, 1.0])
+    rows = rows.log_softmax(-1)
+    assert agreement(rows, plan, steer(rows, plan)) == pytest.approx(1.0, abs=1e-4)
 
 
 # Plans that can't be

@@ -17,7 +17,7 @@ from langchain_amulet.engine.head import Scout
 from langchain_amulet.engine.request import Request, Token, Trace
 from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import SamplingParams, penalize, sample
-from langchain_amulet.steering import Plan, Steered, kl, steer
+from langchain_amulet.steering import Plan, Steered, agreement, kl, steer
 
 ROUNDING = 0.25
 """By how many nats a bf16 logit off the shortlist may be too low; a bf16 step at 64 is 0.25."""
@@ -60,7 +60,8 @@ def choose(
     """
     _check(logprobs)
     ids = _eligible(request, logprobs, shortlist)
-    steered = steer(logprobs if ids is None else logprobs[:, ids], request.plan)
+    eligible = logprobs if ids is None else logprobs[:, ids]
+    steered = steer(eligible, request.plan)
     scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
     index = sample(scores, request.sampling, uniform)
     final = scores.log_softmax(0)
@@ -74,6 +75,7 @@ def choose(
         trace=_trace(request.plan, logprobs, token, steered, index, logprob)
         if request.trace
         else None,
+        agreement=agreement(eligible, request.plan, steered),
     )
 
 

@@ -140,6 +140,8 @@ class Token:
             as many as the request asked for.
         kl: KL divergence of the steered distribution from the plain prompt's, in nats.
         trace: Where the probability came from, if the request asked.
+        agreement: How far the plan's contrasts wanted the same here, from -1 to 1; ``None`` if
+            there are fewer than two, or one of them was indifferent.
     """
 
     id: int
@@ -147,6 +149,7 @@ class Token:
     top_logprobs: tuple[tuple[int, float], ...] = ()
     kl: float = 0.0
     trace: Trace | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)
