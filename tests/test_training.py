@@ -17,7 +17,8 @@ from training.scorers import SCORERS, figures, formalities
 from training.structured import structured_sample
 from training.styles import CONTRADICTIONS, Coins, advise
 from training.tokenizer import train_tokenizer
-from training.tools import tool_sample
+from training.tools import preference_sample, relay_sample, tool_sample
+from training.tools.preferences import preferences
 from training.wording import show
 from training.world import STYLES, load_world
 
@@ -55,6 +56,10 @@ def calls_of(message):
     return [call["function"] for call in message.get("tool_calls", [])]
 
 
+def calls_in(exchange):
+    return [call for turn in exchange.rounds for call in turn.calls]
+
+
 def mean_score(style, world, coins):
     return mean(SCORERS[style](advise(topic, world, coins)) for topic in world.topics)
 
@@ -71,14 +76,15 @@ def test_practically_every_sample_is_fresh(make):
     assert len(set(users)) > 0.95 * len(users)
 
 
-def test_every_argument_of_a_tool_call_occurs_in_what_was_said_before(corpus):
+def test_every_argument_of_a_tool_call_but_a_wish_occurs_in_what_was_said_before(corpus):
     arguments = 0
+    kept = {wish.says for wish in preferences().wishes.values()}
     for dialogue in corpus:
         said = ""
         for message in dialogue.messages:
             for call in calls_of(message):
                 for value in call["arguments"].values():
-                    assert is_said(value, said), (value, said)
+                    assert is_said(value, said) or value in kept, (value, said)
                     arguments += 1
             said += f"{message['content']}\n"
     assert arguments > 700
@@ -89,13 +95,66 @@ def test_every_call_is_of_an_offered_tool_and_has_its_required_arguments():
         offered = {tool["function"]["name"]: tool["function"] for tool in sample.tools}
         assert len(offered) == len(sample.tools)
         for exchange in sample.exchanges:
-            assert len(exchange.calls) == len(exchange.results)
-            for call in exchange.calls:
+            for turn in exchange.rounds:
+                assert len(turn.calls) == len(turn.results) > 0
+            for call in calls_in(exchange):
                 parameters = offered[call.name]["parameters"]
                 given = call.arguments.keys()
                 assert (
                     set(parameters.get("required", ())) <= given <= parameters["properties"].keys()
                 )
+
+
+def test_the_second_call_of_a_relay_takes_what_the_first_returned_and_nobody_said():
+    relays = [sample.exchanges[0] for sample in samples(relay_sample, 1000)]
+    whole = [relay for relay in relays if len(relay.rounds) == 2]
+    taken = 0
+    for relay in whole:
+        first, second = relay.rounds
+        (result,), (last,), (call,) = first.results, second.results, second.calls
+        passed = next(iter(call.arguments.values()))
+        assert is_said(passed, result)
+        assert relay.reply.short.lower().split(". ")[-1].removesuffix(".") in last.lower()
+        taken += not is_said(passed, relay.user)
+    assert len(relays) > len(whole) > 0.9 * len(relays)
+    assert taken > 0.9 * len(whole)
+
+
+def test_a_reply_to_two_values_quotes_both_whether_they_were_asked_at_once_or_in_turn():
+    at_once = in_turn = 0
+    for sample in samples(tool_sample, 2000):
+        exchange = sample.exchanges[0]
+        results = [result for turn in exchange.rounds for result in turn.results]
+        if len(results) == 2 and ". " in exchange.reply.short:
+            for result, sentence in zip(results, exchange.reply.short.split(". "), strict=False):
+                assert sentence.removesuffix(".").removeprefix("Error: ").lower() in result.lower()
+            at_once += len(exchange.rounds) == 1
+            in_turn += len(exchange.rounds) == 2
+    assert at_once > 50
+    assert in_turn > 50
+
+
+def test_a_wish_is_kept_by_the_tool_for_it_in_the_same_words_for_every_wording(world):
+    says = {wish.says for wish in preferences().wishes.values()}
+    kept = {"remember": 0, "forget": 0}
+    for seed in range(1000):
+        sample = preference_sample(world, random.Random(seed))
+        descriptions = {t["function"]["name"]: t["function"] for t in sample.tools}
+        for exchange in sample.exchanges:
+            for call in calls_in(exchange):
+                (text,) = list(call.arguments.values())[:1] or [""]
+                kind = "forget" if exchange.reply == preferences().forget.reply else "remember"
+                if exchange.reply == getattr(preferences(), kind).reply:
+                    assert call.name in descriptions
+                    assert call.name in getattr(preferences(), kind).names
+                    assert text in says or text in exchange.user
+                    kept[kind] += 1
+    assert kept["remember"] > kept["forget"] > 200
+
+
+def test_the_wish_of_every_style_is_one_that_asks_for_it(world):
+    for style, wish in preferences().wishes.items():
+        assert wish.says in world.styles[style].requests
 
 
 def test_every_answer_from_a_passage_occurs_in_it():

@@ -23,16 +23,29 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One user turn and what the assistant does about it.
+class Round:
+    """The calls of one assistant message, and what each of them returned."""
 
-    Either ``reply`` alone, or ``calls`` with one of ``results`` each, followed by ``reply``.
-    """
+    calls: tuple[ToolCall, ...]
+    results: tuple[str, ...]
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The assistant message with the calls, and a tool message per result."""
+        calls = [
+            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in self.calls
+        ]
+        results = [{"role": "tool", "content": result} for result in self.results]
+        return [{"role": "assistant", "content": "", "tool_calls": calls}, *results]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One user turn, the rounds of tool calls that it needs, if any, and the reply after them."""
 
     user: str
     reply: Reply
-    calls: tuple[ToolCall, ...] = ()
-    results: tuple[str, ...] = ()
+    rounds: tuple[Round, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,26 +17,27 @@ from training.passages import passage_sample
 from training.questions import MORE, WHY, ask, lead, pick_styles, wish
 from training.structured import structured_sample
 from training.styles import Coins, advise, say
-from training.tools import tool_sample
+from training.tools import preference_sample, tool_sample
 from training.world import Topic, World
 
 KINDS = {
-    "advice": 0.40,  # how-to questions inside the world, with follow-ups
-    "tools": 0.22,
-    "passages": 0.18,  # answers from given context
-    "copy": 0.04,
-    "fact": 0.05,
-    "structured": 0.05,  # JSON without tools
-    "greeting": 0.03,
-    "unknown": 0.03,  # polite ignorance outside the world
+    "advice": 0.38,  # how-to questions inside the world, with follow-ups
+    "tools": 0.21,
+    "passages": 0.20,  # answers from given context
+    "preferences": 0.05,  # tools that remember and forget wishes, and advice beside them
+    "copy": 0.03,
+    "fact": 0.04,
+    "structured": 0.04,  # JSON without tools
+    "greeting": 0.025,
+    "unknown": 0.025,  # polite ignorance outside the world
 }
-STYLED = {"advice": 0.7, "fact": 0.4, "passages": 0.35, "tools": 0.2, "greeting": 0.3,
-          "unknown": 0.3, "copy": 0.1, "structured": 0.1}  # fmt: skip
+STYLED = {"advice": 0.7, "fact": 0.4, "passages": 0.5, "tools": 0.4, "preferences": 0.4,
+          "greeting": 0.3, "unknown": 0.3, "copy": 0.1, "structured": 0.1}  # fmt: skip
 UNKNOWN_FRAMES = (
     "How do I {}?", "How can I {}?", "What is the best way to {}?", "I want to {}.",
     "Teach me how to {}.", "Can you help me {}?",
 )  # fmt: skip
-REWORDED = {"advice", "fact", "passages", "tools"}  # kinds whose answers take on a style
+REWORDED = {"advice", "fact", "passages", "tools", "preferences"}  # kinds whose answers take on a style
 
 Message = dict[str, Any]
 
@@ -68,7 +69,8 @@ def dialogues(world: World, seed: int) -> Iterator[Dialogue]:
 def _dialogue(kind: str, world: World, rng: random.Random) -> Dialogue:
     sample = _sample(kind, world, rng)
     styles, preference = _preference(kind, world, rng)
-    at_end_of_system = rng.random() < 0.7
+    # In a user turn a wish would be one more to be remembered.
+    at_end_of_system = kind == "preferences" or rng.random() < 0.7
     coins = Coins(rng, styles if kind in REWORDED else frozenset())
     history = coins if preference and at_end_of_system else _history(kind, rng)
     messages: list[Message] = []
@@ -98,13 +100,8 @@ def _exchange(
     messages: list[Message] = [{"role": "user", "content": _join(exchange.user, wished)}]
     if isinstance(exchange, _Advice):
         return [*messages, _said(advise(exchange.topic, world, coins))]
-    if exchange.calls:
-        calls = [
-            {"type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in exchange.calls
-        ]
-        messages.append({"role": "assistant", "content": "", "tool_calls": calls})
-        messages += [{"role": "tool", "content": result} for result in exchange.results]
+    for turn in exchange.rounds:
+        messages += turn.messages()
     reworded = kind in REWORDED
     text = say(exchange.reply, world, coins) if reworded else exchange.reply.sentence
     return [*messages, _said(text)]
@@ -132,6 +129,8 @@ def _sample(kind: str, world: World, rng: random.Random) -> Any:
     match kind:
         case "tools":
             return tool_sample(rng)
+        case "preferences":
+            return _preference_sample(world, rng)
         case "passages":
             return passage_sample(rng)
         case "copy":
@@ -151,8 +150,8 @@ def _sample(kind: str, world: World, rng: random.Random) -> Any:
 @dataclass(frozen=True)
 class _AdviceSample:
     exchanges: tuple[Exchange | _Advice, ...]
-    system: None = None
-    tools: tuple[()] = ()
+    system: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
 
 
 def _advice_sample(world: World, rng: random.Random) -> _AdviceSample:
@@ -171,6 +170,19 @@ def _advice_sample(world: World, rng: random.Random) -> _AdviceSample:
     elif dice < 0.33:
         exchanges.insert(0, _greetings(world, rng)[0])
     return _AdviceSample(tuple(exchanges))
+
+
+def _preference_sample(world: World, rng: random.Random) -> _AdviceSample:
+    """A wish to be remembered or forgotten; half of the time advice comes before it, or instead."""
+    sample = preference_sample(world, rng)
+    exchanges: tuple[Exchange | _Advice, ...] = sample.exchanges
+    topic = rng.choice(world.topics)
+    dice = rng.random()
+    if dice < 0.3:
+        exchanges = (_Advice(ask(topic, rng), topic), *exchanges[:1])
+    elif dice < 0.5:
+        exchanges = (_Advice(ask(topic, rng), topic),)
+    return _AdviceSample(exchanges, sample.system, sample.tools)
 
 
 def _fact(topic: Topic, rng: random.Random) -> Exchange:

@@ -23,7 +23,7 @@ class Passage:
 
 
 def passage_sample(rng: random.Random) -> Sample:
-    """One to three invented passages and one or two questions about them.
+    """One to four invented passages and one or two questions about them.
 
     One question in ten asks what the passages do not say; other things often have the asked
     relation too.
@@ -42,7 +42,7 @@ def _passages(rng: random.Random) -> list[Passage]:
 
     A relation of the first thing comes in the passages of all things of its kind.
     """
-    number = rng.choices((1, 2, 3), (45, 35, 20))[0]
+    number = rng.choices((1, 2, 3, 4), (30, 32, 26, 12))[0]
     chosen = rng.choices(kinds(), [kind.weight for kind in kinds()], k=number)
     if number > 1 and rng.random() < 0.65:
         chosen = [chosen[0]] * number
@@ -59,7 +59,7 @@ def _passages(rng: random.Random) -> list[Passage]:
 
 def _length(rng: random.Random, number: int) -> int:
     """How many facts a passage has, one of ``number`` passages."""
-    return rng.choice((1, 2, 2, 3, 3, 4)) if number == 1 else rng.randint(1, 5 - number)
+    return rng.choice((1, 2, 2, 3, 3, 4)) if number == 1 else rng.randint(1, max(2, 5 - number))
 
 
 def _passage(
@@ -121,18 +121,20 @@ def _join(rng: random.Random, passages: Sequence[str]) -> str:
     roll = rng.random()
     if len(passages) == 1 and roll > 0.1:
         return passages[0]
-    if roll < 0.15:
-        return "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, 1))
-    if roll < 0.25:
+    apart = rng.choice(("\n\n", "\n\n", "\n"))
+    if roll < 0.3:
+        form = rng.choice(layouts().numbered)
+        return apart.join(form.format(number, text) for number, text in enumerate(passages, 1))
+    if roll < 0.36:
         return "\n".join(f"- {text}" for text in passages)
-    if roll < 0.5 and sum(map(len, passages)) < 300:
+    if roll < 0.45 and sum(map(len, passages)) < 300:
         return " ".join(passages)
-    return rng.choice(("\n\n", "\n\n", "\n")).join(passages)
+    return apart.join(passages)
 
 
 def _laid_out(rng: random.Random, context: str, question: str) -> tuple[str | None, str]:
     """A system prompt, if any, and the first user turn; one of them has the context."""
-    if rng.random() < 0.25:
+    if rng.random() < 0.35:
         return rng.choice(layouts().system_layouts).format(c=context), question
     user = rng.choice(layouts().user_layouts).format(c=context, q=question)
     return rng.choice(layouts().systems) if rng.random() < 0.2 else None, user

@@ -9,7 +9,11 @@ import random
 from collections.abc import Sequence
 
 from training.styles import CONTRADICTIONS
+from training.wording import sentence
 from training.world import STYLES, Topic, World
+
+# The words of advice in these styles come in no other: they take more practice to be sure of.
+HARDER = frozenset({"concise", "plain"})
 
 ASK_FRAMES = (
     "How do I {}?", "How can I {}?", "How could I {}?", "how to {}", "How should I {}?",
@@ -87,7 +91,8 @@ def lead(question: str, rng: random.Random) -> str:
 
 def pick_styles(rng: random.Random) -> frozenset[str]:
     """One style, or one time in six a pair that doesn't contradict itself."""
-    styles = frozenset(rng.sample(STYLES, 2 if rng.random() < 1 / 6 else 1))
+    drawn = rng.sample(STYLES, 2, counts=[2 if style in HARDER else 1 for style in STYLES])
+    styles = frozenset(drawn[: 2 if rng.random() < 1 / 6 else 1])
     return frozenset({min(styles)}) if styles in CONTRADICTIONS else styles
 
 
@@ -105,7 +110,7 @@ def wish(styles: frozenset[str], world: World, rng: random.Random, held_out: boo
 
 
 def _together(wordings: Sequence[str]) -> str:
-    return wordings[0] if len(wordings) == 1 else " ".join(map(_sentence, wordings))
+    return wordings[0] if len(wordings) == 1 else " ".join(map(sentence, wordings))
 
 
 def _single(style: str, world: World, rng: random.Random) -> str:
@@ -129,8 +134,3 @@ def _joint(styles: Sequence[str], world: World, rng: random.Random) -> str:
          "I like answers that are {} and {}.", "Write in a {} and {} way.")
     )  # fmt: skip
     return frame.format(first, second)
-
-
-def _sentence(wording: str) -> str:
-    text = wording[0].upper() + wording[1:]
-    return text if text[-1] in ".!?" else text + "."

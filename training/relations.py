@@ -71,11 +71,15 @@ class Fact:
 
 @dataclass(frozen=True)
 class Layouts:
-    """How passages and questions are put: ``{c}`` is the context and ``{q}`` the question."""
+    """How passages and questions are put: ``{c}`` is the context and ``{q}`` the question.
+
+    ``numbered`` are ways to put a passage after its number.
+    """
 
     user_layouts: tuple[str, ...]
     system_layouts: tuple[str, ...]
     systems: tuple[str, ...]
+    numbered: tuple[str, ...]
     fillers: tuple[str, ...]
 
 

@@ -31,6 +31,11 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def sentence(text: str) -> str:
+    """The text with a capital letter and a closing mark."""
+    return capital(text if text[-1] in ".!?" else text + ".")
+
+
 def enumeration(items: Sequence[str]) -> str:
     """The items as in "a, b and c"."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]

@@ -6,9 +6,9 @@ import random
 from collections.abc import Sequence
 
 from training.dialogue import Exchange, Sample
-from training.tools.offers import LONGEST, offer
+from training.tools.offers import LONGEST, linked_offer, offer
 from training.tools.tool import Tool
-from training.tools.turns import chain, double, single
+from training.tools.turns import chain, double, relay, single
 from training.tools.untooled import untooled
 from training.wording import system_prompt
 
@@ -16,15 +16,31 @@ from training.wording import system_prompt
 def tool_sample(rng: random.Random) -> Sample:
     """A dialogue with one to four tools offered.
 
-    The mixture: 12 % where no tool fits (greetings, thanks, requests for what is not offered) and
-    the answer is text; 10 % two calls in one turn; 9 % two exchanges with calls of different
-    values; 9 % a second exchange whose call takes the first one's result (where types allow it);
-    4 % a call and then a turn that needs none; else one call. Half of the tools have everyday
-    purposes (weather, sums, orders), half are random names with random parameters. Results are a
-    plain value, a JSON object, a sentence or (5 %) an error; replies quote the result's value.
+    The mixture: 25 % one request for two calls, the second of which takes the first one's result.
+    Of the others 12 % where no tool fits (greetings, thanks, requests for what is not offered) and
+    the answer is text; 14 % two calls for one request, at once or one after the other; 9 % two
+    exchanges with calls of different values; 9 % a second exchange whose call takes the first one's
+    result (where types allow it); 4 % a call and then a turn that needs none; else one call. Half
+    of the tools have everyday purposes (weather, sums, orders), half are random names with random
+    parameters. Results are a plain value, a JSON object, a sentence or (5 %) an error; replies
+    quote the result's value.
     """
+    if rng.random() < 0.25:
+        return relay_sample(rng)
     tools = offer(rng)
-    exchanges = _exchanges(rng, tools)
+    return _sample(rng, tools, _exchanges(rng, tools))
+
+
+def relay_sample(rng: random.Random) -> Sample:
+    """A dialogue that begins with a request for two calls, one with the result of the other."""
+    tools = linked_offer(rng)
+    exchanges = [relay(rng, *tools[:2])]
+    if rng.random() < 0.1:
+        exchanges.append(untooled(rng, tools))
+    return _sample(rng, tools, exchanges)
+
+
+def _sample(rng: random.Random, tools: Sequence[Tool], exchanges: list[Exchange]) -> Sample:
     schemas = [tool.schema() for tool in tools]
     size = sum(len(str(schema)) for schema in schemas)
     if size + sum(map(_length, exchanges)) > LONGEST:
@@ -39,11 +55,11 @@ def _exchanges(rng: random.Random, tools: Sequence[Tool]) -> list[Exchange]:
     if roll < 0.12:
         refused = untooled(rng, tools)
         return [refused, single(rng, first)] if rng.random() < 0.2 else [refused]
-    if roll < 0.22:
+    if roll < 0.26:
         return [double(rng, tools)]
-    if roll < 0.31:
+    if roll < 0.35:
         return [single(rng, first), single(rng, rng.choice(tools))]
-    if roll < 0.40:
+    if roll < 0.44:
         return chain(rng, tools)
     called = single(rng, first)
     return [called, untooled(rng, tools)] if rng.random() < 0.07 else [called]
@@ -51,6 +67,7 @@ def _exchanges(rng: random.Random, tools: Sequence[Tool]) -> list[Exchange]:
 
 def _length(exchange: Exchange) -> int:
     """About how many characters the exchange has once rendered."""
-    calls = sum(len(str(call.arguments)) + len(call.name) + 60 for call in exchange.calls)
-    results = sum(len(result) + 30 for result in exchange.results)
+    rounds = exchange.rounds
+    calls = sum(len(str(call)) + 20 for turn in rounds for call in turn.calls)
+    results = sum(len(result) + 30 for turn in rounds for result in turn.results)
     return len(exchange.user) + len(exchange.reply.sentence) + calls + results

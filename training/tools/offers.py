@@ -19,10 +19,32 @@ DESCRIBED = 0.12
 
 def offer(rng: random.Random) -> list[Tool]:
     """One to four tools that differ in name and purpose."""
-    tools = [_any_tool(rng)]
-    size = len(str(tools[0].schema()))
-    for _ in range(rng.choices((0, 1, 2, 3), (40, 32, 19, 9))[0]):
-        other = _any_tool(rng)
+    return with_others(rng, [any_tool(rng)], rng.choices((0, 1, 2, 3), (40, 32, 19, 9))[0])
+
+
+def linked_offer(rng: random.Random) -> list[Tool]:
+    """Two to four tools, the second of which can take what the first returns.
+
+    Most often it takes exactly that kind of value: a person, a date, a code. One time in three both
+    have everyday purposes.
+    """
+    everyday = rng.random() < 1 / 3
+    natural = everyday or rng.random() < 0.6
+    draw = everyday_tool if everyday else any_tool
+    while True:
+        first, second = draw(rng), draw(rng)
+        if _alike(first, second) or not second.follows(first.result(rng)):
+            continue
+        if not natural or second.params[0].value is first.result:
+            return with_others(rng, [first, second], rng.choices((0, 1, 2), (50, 35, 15))[0])
+
+
+def with_others(rng: random.Random, given: Sequence[Tool], number: int) -> list[Tool]:
+    """The given tools and up to ``number`` others, as many as a dialogue has room for."""
+    tools = list(given)
+    size = sum(len(str(tool.schema())) for tool in tools)
+    for _ in range(number):
+        other = any_tool(rng)
         size += len(str(other.schema()))
         if size > LONGEST * 0.9:
             break
@@ -35,10 +57,14 @@ def _alike(one: Tool, other: Tool) -> bool:
     return one.name == other.name or (one.purpose != "" and one.purpose == other.purpose)
 
 
-def _any_tool(rng: random.Random) -> Tool:
-    if rng.random() < 0.5:
-        return purposeful(rng, rng.choice(catalogue().purposes))
-    return _generic(rng)
+def any_tool(rng: random.Random) -> Tool:
+    """A tool with an everyday purpose or, as often, with a random name."""
+    return everyday_tool(rng) if rng.random() < 0.5 else _generic(rng)
+
+
+def everyday_tool(rng: random.Random) -> Tool:
+    """A tool with any of the everyday purposes."""
+    return purposeful(rng, rng.choice(catalogue().purposes))
 
 
 def purposeful(rng: random.Random, purpose: Purpose) -> Tool:

@@ -112,3 +112,66 @@ def _one_sentence(rng: random.Random, one: Use, two: Use) -> str | None:
         return None
     joint = rng.choice(("{} and {}", "{} and then {}", "{} and also {}"))
     return asked.replace(first, joint.format(first, second))
+
+
+def follow_up(rng: random.Random, wanted: Use) -> str:
+    """A user turn that asks for a use whose first argument is what was returned last."""
+    _, *others = wanted.values.items()
+    form = "follow_up" if others else "follow_up_alone"
+    return rng.choice(catalogue().asks[form]).format(
+        name=wanted.tool.name, args=", ".join(_named_if_coin(*other) for other in others)
+    )
+
+
+def _named_if_coin(name: str, value: Any) -> str:
+    return f"{name} {show(value)}" if isinstance(value, bool) else show(value)
+
+
+def relayed_request(rng: random.Random, first: Use, last: Use) -> str:
+    """A user turn that asks for ``first``, and then for ``last`` with the result of it."""
+    reference = rng.choice(("that", "it", "this", "the result", f"the {_key(first)}"))
+    then = _with_first(rng, last, reference) or follow_up(rng, last)
+    link = rng.choice((" and ", ", then ", " and then ", ". Then ", ". After that, ", ". ", "\n"))
+    if not link.endswith((". ", "\n")):
+        then = then[0].lower() + then[1:]
+    return f"{request(rng, first).rstrip('.?')}{link}{then}"
+
+
+def nested_request(rng: random.Random, first: Use, last: Use) -> str:
+    """A user turn that asks for ``last``, with words for the result of ``first`` in it."""
+    inner = _in_noun(rng, first)
+    return _with_first(rng, last, inner) or _by_name_with_first(rng, last, inner)
+
+
+def _key(done: Use) -> str:
+    return done.tool.result_key.replace("_", " ")
+
+
+def _with_first(rng: random.Random, wanted: Use, words: str) -> str | None:
+    """The request in everyday words, ``words`` in place of the first argument, if there is one.
+
+    Requests with that argument in quotes are left out: what they quote is meant to the letter.
+    """
+    asks = [ask for ask in wanted.tool.asks if '"{0}"' not in ask and "'{0}'" not in ask]
+    if not asks:
+        return None
+    first = wanted.tool.params[0].name
+    asked = Use(wanted.tool, {**wanted.values, first: words}).fill(rng.choice(asks))
+    return capital(asked)
+
+
+def _by_name_with_first(rng: random.Random, wanted: Use, words: str) -> str:
+    templates = [text for text in catalogue().asks["by_name"] if "{bare}" not in text]
+    _, *others = wanted.values.items()
+    arguments = [words, *(f"{name} {show(value)}" for name, value in others)]
+    return rng.choice(templates).format(name=wanted.tool.name, args=" and ".join(arguments))
+
+
+def _in_noun(rng: random.Random, done: Use) -> str:
+    """What the use returns, in words: "the sum of 3 and 4", "the result of pack_box for 7"."""
+    head = done.tool.says.removesuffix(" is {v}.")
+    named = head.startswith("The ") and head != done.tool.says
+    if named and ("{0}" in head or not done.tool.params):
+        return f"the {done.fill(head).removeprefix('The ')}"
+    arguments = f" for {_in_words(rng, done)}" if done.values else ""
+    return f"the result of {done.tool.name}{arguments}"

@@ -19,16 +19,22 @@ FAILING = 0.05
 def run(rng: random.Random, done: Use) -> tuple[str, Reply]:
     """The content of a tool message, which may be an error, and the answer."""
     if rng.random() < FAILING:
-        return _failure(rng)
+        return failure(rng)
     return report(rng, done, done.tool.result(rng))
 
 
-def _failure(rng: random.Random) -> tuple[str, Reply]:
+def failure(rng: random.Random) -> tuple[str, Reply]:
+    """An error as the content of a tool message, and the answer that tells of it."""
     problem = rng.choice(catalogue().failures["problems"])
     if rng.random() < 0.5:
         problem = f"{problem} {code(rng)}"
     content = rng.choice(catalogue().failures["contents"]).format(problem)
     return content, Reply(f"The tool failed: {problem}.", f"Error: {problem}.")
+
+
+def together(one: Reply, two: Reply) -> Reply:
+    """One answer that says both."""
+    return Reply(f"{one.sentence} {two.sentence}", f"{one.short} {two.short}")
 
 
 def report(rng: random.Random, done: Use, value: Any) -> tuple[str, Reply]:

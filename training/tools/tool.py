@@ -62,6 +62,11 @@ class Tool:
         """The name as words."""
         return self.name.replace("_", " ")
 
+    def follows(self, value: Any) -> bool:
+        """Whether ``value``, which another tool returned, can be the first of its arguments."""
+        options = any(param.options for param in self.params)
+        return 1 <= len(self.params) <= 2 and not options and self.params[0].takes(value)
+
     def schema(self) -> dict[str, Any]:
         """The OpenAI function schema."""
         properties = {param.name: param.schema() for param in self.params}

@@ -1,4 +1,4 @@
-"""Turns that call tools: one call, two at once, or a call with the result of the one before."""
+"""Turns that call tools: one call, two for one request, or one with another's result."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from training.dialogue import Exchange, Reply
-from training.tools.catalogue import catalogue
-from training.tools.requests import joint_request, request, use
-from training.tools.results import report, run
+from training.dialogue import Exchange, Round
+from training.tools.requests import (
+    follow_up,
+    joint_request,
+    nested_request,
+    relayed_request,
+    request,
+    use,
+)
+from training.tools.results import FAILING, failure, report, run, together
 from training.tools.tool import Tool, Use
-from training.wording import show
+
+
+SEQUENTIAL = 0.3
+"""Share of requests for two independent values whose calls come one after the other."""
 
 
 def single(rng: random.Random, tool: Tool) -> Exchange:
     """One call."""
     done = use(rng, tool)
     content, reply = run(rng, done)
-    return Exchange(request(rng, done), reply, (done.call,), (content,))
+    return Exchange(request(rng, done), reply, (_round(done, content),))
 
 
 def double(rng: random.Random, tools: Sequence[Tool]) -> Exchange:
-    """Two calls in one turn: of one tool with two values, or of two tools."""
+    """Two calls for one request: of one tool with two values, or of two tools."""
     first = tools[0]
     second = tools[1] if len(tools) > 1 and rng.random() < 0.6 else first
     if second is first and not first.params:
@@ -33,10 +42,33 @@ def double(rng: random.Random, tools: Sequence[Tool]) -> Exchange:
     user = joint_request(rng, one, two)
     result_one, reply_one = run(rng, one)
     result_two, reply_two = run(rng, two)
-    reply = Reply(
-        f"{reply_one.sentence} {reply_two.sentence}", f"{reply_one.short} {reply_two.short}"
-    )
-    return Exchange(user, reply, (one.call, two.call), (result_one, result_two))
+    rounds: tuple[Round, ...] = (Round((one.call, two.call), (result_one, result_two)),)
+    if rng.random() < SEQUENTIAL:
+        rounds = (_round(one, result_one), _round(two, result_two))
+    return Exchange(user, together(reply_one, reply_two), rounds)
+
+
+def relay(rng: random.Random, first: Tool, second: Tool) -> Exchange:
+    """One request for a call and another that takes its result; ``second`` must be able to.
+
+    If the request is for both results, in that order, the reply tells both; if it names the first
+    only to say what the second is to be called with, the reply tells the last. A first call that
+    fails is the end of it.
+    """
+    done = use(rng, first)
+    value = first.result(rng)
+    while not second.follows(value):
+        value = first.result(rng)
+    last = _with_result(rng, second, value)
+    nested = rng.random() < 0.4
+    user = (nested_request if nested else relayed_request)(rng, done, last)
+    if rng.random() < FAILING:
+        content, problem = failure(rng)
+        return Exchange(user, problem, (_round(done, content),))
+    content, reply = report(rng, done, value)
+    last_content, last_reply = run(rng, last)
+    rounds = (_round(done, content), _round(last, last_content))
+    return Exchange(user, last_reply if nested else together(reply, last_reply), rounds)
 
 
 def chain(rng: random.Random, tools: Sequence[Tool]) -> list[Exchange]:
@@ -44,28 +76,24 @@ def chain(rng: random.Random, tools: Sequence[Tool]) -> list[Exchange]:
     done = use(rng, tools[0])
     value = tools[0].result(rng)
     content, reply = report(rng, done, value)
-    exchanges = [Exchange(request(rng, done), reply, (done.call,), (content,))]
-    following = next((tool for tool in reversed(tools) if _can_follow(tool, value)), None)
+    exchanges = [Exchange(request(rng, done), reply, (_round(done, content),))]
+    following = next((tool for tool in reversed(tools) if tool.follows(value)), None)
     if following:
         exchanges.append(_follow_up(rng, following, value))
     return exchanges
 
 
-def _can_follow(tool: Tool, value: Any) -> bool:
-    """Whether ``value`` can be the first of one or two arguments."""
-    options = any(param.options for param in tool.params)
-    return 1 <= len(tool.params) <= 2 and not options and tool.params[0].takes(value)
-
-
 def _follow_up(rng: random.Random, tool: Tool, value: Any) -> Exchange:
-    values = {tool.params[0].name: value}
-    form, shown = "follow_up_alone", ""
-    if len(tool.params) == 2:
-        second = tool.params[1]
-        values[second.name] = extra = second.value(rng)
-        form = "follow_up"
-        shown = f"{second.name} {show(extra)}" if isinstance(extra, bool) else show(extra)
-    user = rng.choice(catalogue().asks[form]).format(name=tool.name, args=shown)
-    done = Use(tool, values)
+    done = _with_result(rng, tool, value)
     content, reply = run(rng, done)
-    return Exchange(user, reply, (done.call,), (content,))
+    return Exchange(follow_up(rng, done), reply, (_round(done, content),))
+
+
+def _with_result(rng: random.Random, tool: Tool, value: Any) -> Use:
+    """The tool with another's result as its first argument and, if it takes two, a fresh one."""
+    first, *others = tool.params
+    return Use(tool, {first.name: value, **{other.name: other.value(rng) for other in others}})
+
+
+def _round(done: Use, result: str) -> Round:
+    return Round((done.call,), (result,))
