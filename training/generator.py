@@ -37,7 +37,13 @@ UNKNOWN_FRAMES = (
     "How do I {}?", "How can I {}?", "What is the best way to {}?", "I want to {}.",
     "Teach me how to {}.", "Can you help me {}?",
 )  # fmt: skip
-REWORDED = {"advice", "fact", "passages", "tools", "preferences"}  # kinds whose answers take on a style
+REWORDED = {
+    "advice",
+    "fact",
+    "passages",
+    "tools",
+    "preferences",
+}  # kinds whose answers take on a style
 
 Message = dict[str, Any]
 

@@ -22,13 +22,14 @@ class Passage:
     untold: tuple[Relation, ...]
 
 
-def passage_sample(rng: random.Random) -> Sample:
-    """One to four invented passages and one or two questions about them.
+def passage_sample(rng: random.Random, fewest: int = 1) -> Sample:
+    """``fewest`` to four invented passages and one or two questions about them.
 
     One question in ten asks what the passages do not say; other things often have the asked
     relation too.
     """
-    passages = _passages(rng)
+    numbers = range(fewest, 5)
+    passages = _passages(rng, rng.choices(numbers, (30, 32, 26, 12)[fewest - 1 :])[0])
     texts = [passage.text for passage in passages]
     rng.shuffle(texts)
     turns = _turns(rng, passages)
@@ -37,12 +38,11 @@ def passage_sample(rng: random.Random) -> Sample:
     return Sample((Exchange(first, turns[0].reply), *turns[1:]), system)
 
 
-def _passages(rng: random.Random) -> list[Passage]:
-    """Passages about different things, two out of three times all of one kind.
+def _passages(rng: random.Random, number: int) -> list[Passage]:
+    """Passages about ``number`` different things, two out of three times all of one kind.
 
     A relation of the first thing comes in the passages of all things of its kind.
     """
-    number = rng.choices((1, 2, 3, 4), (30, 32, 26, 12))[0]
     chosen = rng.choices(kinds(), [kind.weight for kind in kinds()], k=number)
     if number > 1 and rng.random() < 0.65:
         chosen = [chosen[0]] * number

@@ -60,5 +60,5 @@ def _json(rng: random.Random, done: Use, value: Any) -> str:
         name, argument = next(iter(done.values.items()))
         found = {name: argument, **found}
     elif rng.random() < 0.25:
-        found["status"] = "ok"
+        found.setdefault("status", "ok")
     return json.dumps(found, ensure_ascii=False)

@@ -18,7 +18,6 @@ from training.tools.requests import (
 from training.tools.results import FAILING, failure, report, run, together
 from training.tools.tool import Tool, Use
 
-
 SEQUENTIAL = 0.3
 """Share of requests for two independent values whose calls come one after the other."""
 
