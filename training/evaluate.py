@@ -122,9 +122,9 @@ def skilled(model: str, llm: ChatAmulet, world: World, count: int, seed: int) ->
     """What else the model can do, without a preference."""
     table = Table("skill", "right")
     runtime = acquire(resolve_model(model), llm.load_options)
-    for name, trial in SKILLS.items():
+    for name, task in SKILLS.items():
         rng = random.Random(seed)
-        share = share_right(runtime, [trial(world, rng) for _ in range(count)])
+        share = share_right(runtime, [task(world, rng) for _ in range(count)])
         table.add_row(name, f"{share:.1%}")
     return table
 

@@ -58,7 +58,10 @@ def retrieved(world: World, rng: random.Random) -> Task:
 
 def tool_calls(world: World, rng: random.Random) -> Task:
     """The right functions with exactly the right arguments, and no call where none fits."""
-    return _steps(_in_rounds(rng, 0, 1))[:1]
+    sample = _in_rounds(rng, 0, 1)
+    first = sample.exchanges[0]
+    calls = [call for turn in first.rounds for call in turn.calls]
+    return (Trial(_asked(sample.system, first.user), _calls_just(calls), sample.tools),)
 
 
 def tool_results(world: World, rng: random.Random) -> Task:
@@ -152,7 +155,12 @@ def _asked(system: str | None, user: str) -> list[dict[str, Any]]:
 
 def _says(reply: Reply) -> Callable[[str], bool]:
     values = reply.short.lower().rstrip(".").split(". ")
-    return lambda text: reply.sentence in text or all(value in text.lower() for value in values)
+
+    def right(text: str) -> bool:
+        said = reply.sentence in text or all(value in text.lower() for value in values)
+        return said and not CALL.search(text)
+
+    return right
 
 
 def _calls_just(calls: Sequence[ToolCall]) -> Callable[[str], bool]:

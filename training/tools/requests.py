@@ -129,7 +129,8 @@ def _named_if_coin(name: str, value: Any) -> str:
 
 def relayed_request(rng: random.Random, first: Use, last: Use) -> str:
     """A user turn that asks for ``first``, and then for ``last`` with the result of it."""
-    reference = rng.choice(("that", "it", "this", "the result", f"the {_key(first)}"))
+    named = f"the {first.tool.result_key.replace('_', ' ')}"
+    reference = rng.choice(("that", "it", "this", "the result", named))
     then = _with_first(rng, last, reference) or follow_up(rng, last)
     link = rng.choice((" and ", ", then ", " and then ", ". Then ", ". After that, ", ". ", "\n"))
     if not link.endswith((". ", "\n")):
@@ -141,10 +142,6 @@ def nested_request(rng: random.Random, first: Use, last: Use) -> str:
     """A user turn that asks for ``last``, with words for the result of ``first`` in it."""
     inner = _in_noun(rng, first)
     return _with_first(rng, last, inner) or _by_name_with_first(rng, last, inner)
-
-
-def _key(done: Use) -> str:
-    return done.tool.result_key.replace("_", " ")
 
 
 def _with_first(rng: random.Random, wanted: Use, words: str) -> str | None:
