@@ -127,33 +127,33 @@ def in_a_function(llm: Runnable, question: str, config: RunnableConfig | None = 
     return str(RunnableLambda(lambda text: llm.invoke(text).content).invoke(question, config))
 
 
-def graph(llm: Runnable, question: str, config: RunnableConfig | None = None) -> str:
-    return str(_graph(llm).invoke(_asked(question), config)["messages"][-1].content)
+def graph(
+    llm: Runnable, question: str, config: RunnableConfig | None = None, context: Any = None
+) -> str:
+    answered = _graph(llm).invoke(_asked(question), config, context=context)
+    return str(answered["messages"][-1].content)
 
 
-def graph_messages(llm: Runnable, question: str, config: RunnableConfig | None = None) -> str:
-    stream = _graph(llm).stream(_asked(question), config, stream_mode="messages")
+def graph_messages(
+    llm: Runnable, question: str, config: RunnableConfig | None = None, context: Any = None
+) -> str:
+    stream = _graph(llm).stream(_asked(question), config, context=context, stream_mode="messages")
     return "".join(chunk.content for chunk, _ in stream)
 
 
-def async_graph(llm: Runnable, question: str, config: RunnableConfig | None = None) -> str:
-    return str(
-        asyncio.run(_async_graph(llm).ainvoke(_asked(question), config))["messages"][-1].content
-    )
+def async_graph(
+    llm: Runnable, question: str, config: RunnableConfig | None = None, context: Any = None
+) -> str:
+    answering = _async_graph(llm).ainvoke(_asked(question), config, context=context)
+    return str(asyncio.run(answering)["messages"][-1].content)
 
+
+GRAPHS: dict[str, Way] = {way.__name__: way for way in (graph, graph_messages, async_graph)}
+"""Ways to call a model as a part of a graph, which may be given a context."""
 
 INSIDE: dict[str, Way] = {
-    way.__name__: way
-    for way in (
-        chain,
-        chain_stream,
-        chain_astream,
-        in_a_function,
-        graph,
-        graph_messages,
-        async_graph,
-    )
-}
+    way.__name__: way for way in (chain, chain_stream, chain_astream, in_a_function)
+} | GRAPHS
 """Ways to call a model as a part of something."""
 
 

@@ -20,7 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, run_in_executor
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from langchain_core.runnables.utils import AnyConfigurableField
-from pydantic import ConfigDict, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
@@ -29,8 +29,9 @@ from langchain_amulet.calls import Call, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.handle import ModelHandle, context_length, resolve_model
 from langchain_amulet.messages import to_turns
-from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths, lift
+from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
 from langchain_amulet.settings import AnswerSettings, LoadSettings
+from langchain_amulet.sources import Memory, Sources
 from langchain_amulet.tools import as_tools
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
@@ -49,6 +50,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     Weights are loaded at first use, and once per process.
 
     Attributes:
+        memory: Who knows what the users prefer: a `PreferenceMemory`, or a function of a user's
+            name, sync or async.
         streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens.
         max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
 
@@ -58,6 +61,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
 
+    memory: Memory | None = Field(default=None, exclude=True, repr=False)
     streaming: bool = False
     max_retries: int | None = None
 
@@ -133,7 +137,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer in the style that the call or its config asks for."""
-        return super().invoke(input, config, stop=stop, **lift(config, kwargs))
+        return super().invoke(input, config, stop=stop, **self._lift(input, config, kwargs))
 
     async def ainvoke(
         self,
@@ -144,7 +148,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """Answer in the style that the call or its config asks for."""
-        return await super().ainvoke(input, config, stop=stop, **lift(config, kwargs))
+        lifted = await self._alift(input, config, kwargs)
+        return await super().ainvoke(input, config, stop=stop, **lifted)
 
     def stream(
         self,
@@ -155,7 +160,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream an answer in the style that the call or its config asks for."""
-        yield from super().stream(input, config, stop=stop, **lift(config, kwargs))
+        yield from super().stream(input, config, stop=stop, **self._lift(input, config, kwargs))
 
     async def astream(
         self,
@@ -166,7 +171,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream an answer in the style that the call or its config asks for."""
-        async for chunk in super().astream(input, config, stop=stop, **lift(config, kwargs)):
+        lifted = await self._alift(input, config, kwargs)
+        async for chunk in super().astream(input, config, stop=stop, **lifted):
             yield chunk
 
     def stream_events(
@@ -178,7 +184,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> Any:
         """Stream events of an answer; version "v2" passes through `astream` by itself."""
-        lifted = lift(config, kwargs) if version == "v3" else kwargs
+        lifted = self._lift(input, config, kwargs) if version == "v3" else kwargs
         return super().stream_events(input, config, version=version, **lifted)
 
     def astream_events(
@@ -190,8 +196,33 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         **kwargs: Any,
     ) -> Any:
         """Stream events of an answer; version "v2" passes through `astream` by itself."""
-        lifted = lift(config, kwargs) if version == "v3" else kwargs
-        return super().astream_events(input, config, version=version, **lifted)
+        if version == "v3":
+            return self._astream_events_v3(input, config, kwargs)
+        return super().astream_events(input, config, version=version, **kwargs)
+
+    async def _astream_events_v3(
+        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> Any:
+        lifted = await self._alift(input, config, kwargs)
+        return await super().astream_events(input, config, version="v3", **lifted)
+
+    def _lift(
+        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The call's arguments with the preference that `sources` finds for it."""
+        return self._sources.lift(kwargs, config, lambda: self._convert_input(input).to_messages())
+
+    async def _alift(
+        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The same without blocking the event loop."""
+        return await self._sources.alift(
+            kwargs, config, lambda: self._convert_input(input).to_messages()
+        )
+
+    @property
+    def _sources(self) -> Sources:
+        return Sources(self.memory, self.preference)
 
     # --- Decoding ---
 

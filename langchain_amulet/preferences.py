@@ -1,9 +1,6 @@
-"""What a user prefers, and where a call finds it.
+"""What a user prefers: a wish in words, how strongly it pulls, and its share beside others.
 
-A preference comes from the call's keyword arguments, from ``configurable`` or ``metadata`` of its
-config, or from the model's constructor, in that order. ``None`` is an answer too: no preference.
-
-This module knows LangChain's config: nothing of prompts, tokenizers or models.
+This module knows nothing of LangChain, of where preferences come from, of prompts or of models.
 """
 
 from __future__ import annotations
@@ -11,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.methods import Pull, resolve_strength
 from langchain_amulet.validation import explained
-
-KEY = "preference"
-"""The name under which calls and configs carry a preference."""
 
 
 class Preference(BaseModel):
@@ -98,20 +90,3 @@ def check_lengths(preferences: Iterable[Preference], limit: int) -> None:
                 f"{preference.text[:40]!r}... has {len(preference.text)}: shorten it, or raise "
                 "max_preference_chars."
             )
-
-
-def lift(config: RunnableConfig | None, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """A call's keyword arguments, with the preference that its config brings among them.
-
-    In keyword arguments it reaches the cache key, callbacks and every way of streaming; in the
-    config alone it reaches none of them. The config of the runnable that is running counts too.
-
-    Raises:
-        PreferenceError: What was found there isn't a preference.
-    """
-    surroundings = ensure_config(config)
-    places = (kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {}))
-    for place in places:
-        if KEY in place:
-            return {**kwargs, KEY: as_preferences(place[KEY])}
-    return dict(kwargs)

@@ -1,0 +1,195 @@
+"""Where a call finds its preference, and in whose name it asks.
+
+From the nearest place to the farthest:
+
+1. the call's keyword argument ``preference``;
+2. ``configurable`` of its config;
+3. ``metadata`` of its config;
+4. what is stored for its user, who is looked for in the same three places under ``user_id``, and
+   then in the context of the graph that is running;
+5. what the model was made with.
+
+The first place that says anything counts, and ``None`` says: no preference.
+
+This module knows LangChain's config, and LangGraph's runtime where a program uses it: nothing of
+stores, prompts or models.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from langchain_amulet.errors import RequestError
+from langchain_amulet.preferences import Preference, as_preferences
+
+PREFERENCE, USER = "preference", "user_id"
+"""The names under which a call carries what it prefers, and its user."""
+
+UNSAID = object()
+"""What a place says that says nothing: None says something."""
+
+Messages = Callable[[], Sequence[BaseMessage]]
+"""A call's messages, made when they are needed."""
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """Who knows what users prefer."""
+
+    def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        """A user's preferences for a message, or in general; none for an unknown user."""
+        ...
+
+    async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        """The same without blocking the event loop."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The places beyond a call's own where it may find its preference.
+
+    Attributes:
+        memory: Who knows the users' preferences; None for nobody.
+        default: What counts where nothing is stored.
+    """
+
+    memory: Memory | None = None
+    default: tuple[Preference, ...] = ()
+
+    def lift(
+        self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
+    ) -> dict[str, Any]:
+        """A call's keyword arguments, with its preference among them and without its user.
+
+        In arguments it reaches the cache key, callbacks and every way of streaming; in the config
+        alone it reaches none of them. The memory is asked at most once, and not again where the
+        result passes through here.
+
+        Raises:
+            PreferenceError: What was found isn't a preference.
+            RequestError: A user isn't named by a text, or there is no memory to know them.
+        """
+        search = self._search(kwargs, config)
+        if self.memory is None or search.user_id is None:
+            return search.end()
+        return search.end(self.memory.get(search.user_id, last_question(messages())))
+
+    async def alift(
+        self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
+    ) -> dict[str, Any]:
+        """The same without blocking the event loop."""
+        search = self._search(kwargs, config)
+        if self.memory is None or search.user_id is None:
+            return search.end()
+        return search.end(await self.memory.aget(search.user_id, last_question(messages())))
+
+    def _search(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> _Search:
+        self._check_user(kwargs)
+        said = _first(PREFERENCE, _places(kwargs, config))
+        given = None if said is UNSAID else as_preferences(said)
+        return _Search(
+            arguments={name: value for name, value in kwargs.items() if name != USER},
+            given=given,
+            default=self.default,
+            user_id=find_user(config, kwargs) if self.memory and given is None else None,
+        )
+
+    def _check_user(self, kwargs: Mapping[str, Any]) -> None:
+        if self.memory is None and kwargs.get(USER) is not None:
+            raise RequestError(
+                "A call in a user's name needs a model with a memory, but user_id is "
+                f"{kwargs[USER]!r} and there is none: make it with ChatAmulet(memory=...)."
+            )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One call's search, but for the question to the memory.
+
+    Attributes:
+        arguments: The call's keyword arguments, without its user.
+        given: What the call itself prefers; empty for nothing at all, None if it doesn't say.
+        default: What counts where nothing is given and nothing stored.
+        user_id: Whose stored preferences are needed; None if nobody's are.
+    """
+
+    arguments: Mapping[str, Any]
+    given: tuple[Preference, ...] | None
+    default: tuple[Preference, ...]
+    user_id: str | None
+
+    def end(self, stored: tuple[Preference, ...] = ()) -> dict[str, Any]:
+        """The arguments with what was found, even if it is nothing: the search is over."""
+        found = (stored or self.default) if self.given is None else self.given
+        return {**self.arguments, PREFERENCE: found}
+
+
+def last_question(messages: Sequence[BaseMessage]) -> str | None:
+    """The text of the last message that a human wrote; None if there is none."""
+    written = (m.text for m in reversed(messages) if isinstance(m, HumanMessage))
+    return next(written, None)
+
+
+def find_user(
+    config: RunnableConfig | None = None, kwargs: Mapping[str, Any] | None = None
+) -> str | None:
+    """In whose name a call is made; None for nobody's.
+
+    Args:
+        config: The call's config. That of the runnable that is running counts too.
+        kwargs: The call's keyword arguments.
+
+    Raises:
+        RequestError: The user isn't named by a text.
+    """
+    places = (*_places(kwargs or {}, config), _context(config))
+    user_id = _first(USER, places)
+    if user_id is UNSAID or user_id is None:
+        return None
+    if not isinstance(user_id, str) or not user_id.strip():
+        raise RequestError(
+            f"A user_id must be a text that isn't empty, not {user_id!r}: pass the user's key in "
+            "the store as a text, or None for nobody."
+        )
+    return user_id
+
+
+def running_graph(config: RunnableConfig | None = None) -> Any:
+    """LangGraph's ``Runtime`` of the graph that is running, which holds its context and store.
+
+    None outside of a graph. LangGraph isn't imported for it: a graph that runs has done so.
+    """
+    module = sys.modules.get("langgraph.runtime")
+    if module is None:
+        return None
+    # A config with a `configurable` of its own hides that of the running graph.
+    configs = (ensure_config(config), ensure_config())
+    values = (value for found in configs for value in found.get("configurable", {}).values())
+    return next((value for value in values if isinstance(value, module.Runtime)), None)
+
+
+def _places(
+    kwargs: Mapping[str, Any], config: RunnableConfig | None
+) -> tuple[Mapping[str, Any], ...]:
+    surroundings = ensure_config(config)
+    return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
+
+
+def _context(config: RunnableConfig | None) -> Mapping[str, Any]:
+    """What the context of the running graph says of its user: a schema may be any class."""
+    context = getattr(running_graph(config), "context", None)
+    if isinstance(context, Mapping):
+        return context
+    return {USER: getattr(context, USER)} if hasattr(context, USER) else {}
+
+
+def _first(name: str, places: Iterable[Mapping[str, Any]]) -> Any:
+    return next((place[name] for place in places if name in place), UNSAID)
