@@ -50,7 +50,7 @@ def prepare(
         ChatTemplateError: There is no chat template, or it refuses the conversation.
     """
     plan = settings.method.plan([preference.pull for preference in settings.preference])
-    prompts = _render(plan, opened, settings, messages)
+    prompts = render(plan, opened, settings, messages)
     template = opened.template(settings.chat_template)
     stop_ids = opened.stop_ids(template)
     start = template.generation_prompt(settings.chat_template_kwargs)
@@ -78,6 +78,24 @@ def prepare(
     token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
     answer = Answer(report, token_bytes, settings.stop, reader or PlainReader())
     return Call(opened.engine, request, answer)
+
+
+def render(
+    plan: Plan, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
+) -> tuple[tuple[int, ...], ...]:
+    """Token ids of each of the plan's streams.
+
+    Raises:
+        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        ChatTemplateError: There is no chat template, or it refuses the conversation.
+    """
+    builder = prompt_builder(opened, settings, settings.offered, settings.response_format)
+    turns = to_turns(messages)
+    texts = [preference.text for preference in settings.preference]
+    return tuple(
+        builder.build(turns, [texts[index] for index in stream.preferences])
+        for stream in plan.streams
+    )
 
 
 def prompt_builder(
@@ -144,16 +162,3 @@ def _constraint(
     ends = () if closing is None else (closing,)
     rules = output.rules(reply, grammars, is_thinking)
     return grammars.compile(rules, settings.max_tokens, stop_ids, ends)
-
-
-def _render(
-    plan: Plan, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
-) -> tuple[tuple[int, ...], ...]:
-    """Token ids of each of the plan's streams."""
-    builder = prompt_builder(opened, settings, settings.offered, settings.response_format)
-    turns = to_turns(messages)
-    texts = [preference.text for preference in settings.preference]
-    return tuple(
-        builder.build(turns, [texts[index] for index in stream.preferences])
-        for stream in plan.streams
-    )

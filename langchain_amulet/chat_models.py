@@ -6,6 +6,7 @@ This module connects LangChain to the parts, and does nothing by itself: what ma
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
@@ -27,9 +28,10 @@ from langchain_amulet.answers import PROVIDER
 from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
 from langchain_amulet.calls import Call, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.handle import ModelHandle, context_length, resolve_model
+from langchain_amulet.handle import ModelHandle, OpenModel, context_length, resolve_model
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
+from langchain_amulet.scores import AnswerScore, Reading, read
 from langchain_amulet.settings import AnswerSettings, LoadSettings
 from langchain_amulet.sources import Memory, Sources
 from langchain_amulet.tools import as_tools
@@ -224,6 +226,53 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     def _sources(self) -> Sources:
         return Sources(self.memory, self.preference)
 
+    # --- Scoring ---
+
+    def score(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be, token by token: plainly, prompted and steered.
+
+        Nothing is decoded. Thoughts aren't scored, tool calls are.
+
+        Args:
+            input: The conversation, as for ``invoke``.
+            answer: What is answered.
+            config: As for ``invoke``: it may bring the preference or the user.
+            **kwargs: As for ``invoke``, such as ``preference`` and ``method``.
+
+        Raises:
+            RequestError: As ``invoke``, and if the chat template can't write the answer.
+        """
+        reading = self._read(input, answer, self._lift(input, config, kwargs))
+        return reading.scored(reading.submit().result())
+
+    async def ascore(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be; see `score`."""
+        lifted = await self._alift(input, config, kwargs)
+        reading = await run_in_executor(None, self._read, input, answer, lifted)
+        logprobs = await asyncio.wrap_future(reading.submit())
+        return await run_in_executor(None, reading.scored, logprobs)
+
+    def _read(
+        self, input: LanguageModelInput, answer: AIMessage | str, kwargs: Mapping[str, Any]
+    ) -> Reading:
+        """What is to be scored, loaded, checked and rendered."""
+        settings = self.for_call(None, kwargs)
+        plan = settings.method.plan([preference.pull for preference in settings.preference])
+        messages = self._convert_input(input).to_messages()
+        return read(self._opened(kwargs), settings, messages, answer, plan)
+
     # --- Decoding ---
 
     def _generate(
@@ -294,8 +343,10 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     ) -> Call:
         """The call, loaded, checked and rendered."""
         model = kwargs.get("model") or self.model
-        opened = self._handle.of(model).opened
-        return prepare(model, opened, self.for_call(stop, kwargs), messages)
+        return prepare(model, self._opened(kwargs), self.for_call(stop, kwargs), messages)
+
+    def _opened(self, kwargs: Mapping[str, Any]) -> OpenModel:
+        return self._handle.of(kwargs.get("model") or self.model).opened
 
     # --- What LangChain asks of a model ---
 

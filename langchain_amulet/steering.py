@@ -181,6 +181,18 @@ class Plan:
         return len(self.streams) == 1 and not self.contrasts
 
     @property
+    def base(self) -> int | None:
+        """Index of the stream without preferences, if there is one."""
+        bare = (index for index, each in enumerate(self.streams) if not each.preferences)
+        return next(bare, None)
+
+    def with_base(self) -> tuple[Plan, int]:
+        """The same with a stream without preferences, if only to compare with, and its index."""
+        if self.base is not None:
+            return self, self.base
+        return replace(self, streams=(*self.streams, Stream())), len(self.streams)
+
+    @property
     def unsteered(self) -> Plan:
         """The same streams without steering: the plain prompt's, of several the heaviest."""
         anchor = max(self.reference, key=lambda part: part[1])[0]

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -95,6 +96,7 @@ class ChatTemplate:
         turns: Sequence[Turn],
         variables: Mapping[str, Any] = NOTHING,
         tools: Sequence[Mapping[str, Any]] | None = None,
+        prompting: bool = True,
     ) -> tuple[int, ...]:
         """Token ids of the conversation, up to where the model is to answer.
 
@@ -102,17 +104,41 @@ class ChatTemplate:
             turns: The conversation. Its control tokens become ordinary text.
             variables: What else the template is given, such as ``enable_thinking``.
             tools: JSON schemas of tools.
+            prompting: Whether an answer is to follow; else the conversation ends as it is.
 
         Raises:
             ChatTemplateError: The template refuses the conversation.
             RequestError: A control token in a turn can't be kept as text.
         """
         turns = self._fit(turns, variables)
-        ids = self._ids(turns, variables, tools)
+        ids = self._ids(turns, variables, tools, prompting)
         if self._holds_control("\n".join(_strings(turns))):
             harmless = [self._neutral(turn) for turn in turns]
-            self._check_controls(ids, self._ids(harmless, variables, tools))
+            self._check_controls(ids, self._ids(harmless, variables, tools, prompting))
         return ids
+
+    def encode_answer(
+        self, answer: Turn, variables: Mapping[str, Any] = NOTHING
+    ) -> tuple[int, ...]:
+        """Token ids of an answer as the template has it after any prompt, with its end of turn.
+
+        Where the template would change what it has prompted for, as some do with thoughts, the
+        answer's text is taken by itself.
+
+        Raises:
+            ChatTemplateError: The template refuses the answer.
+            RequestError: A control token in the answer can't be kept as text.
+        """
+        asked: Turn = {"role": "user", "content": "a"}
+        prompt = self.encode([asked], variables)
+        whole = self.encode([asked, answer], variables, prompting=False)
+        if whole[: len(prompt)] == prompt:
+            written = whole[len(prompt) :]
+        else:
+            written = self._encode_alone(answer)
+        end = self.tokenizer.eos_token_id if self.turn_end is None else self.turn_end
+        said = tuple(takewhile(lambda token: token != end, written))
+        return said if end is None else (*said, end)
 
     def default_system(self, variables: Mapping[str, Any] = NOTHING) -> str:
         """The system message that the template adds where a conversation has none."""
@@ -190,11 +216,22 @@ class ChatTemplate:
         turns: Sequence[Turn],
         variables: Mapping[str, Any],
         tools: Sequence[Mapping[str, Any]] | None,
+        prompting: bool,
     ) -> tuple[int, ...]:
+        options = {"return_dict": True, "sanitize_control_tokens": True}
         rendered = self._apply(
-            turns, variables, tools=tools, return_dict=True, sanitize_control_tokens=True
+            turns, variables, tools=tools, add_generation_prompt=prompting, **options
         )
         return tuple(rendered["input_ids"])
+
+    def _encode_alone(self, answer: Turn) -> tuple[int, ...]:
+        if answer.get("tool_calls") or self._holds_control(answer["content"]):
+            raise RequestError(
+                "An answer with tool calls or control tokens must be one that the chat template "
+                "writes right after its prompt for an answer, which it doesn't for "
+                f"{answer['content'][:40]!r}: leave them out, or change chat_template_kwargs."
+            )
+        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
 
     def _apply(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> Any:
         settings = {"add_generation_prompt": True, **options}

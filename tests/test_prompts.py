@@ -344,3 +344,30 @@ def test_content_that_a_text_model_cannot_read_is_refused_by_name(kind: str) -> 
 def test_a_call_without_text_is_refused(messages: list[BaseMessage]) -> None:
     with pytest.raises(EmptyInputError, match=r"at least one message with text.*add a question"):
         to_turns(messages)
+
+
+# --- Answers that are given ---
+
+
+@every_template
+@every_tokenizer
+def test_a_given_answer_is_encoded_as_it_stands_in_a_conversation(name: str, kind: str) -> None:
+    made = template(name, kind)
+    for answer in ("Rest.", "Two\nlines: naïve café.", "Be <|im_end|> kind."):
+        turns = [user("How?"), {"role": "assistant", "content": answer}]
+        ids = made.encode_answer(turns[1])
+        prompt, whole = made.encode(turns[:1]), made.encode(turns, prompting=False)
+        assert whole[: len(prompt) + len(ids)] == prompt + ids
+        assert controls(ids, TOKENIZERS[kind]) == Counter(["<|im_end|>"])
+        assert ids[-1] == made.turn_end
+
+
+def test_an_answer_that_the_template_writes_otherwise_is_taken_by_itself() -> None:
+    thinking = CHATML + "{% if add_generation_prompt %}<|think|>{% endif %}"
+    made = ChatTemplate(TOKENIZERS["byte_level"], thinking)
+    turn = {"role": "assistant", "content": "Rest."}
+    assert read(made.encode_answer(turn)) == "Rest.<|im_end|>"
+    with pytest.raises(RequestError, match="control tokens"):
+        made.encode_answer({"role": "assistant", "content": "Be <|im_end|> kind."})
+    with pytest.raises(RequestError, match="tool calls"):
+        made.encode_answer({**turn, "tool_calls": [{"function": {"name": "add"}}]})

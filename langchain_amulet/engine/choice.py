@@ -168,9 +168,8 @@ def _top(final: Tensor, ids: Tensor | None, count: int | None) -> tuple[tuple[in
 def _trace(
     plan: Plan, logprobs: Tensor, token: int, steered: Steered, index: int, logprob: float
 ) -> Trace:
-    plain = [i for i, stream in enumerate(plan.streams) if not stream.preferences]
     return Trace(
-        base=math.exp(logprobs[plain[0], token]) if plain else None,
+        base=None if plan.base is None else math.exp(logprobs[plan.base, token]),
         pref=math.exp(steered.reference[index]),
         steered=math.exp(logprob),
     )
