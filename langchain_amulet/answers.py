@@ -51,7 +51,7 @@ def strengths(plan: Plan) -> float | list[float] | None:
     """How strongly a plan steers: d in ``l_pref + d (l_pref - l_base)``.
 
     A number for one preference, 0 if it is only part of the prompt; a list for several, in their
-    order; None without any.
+    order, or for several layers of them, the lowest first; None without any.
     """
     # Contrasts on top of the base stream count from there, not from the preference's own.
     offset = 0.0 if plan.streams[plan.anchor].preferences else 1.0

@@ -49,7 +49,7 @@ def prepare(
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
     """
-    plan = settings.method.plan([preference.pull for preference in settings.preference])
+    plan = settings.method.plan(settings.pulls)
     prompts = render(plan, opened, settings, messages)
     template = opened.template(settings.chat_template)
     stop_ids = opened.stop_ids(template)
@@ -91,7 +91,7 @@ def render(
     """
     builder = prompt_builder(opened, settings, settings.offered, settings.response_format)
     turns = to_turns(messages)
-    texts = [preference.text for preference in settings.preference]
+    texts = [preference.text for preference in settings.preferences]
     return tuple(
         builder.build(turns, [texts[index] for index in stream.preferences])
         for stream in plan.streams

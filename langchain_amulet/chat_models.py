@@ -33,7 +33,7 @@ from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
 from langchain_amulet.scores import AnswerScore, Reading, read
 from langchain_amulet.settings import AnswerSettings, LoadSettings
-from langchain_amulet.sources import Memory, Sources
+from langchain_amulet.sources import Memory, Sources, without_user
 from langchain_amulet.tools import as_tools
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
@@ -211,20 +211,24 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     def _lift(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The call's arguments with the preference that `sources` finds for it."""
-        return self._sources.lift(kwargs, config, lambda: self._convert_input(input).to_messages())
+        """The call's arguments, with what it prefers in place of its user."""
+        found = self.sources.find(kwargs, config, lambda: self._messages(input))
+        return without_user(kwargs) | found
 
     async def _alift(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> dict[str, Any]:
         """The same without blocking the event loop."""
-        return await self._sources.alift(
-            kwargs, config, lambda: self._convert_input(input).to_messages()
-        )
+        found = await self.sources.afind(kwargs, config, lambda: self._messages(input))
+        return without_user(kwargs) | found
+
+    def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
+        return self._convert_input(input).to_messages()
 
     @property
-    def _sources(self) -> Sources:
-        return Sources(self.memory, self.preference)
+    def sources(self) -> Sources:
+        """Where calls that don't say what they prefer may find it."""
+        return Sources(self.memory, self.preference, self.compose)
 
     # --- Scoring ---
 

@@ -6,6 +6,7 @@ This module knows which settings there are and what they may be: nothing of how 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from typing_extensions import Self
 
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.errors import ConfigurationError, RequestError
-from langchain_amulet.methods import STRENGTHS, Amulet, Base, LinearAlignment, Method, Pref
+from langchain_amulet.methods import STRENGTHS, Amulet, Base, LinearAlignment, Method, Pref, Pull
 from langchain_amulet.outputs import Output, only
 from langchain_amulet.preferences import Preference, as_preferences, check_lengths
 from langchain_amulet.prompts import Placement
@@ -132,6 +133,8 @@ class AnswerSettings(BaseModel):
 
     Attributes:
         preference: How the answer is wanted: a text, a `Preference`, several, or None.
+        compose: Whether a call's preference is put on top of the standing one, which is stored
+            or the model's own, instead of in its place.
         method: How preferences steer: a `Method`, its name, or a strength's name or number.
         placement: Where the preference is put: at the end of the system message, or at the end
             of the last user message, which lets all streams share the conversation's prefill.
@@ -159,6 +162,7 @@ class AnswerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     preference: Annotated[tuple[Preference, ...], BeforeValidator(as_preferences)] = ()
+    compose: bool = False
     method: Annotated[Method, BeforeValidator(as_method)] = Amulet()
     placement: Placement = "system"
     preference_template: str = "{preference}"
@@ -222,6 +226,7 @@ class CallSettings(AnswerSettings):
     """Everything that a call may set, with what makes no sense for all calls of a model.
 
     Attributes:
+        standing_preference: What the call's preference is put on top of.
         tools: What the model may call.
         tool_choice: "auto", "any", "none", or the name of the tool that must be called.
         response_format: How the answer's text is structured; None leaves it free.
@@ -229,15 +234,29 @@ class CallSettings(AnswerSettings):
             model likes where it needn't call, and for one where it must.
     """
 
+    standing_preference: Annotated[tuple[Preference, ...], BeforeValidator(as_preferences)] = ()
     tools: Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_tools)] = ()
     tool_choice: Annotated[str, BeforeValidator(as_choice)] = AUTO
     response_format: Annotated[ResponseFormat | None, BeforeValidator(as_response_format)] = None
     parallel_tool_calls: bool | None = None
 
     @model_validator(mode="after")
-    def _check_tools(self) -> Self:
+    def _check_call(self) -> Self:
+        check_lengths(self.standing_preference, self.max_preference_chars)
         check_choice(self.tool_choice, self.tools)
         return self
+
+    @property
+    def preferences(self) -> tuple[Preference, ...]:
+        """All that the call prefers, what is below first."""
+        return (*self.standing_preference, *self.preference)
+
+    @property
+    def pulls(self) -> tuple[Pull, ...]:
+        """The same for a method: the call's own preferences nest on those below."""
+        layers = [0] * len(self.standing_preference) + [1] * len(self.preference)
+        pairs = zip(self.preferences, layers, strict=True)
+        return tuple(replace(preference.pull, layer=layer) for preference, layer in pairs)
 
     @property
     def offered(self) -> tuple[dict[str, Any], ...]:

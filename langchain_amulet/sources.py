@@ -9,7 +9,8 @@ From the nearest place to the farthest:
    then in the context of the graph that is running;
 5. what the model was made with.
 
-The first place that says anything counts, and ``None`` says: no preference.
+The first place that says anything counts, and ``None`` says: no preference. The last two are the
+standing preference, on top of which that of the call is put, instead of in its place, if asked.
 
 This module knows LangChain's config, and LangGraph's runtime where a program uses it: nothing of
 stores, prompts or models.
@@ -29,8 +30,8 @@ from langchain_core.runnables.config import ensure_config
 from langchain_amulet.errors import RequestError
 from langchain_amulet.preferences import Preference, as_preferences
 
-PREFERENCE, USER = "preference", "user_id"
-"""The names under which a call carries what it prefers, and its user."""
+PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
+"""The names under which a call carries what it prefers, what is below it, and its user."""
 
 UNSAID = object()
 """What a place says that says nothing: None says something."""
@@ -59,19 +60,21 @@ class Sources:
     Attributes:
         memory: Who knows the users' preferences; None for nobody.
         default: What counts where nothing is stored.
+        compose: Whether a call's preference is put on top of the standing one.
     """
 
     memory: Memory | None = None
     default: tuple[Preference, ...] = ()
+    compose: bool = False
 
-    def lift(
+    def find(
         self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
     ) -> dict[str, Any]:
-        """A call's keyword arguments, with its preference among them and without its user.
+        """What a call prefers, as keyword arguments for it; its user isn't one.
 
         In arguments it reaches the cache key, callbacks and every way of streaming; in the config
-        alone it reaches none of them. The memory is asked at most once, and not again where the
-        result passes through here.
+        alone it reaches none of them. The memory is asked at most once, and not again for a call
+        that has these arguments.
 
         Raises:
             PreferenceError: What was found isn't a preference.
@@ -82,7 +85,7 @@ class Sources:
             return search.end()
         return search.end(self.memory.get(search.user_id, last_question(messages())))
 
-    async def alift(
+    async def afind(
         self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
     ) -> dict[str, Any]:
         """The same without blocking the event loop."""
@@ -95,11 +98,14 @@ class Sources:
         self._check_user(kwargs)
         said = _first(PREFERENCE, _places(kwargs, config))
         given = None if said is UNSAID else as_preferences(said)
+        is_told = STANDING in kwargs
+        compose = is_told or bool(kwargs.get(COMPOSE, self.compose))
+        is_needed = not is_told and (given is None or (compose and given != ()))
         return _Search(
-            arguments={name: value for name, value in kwargs.items() if name != USER},
             given=given,
-            default=self.default,
-            user_id=find_user(config, kwargs) if self.memory and given is None else None,
+            standing=as_preferences(kwargs[STANDING]) if is_told else self.default,
+            compose=compose,
+            user_id=find_user(config, kwargs) if self.memory and is_needed else None,
         )
 
     def _check_user(self, kwargs: Mapping[str, Any]) -> None:
@@ -115,21 +121,29 @@ class _Search:
     """One call's search, but for the question to the memory.
 
     Attributes:
-        arguments: The call's keyword arguments, without its user.
         given: What the call itself prefers; empty for nothing at all, None if it doesn't say.
-        default: What counts where nothing is given and nothing stored.
+        standing: What counts where nothing is stored.
+        compose: Whether what is given is put on top of the standing preference.
         user_id: Whose stored preferences are needed; None if nobody's are.
     """
 
-    arguments: Mapping[str, Any]
     given: tuple[Preference, ...] | None
-    default: tuple[Preference, ...]
+    standing: tuple[Preference, ...]
+    compose: bool
     user_id: str | None
 
     def end(self, stored: tuple[Preference, ...] = ()) -> dict[str, Any]:
-        """The arguments with what was found, even if it is nothing: the search is over."""
-        found = (stored or self.default) if self.given is None else self.given
-        return {**self.arguments, PREFERENCE: found}
+        """What was found, even if it is nothing: the search is over."""
+        standing = stored or self.standing
+        own, below = (standing, ()) if self.given is None else (self.given, standing)
+        # Nothing on top means nothing at all: None turns off what is stored, too.
+        layers = {STANDING: below if own else ()} if self.compose else {}
+        return {PREFERENCE: own, **layers}
+
+
+def without_user(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's keyword arguments without its user, who is nothing to the model."""
+    return {name: value for name, value in kwargs.items() if name != USER}
 
 
 def last_question(messages: Sequence[BaseMessage]) -> str | None:
@@ -139,19 +153,23 @@ def last_question(messages: Sequence[BaseMessage]) -> str | None:
 
 
 def find_user(
-    config: RunnableConfig | None = None, kwargs: Mapping[str, Any] | None = None
+    config: RunnableConfig | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    context: Any = None,
 ) -> str | None:
     """In whose name a call is made; None for nobody's.
 
     Args:
         config: The call's config. That of the runnable that is running counts too.
         kwargs: The call's keyword arguments.
+        context: The context of the graph that is running; None to look for it.
 
     Raises:
         RequestError: The user isn't named by a text.
     """
-    places = (*_places(kwargs or {}, config), _context(config))
-    user_id = _first(USER, places)
+    if context is None:
+        context = getattr(running_graph(config), "context", None)
+    user_id = _first(USER, (*_places(kwargs or {}, config), _user_of(context)))
     if user_id is UNSAID or user_id is None:
         return None
     if not isinstance(user_id, str) or not user_id.strip():
@@ -183,9 +201,8 @@ def _places(
     return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
 
 
-def _context(config: RunnableConfig | None) -> Mapping[str, Any]:
-    """What the context of the running graph says of its user: a schema may be any class."""
-    context = getattr(running_graph(config), "context", None)
+def _user_of(context: Any) -> Mapping[str, Any]:
+    """What a graph's context says of its user: its schema may be any class."""
     if isinstance(context, Mapping):
         return context
     return {USER: getattr(context, USER)} if hasattr(context, USER) else {}
