@@ -38,6 +38,14 @@ def test_an_answer_s_score_is_what_decoding_it_said(llm: ChatAmulet, method: Met
         assert score.base[:-1] == pytest.approx(traced, abs=1e-4)
 
 
+def test_a_preference_on_top_of_another_is_scored_as_it_is_decoded(llm: ChatAmulet) -> None:
+    both = {"preference": "Keep it short.", "standing_preference": "Be uplifting."}
+    answer = llm.invoke(QUESTION, **both, logprobs=True)
+    score = llm.score(QUESTION, answer.text, **both)
+    decoded = [entry["logprob"] for entry in answer.response_metadata["logprobs"]["content"]]
+    assert score.steered[:-1] == pytest.approx(decoded, abs=1e-4)
+
+
 def test_the_last_token_is_the_end_of_the_turn(llm: ChatAmulet) -> None:
     score = llm.score(QUESTION, "Rest.", **KIND)
     tokenizer = llm._handle.opened.tokenizer

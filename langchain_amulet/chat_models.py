@@ -273,7 +273,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     ) -> Reading:
         """What is to be scored, loaded, checked and rendered."""
         settings = self.for_call(None, kwargs)
-        plan = settings.method.plan([preference.pull for preference in settings.preference])
+        plan = settings.method.plan(settings.pulls)
         messages = self._convert_input(input).to_messages()
         return read(self._opened(kwargs), settings, messages, answer, plan)
 
