@@ -1,0 +1,19 @@
+"""The command line.
+
+Knows ChatAmulet's public face and the terminal; nothing of tokens or tensors.
+"""
+
+import typer
+
+from langchain_amulet.cli.chat import Conversation, chat
+from langchain_amulet.cli.compare import compare
+
+__all__ = ["Conversation", "app"]
+
+app = typer.Typer(
+    help="A local model that answers every user in that user's own style.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(compare)
+app.command()(chat)

@@ -1,0 +1,135 @@
+"""`langchain-amulet chat`: a conversation in the terminal, steered as one goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from langchain_amulet import ChatAmulet
+from langchain_amulet.cli.options import (
+    MaxTokens,
+    Model,
+    Seed,
+    Strength,
+    Temperature,
+    method_at,
+    one_line,
+    reporting,
+    warm,
+)
+from langchain_amulet.errors import AmuletError
+from langchain_amulet.terminal import TraceEntry, coloured, legend, why
+
+HELP = """\
+/prefer TEXT     answer in this style from now on; /prefer alone turns it off
+/strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number
+/why             what steering did to the last answer, token by token
+/reset           forget the conversation, keep the preference
+/quit            leave"""
+
+
+def chat(
+    model: Model = "pocket",
+    prefer: Annotated[
+        str | None, typer.Option("--prefer", "-p", help="A style to begin with.")
+    ] = None,
+    strength: Strength = "amulet",
+    max_tokens: MaxTokens = 256,
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
+) -> None:
+    """Talk with the model; /help lists what else can be typed."""
+    console = Console()
+    with reporting():
+        llm = ChatAmulet(
+            model=model,
+            preference=prefer,
+            method=method_at(strength),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
+        with warm(llm, console):
+            Conversation(llm, console).run()
+
+
+class Conversation:
+    """A conversation in the terminal: its messages, its style and why the last answer is as it is.
+
+    What users and models write is shown as it is, never read as the terminal's markup.
+    """
+
+    def __init__(self, llm: ChatAmulet, console: Console) -> None:
+        """Begin with no messages, in the style that ``llm`` is set to."""
+        self._llm, self._console = llm, console
+        self._messages: list[BaseMessage] = []
+        self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
+
+    def run(self) -> None:
+        """Read lines until /quit or the end of input."""
+        self._say(f"{self._llm.model}: ask something, or /help.", "dim")
+        for line in self._lines():
+            command, _, argument = line.partition(" ")
+            try:
+                if command == "/quit":
+                    return
+                if command.startswith("/"):
+                    self._obey(command, argument.strip())
+                else:
+                    self._reply(line)
+            except AmuletError as error:
+                self._say(one_line(error), "red")
+            except KeyboardInterrupt:
+                self._say("\n(stopped)", "dim")
+
+    def _lines(self) -> Iterator[str]:
+        while True:
+            try:
+                line = self._console.input("[bold]> [/bold]").strip()
+            except (EOFError, KeyboardInterrupt):
+                self._console.print()
+                return
+            if line:
+                yield line
+
+    def _say(self, text: str, style: str = "") -> None:
+        self._console.print(Text(text, style), soft_wrap=True)
+
+    def _obey(self, command: str, argument: str) -> None:
+        match command:
+            case "/prefer":
+                self._llm = self._llm.with_preference(argument or None)
+                self._say(f"preference: {argument or 'off'}", "dim")
+            case "/strength":
+                self._llm = self._llm.model_copy(update={"method": method_at(argument)})
+                self._say(f"strength: {argument}", "dim")
+            case "/why":
+                self._console.print(self._why())
+            case "/reset":
+                self._messages, self._trace = [], ()
+                self._say("The conversation begins anew.", "dim")
+            case "/help":
+                self._say(HELP)
+            case _:
+                self._say(f"There is no command {command}; /help lists them.")
+
+    def _reply(self, question: str) -> None:
+        asked = [*self._messages, HumanMessage(question)]
+        answer, trace = "", self._trace
+        for chunk in self._llm.stream(asked, trace=True):
+            self._console.out(chunk.text, end="", highlight=False)
+            answer += chunk.text
+            trace = chunk.response_metadata.get("trace", trace)
+        self._console.print()
+        # Only a whole answer is kept: the next one must not build on half of it.
+        self._messages, self._trace = [*asked, AIMessage(answer)], trace
+
+    def _why(self) -> RenderableType:
+        if not self._trace:
+            return Text("There is no answer yet to explain.")
+        return Group(coloured(self._trace), why(self._trace, limit=12), legend())
