@@ -7,7 +7,8 @@
 
 from langchain_amulet import errors
 from langchain_amulet.chat_models import ChatAmulet
+from langchain_amulet.memory import PreferenceMemory
 from langchain_amulet.methods import Amulet
 from langchain_amulet.preferences import Preference
 
-__all__ = ["Amulet", "ChatAmulet", "Preference", "errors"]
+__all__ = ["Amulet", "ChatAmulet", "Preference", "PreferenceMemory", "errors"]

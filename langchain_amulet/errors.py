@@ -14,12 +14,17 @@
     │   ├── PreferenceError                  a preference over its limit or malformed
     │   ├── SchemaError                      a schema that no answer can be held to
     │   └── ToolError                        tools or a choice of them that make no sense
-    └── EngineError (RuntimeError)           one call that failed while it ran
-        ├── QueueFullError                   too many requests are waiting
-        ├── EngineClosedError                the model was closed
-        ├── DeadlineError (TimeoutError)     the call's timeout passed
-        ├── CancelledError                   the call was cancelled from outside
-        └── GenerationError                  the model gave NaN, or a constraint failed
+    ├── EngineError (RuntimeError)           one call that failed while it ran
+    │   ├── QueueFullError                   too many requests are waiting
+    │   ├── EngineClosedError                the model was closed
+    │   ├── DeadlineError (TimeoutError)     the call's timeout passed
+    │   ├── CancelledError                   the call was cancelled from outside
+    │   └── GenerationError                  the model gave NaN, or a constraint failed
+    ├── PreferenceStoreError (RuntimeError)  stored preferences that couldn't be read or written
+    │   └── PreferenceTimeoutError (TimeoutError)  the store gave no answer in time
+    └── CorruptProfileError (ValueError)     what is stored for a user isn't a profile
+
+    PreferenceWarning (UserWarning)          the same, where the program chose to go on without
 
 Where langchain-core has an exception for the same condition, ours is one of those too, so that
 its retries and fallbacks know what is worth another try: ModelNotFoundError,
@@ -112,3 +117,19 @@ class CancelledError(EngineError):
 
 class GenerationError(EngineError):
     """The model gave no usable distribution, or the call's constraint failed."""
+
+
+class PreferenceStoreError(AmuletError, RuntimeError):
+    """The store of preferences failed, or can't be used in this way."""
+
+
+class PreferenceTimeoutError(PreferenceStoreError, TimeoutError):
+    """The store of preferences gave no answer in time."""
+
+
+class CorruptProfileError(AmuletError, ValueError):
+    """What is stored for a user can't be read as preferences."""
+
+
+class PreferenceWarning(UserWarning):
+    """An answer went on without stored preferences, as the program chose."""

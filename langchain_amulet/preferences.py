@@ -6,7 +6,7 @@ This module knows nothing of LangChain, of where preferences come from, of promp
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -55,6 +55,8 @@ class Preference(BaseModel):
         return Pull(strength=strength, weight=self.weight)
 
 
+AnyPreference = TypeVar("AnyPreference", bound=Preference)
+
 PreferenceLike = str | Preference | Mapping[str, Any] | Sequence[Any] | None
 """What is accepted as a preference: one, several, or none."""
 
@@ -65,16 +67,25 @@ def as_preferences(value: PreferenceLike) -> tuple[Preference, ...]:
     Raises:
         PreferenceError: Something in it isn't a preference.
     """
+    return preferences_of(value, Preference)
+
+
+def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[AnyPreference, ...]:
+    """The same as a kind of preference that says more.
+
+    Raises:
+        PreferenceError: Something in it isn't a preference.
+    """
     if value is None:
         return ()
-    if isinstance(value, Preference):
+    if isinstance(value, kind):
         return (value,)
     if isinstance(value, str):
-        return (Preference(value),)
-    if isinstance(value, Mapping):
-        return (Preference(**value),)
+        return (kind(value),)
+    if isinstance(value, (Preference, Mapping)):
+        return (kind(**dict(value)),)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return tuple(preference for item in value for preference in as_preferences(item))
+        return tuple(preference for item in value for preference in preferences_of(item, kind))
     raise PreferenceError(
         f"A preference must be a text or a Preference, or a list of these, not {value!r}: "
         "use None for no preference."

@@ -1,0 +1,111 @@
+"""Procedures run on a LangGraph store: in this thread, or in an event loop.
+
+Every exception of the store's becomes a `PreferenceStoreError`. This module knows nothing of what
+the procedures are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
+from typing import Any
+
+from langgraph.store.base import BaseStore, Op
+from langgraph.store.base.batch import AsyncBatchedBaseStore
+from langgraph.store.memory import InMemoryStore
+
+from langchain_amulet.errors import AmuletError, PreferenceStoreError
+from langchain_amulet.patience import in_thread
+from langchain_amulet.procedures import Answer, Procedure
+
+
+class Access:
+    """A store, asked by procedures.
+
+    Args:
+        store: Any of LangGraph's.
+    """
+
+    def __init__(self, store: BaseStore) -> None:
+        """Nothing is asked yet."""
+        self.store = store
+        # Alone among the stores, this one can't be searched while another thread writes.
+        self._alone: AbstractContextManager[object] = (
+            Lock() if isinstance(store, InMemoryStore) else nullcontext()
+        )
+
+    def run(self, procedure: Procedure[Answer]) -> Answer:
+        """What a procedure returns.
+
+        Raises:
+            PreferenceStoreError: The store failed.
+        """
+        try:
+            operations = next(procedure)
+            while True:
+                operations = procedure.send(self._batch(operations))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def arun(self, procedure: Procedure[Answer]) -> Answer:
+        """What a procedure returns.
+
+        Raises:
+            PreferenceStoreError: The store failed.
+        """
+        try:
+            operations = next(procedure)
+            while True:
+                operations = procedure.send(await self._abatch(operations))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def check_thread(self) -> None:
+        """Refuse to be asked from an event loop's thread if the store answers in an event loop.
+
+        Raises:
+            PreferenceStoreError: That would wait for ever.
+        """
+        if isinstance(self.store, AsyncBatchedBaseStore) and _loop_runs_here():
+            raise PreferenceStoreError(
+                f"{type(self.store).__name__} can't be asked from inside an event loop without "
+                "await: use aget, ainvoke and the other asynchronous ways, or a synchronous store."
+            )
+
+    def _batch(self, operations: Sequence[Op]) -> list[Any]:
+        with _failing(self.store), self._alone:
+            return self.store.batch(operations)
+
+    async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
+        if isinstance(self.store, InMemoryStore):
+            return self._batch(operations)  # its other way waits for nothing either
+        with _failing(self.store):
+            try:
+                return await self.store.abatch(operations)
+            except NotImplementedError:
+                # SqliteStore knows no other way than to be waited for.
+                return await asyncio.wrap_future(in_thread(lambda: self.store.batch(operations)))
+
+
+@contextmanager
+def _failing(store: BaseStore) -> Iterator[None]:
+    """Say whose exception it is."""
+    try:
+        yield
+    except AmuletError:
+        raise
+    except Exception as error:
+        raise PreferenceStoreError(
+            f"{type(store).__name__} failed: {type(error).__name__}: {error} Mend the store, or go "
+            "on without preferences by on_store_error='ignore'."
+        ) from error
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

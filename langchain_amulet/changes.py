@@ -1,0 +1,149 @@
+"""How a user's preferences change, so that no writer undoes what another did at the same time.
+
+A store has no compare-and-swap: a record that is read, changed and written back can undo another
+writer's change. So every change is also stored by itself, under a key that no other has, together
+with the record; and preferences have ids that are given once. The record can then be made from
+any other version of it and the changes near it, in whatever order these are met: all that was
+ever added, but for what was ever removed (an observed-remove set). A writer is done when what it
+reads back holds all changes that it can see. The last writer sees them all.
+
+This module knows no stores: only what was found in one, and what is to be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from langchain_core.utils.uuid import uuid7
+
+from langchain_amulet.errors import PreferenceError
+from langchain_amulet.profiles import Change, Entries, StoredPreference
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a store holds of one user.
+
+    Attributes:
+        record: The preferences of the record; empty if there is none.
+        ours: Whether this package wrote it.
+        items: What other programs put beside it, by key, where a namespace is the user's own.
+        unreadable: Keys of items, the record's among them, that hold no preferences.
+        changes: By key, oldest first; as many as are kept.
+    """
+
+    record: Entries = field(default_factory=dict)
+    ours: bool = False
+    items: Entries = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    changes: Mapping[str, Change] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> Entries:
+        """All preferences, as a lookup finds them."""
+        return {**self.items, **self.record}
+
+    @property
+    def replaced(self) -> Entries:
+        """What was added, and then written over or deleted by another program."""
+        return {} if self.ours else {k: v for k, v in self.merged.items() if k not in self.record}
+
+    @property
+    def merged(self) -> Entries:
+        """The record as it has to be after all the changes."""
+        return merge(self.record, self.changes.values())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the record holds all the changes."""
+        return self.merged.keys() == self.record.keys()
+
+
+def merge(record: Entries, changes: Iterable[Change]) -> Entries:
+    """All that is in the record or was added, but for what was removed, oldest first."""
+    met = tuple(changes)
+    held = {**record, **{name: entry for change in met for name, entry in change.added.items()}}
+    gone = {name for change in met for name in change.removed}
+    return {name: held[name] for name in sorted(held) if name not in gone}
+
+
+Edit = Callable[[Found, datetime], "Change | None"]
+"""What is to change, given what is there and the time; None for nothing."""
+
+
+def setting(preferences: Iterable[StoredPreference]) -> Edit:
+    """Have these and no others."""
+
+    def edit(found: Found, at: datetime) -> Change:
+        return Change(
+            action="set",
+            at=at,
+            added=_named(preferences),
+            removed={**found.entries, **found.replaced},
+        )
+
+    return edit
+
+
+def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
+    """Have these too; one with the same text gives way, and so do those that have expired.
+
+    The edit raises `PreferenceError` if there would be more than ``limit``.
+    """
+    texts = {_folded(preference.text) for preference in preferences}
+
+    def edit(found: Found, at: datetime) -> Change:
+        gives_way = {
+            name: entry
+            for name, entry in found.entries.items()
+            if _folded(entry.text) in texts or entry.is_over(at)
+        }
+        check_count(len(found.entries) - len(gives_way) + len(preferences), limit)
+        return Change(
+            action="add",
+            at=at,
+            added=_named(preferences),
+            removed={**gives_way, **found.replaced},
+        )
+
+    return edit
+
+
+def forgetting(text: str | None) -> Edit:
+    """Have the one with this text no more, whatever its case; None for all."""
+
+    def edit(found: Found, at: datetime) -> Change | None:
+        forgotten = {
+            name: entry
+            for name, entry in found.entries.items()
+            if text is None or _folded(entry.text) == _folded(text)
+        }
+        if not forgotten and not found.unreadable:
+            return None
+        return Change(action="forget", at=at, removed={**forgotten, **found.replaced})
+
+    return edit
+
+
+def check_count(count: int, limit: int) -> None:
+    """Refuse more preferences than ``limit``, with `PreferenceError`."""
+    if count > limit:
+        raise PreferenceError(
+            f"A user may have at most {limit} stored preferences, not {count}: forget one first, "
+            "or raise max_preferences."
+        )
+
+
+def new_id() -> str:
+    """A name that is given once, and sorts by time."""
+    return str(uuid7())
+
+
+def _named(preferences: Iterable[StoredPreference]) -> dict[str, StoredPreference]:
+    return {new_id(): preference for preference in preferences}
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()

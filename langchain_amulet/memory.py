@@ -1,0 +1,373 @@
+"""`PreferenceMemory`: what users prefer, remembered in any LangGraph store.
+
+A chat model asks it for a user's preferences once per call. Programs set, add and forget them, and
+look at their history. What is stored is in `profiles`, where in `places`, how a change is made in
+`changes`, and how a store is asked in `procedures` and `access`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from threading import Lock
+
+from cachetools import TTLCache
+from langchain_core.runnables.config import run_in_executor
+from langgraph.store.base import BaseStore
+from pydantic import BaseModel, ConfigDict, Field
+
+from langchain_amulet.access import Access
+from langchain_amulet.changes import Edit, adding, check_count, forgetting, setting
+from langchain_amulet.conditions import Matcher, mentions
+from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
+from langchain_amulet.patience import Patience
+from langchain_amulet.places import Namespace, NamespaceLike, check_user_id
+from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
+from langchain_amulet.procedures import Answer, Complain, Procedure, Records
+from langchain_amulet.profiles import (
+    Change,
+    Lifetime,
+    Profile,
+    StoredPreference,
+    end_of,
+    now,
+    stored_preferences,
+)
+from langchain_amulet.tolerance import OnFailure, Tolerance
+from langchain_amulet.validation import explained
+
+
+class Limits(BaseModel):
+    """How much is stored of a user, and how long it is taken for granted.
+
+    Attributes:
+        max_preferences: The most preferences of one user.
+        max_preference_chars: The longest one.
+        max_history: The most changes that are kept; more than there are writers at a time.
+        cache_seconds: How long what was read is taken for what is there; None to read every time.
+        cache_users: The most users of whom that is remembered.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_preferences: int = Field(ge=1)
+    max_preference_chars: int = Field(ge=1)
+    max_history: int = Field(ge=16)
+    cache_seconds: float | None = Field(gt=0.0)
+    cache_users: int = Field(ge=1)
+
+
+class PreferenceMemory:
+    """What users prefer, remembered in a store that the program already has.
+
+    ::
+
+        memory = PreferenceMemory(store)
+        memory.set("ada", "Keep it short.")
+        memory.add("ada", StoredPreference("Be formal.", when=["work"]))
+        memory.get("ada", about="How do I ask for a rise at work?")
+
+    Every method has a twin for event loops, with an ``a`` before its name. Lookups raise
+    `PreferenceStoreError` if the store fails, `PreferenceTimeoutError` if it takes too long and
+    `CorruptProfileError` if what it holds can't be read, but for what is to be ignored; all
+    methods raise `PreferenceError` for what can't be a user's id or a preference.
+
+    Two writers at a time don't undo each other's changes: what was added stays, whatever others
+    add, and what was set last is in force. Every change that was acknowledged is in the history,
+    until so many others have followed that it is dropped.
+
+    Args:
+        store: Any of LangGraph's stores; it is neither set up nor closed here.
+        namespace: Where the records are, one item per user with the user's id for its key. With
+            ``{user_id}`` in a label, every item of the namespace is one of the user's preferences.
+            Or a function of the user's id that gives the namespace of the user's record.
+        on_store_error: "ignore" to have a lookup find nothing, with a warning, if the store fails.
+        on_corrupt: "ignore" to leave out what can't be read, with a warning.
+        timeout: Seconds that a lookup may take; None for as long as the store likes.
+        ttl: How long a preference lasts that has no end of its own; seconds if a number.
+        matcher: Decides whether a message is about one of a preference's topics.
+        max_preferences: The most preferences of one user.
+        max_preference_chars: The longest one.
+        max_history: The most changes that are kept per user.
+        cache_seconds: How long a lookup may find what the last one found, unless this object wrote
+            since; None to ask the store every time.
+        cache_users: The most users of whom that is remembered.
+
+    Raises:
+        ConfigurationError: An argument can never work.
+    """
+
+    def __init__(
+        self,
+        store: BaseStore,
+        namespace: NamespaceLike = ("preferences",),
+        *,
+        on_store_error: OnFailure = "raise",
+        on_corrupt: OnFailure = "raise",
+        timeout: float | None = None,
+        ttl: timedelta | float | None = None,
+        matcher: Matcher = mentions,
+        max_preferences: int = 16,
+        max_preference_chars: int = 2000,
+        max_history: int = 64,
+        cache_seconds: float | None = None,
+        cache_users: int = 10_000,
+    ) -> None:
+        """Ask the store nothing yet."""
+        if not isinstance(store, BaseStore):
+            raise ConfigurationError(
+                f"A store must be one of LangGraph's, not {store!r}: use InMemoryStore() or "
+                "SqliteStore to begin with."
+            )
+        with explained(ConfigurationError, Limits.model_fields):
+            self._limits = Limits(
+                max_preferences=max_preferences,
+                max_preference_chars=max_preference_chars,
+                max_history=max_history,
+                cache_seconds=cache_seconds,
+                cache_users=cache_users,
+            )
+        self._records = Records.of(
+            store, Namespace.of(namespace), max_preference_chars, max_history
+        )
+        self._access = Access(store)
+        self._tolerance = Tolerance(on_store_error, on_corrupt)
+        self._patience, self._endless = Patience(timeout), Patience(None)
+        self._ttl = ttl
+        self._matcher = matcher
+        self._cache = _Cache(self._limits)
+
+    @property
+    def store(self) -> BaseStore:
+        """The store."""
+        return self._access.store
+
+    @property
+    def failures(self) -> int:
+        """How many failures were ignored so far."""
+        return self._tolerance.failures
+
+    # --- Lookups ---
+
+    def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        """What applies now, in the order in which it was stored; nothing for an unknown user.
+
+        Args:
+            user_id: Whose preferences.
+            about: The conversation's last message; without it, conditions aren't met.
+        """
+        with self._tolerance:
+            return self._applying(self._ask(self._lookup(user_id)), about)
+        return ()
+
+    async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        """See `get`."""
+        with self._tolerance:
+            profile = await self._aask(self._lookup(user_id))
+            if self._matcher is mentions:
+                return self._applying(profile, about)
+            return await run_in_executor(None, self._applying, profile, about)
+        return ()
+
+    def profile(self, user_id: str) -> Profile | None:
+        """Everything that is stored of a user, whether it applies now or not; None for nothing."""
+        return self._ask(self._records.lookup(user_id, self._tolerance.complain))
+
+    async def aprofile(self, user_id: str) -> Profile | None:
+        """See `profile`."""
+        return await self._aask(self._records.lookup(user_id, self._tolerance.complain))
+
+    def list(self, limit: int = 100, offset: int = 0) -> tuple[str, ...]:
+        """Ids of users of whom something is stored: those of ``limit`` records after ``offset``.
+
+        A page can be shorter than ``limit`` before the last, by those who were forgotten.
+
+        Raises:
+            ConfigurationError: The namespace is a function, which can't be asked for its users.
+        """
+        return self._ask(self._records.users(limit, offset))
+
+    async def alist(self, limit: int = 100, offset: int = 0) -> tuple[str, ...]:
+        """See `list`."""
+        return await self._aask(self._records.users(limit, offset))
+
+    def history(self, user_id: str, limit: int = 20) -> tuple[Change, ...]:
+        """A user's last changes, newest first."""
+        return self._ask(self._records.history(user_id, limit, self._tolerance.complain))
+
+    async def ahistory(self, user_id: str, limit: int = 20) -> tuple[Change, ...]:
+        """See `history`."""
+        return await self._aask(self._records.history(user_id, limit, self._tolerance.complain))
+
+    # --- Changes ---
+
+    def set(self, user_id: str, preference: PreferenceLike, *, expires: Lifetime = None) -> None:
+        """Have a user prefer this, one thing or several, and nothing else.
+
+        Args:
+            user_id: Whose preference.
+            preference: What `ChatAmulet` takes for a preference, or a `StoredPreference`.
+            expires: When it ends, for those that have no end of their own; seconds if a number.
+        """
+        self._write(self._setting(user_id, preference, expires))
+
+    async def aset(
+        self, user_id: str, preference: PreferenceLike, *, expires: Lifetime = None
+    ) -> None:
+        """See `set`."""
+        await self._awrite(self._setting(user_id, preference, expires))
+
+    def add(self, user_id: str, preference: PreferenceLike, *, expires: Lifetime = None) -> None:
+        """Have a user prefer this too. One with the same text is replaced, expired ones go."""
+        self._write(self._adding(user_id, preference, expires))
+
+    async def aadd(
+        self, user_id: str, preference: PreferenceLike, *, expires: Lifetime = None
+    ) -> None:
+        """See `add`."""
+        await self._awrite(self._adding(user_id, preference, expires))
+
+    def forget(self, user_id: str, text: str | None = None) -> tuple[StoredPreference, ...]:
+        """Have a user prefer nothing, or not the one thing with this text; the history stays.
+
+        Returns:
+            What was forgotten.
+        """
+        return _removed(self._write(self._forgetting(user_id, text)))
+
+    async def aforget(self, user_id: str, text: str | None = None) -> tuple[StoredPreference, ...]:
+        """See `forget`."""
+        return _removed(await self._awrite(self._forgetting(user_id, text)))
+
+    def erase(self, user_id: str) -> None:
+        """Leave nothing of a user in the store, history included."""
+        self._write(self._erasing(user_id))
+
+    async def aerase(self, user_id: str) -> None:
+        """See `erase`."""
+        await self._awrite(self._erasing(user_id))
+
+    # --- What both ways share ---
+
+    def _lookup(self, user_id: str) -> Procedure[Profile | None]:
+        check_user_id(user_id)
+        if held := self._cache.get(user_id):
+            return held[0]
+        before = self._cache.writes
+        profile = yield from self._records.lookup(user_id, self._tolerance.complain)
+        self._cache.put(user_id, profile, before)
+        return profile
+
+    def _applying(self, profile: Profile | None, about: str | None) -> tuple[Preference, ...]:
+        at = now()
+        applying = [
+            stored.plain
+            for stored in (profile.preferences if profile else ())
+            if not stored.is_over(at) and self._is_met(stored, about)
+        ]
+        return tuple(applying[-self._limits.max_preferences :])
+
+    def _is_met(self, stored: StoredPreference, about: str | None) -> bool:
+        if not stored.when:
+            return True
+        try:
+            return about is not None and self._matcher(stored.when, about)
+        except Exception as error:
+            raise PreferenceStoreError(
+                f"The matcher failed on {stored.when}: {type(error).__name__}: {error} Mend it, "
+                "or go on without preferences by on_store_error='ignore'."
+            ) from error
+
+    def _setting(
+        self, user_id: str, preference: PreferenceLike, expires: Lifetime
+    ) -> Procedure[Change | None]:
+        return self._changing(user_id, setting(self._checked(preference, expires)), _ignore)
+
+    def _adding(
+        self, user_id: str, preference: PreferenceLike, expires: Lifetime
+    ) -> Procedure[Change | None]:
+        edit = adding(self._checked(preference, expires), self._limits.max_preferences)
+        return self._changing(user_id, edit, _raise)
+
+    def _forgetting(self, user_id: str, text: str | None) -> Procedure[Change | None]:
+        return self._changing(user_id, forgetting(text), _ignore if text is None else _raise)
+
+    def _changing(self, user_id: str, edit: Edit, complain: Complain) -> Procedure[Change | None]:
+        try:
+            return (yield from self._records.change(user_id, edit, complain))
+        finally:
+            self._cache.drop(user_id)
+
+    def _erasing(self, user_id: str) -> Procedure[None]:
+        try:
+            yield from self._records.erase(user_id)
+        finally:
+            self._cache.drop(user_id)
+
+    def _checked(
+        self, preference: PreferenceLike, expires: Lifetime
+    ) -> tuple[StoredPreference, ...]:
+        """Preferences as they are to be stored."""
+        end = end_of(self._ttl if expires is None else expires, now())
+        preferences = tuple(each.until(end) for each in stored_preferences(preference))
+        check_lengths(preferences, self._limits.max_preference_chars)
+        check_count(len(preferences), self._limits.max_preferences)
+        return preferences
+
+    # --- The two ways ---
+
+    def _ask(self, procedure: Procedure[Answer]) -> Answer:
+        self._access.check_thread()
+        return self._patience.result(partial(self._access.run, procedure))
+
+    async def _aask(self, procedure: Procedure[Answer]) -> Answer:
+        return await self._patience.aresult(partial(self._access.arun, procedure))
+
+    def _write(self, procedure: Procedure[Answer]) -> Answer:
+        self._access.check_thread()
+        return self._access.run(procedure)
+
+    async def _awrite(self, procedure: Procedure[Answer]) -> Answer:
+        return await self._endless.aresult(partial(self._access.arun, procedure))
+
+
+class _Cache:
+    """What the last lookups found, as long and for as many users as was asked for."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._lock = Lock()
+        self._found: TTLCache[str, tuple[Profile | None]] | None = None
+        if limits.cache_seconds is not None:
+            self._found = TTLCache(limits.cache_users, limits.cache_seconds)
+        self.writes = 0
+        """How often something was dropped, so that nothing is put here that was read before."""
+
+    def get(self, user_id: str) -> tuple[Profile | None] | None:
+        """What was found, by itself in a tuple."""
+        with self._lock:
+            return self._found.get(user_id) if self._found is not None else None
+
+    def put(self, user_id: str, profile: Profile | None, writes: int) -> None:
+        """Remember what was read when there had been ``writes``."""
+        with self._lock:
+            if self._found is not None and writes == self.writes:
+                self._found[user_id] = (profile,)
+
+    def drop(self, user_id: str) -> None:
+        """Forget what was found of a user who is written to."""
+        with self._lock:
+            self.writes += 1
+            if self._found is not None:
+                self._found.pop(user_id, None)
+
+
+def _removed(change: Change | None) -> tuple[StoredPreference, ...]:
+    return tuple(change.removed.values()) if change else ()
+
+
+def _raise(error: CorruptProfileError) -> None:
+    raise error
+
+
+def _ignore(error: CorruptProfileError) -> None:
+    """What is to be replaced needn't be readable."""

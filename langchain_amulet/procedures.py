@@ -1,0 +1,316 @@
+"""What is asked of a LangGraph store, step by step, and what its answers mean.
+
+A procedure is a generator: it yields operations, is sent their results, and returns what it was
+for. Whether the store is asked in this thread, in another or in an event loop is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    SearchOp,
+)
+
+from langchain_amulet.changes import Edit, Found, merge, new_id
+from langchain_amulet.errors import (
+    AmuletError,
+    CorruptProfileError,
+    PreferenceError,
+    PreferenceStoreError,
+)
+from langchain_amulet.places import Namespace, Place
+from langchain_amulet.preferences import check_lengths
+from langchain_amulet.profiles import (
+    Change,
+    Entries,
+    Profile,
+    dump,
+    dump_change,
+    is_ours,
+    now,
+    read_change,
+    read_entries,
+)
+
+Answer = TypeVar("Answer")
+
+Procedure = Generator[Sequence[Op], list[Any], Answer]
+"""Yields operations, is sent as many results, returns an answer."""
+
+Complain = Callable[[CorruptProfileError], None]
+"""Told of everything that can't be read: raises, or has it left out."""
+
+ITEMS = 256
+"""How many items of a user's own namespace are looked at."""
+
+SPARE = 64
+"""How many changes beyond those to keep are looked at, to find those to delete."""
+
+ROUNDS = 100
+"""How often a writer looks whether others have undone its change: more than there are others."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of all users, and how long they are kept.
+
+    Attributes:
+        namespace: Where they are.
+        max_chars: The longest text of a preference.
+        max_history: How many changes per user are kept.
+        ttl: Minutes after which the store may drop what has no end of its own; None for never.
+        refresh: Whether reading puts that off.
+        drops: Whether the store drops anything by itself.
+    """
+
+    namespace: Namespace
+    max_chars: int
+    max_history: int
+    ttl: float | None
+    refresh: bool
+    drops: bool
+
+    @classmethod
+    def of(
+        cls, store: BaseStore, namespace: Namespace, max_chars: int, max_history: int
+    ) -> Records:
+        """With the store's own rules on how long it keeps things."""
+        rules = store.ttl_config
+        return cls(
+            namespace,
+            max_chars,
+            max_history,
+            ttl=rules.get("default_ttl") if rules else None,
+            refresh=bool(rules and rules.get("refresh_on_read", True)),
+            drops=store.supports_ttl,
+        )
+
+    # --- Procedures ---
+
+    def lookup(self, user_id: str, complain: Complain) -> Procedure[Profile | None]:
+        """What is stored of a user, in one exchange; None for nothing."""
+        place = self.namespace.place(user_id)
+        items = _items_of(place, (yield self._reading(place)))
+        entries = self._found(place, items, complain).entries
+        if not entries:
+            return None
+        return Profile(
+            preferences=tuple(entries.values()),
+            updated_at=max(_in_utc(item.updated_at) for item in items.values()),
+        )
+
+    def change(self, user_id: str, edit: Edit, complain: Complain) -> Procedure[Change | None]:
+        """Change a user's preferences; None if nothing was to be done.
+
+        Raises:
+            PreferenceStoreError: Others wrote the same user's all the time.
+        """
+        place = self.namespace.place(user_id)
+        found = yield from self._find(place, complain)
+        if found.changes and not found.ours:
+            # The record was read first, and may be older than the change that came with it.
+            found = yield from self._find(place, complain)
+        change = edit(found, now())
+        if change is None:
+            return None
+        yield self._writing(place, found, change)
+        for _ in range(ROUNDS):
+            found = yield from self._find(place, _let_pass)
+            if found.is_settled:
+                return change
+            yield [self._put(place, found.merged)]
+        raise PreferenceStoreError(
+            f"The preferences of user {user_id!r} were written by others {ROUNDS} times on end: "
+            "the change is in the history and may not be in force, so ask for it again."
+        )
+
+    def erase(self, user_id: str) -> Procedure[None]:
+        """Leave nothing of a user in the store, history included."""
+        place = self.namespace.place(user_id)
+        while True:
+            *own, history = yield [*self._reading(place), self._searching(place)]
+            items = [*_items_of(place, own).values(), *_within(place.history, history)]
+            if not items:
+                return
+            yield [PutOp(item.namespace, item.key, None) for item in items]
+
+    def history(
+        self, user_id: str, limit: int, complain: Complain
+    ) -> Procedure[tuple[Change, ...]]:
+        """A user's last changes, newest first."""
+        place = self.namespace.place(user_id)
+        (found,) = yield [self._searching(place)]
+        changes = _changes(place, found, complain)
+        return tuple(reversed(changes.values()))[: min(limit, self.max_history)]
+
+    def users(self, limit: int, offset: int) -> Procedure[tuple[str, ...]]:
+        """A page of the users of whom something is stored."""
+        pattern = self.namespace.wildcard
+        if not self.namespace.owned:
+            (found,) = yield [SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)]
+            return tuple(item.key for item in _within(pattern, found) if not _is_empty(item))
+        (found,) = yield [_listing(pattern, limit, offset)]
+        users = [user for user in map(self.namespace.user_of, found) if user is not None]
+        places = [self.namespace.place(user) for user in users]
+        found = yield [SearchOp(place.namespace, limit=2, refresh_ttl=False) for place in places]
+        return tuple(
+            place.user_id
+            for place, items in zip(places, found, strict=True)
+            if not all(map(_is_empty, _within(place.namespace, items)))
+        )
+
+    # --- Reading ---
+
+    def _reading(self, place: Place) -> list[Op]:
+        """Operations for everything that applies to a user."""
+        record = GetOp(place.namespace, place.key, refresh_ttl=self.refresh)
+        if not place.owned:
+            return [record]
+        return [record, SearchOp(place.namespace, limit=ITEMS, refresh_ttl=self.refresh)]
+
+    def _searching(self, place: Place) -> Op:
+        """The operation for a user's history."""
+        return SearchOp(place.history, limit=self.max_history + SPARE, refresh_ttl=False)
+
+    def _find(self, place: Place, complain: Complain) -> Procedure[Found]:
+        """Everything that the store holds of a user."""
+        *own, history = yield [*self._reading(place), self._searching(place)]
+        return self._found(place, _items_of(place, own), complain, history)
+
+    def _found(
+        self,
+        place: Place,
+        items: Mapping[str, Item],
+        complain: Complain,
+        history: Iterable[Item] = (),
+    ) -> Found:
+        read: dict[str, Entries] = {}
+        for key, item in items.items():
+            try:
+                entries = read_entries(item.value)
+                check_lengths(entries.values(), self.max_chars)
+                read[key] = entries if key == place.key else _renamed(key, entries)
+            except AmuletError as error:
+                complain(_corrupt(place, key, error))
+        record = items.get(place.key)
+        return Found(
+            record=read.get(place.key, {}),
+            ours=record is not None and is_ours(record.value),
+            items={k: v for key in read if key != place.key for k, v in read[key].items()},
+            unreadable=tuple(items.keys() - read.keys()),
+            changes=_changes(place, history, complain),
+        )
+
+    # --- Writing ---
+
+    def _writing(self, place: Place, found: Found, change: Change) -> list[Op]:
+        """Operations for a change: the record first, for whoever reads in between."""
+        key = new_id()
+        changes = {**found.changes, key: change}
+        others = (change.removed.keys() & found.items.keys()) | {*found.unreadable} - {place.key}
+        return [
+            self._put(place, merge(found.record, changes.values())),
+            PutOp(place.history, key, dump_change(change), index=False, ttl=self.ttl),
+            *(PutOp(place.history, old, None) for old in sorted(changes)[: -self.max_history]),
+            *(PutOp(place.namespace, other, None) for other in sorted(others)),
+        ]
+
+    def _put(self, place: Place, entries: Entries) -> Op:
+        return PutOp(
+            place.namespace, place.key, dump(entries), index=False, ttl=self._ttl_of(entries)
+        )
+
+    def _ttl_of(self, entries: Entries) -> float | None:
+        """Minutes until all preferences are over; the store's own rule where one never is."""
+        if not self.drops:
+            return None
+        ends = [entry.expires_at for entry in entries.values()]
+        if not ends or None in ends:
+            return self.ttl
+        left = max(end for end in ends if end is not None) - now()
+        return max(left.total_seconds() / 60, 0.0)
+
+
+def _items_of(place: Place, results: list[Any]) -> dict[str, Item]:
+    """What was read of a user, by key, oldest first.
+
+    Raises:
+        PreferenceStoreError: The store gave what it wasn't asked for.
+    """
+    record, *searched = results
+    items = [] if record is None else [record]
+    if items and (record.key, tuple(record.namespace)) != (place.key, place.namespace):
+        raise PreferenceStoreError(
+            f"The store gave {record.key!r} of {record.namespace} when asked for {place.key!r} of "
+            f"{place.namespace}: it can't be trusted with preferences."
+        )
+    items += [item for found in searched for item in _within(place.namespace, found)]
+    return {item.key: item for item in sorted(items, key=lambda item: (item.updated_at, item.key))}
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """SQLite's store leaves the time zone out."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _within(namespace: tuple[str, ...], items: Iterable[Item]) -> list[Item]:
+    """Items of a namespace itself: a search finds those of namespaces inside it, too."""
+    return [item for item in items if tuple(item.namespace) == namespace]
+
+
+def _changes(place: Place, items: Iterable[Item], complain: Complain) -> dict[str, Change]:
+    """Changes by key, oldest first."""
+    changes = {}
+    for item in sorted(_within(place.history, items), key=lambda item: item.key):
+        try:
+            changes[item.key] = read_change(item.value)
+        except AmuletError as error:
+            complain(_corrupt(place, item.key, error))
+    return changes
+
+
+def _renamed(key: str, entries: Entries) -> Entries:
+    """The one preference of an item that isn't a record, under the item's key.
+
+    Raises:
+        PreferenceError: There are several, which could not be forgotten one by one.
+    """
+    if len(entries) != 1:
+        raise PreferenceError(
+            f"An item beside the record must hold one preference, not {len(entries)}: store each "
+            "under a key of its own."
+        )
+    return dict(zip([key], entries.values(), strict=True))
+
+
+def _is_empty(item: Item) -> bool:
+    """Whether this is what `forget` leaves."""
+    return bool(item.value == dump({}))
+
+
+def _corrupt(place: Place, key: str, error: AmuletError) -> CorruptProfileError:
+    return CorruptProfileError(
+        f"What is stored for user {place.user_id!r} under {key!r} can't be read as preferences: "
+        f"{error} Or set them anew, or have them left out by on_corrupt='ignore'."
+    )
+
+
+def _listing(pattern: tuple[str, ...], limit: int, offset: int) -> Op:
+    """The operation for namespaces that a pattern with wildcards describes whole."""
+    conditions = (MatchCondition("prefix", pattern), MatchCondition("suffix", pattern))
+    return ListNamespacesOp(conditions, limit=limit, offset=offset)
+
+
+def _let_pass(error: CorruptProfileError) -> None:
+    """For a writer that has read everything before."""
