@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
-from langchain_amulet.changes import Edit, Found, adding, forgetting, merge, setting
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.places import Namespace
-from langchain_amulet.procedures import Records
-from langchain_amulet.profiles import Change, StoredPreference, stored_preferences
+from langchain_amulet.memory.changes import Edit, Found, adding, forgetting, merge, setting
+from langchain_amulet.memory.places import Namespace
+from langchain_amulet.memory.procedures import Records
+from langchain_amulet.memory.profiles import Change, StoredPreference, stored_preferences
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
 LIMIT = 16

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_amulet.errors import AmuletError, PreferenceError
-from langchain_amulet.preferences import Preference
-from langchain_amulet.profiles import (
+from langchain_amulet.memory.profiles import (
     Change,
     StoredPreference,
     dump,
@@ -19,6 +18,7 @@ from langchain_amulet.profiles import (
     read_entries,
     stored_preferences,
 )
+from langchain_amulet.preferences import Preference
 
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
 

@@ -19,7 +19,7 @@ from datetime import datetime
 from langchain_core.utils.uuid import uuid7
 
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.profiles import Change, Entries, StoredPreference
+from langchain_amulet.memory.profiles import Change, Entries, StoredPreference
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from langgraph.store.base.batch import AsyncBatchedBaseStore
 from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
-from langchain_amulet.patience import in_thread
-from langchain_amulet.procedures import Answer, Procedure
+from langchain_amulet.memory.patience import in_thread
+from langchain_amulet.memory.procedures import Answer, Procedure
 
 
 class Access:

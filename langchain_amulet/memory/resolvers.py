@@ -19,12 +19,12 @@ from langchain_amulet.errors import (
     CorruptProfileError,
     PreferenceStoreError,
 )
-from langchain_amulet.memory import PreferenceMemory
-from langchain_amulet.patience import Patience, in_thread
-from langchain_amulet.places import check_user_id
+from langchain_amulet.memory.patience import Patience, in_thread
+from langchain_amulet.memory.places import check_user_id
+from langchain_amulet.memory.preference_memory import PreferenceMemory
+from langchain_amulet.memory.tolerance import OnFailure, Tolerance
 from langchain_amulet.preferences import Preference, PreferenceLike, as_preferences
 from langchain_amulet.sources import Memory
-from langchain_amulet.tolerance import OnFailure, Tolerance
 
 Resolve = Callable[[str], PreferenceLike] | Callable[[str], Awaitable[PreferenceLike]]
 """``resolve(user_id)``: what the user prefers; None for nothing."""

@@ -22,16 +22,15 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from langchain_amulet.changes import Edit, Found, merge, new_id
 from langchain_amulet.errors import (
     AmuletError,
     CorruptProfileError,
     PreferenceError,
     PreferenceStoreError,
 )
-from langchain_amulet.places import Namespace, Place
-from langchain_amulet.preferences import check_lengths
-from langchain_amulet.profiles import (
+from langchain_amulet.memory.changes import Edit, Found, merge, new_id
+from langchain_amulet.memory.places import Namespace, Place
+from langchain_amulet.memory.profiles import (
     Change,
     Entries,
     Profile,
@@ -42,6 +41,7 @@ from langchain_amulet.profiles import (
     read_change,
     read_entries,
 )
+from langchain_amulet.preferences import check_lengths
 
 Answer = TypeVar("Answer")
 

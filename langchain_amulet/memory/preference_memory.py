@@ -16,15 +16,14 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_amulet.access import Access
-from langchain_amulet.changes import Edit, adding, check_count, forgetting, setting
-from langchain_amulet.conditions import Matcher, mentions
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
-from langchain_amulet.patience import Patience
-from langchain_amulet.places import Namespace, NamespaceLike, check_user_id
-from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
-from langchain_amulet.procedures import Answer, Complain, Procedure, Records
-from langchain_amulet.profiles import (
+from langchain_amulet.memory.access import Access
+from langchain_amulet.memory.changes import Edit, adding, check_count, forgetting, setting
+from langchain_amulet.memory.conditions import Matcher, mentions
+from langchain_amulet.memory.patience import Patience
+from langchain_amulet.memory.places import Namespace, NamespaceLike, check_user_id
+from langchain_amulet.memory.procedures import Answer, Complain, Procedure, Records
+from langchain_amulet.memory.profiles import (
     Change,
     Lifetime,
     Profile,
@@ -33,7 +32,8 @@ from langchain_amulet.profiles import (
     now,
     stored_preferences,
 )
-from langchain_amulet.tolerance import OnFailure, Tolerance
+from langchain_amulet.memory.tolerance import OnFailure, Tolerance
+from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
 from langchain_amulet.validation import explained
 
 

@@ -1,0 +1,18 @@
+"""What users prefer, remembered between calls: see `PreferenceMemory`."""
+
+from langchain_amulet.memory.conditions import Matcher, Resembles, mentions
+from langchain_amulet.memory.preference_memory import PreferenceMemory
+from langchain_amulet.memory.profiles import Change, Profile, StoredPreference
+from langchain_amulet.memory.resolvers import ResolverMemory, as_memory
+
+__all__ = [
+    "Change",
+    "Matcher",
+    "PreferenceMemory",
+    "Profile",
+    "Resembles",
+    "ResolverMemory",
+    "StoredPreference",
+    "as_memory",
+    "mentions",
+]
