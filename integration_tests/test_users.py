@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +14,13 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from integration_tests.conftest import engine_of
-from integration_tests.ways import DIRECT, GRAPHS, INSIDE, Way, invoke
-from langchain_amulet import ChatAmulet, Preference
-from langchain_amulet.errors import ConfigurationError, RequestError
+from integration_tests.ways import DIRECT, GRAPHS, INSIDE, Way, beta, invoke
+from langchain_amulet import ChatAmulet, Preference, PreferenceMemory
+from langchain_amulet.errors import ConfigurationError, PreferenceError, RequestError
 
 QUESTION = "How do I sleep better?"
 KIND, SHORT, FORMAL = "Be kind to them.", "Keep it short.", "Please be formal."
@@ -28,24 +31,22 @@ every_graph = pytest.mark.parametrize("way", GRAPHS.values(), ids=GRAPHS)
 every_place = pytest.mark.parametrize("place", ["configurable", "metadata"])
 
 
-class Notes:
-    """What users prefer, written down; says who was asked for, and how."""
+class Notes(PreferenceMemory):
+    """A memory that says who it was asked for, and how."""
 
     def __init__(self, **wishes: str) -> None:
-        self.wishes = wishes
+        super().__init__(InMemoryStore())
         self.asked: list[tuple[str, str, str | None]] = []
+        for user_id, wish in wishes.items():
+            self.set(user_id, wish)
 
     def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
-        return self._found("get", user_id, about)
+        self.asked.append(("get", user_id, about))
+        return super().get(user_id, about)
 
     async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
-        await asyncio.sleep(0)
-        return self._found("aget", user_id, about)
-
-    def _found(self, how: str, user_id: str, about: str | None) -> tuple[Preference, ...]:
-        self.asked.append((how, user_id, about))
-        wish = self.wishes.get(user_id)
-        return (Preference(wish),) if wish else ()
+        self.asked.append(("aget", user_id, about))
+        return await super().aget(user_id, about)
 
 
 @dataclass
@@ -219,6 +220,43 @@ def test_the_memory_hears_the_last_words_of_the_human(knowing: ChatAmulet, notes
     assert [about for _, _, about in notes.asked] == ["My plan for work?", None, "Why?"]
 
 
+# --- What may be a memory ---
+
+
+async def resolve_later(user_id: str) -> str:
+    await asyncio.sleep(0)
+    return KIND if user_id == "ada" else SHORT
+
+
+@pytest.mark.parametrize("resolve", [{"ada": KIND}.get, resolve_later])
+@every_way
+def test_a_function_of_the_users_id_is_a_memory(
+    llm: ChatAmulet, kind: str, way: Way, resolve: Any
+) -> None:
+    settings = {
+        name: getattr(llm, name) for name in ("model", "dtype", "temperature", "max_tokens")
+    }
+    assert way(ChatAmulet(**settings, memory=resolve), QUESTION, user_id="ada") == kind
+
+
+async def test_a_store_that_only_answers_in_an_event_loop_is_a_memory(
+    llm: ChatAmulet, kind: str, tmp_path: Path
+) -> None:
+    async with AsyncSqliteStore.from_conn_string(str(tmp_path / "users.db")) as store:
+        await store.setup()
+        memory = PreferenceMemory(store)
+        await memory.aset("ada", KIND)
+        knowing = llm.model_copy(update={"memory": memory})
+        ada: Any = {"configurable": {"user_id": "ada"}}
+        assert (await knowing.ainvoke(QUESTION, ada)).text == kind
+        streamed = [chunk.text async for chunk in knowing.astream(QUESTION, ada)]
+        assert "".join(streamed) == kind
+        with beta():
+            events = await knowing.astream_events(QUESTION, ada, version="v3")
+            assert await events.text == kind
+        assert [answer.text for answer in await knowing.abatch([QUESTION] * 2, ada)] == [kind] * 2
+
+
 # --- What the memory doesn't get into ---
 
 
@@ -262,11 +300,11 @@ def test_with_the_cache_on_the_key_is_the_preference_and_not_the_user(
         assert invoke(knowing, QUESTION, user_id="ada") == kind
         assert invoke(knowing, QUESTION, user_id="bob") != kind
         before = engine.stats().admitted
-        notes.wishes["cleo"] = KIND
+        notes.set("cleo", KIND)
         assert invoke(knowing, QUESTION, {"configurable": {"user_id": "cleo"}}) == kind
         assert invoke(knowing, QUESTION, preference=KIND) == kind
         assert engine.stats().admitted == before
-        notes.wishes["ada"] = FORMAL
+        notes.set("ada", FORMAL)
         assert invoke(knowing, QUESTION, user_id="ada") == invoke(llm, QUESTION, preference=FORMAL)
     finally:
         set_llm_cache(None)
@@ -275,10 +313,12 @@ def test_with_the_cache_on_the_key_is_the_preference_and_not_the_user(
 # --- What is refused ---
 
 
-@pytest.mark.parametrize("user_id", ["", " ", 7, ["ada"]])
+@pytest.mark.parametrize(
+    ("user_id", "rule"), [("", "leave it out for no preference"), (7, r"use str\(\)")]
+)
 @every_way
-def test_a_user_is_named_by_a_text(knowing: ChatAmulet, way: Way, user_id: Any) -> None:
-    with pytest.raises(RequestError, match=r"user_id must be a text.*None for nobody"):
+def test_a_user_is_named_by_a_text(knowing: ChatAmulet, way: Way, user_id: Any, rule: str) -> None:
+    with pytest.raises(PreferenceError, match=f"user's id must .*{rule}"):
         way(knowing, QUESTION, user_id=user_id)
 
 
@@ -290,7 +330,7 @@ def test_a_user_is_nobody_to_a_model_without_a_memory(llm: ChatAmulet) -> None:
     assert invoke(llm, QUESTION, {"configurable": {"user_id": "ada"}}) == plain
 
 
-@pytest.mark.parametrize("memory", [7, "ada", {"ada": "Be kind."}])
+@pytest.mark.parametrize("memory", [7, "ada", {"ada": "Be kind."}], ids=repr)
 def test_a_memory_must_be_one(memory: Any) -> None:
-    with pytest.raises(ConfigurationError, match="memory"):
+    with pytest.raises(ConfigurationError, match=r"memory must be a PreferenceMemory.*not"):
         ChatAmulet(memory=memory)

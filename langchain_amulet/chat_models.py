@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput, ModelProfile
@@ -21,7 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs, run_in_executor
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from langchain_core.runnables.utils import AnyConfigurableField
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
@@ -29,6 +29,7 @@ from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
 from langchain_amulet.calls import Call, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.handle import ModelHandle, OpenModel, context_length, resolve_model
+from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
 from langchain_amulet.scores import AnswerScore, Reading, read
@@ -52,8 +53,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     Weights are loaded at first use, and once per process.
 
     Attributes:
-        memory: Who knows what the users prefer: a `PreferenceMemory`, or a function of a user's
-            name, sync or async.
+        memory: Who knows what users prefer: a `PreferenceMemory`, a LangGraph store, or a
+            function of a user's id, sync or async.
         streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens.
         max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
 
@@ -63,7 +64,9 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
 
-    memory: Memory | None = Field(default=None, exclude=True, repr=False)
+    memory: Annotated[Memory, BeforeValidator(as_memory)] | None = Field(
+        default=None, exclude=True, repr=False
+    )
     streaming: bool = False
     max_retries: int | None = None
 

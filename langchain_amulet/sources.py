@@ -45,7 +45,12 @@ class Memory(Protocol):
     """Who knows what users prefer."""
 
     def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
-        """A user's preferences for a message, or in general; none for an unknown user."""
+        """What applies now; none for an unknown user.
+
+        Args:
+            user_id: Whose preferences.
+            about: The last message that a human wrote.
+        """
         ...
 
     async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
@@ -77,8 +82,8 @@ class Sources:
         that has these arguments.
 
         Raises:
-            PreferenceError: What was found isn't a preference.
-            RequestError: A user isn't named by a text, or there is no memory to know them.
+            PreferenceError: What was found isn't a preference, or can't be a user's id.
+            RequestError: There is a user, and no memory to know them.
         """
         search = self._search(kwargs, config)
         if self.memory is None or search.user_id is None:
@@ -157,27 +162,17 @@ def find_user(
     kwargs: Mapping[str, Any] | None = None,
     context: Any = None,
 ) -> str | None:
-    """In whose name a call is made; None for nobody's.
+    """In whose name a call is made; None for nobody's. Whether it can be is the memory's to say.
 
     Args:
         config: The call's config. That of the runnable that is running counts too.
         kwargs: The call's keyword arguments.
         context: The context of the graph that is running; None to look for it.
-
-    Raises:
-        RequestError: The user isn't named by a text.
     """
     if context is None:
         context = getattr(running_graph(config), "context", None)
     user_id = _first(USER, (*_places(kwargs or {}, config), _user_of(context)))
-    if user_id is UNSAID or user_id is None:
-        return None
-    if not isinstance(user_id, str) or not user_id.strip():
-        raise RequestError(
-            f"A user_id must be a text that isn't empty, not {user_id!r}: pass the user's key in "
-            "the store as a text, or None for nobody."
-        )
-    return user_id
+    return None if user_id is UNSAID else user_id
 
 
 def running_graph(config: RunnableConfig | None = None) -> Any:
