@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.runnables.configurable import DynamicRunnable, RunnableConfigurableFields
 from langchain_core.tools import BaseTool
 
 from langchain_amulet.structured import Structure, assembled, structure_arguments
@@ -112,3 +113,31 @@ class ConfigurableAmulet(TakesTools, RunnableConfigurableFields):  # type: ignor
         return BoundAmulet(
             bound=self, kwargs={}, config=merge_configs(config, cast("RunnableConfig", kwargs))
         )
+
+
+@dataclass(frozen=True)
+class Unbound:
+    """A model with what was bound to it.
+
+    Attributes:
+        model: The model itself, its fields set by the config.
+        kwargs: Arguments for every call.
+        config: The config for every call.
+    """
+
+    model: Runnable[Any, Any]
+    kwargs: dict[str, Any]
+    config: RunnableConfig
+
+
+def unbound(model: Runnable[Any, Any]) -> Unbound:
+    """Take bindings and configurable fields off a model, as a call would that is made now."""
+    kwargs: dict[str, Any] = {}
+    config = RunnableConfig()
+    while isinstance(model, (RunnableBinding, DynamicRunnable)):
+        if isinstance(model, RunnableBinding):
+            kwargs, config = {**model.kwargs, **kwargs}, merge_configs(model.config, config)
+            model = model.bound
+        else:
+            model, config = model.prepare(config)
+    return Unbound(model, kwargs, config)

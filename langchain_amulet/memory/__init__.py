@@ -4,6 +4,7 @@ from langchain_amulet.memory.conditions import Matcher, Resembles, mentions
 from langchain_amulet.memory.preference_memory import PreferenceMemory
 from langchain_amulet.memory.profiles import Change, Profile, StoredPreference
 from langchain_amulet.memory.resolvers import ResolverMemory, as_memory
+from langchain_amulet.memory.tools import preference_tools
 
 __all__ = [
     "Change",
@@ -15,4 +16,5 @@ __all__ = [
     "StoredPreference",
     "as_memory",
     "mentions",
+    "preference_tools",
 ]

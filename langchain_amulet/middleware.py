@@ -1,0 +1,145 @@
+"""Users' preferences in agents: middleware for LangChain's ``create_agent``.
+
+Needs the extra ``agents``, which brings LangChain itself.
+
+This module knows agents' requests for an answer: nothing of prompts or decoding.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.store.base import BaseStore
+
+from langchain_amulet.binding import unbound
+from langchain_amulet.chat_models import ChatAmulet
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.memory import as_memory, preference_tools
+from langchain_amulet.memory.graph_memory import GraphMemory
+from langchain_amulet.memory.resolvers import Resolve
+from langchain_amulet.sources import USER, Memory, Sources, find_user
+
+Behavior = Literal["ignore", "warn", "raise"]
+"""What to do about a model that can't be steered: answer plainly, warn of it, or refuse."""
+
+
+class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Has an agent answer each user in their own style, and remember it if asked.
+
+    ::
+
+        agent = create_agent(llm, tools, middleware=[PreferenceMiddleware()],
+                             store=store, context_schema=Context)
+        agent.invoke({"messages": [...]}, context=Context(user_id="ada"))
+
+    The user is named by ``user_id`` in the ``configurable`` or ``metadata`` of the config, or in
+    the agent's context. A preference in the config wins over what is stored.
+
+    Args:
+        memory: What `ChatAmulet` takes for one; None for the agent's own store.
+        learning: Whether the agent gets the tools of `preference_tools`.
+        unsupported_model_behavior: What to do where the agent's model isn't a `ChatAmulet`, as a
+            fallback's may not be: it is never sent a preference.
+
+    Raises:
+        ConfigurationError: An argument is none of what it may be, or the agent is to remember in
+            a memory that can only be asked.
+    """
+
+    def __init__(
+        self,
+        memory: Memory | BaseStore | Resolve | None = None,
+        *,
+        learning: bool = False,
+        unsupported_model_behavior: Behavior = "warn",
+    ) -> None:
+        """Ask nothing yet."""
+        super().__init__()
+        if unsupported_model_behavior not in get_args(Behavior):
+            raise ConfigurationError(
+                f"unsupported_model_behavior must be one of {', '.join(get_args(Behavior))}, not "
+                f"{unsupported_model_behavior!r}: use one of those."
+            )
+        self._behavior = unsupported_model_behavior
+        self._memory = None if memory is None else as_memory(memory)
+        self._kept = GraphMemory()
+        if learning:
+            self._kept = GraphMemory(self._memory)
+            self.tools = preference_tools(self._kept)
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> ModelResponse[Any]:
+        """Have the model answer in the style of the user who asks."""
+        ask = self._ask(request)
+        if ask is None:
+            return handler(request)
+        return handler(ask.answered(ask.sources.find(ask.kwargs, ask.config, ask.messages)))
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """The same without blocking the event loop."""
+        ask = self._ask(request)
+        if ask is None:
+            return await handler(request)
+        found = await ask.sources.afind(ask.kwargs, ask.config, ask.messages)
+        return await handler(ask.answered(found))
+
+    def _ask(self, request: ModelRequest[Any]) -> _Ask | None:
+        """What is to be found out for a request; None if its model can't be steered."""
+        bare = unbound(request.model)
+        if not isinstance(bare.model, ChatAmulet):
+            self._report(bare.model)
+            return None
+        sources = replace(bare.model.sources, memory=self._memory_for(request, bare.model))
+        kwargs = {**bare.kwargs, **request.model_settings}
+        user = {USER: find_user(bare.config, kwargs, request.runtime.context)}
+        return _Ask(request, sources, kwargs | user, bare.config)
+
+    def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> Memory:
+        store = request.runtime.store
+        if self._memory is None and store is None and model.memory is not None:
+            return model.memory
+        return self._memory or self._kept.over(store)
+
+    def _report(self, model: object) -> None:
+        if self._behavior == "ignore":
+            return
+        message = (
+            f"PreferenceMiddleware steers a ChatAmulet, not a {type(model).__name__}, which "
+            "answers without the user's preference: use a ChatAmulet, or "
+            "unsupported_model_behavior='ignore'."
+        )
+        if self._behavior == "raise":
+            raise ConfigurationError(message)
+        warnings.warn(message, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """A request for an answer, and how to find out what it prefers."""
+
+    request: ModelRequest[Any]
+    sources: Sources
+    kwargs: dict[str, Any]
+    config: RunnableConfig
+
+    def messages(self) -> Sequence[BaseMessage]:
+        """The conversation."""
+        return self.request.messages
+
+    def answered(self, found: Mapping[str, Any]) -> ModelRequest[Any]:
+        """The request with what was found, for the model not to search again."""
+        settings = {**self.request.model_settings, **found, USER: None}
+        return self.request.override(model_settings=settings)
