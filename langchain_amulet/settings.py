@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Annotated, Any
 
 import torch
@@ -16,7 +15,7 @@ from typing_extensions import Self
 
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.errors import ConfigurationError, RequestError
-from langchain_amulet.methods import STRENGTHS, Amulet, Base, LinearAlignment, Method, Pref, Pull
+from langchain_amulet.methods import Amulet, Method, Pull, as_method
 from langchain_amulet.outputs import Output, only
 from langchain_amulet.preferences import Preference, as_preferences, check_lengths
 from langchain_amulet.prompts import Placement
@@ -36,31 +35,8 @@ from langchain_amulet.validation import explained
 POCKET = "pocket"
 """The name of the model that comes with the package."""
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Amulet, Base, Pref, LinearAlignment)}
-)
-"""Methods that can be chosen by name."""
-
 NOT_OURS = frozenset({"model", "stream"})
 """Arguments that say which model answers, or by what way: not how."""
-
-
-def as_method(value: Method | str | float) -> Method:
-    """A method, given as itself, by its name, or by the name or number of Amulet's strength.
-
-    Raises:
-        ConfigurationError: The name is unknown.
-    """
-    if isinstance(value, Method):
-        return value
-    if isinstance(value, str) and value in METHODS:
-        return METHODS[value]()
-    if isinstance(value, str) and value not in STRENGTHS:
-        raise ConfigurationError(
-            f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method, "
-            f"not {value!r}: use one of those."
-        )
-    return Amulet(strength=value)
 
 
 def as_dtype(value: Any) -> str | None:

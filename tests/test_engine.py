@@ -34,7 +34,7 @@ from langchain_amulet.errors import (
     RequestError,
 )
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.steering import Contrast, Plan, Stream
+from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream
 
 VOCABULARY, CONTEXT, POISON = 128, 4096, 127
 AMULET = Plan(
@@ -42,7 +42,7 @@ AMULET = Plan(
     anchor=0,
     contrasts=(Contrast(4.6487, 0, 1),),
     reference=((0, 1.0),),
-    plausibility=0.1,
+    mask=Plausibility(0.1),
 )
 PLAIN = Plan.plain()
 ENDLESS = 4000
@@ -171,7 +171,7 @@ def test_several_preferences_mix_into_one_reference(engine: Engine) -> None:
         anchor=2,
         contrasts=(Contrast(1.0, 0, 2), Contrast(1.0, 1, 2)),
         reference=((0, 0.5), (1, 0.5)),
-        plausibility=0.1,
+        mask=Plausibility(0.1),
     )
     request = Request(((3, 4, 5), (3, 4, 6), (3, 4)), plan, SamplingParams(seed=0), 4, trace=True)
     for token in engine.submit(request):
@@ -223,8 +223,10 @@ def test_top_logprobs_are_the_best_ones_in_order(engine: Engine) -> None:
 
 
 def test_the_shortlist_gives_what_the_whole_vocabulary_gives(model: Any) -> None:
-    wide = replace(AMULET, plausibility=1e-9)  # nearly no mask, so the shortlist never suffices
-    narrow = replace(AMULET, plausibility=0.9)
+    wide = replace(
+        AMULET, mask=Plausibility(1e-9)
+    )  # nearly no mask, so the shortlist never suffices
+    narrow = replace(AMULET, mask=Plausibility(0.9))
     with Engine(model) as engine:
         for plan in (wide, narrow):
             sampling = SamplingParams(temperature=0, top_logprobs=VOCABULARY)

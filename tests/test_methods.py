@@ -14,23 +14,42 @@ from torch import Tensor
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import (
+    PAD,
     STRENGTHS,
     Amulet,
     Base,
+    ContextSteering,
+    Drift,
+    Iterated,
     LinearAlignment,
     Method,
     Pref,
     Pull,
     resolve_strength,
 )
-from langchain_amulet.steering import Contrast, Plan, Stream, steer
+from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream, steer
 
 examples = settings(max_examples=50, deadline=None, derandomize=True, database=None)
 strengths = st.floats(-4.0, 10.0)
 shares = st.floats(0.0, 3.0)
 
-EVERY_METHOD = [Base(), Pref(), LinearAlignment(), Amulet(), Amulet.paper()]
-GUIDED = [LinearAlignment(), Amulet(), Amulet.paper()]
+GUIDED = [
+    LinearAlignment(),
+    LinearAlignment.original(),
+    Amulet(),
+    Amulet.paper(),
+    Amulet.within(0.5),
+]
+EVERY_METHOD = [
+    Base(),
+    Pref(),
+    *GUIDED,
+    Iterated(steering.amulet_utility),
+    ContextSteering(),
+    Drift(),
+    PAD("rm"),
+    PAD("rm", per_dimension=True),
+]
 NAMES = [method.name for method in EVERY_METHOD]
 
 
@@ -97,7 +116,16 @@ def test_methods_are_values(method: Method) -> None:
 
 
 def test_methods_have_names() -> None:
-    assert NAMES == ["base", "pref", "linear_alignment", "amulet", "amulet"]
+    assert set(NAMES) == {
+        "base",
+        "pref",
+        "linear_alignment",
+        "amulet",
+        "iterated",
+        "context_steering",
+        "drift",
+        "pad",
+    }
 
 
 def test_an_unknown_strength_lists_the_known_ones() -> None:
@@ -157,7 +185,7 @@ def test_amulet_contrasts_the_preference_with_the_base_prompt() -> None:
         anchor=0,
         contrasts=(Contrast(2.0, 0, 1),),
         reference=((0, 1.0),),
-        plausibility=0.2,
+        mask=Plausibility(0.2),
         kl_cap=0.5,
     )
 
@@ -213,7 +241,7 @@ def test_several_preferences_steer_from_the_base_prompt() -> None:
         anchor=2,
         contrasts=(Contrast(3.0, 0, 2), Contrast(6.0, 1, 2)),
         reference=((0, 0.25), (1, 0.75)),
-        plausibility=0.1,
+        mask=Plausibility(0.1),
     )
 
 

@@ -17,6 +17,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import (
     Contrast,
     Plan,
+    Plausibility,
     Stream,
     agreement,
     amulet_utility,
@@ -43,7 +44,7 @@ def guidance(weight: float, plausibility: float = 0.0, kl_cap: float | None = No
         anchor=0,
         contrasts=(Contrast(weight, 0, 1),),
         reference=((0, 1.0),),
-        plausibility=plausibility,
+        mask=Plausibility(plausibility) if plausibility else None,
         kl_cap=kl_cap,
     )
 
@@ -55,7 +56,7 @@ def context_steering(forces: list[float], plausibility: float = 0.0, cap: float 
         anchor=base,
         contrasts=tuple(Contrast(force, k, base) for k, force in enumerate(forces)),
         reference=tuple((k, 1.0 / base) for k in range(base)),
-        plausibility=plausibility,
+        mask=Plausibility(plausibility) if plausibility else None,
         kl_cap=cap,
     )
 
@@ -463,8 +464,6 @@ def test_agreement_looks_past_what_a_stream_finds_impossible() -> None:
         ({"reference": ((0, 0.5),)}, "sum to 1"),
         ({"reference": ()}, "sum to 1"),
         ({"reference": ((0, 0.0), (1, 1.0))}, "above 0"),
-        ({"plausibility": 1.5}, "plausibility"),
-        ({"plausibility": math.nan}, "plausibility"),
         ({"kl_cap": -0.1}, "kl_cap"),
         ({"kl_cap": math.inf}, "kl_cap"),
     ],

@@ -1,7 +1,7 @@
 """One request's next token, from the log-probabilities of its streams.
 
-Steer, mask, penalise, draw. With a plausibility mask only the few tokens that can survive it are
-looked at, if they are sure to be among the shortlist; else the whole vocabulary is.
+Steer, mask, penalise, draw. With a mask only the few tokens that can survive it are looked at, if
+they are sure to be among the shortlist; else the whole vocabulary is.
 Knows one request's tensors. Doesn't know rows, the model or the other requests.
 """
 
@@ -17,7 +17,7 @@ from langchain_amulet.engine.head import Scout
 from langchain_amulet.engine.request import Request, Token, Trace
 from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import SamplingParams, penalize, sample
-from langchain_amulet.steering import Plan, Steered, agreement, kl, steer
+from langchain_amulet.steering import Mask, Plan, Steered, agreement, kl, mixture, steer
 
 ROUNDING = 0.25
 """By how many nats a bf16 logit off the shortlist may be too low; a bf16 step at 64 is 0.25."""
@@ -29,7 +29,7 @@ def scouts(plan: Plan, rows: Sequence[int]) -> list[Scout]:
     A masked plan chooses among what its reference finds plausible, stream by stream; any other
     from the combined score.
     """
-    if plan.plausibility > 0 or not plan.contrasts:
+    if plan.mask is not None or not plan.contrasts:
         return [((rows[stream], 1.0),) for stream, _ in plan.reference]
     weights = [0.0] * len(rows)
     weights[plan.anchor] += 1.0
@@ -90,15 +90,16 @@ def _check(logprobs: Tensor) -> None:
 
 def _eligible(request: Request, logprobs: Tensor, shortlist: Tensor | None) -> Tensor | None:
     """Token ids that can be chosen, ascending; ``None`` for the whole vocabulary."""
+    plan, mask = request.plan, request.plan.mask
     allowed = _allowed(request, logprobs.shape[-1], logprobs.device)
-    if shortlist is not None and request.plan.plausibility > 0:
+    if mask is None:
+        return None if allowed is None else allowed.nonzero()[:, 0]
+    if shortlist is not None:
         ids: Tensor = torch.unique(shortlist)
         ids = ids if allowed is None else ids[allowed[ids]]
-        if _closed(request.plan, logprobs, shortlist, ids):
+        if _closed(plan, mask, logprobs, shortlist, ids):
             return ids
-    if request.plan.plausibility > 0:
-        return _survivors(request.plan, logprobs, allowed)
-    return None if allowed is None else allowed.nonzero()[:, 0]
+    return _survivors(plan, mask, logprobs, allowed)
 
 
 def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor | None:
@@ -118,33 +119,30 @@ def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor 
     return allowed
 
 
-def _closed(plan: Plan, logprobs: Tensor, shortlist: Tensor, ids: Tensor) -> bool:
-    """Whether no token off the shortlist can pass the plausibility mask.
+def _closed(plan: Plan, mask: Mask, logprobs: Tensor, shortlist: Tensor, ids: Tensor) -> bool:
+    """Whether no token off the shortlist can pass the mask.
 
     A token that is off it is, in each reference stream, at most as likely as that stream's
-    last entry, and so is the mixture.
+    last entry, and so is the mixture. What passes with all tokens known passes with these alone,
+    so a floor among them is the true one unless something above it is missing.
     """
     if len(ids) == 0:
         return False
-    streams = [stream for stream, _ in plan.reference]
-    weights = torch.tensor([weight for _, weight in plan.reference], device=logprobs.device)
-    references = logprobs[streams]
-    last = references.gather(1, shortlist).amin(1)
-    outside = (last + weights.log()).logsumexp(0)
-    best = (references[:, ids] + weights.log()[:, None]).logsumexp(0).amax()
-    return bool(outside + ROUNDING < best + math.log(plan.plausibility))
+    last = torch.full_like(logprobs[:, :1], -math.inf)
+    for (stream, _), best in zip(plan.reference, shortlist, strict=True):
+        last[stream] = logprobs[stream, best].min()
+    outside = mixture(last, plan.reference)[0]
+    return bool(outside + ROUNDING < mask.floor(mixture(logprobs[:, ids], plan.reference)))
 
 
-def _survivors(plan: Plan, logprobs: Tensor, allowed: Tensor | None) -> Tensor:
+def _survivors(plan: Plan, mask: Mask, logprobs: Tensor, allowed: Tensor | None) -> Tensor:
     """What can pass the mask, sought in the whole vocabulary: where the reference is flat."""
-    parts = [logprobs[stream] + math.log(weight) for stream, weight in plan.reference]
-    reference = parts[0] if len(parts) == 1 else torch.stack(parts).logsumexp(0)
+    reference = mixture(logprobs, plan.reference)
     if allowed is not None:
         reference = reference.where(allowed, -math.inf)
-    # A hair below the threshold, so that ``steer`` draws the line and rounding here doesn't.
-    threshold = reference.amax() + math.log(plan.plausibility) - 1e-3
-    plausible = reference >= threshold
-    return (plausible if allowed is None else plausible & allowed).nonzero()[:, 0]
+    # A hair below the floor, so that ``steer`` draws the line and rounding here doesn't.
+    possible = reference >= mask.floor(reference) - 1e-3
+    return (possible if allowed is None else possible & allowed).nonzero()[:, 0]
 
 
 def _penalized(

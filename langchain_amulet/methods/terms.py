@@ -1,0 +1,79 @@
+"""From a formula over prompts to a plan over rows.
+
+A formula names its streams by what is in them; a plan counts them. What adds nothing is left out.
+
+This module knows streams and weights: nothing of methods or preferences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from langchain_amulet.steering import Contrast, Mask, Plan, Plausibility, Stream
+
+BASE = Stream()
+"""The conversation as it was given."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``weight (l_plus - l_minus)``."""
+
+    weight: float
+    plus: Stream
+    minus: Stream = BASE
+
+
+@dataclass(frozen=True)
+class Formula:
+    """``l_anchor`` plus differences, and what mask and cap are measured against.
+
+    Attributes:
+        anchor: What the differences are added to.
+        differences: What is added.
+        reference: The plain prompt's distribution, as a mixture with weights of any sum above 0;
+            empty for the anchor's.
+    """
+
+    anchor: Stream
+    differences: Sequence[Difference] = ()
+    reference: Mapping[Stream, float] = field(default_factory=dict)
+
+    def plan(self, mask: Mask | None = None, kl_cap: float | None = None) -> Plan:
+        """The plan, with a row for each stream that it reads.
+
+        Where the anchor alone is left, nothing is steered, and so nothing masked or capped.
+        """
+        reference = self.reference or {self.anchor: 1.0}
+        is_steered = bool(self._effective) or set(reference) != {self.anchor}
+        plus = [each.plus for each in self._effective]
+        minus = [each.minus for each in self._effective]
+        streams = tuple(dict.fromkeys([*plus, self.anchor, *minus, *reference]))
+        row = {stream: index for index, stream in enumerate(streams)}
+        return Plan(
+            streams=streams,
+            anchor=row[self.anchor],
+            contrasts=tuple(
+                Contrast(each.weight, row[each.plus], row[each.minus]) for each in self._effective
+            ),
+            reference=_shares({row[stream]: weight for stream, weight in reference.items()}),
+            mask=mask if is_steered else None,
+            kl_cap=kl_cap if is_steered else None,
+        )
+
+    @property
+    def _effective(self) -> list[Difference]:
+        return [each for each in self.differences if each.weight and each.plus != each.minus]
+
+
+def plausibility_mask(share: float) -> Mask | None:
+    """The mask that keeps what has this share of the best; None for 0, which keeps everything."""
+    return None if share == 0.0 else Plausibility(share)
+
+
+def _shares(weights: Mapping[int, float]) -> tuple[tuple[int, float], ...]:
+    total = math.fsum(weights.values())
+    shares = ((row, weight / total) for row, weight in weights.items())
+    return tuple((row, share) for row, share in shares if share > 0.0)  # tiny ones underflow

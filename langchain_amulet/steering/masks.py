@@ -1,0 +1,107 @@
+"""Which tokens steering may choose from: those that the plain prompt itself finds likely enough.
+
+A mask is a floor under the reference's log-probabilities. What ties with the last token that is
+kept is kept too, so it never depends on the order of the columns.
+
+Knows one distribution. Doesn't know streams, plans or what is done with what is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.steering.checks import require
+
+WIDTH, GROWTH = 64, 16  # how many of the best are sorted at first, and how many times more then
+
+
+class Mask(ABC):
+    """A rule for which tokens stay. Subclasses are frozen dataclasses."""
+
+    @abstractmethod
+    def floor(self, reference: Tensor) -> Tensor:
+        """The lowest log-probability that stays, as a scalar; -inf if everything does.
+
+        Args:
+            reference: Log-probabilities under the plain prompt, ``[V]``, normalised over the whole
+                vocabulary. The columns may be a subset that holds all that will be kept.
+        """
+
+
+@dataclass(frozen=True)
+class Plausibility(Mask):
+    """Keep what has at least this share of the likeliest token's probability.
+
+    Contrastive decoding's rule (arXiv 2210.15097).
+    """
+
+    share: float
+
+    def __post_init__(self) -> None:
+        """Refuse shares that would keep everything or nothing."""
+        require(
+            0.0 < self.share <= 1.0,
+            f"plausibility must be above 0 and at most 1, not {self.share!r}: leave the mask out "
+            "to keep all tokens.",
+        )
+
+    def floor(self, reference: Tensor) -> Tensor:
+        """The share of the maximum."""
+        return reference.max() + math.log(self.share)
+
+
+@dataclass(frozen=True)
+class TopP(Mask):
+    """Keep the fewest of the likeliest tokens that together reach this probability.
+
+    Where a grammar leaves less than that, all that it leaves stays.
+    """
+
+    mass: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no set of tokens can reach, or the empty one does."""
+        require(
+            0.0 < self.mass < 1.0,
+            f"A mask's top-p must be between 0 and 1, not {self.mass!r}: leave the mask out to "
+            "keep all tokens.",
+        )
+
+    def floor(self, reference: Tensor) -> Tensor:
+        """The log-probability of the token with which the mass is reached."""
+        width = WIDTH
+        while True:
+            best = reference.topk(min(width, len(reference))).values
+            reached = (best.double().exp().cumsum(0) >= self.mass).nonzero()
+            if len(reached):
+                return best[reached[0, 0]]
+            if width >= len(reference):
+                return torch.full_like(reference[0], -math.inf)
+            width *= GROWTH
+
+
+@dataclass(frozen=True)
+class TopK(Mask):
+    """Keep this many of the likeliest tokens."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse what isn't a number of tokens."""
+        is_count = isinstance(self.count, int) and not isinstance(self.count, bool)
+        require(
+            is_count and self.count >= 1,
+            f"A mask's top-k must be a whole number, at least 1, not {self.count!r}: leave the "
+            "mask out to keep all tokens.",
+        )
+
+    def floor(self, reference: Tensor) -> Tensor:
+        """The log-probability of the last one kept."""
+        if self.count >= len(reference):
+            return torch.full_like(reference[0], -math.inf)
+        return reference.topk(self.count).values[-1]

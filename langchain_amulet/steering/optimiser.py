@@ -1,0 +1,104 @@
+"""Amulet's optimisation: as one number where it collapses, as a loop where it doesn't.
+
+Knows distributions over tokens. Doesn't know plans, streams or masks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.steering.checks import require
+
+Utility = Callable[[Tensor, Tensor], Tensor]
+"""``utility(log_policy, log_base)``: what each token is worth, all three of shape ``[V]``."""
+
+
+def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: int = 60) -> float:
+    """The guidance strength d at which Amulet's optimisation arrives.
+
+    Every iterate of Algorithm 1 (arXiv 2502.19148) is affine in the two log-probabilities,
+    ``log pi_t = (1 + d_t) l_pref - d_t l_base + const``, so the loop over distributions is the
+    loop over one number::
+
+        d_1 = 0,   d_{t+1} = (eta alpha sum_{i<=t} (1 + d_i) + d_t) / (t lam eta + 1)
+
+    Args:
+        alpha: Weight of the utility.
+        lam: Pull back towards the first policy, above 0.
+        eta: Learning rate, above 0.
+        updates: How many updates are made; 0 leaves the plain prompt.
+
+    Returns:
+        d, for the scores ``l_pref + d (l_pref - l_base)``: guidance at scale 1 + d.
+
+    Raises:
+        ConfigurationError: A parameter is outside its range, or d is beyond floating point.
+    """
+    check_optimiser(lam, eta, updates)
+    require(math.isfinite(alpha), f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
+    ratio, inertia = alpha / lam, 1.0 / lam / eta
+    d = total = 0.0
+    for t in range(1, updates + 1):
+        total += 1.0 + d
+        d = (ratio * total + inertia * d) / (t + inertia)
+    require(
+        math.isfinite(d),
+        f"The strength must be finite, but alpha={alpha!r}, lam={lam!r}, eta={eta!r}, "
+        f"updates={updates!r} give {d!r}: bring alpha closer to lam.",
+    )
+    return d
+
+
+def amulet_utility(log_policy: Tensor, log_base: Tensor, alpha: float = 2.0) -> Tensor:
+    """Amulet's utility, ``alpha (log pi_t - log pi_base)``; shapes ``[..., V]``."""
+    return alpha * (log_policy - log_base)
+
+
+def iterate(
+    logp_pref: Tensor,
+    logp_base: Tensor,
+    utility: Utility = amulet_utility,
+    lam: float = 2.0,
+    eta: float = 10.0,
+    updates: int = 60,
+) -> Tensor:
+    """Amulet's optimisation as the paper writes it, one distribution after another, in float64.
+
+    For utilities that don't collapse to a `strength`, whose parameters it shares, and the oracle
+    for the one that does. Its update is the FTRL step of Algorithm 1 (arXiv 2502.19148)::
+
+        pi_{t+1} ~ exp((eta sum_{i<=t} u_i + lam eta t log pi_1 + log pi_t) / (t lam eta + 1))
+
+    ``logp_pref`` and ``logp_base`` are ``[..., V]``, under the prompt with the preference and
+    without it, and so is the result: the last policy's log-probabilities. A utility of NaN or
+    +inf counts as 0. Settings outside their range raise `ConfigurationError`.
+    """
+    check_optimiser(lam, eta, updates)
+    base = logp_base.double()
+    first = policy = logp_pref.double().log_softmax(-1)
+    worth = torch.zeros_like(first)
+    for t in range(1, updates + 1):
+        worth = worth + bounded(utility(policy, base))
+        step = (eta * worth + lam * eta * t * first + policy) / (t * lam * eta + 1.0)
+        policy = step.log_softmax(-1)
+    return policy
+
+
+def bounded(pull: Tensor) -> Tensor:
+    """The same with 0 in place of +inf and NaN, which say nothing about their tokens."""
+    # NaN compares false, so -inf minus -inf ends as 0 together with +inf.
+    return pull.where(pull < math.inf, 0.0)
+
+
+def check_optimiser(lam: float, eta: float, updates: int) -> None:
+    """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
+    require(0.0 < lam < math.inf, f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.")
+    require(0.0 < eta < math.inf, f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.")
+    require(
+        isinstance(updates, int) and updates >= 0,
+        f"updates must be a whole number, at least 0, not {updates!r}: 60 is usual.",
+    )

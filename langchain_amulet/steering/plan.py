@@ -1,0 +1,156 @@
+"""How the streams of a request become one distribution, as data.
+
+Knows indices and weights. Doesn't know tensors, and of models only their names.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from langchain_amulet.steering.checks import require
+from langchain_amulet.steering.masks import Mask
+from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
+
+LARGEST_WEIGHT = 1e6  # a contrast beyond this drowns the anchor in float32's rounding
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One prompt of a request.
+
+    Attributes:
+        preferences: Which of the call's preferences it includes, by their index.
+        model: The name of the model that reads it; None for the one that answers.
+    """
+
+    preferences: tuple[int, ...] = ()
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """``weight (l_plus - l_minus)``, where ``plus`` and ``minus`` are indices of streams."""
+
+    weight: float
+    plus: int
+    minus: int
+
+    def __post_init__(self) -> None:
+        """Refuse weights that float32 scores can't carry."""
+        require(
+            abs(self.weight) <= LARGEST_WEIGHT,
+            f"A contrast's weight must be at most {LARGEST_WEIGHT:g} either way, "
+            f"not {self.weight!r}: lower the preference's strength or weight.",
+        )
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Amulet's optimisation for a utility of one's own, see `iterate`.
+
+    It starts from the anchor and takes the place of the contrasts. Its policies are distributions
+    over the tokens that the mask keeps; the utility is given these alone, in the order of their
+    ids, both distributions renormalised.
+
+    Attributes:
+        base: Index of the stream that the utility compares with.
+        utility: What each token is worth.
+        lam: Pull back towards the anchor, above 0.
+        eta: Learning rate, above 0.
+        updates: How many updates are made.
+    """
+
+    base: int
+    utility: Utility = amulet_utility
+    lam: float = 2.0
+    eta: float = 10.0
+    updates: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse parameters at which the optimisation isn't one."""
+        check_optimiser(self.lam, self.eta, self.updates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How the streams of a request become one distribution.
+
+    Attributes:
+        streams: The prompts, in the order of the rows that `steer` is given.
+        anchor: Index of the stream that the contrasts are added to.
+        contrasts: What is added to it.
+        reference: The plain prompt's distribution, which the mask and the cap are measured
+            against: a mixture of ``(stream, weight)`` pairs, whose weights sum to 1.
+        mask: Which tokens may be chosen; None for all.
+        kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
+        solver: What takes the place of the contrasts; None for nothing.
+    """
+
+    streams: tuple[Stream, ...]
+    anchor: int
+    contrasts: tuple[Contrast, ...] = ()
+    reference: tuple[tuple[int, float], ...]
+    mask: Mask | None = None
+    kl_cap: float | None = None
+    solver: Solver | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse plans that don't fit together."""
+        used = {self.anchor, *(stream for stream, _ in self.reference)}
+        used.update(index for each in self.contrasts for index in (each.plus, each.minus))
+        used.update([] if self.solver is None else [self.solver.base])
+        require(
+            all(0 <= index < len(self.streams) for index in used),
+            f"A plan's indices must name its {len(self.streams)} streams, counted from 0, "
+            f"not {sorted(used)}: add the stream or mend the index.",
+        )
+        weights = [weight for _, weight in self.reference]
+        require(
+            all(weight > 0.0 for weight in weights) and abs(sum(weights) - 1.0) < 1e-6,
+            f"A plan's reference weights must be above 0 and sum to 1, not {weights}: "
+            "leave out streams of weight 0 and divide by the sum.",
+        )
+        require(
+            self.kl_cap is None or 0.0 <= self.kl_cap < math.inf,
+            f"kl_cap must be finite and at least 0, not {self.kl_cap!r}: use None for no cap.",
+        )
+        require(
+            self.solver is None or not self.contrasts,
+            f"A plan has either a solver or contrasts, not both, but has {self.solver} and "
+            f"{self.contrasts}: leave one of them out.",
+        )
+
+    @classmethod
+    def plain(cls, preferences: tuple[int, ...] = ()) -> Plan:
+        """One prompt with these preferences in it, left as the model gives it."""
+        return cls(streams=(Stream(preferences),), anchor=0, reference=((0, 1.0),))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is one stream and nothing to combine."""
+        return len(self.streams) == 1 and not self.contrasts
+
+    @property
+    def base(self) -> int | None:
+        """Index of the answering model's stream without preferences, if there is one."""
+        bare = (index for index, stream in enumerate(self.streams) if stream == Stream())
+        return next(bare, None)
+
+    def with_base(self) -> tuple[Plan, int]:
+        """The same with a stream without preferences, if only to compare with, and its index."""
+        if self.base is not None:
+            return self, self.base
+        return replace(self, streams=(*self.streams, Stream())), len(self.streams)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models that it needs besides the one that answers."""
+        names = (stream.model for stream in self.streams if stream.model is not None)
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def unsteered(self) -> Plan:
+        """The same streams without steering: the plain prompt's, of several the heaviest."""
+        anchor = max(self.reference, key=lambda part: part[1])[0]
+        return replace(self, anchor=anchor, contrasts=(), mask=None, kl_cap=None, solver=None)
