@@ -159,6 +159,11 @@ class Engine:
             )
 
     def _check_streams(self, request: Request) -> None:
+        if request.plan.models:
+            raise ConfigurationError(
+                "An engine decodes streams of its own model only, but the plan has some of "
+                f"{', '.join(map(repr, request.plan.models))}: use a method with one model."
+            )
         if len(request.prompts) > self._max_streams:
             raise RequestError(
                 f"A request may have at most {self._max_streams} streams, the engine's max_rows, "
