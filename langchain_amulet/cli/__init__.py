@@ -7,6 +7,7 @@ import typer
 
 from langchain_amulet.cli.chat import Conversation, chat
 from langchain_amulet.cli.compare import compare
+from langchain_amulet.cli.preferences import preferences
 
 __all__ = ["Conversation", "app"]
 
@@ -17,3 +18,4 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(chat)
+app.add_typer(preferences, name="preferences")

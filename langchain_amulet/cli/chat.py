@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from langchain_amulet import ChatAmulet
+from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.cli.options import (
     MaxTokens,
     Model,
@@ -22,7 +24,10 @@ from langchain_amulet.cli.options import (
     reporting,
     warm,
 )
+from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened, shown
 from langchain_amulet.errors import AmuletError
+from langchain_amulet.memory import StoredPreference
+from langchain_amulet.memory.places import check_user_id
 from langchain_amulet.terminal import TraceEntry, coloured, legend, why
 
 HELP = """\
@@ -30,11 +35,19 @@ HELP = """\
 /strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number
 /why             what steering did to the last answer, token by token
 /reset           forget the conversation, keep the preference
-/quit            leave"""
+/quit            leave
+
+With --user, and kept for the next time:
+/remember TEXT   answer in this style whenever nothing else is preferred
+/forget TEXT     no longer; /forget alone forgets all
+/preferences     what is remembered"""
 
 
 def chat(
     model: Model = "pocket",
+    user: Annotated[
+        str | None, typer.Option(help="Who is talking; what they prefer is remembered.")
+    ] = None,
     prefer: Annotated[
         str | None, typer.Option("--prefer", "-p", help="A style to begin with.")
     ] = None,
@@ -42,10 +55,12 @@ def chat(
     max_tokens: MaxTokens = 256,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
+    store: Store = DEFAULT_STORE,
 ) -> None:
     """Talk with the model; /help lists what else can be typed."""
     console = Console()
-    with reporting():
+    with reporting(), ExitStack() as stack:
+        person = None if user is None else Person(user, stack.enter_context(opened(store)))
         llm = ChatAmulet(
             model=model,
             preference=prefer,
@@ -55,7 +70,25 @@ def chat(
             seed=seed,
         )
         with warm(llm, console):
-            Conversation(llm, console).run()
+            Conversation(llm, console, person).run()
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is talking, and where it is kept what they prefer."""
+
+    user_id: str
+    memory: PreferenceMemory
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be a user before a model is loaded."""
+        check_user_id(self.user_id)
+
+    @property
+    def preferences(self) -> tuple[StoredPreference, ...]:
+        """What is remembered."""
+        profile = self.memory.profile(self.user_id)
+        return profile.preferences if profile else ()
 
 
 class Conversation:
@@ -64,9 +97,12 @@ class Conversation:
     What users and models write is shown as it is, never read as the terminal's markup.
     """
 
-    def __init__(self, llm: ChatAmulet, console: Console) -> None:
+    def __init__(self, llm: ChatAmulet, console: Console, person: Person | None = None) -> None:
         """Begin with no messages, in the style that ``llm`` is set to."""
-        self._llm, self._console = llm, console
+        memory = person.memory if person else None
+        self._llm = llm.with_preference(None).model_copy(update={"memory": memory})
+        self._console, self._person = console, person
+        self._style = llm.preference
         self._messages: list[BaseMessage] = []
         self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
 
@@ -103,7 +139,7 @@ class Conversation:
     def _obey(self, command: str, argument: str) -> None:
         match command:
             case "/prefer":
-                self._llm = self._llm.with_preference(argument or None)
+                self._style = self._llm.with_preference(argument or None).preference
                 self._say(f"preference: {argument or 'off'}", "dim")
             case "/strength":
                 self._llm = self._llm.model_copy(update={"method": method_at(argument)})
@@ -113,21 +149,43 @@ class Conversation:
             case "/reset":
                 self._messages, self._trace = [], ()
                 self._say("The conversation begins anew.", "dim")
+            case "/remember" | "/forget" | "/preferences":
+                self._recall(command, argument)
             case "/help":
                 self._say(HELP)
             case _:
                 self._say(f"There is no command {command}; /help lists them.")
 
+    def _recall(self, command: str, argument: str) -> None:
+        if self._person is None:
+            self._say("Nothing is remembered of nobody: start with --user NAME.")
+            return
+        user_id, memory = self._person.user_id, self._person.memory
+        if command == "/remember":
+            memory.add(user_id, argument)
+        elif command == "/forget":
+            memory.forget(user_id, argument or None)
+        self._say(f"remembered for {user_id}:", "dim")
+        kept = [shown(preference) for preference in self._person.preferences]
+        for line in kept or [Text("nothing", "dim")]:
+            self._console.print(Text("  "), line, sep="", soft_wrap=True)
+
     def _reply(self, question: str) -> None:
         asked = [*self._messages, HumanMessage(question)]
         answer, trace = "", self._trace
-        for chunk in self._llm.stream(asked, trace=True):
+        for chunk in self._llm.stream(asked, trace=True, **self._settings):
             self._console.out(chunk.text, end="", highlight=False)
             answer += chunk.text
             trace = chunk.response_metadata.get("trace", trace)
         self._console.print()
         # Only a whole answer is kept: the next one must not build on half of it.
         self._messages, self._trace = [*asked, AIMessage(answer)], trace
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What a call is told: who asks, and the style of now, if there is one."""
+        style = {"preference": self._style} if self._style else {}
+        return style | ({"user_id": self._person.user_id} if self._person else {})
 
     def _why(self) -> RenderableType:
         if not self._trace:

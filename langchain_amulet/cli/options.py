@@ -29,11 +29,15 @@ Seed = Annotated[int, typer.Option(help="Makes sampled answers repeatable.")]
 
 
 def method_at(strength: str) -> Method:
-    """Amulet at a strength as it is typed: a name or a number."""
-    value: float | str = strength
+    """Amulet at a strength as it is typed."""
+    return Amulet(strength=typed(strength))
+
+
+def typed(strength: str) -> float | str:
+    """A strength as it is typed: a number, or else a name."""
     with suppress(ValueError):
-        value = float(strength)
-    return Amulet(strength=value)
+        return float(strength)
+    return strength
 
 
 def warm(llm: ChatAmulet, console: Console) -> ChatAmulet:
