@@ -119,6 +119,16 @@ def test_an_answer_tells_both_strengths_and_how_far_the_two_agree(llm: ChatAmule
     assert -1.0 <= answer.response_metadata["agreement"] <= 1.0
 
 
+def test_a_wish_leaves_of_the_same_wish_more_than_of_another() -> None:
+    with ChatAmulet(temperature=0.0, max_tokens=60) as pocket:
+        same, other = (
+            pocket.invoke(QUESTION, preference=wish, standing_preference="Use plain words.")
+            for wish in ("Use plain words.", "Please use a formal tone.")
+        )
+    assert same.response_metadata["agreement"] > 0.6
+    assert other.response_metadata["agreement"] < 0.3
+
+
 def test_what_is_below_is_held_to_the_same_limits(llm: ChatAmulet) -> None:
     with pytest.raises(PreferenceError, match="at most 2000 characters"):
         llm.invoke(QUESTION, preference=SHORT, standing_preference="x" * 2001)

@@ -9,7 +9,7 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -432,6 +432,24 @@ def test_three_wishes_agree_as_their_pairs_do_on_average() -> None:
     mean = agreement(rows, reference, steer(rows, reference))
     assert mean == pytest.approx(sum(pair or math.nan for pair in pairs) / 3)
     assert pairs[0] == pytest.approx(-1.0, abs=1e-4)
+
+
+@examples
+@given(seeds, st.floats(-0.9, 3.0))
+def test_a_wish_on_top_of_another_agrees_as_far_as_the_other_is_still_heard(
+    seed: int, left: float
+) -> None:
+    base, wish = random_logprobs(seed)
+    rows = torch.stack([base + wish, base + left * wish, base]).log_softmax(-1)
+    plan = replace(
+        context_steering([1.0, 1.0]),
+        anchor=1,
+        contrasts=(Contrast(1.0, 0, 2), Contrast(1.0, 1, 0)),
+        reference=((1, 1.0),),
+    )
+    assume(abs(left) > 1e-2)
+    found = agreement(rows, plan, steer(rows, plan))
+    assert found == pytest.approx(math.copysign(1.0, left), abs=1e-4)
 
 
 def test_no_agreement_where_there_is_nothing_to_compare() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from langchain_amulet.steering.masks import Mask
 from langchain_amulet.steering.optimiser import bounded, iterate
-from langchain_amulet.steering.plan import Plan, Solver
+from langchain_amulet.steering.plan import Contrast, Plan, Solver
 
 INDIFFERENCE = 1e-6  # nats; a contrast that varies less than float32's rounding says nothing
 BISECTIONS = 16  # settles the cap's factor to 1e-5 of the strength, from below
@@ -75,6 +75,10 @@ def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
     survived, centred under the reference, which also weights the cosine: a correlation. 1 is full
     agreement, 0 none, -1 full opposition. The contrasts' own weights don't count.
 
+    One that stands on another is measured from where that one begins, together with it: whatever
+    is added to a prompt weakens what was there, so by itself it would seem to oppose even a wish
+    for the same. Below 0, the upper one has turned the lower one's wish into its opposite.
+
     Args:
         logprobs: What was steered, ``[S, V]``.
         plan: How it was.
@@ -86,7 +90,9 @@ def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
     """
     if len(plan.contrasts) < 2:
         return None
-    wants = torch.stack([logprobs[each.plus] - logprobs[each.minus] for each in plan.contrasts])
+    wants = torch.stack(
+        [logprobs[each.plus] - logprobs[_beginning(each, plan)] for each in plan.contrasts]
+    )
     known = (steered.scores > -math.inf) & torch.isfinite(wants).all(0)
     if not bool(known.any()):
         return None
@@ -99,6 +105,15 @@ def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
     count = len(plan.contrasts)
     total = float((directions @ directions.T).sum()) - count  # without each one's own
     return min(1.0, max(-1.0, total / (count * (count - 1))))
+
+
+def _beginning(contrast: Contrast, plan: Plan) -> int:
+    """The stream from which a contrast, with all that it stands on, leads away."""
+    below = {each.plus: each.minus for each in plan.contrasts}
+    place = contrast.minus
+    for _ in plan.contrasts:  # no further, should they lead round in a circle
+        place = below.get(place, place)
+    return place
 
 
 def mixture(logprobs: Tensor, parts: tuple[tuple[int, float], ...]) -> Tensor:
