@@ -111,7 +111,8 @@ class AnswerSettings(BaseModel):
         preference: How the answer is wanted: a text, a `Preference`, several, or None.
         compose: Whether a call's preference is put on top of the standing one, which is stored
             or the model's own, instead of in its place.
-        method: How preferences steer: a `Method`, its name, or a strength's name or number.
+        method: How preferences steer: a `Method`, its name, with parameters if they differ as in
+            "amulet:kl_cap=0.5", or a strength's name or number.
         placement: Where the preference is put: at the end of the system message, or at the end
             of the last user message, which lets all streams share the conversation's prefill.
         preference_template: A text with ``{preference}`` where the preference goes.

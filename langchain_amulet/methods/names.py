@@ -20,40 +20,39 @@ from langchain_amulet.methods.guidance import (
 )
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
+from langchain_amulet.methods.spelling import make, read
 from langchain_amulet.methods.strengths import STRENGTHS
 
-METHODS: Mapping[str, Method] = MappingProxyType(
+METHODS: Mapping[str, type[Method]] = MappingProxyType(
     {
-        method.name: method
-        for method in (Amulet(), Base(), Pref(), LinearAlignment(), ContextSteering(), Drift())
+        kind.name: kind
+        for kind in (
+            *(Amulet, Base, Pref, LinearAlignment, ContextSteering),
+            *(Drift, Iterated, PAD, DeRa, ProxyTuning),
+        )
     }
 )
-"""Methods that can be chosen by name."""
-
-PARTICULAR: Mapping[str, type[Method]] = MappingProxyType(
-    {method.name: method for method in (Iterated, PAD, DeRa, ProxyTuning)}
-)
-"""Methods whose name doesn't say enough: they need a function, or other models."""
+"""Kinds of methods by their names."""
 
 
 def as_method(value: Method | str | float) -> Method:
-    """A method, given as itself, by its name, or by the name or number of Amulet's strength.
+    """A method, given as itself or as text, or by the name or number of Amulet's strength.
+
+    As text it is a name, with parameters where they differ from the method's own::
+
+        "pref"  "strong"  "amulet:kl_cap=0.5,plausibility=0"  "pad:model=./reward,weight=1.5"
 
     Raises:
-        ConfigurationError: The name is unknown.
+        ConfigurationError: The name or a parameter is unknown, or a value is out of its range.
     """
     if isinstance(value, Method):
         return value
-    if isinstance(value, str) and value in METHODS:
-        return METHODS[value]
-    if isinstance(value, str) and value in PARTICULAR:
-        raise ConfigurationError(
-            f"method can't be {value!r} by name alone, as it needs a model or a function: pass "
-            f"a {PARTICULAR[value].__name__}(...) of langchain_amulet.methods."
-        )
-    if isinstance(value, str) and value not in STRENGTHS:
+    if not isinstance(value, str) or value in STRENGTHS:
+        return Amulet(strength=value)
+    name, given = read(value)
+    if name not in METHODS:
         raise ConfigurationError(
             f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method, "
             f"not {value!r}: use one of those."
         )
-    return Amulet(strength=value)
+    return make(METHODS[name], given)

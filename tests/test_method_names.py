@@ -1,0 +1,84 @@
+"""Methods as one types them."""
+
+import pytest
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.methods import (
+    METHODS,
+    PAD,
+    STRENGTHS,
+    Amulet,
+    Base,
+    Drift,
+    LinearAlignment,
+    Pref,
+    as_method,
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "method"),
+    [
+        ("base", Base()),
+        ("pref", Pref()),
+        ("amulet", Amulet()),
+        ("amulet:strength=balanced", Amulet(strength="balanced")),
+        ("amulet:kl_cap=0.5", Amulet(kl_cap=0.5)),
+        ("amulet: kl_cap = 0.5 , plausibility=0", Amulet(kl_cap=0.5, plausibility=0)),
+        ("amulet:kl_cap=null", Amulet()),
+        ("linear_alignment:ratio=3,top_p=0.8", LinearAlignment(3, top_p=0.8)),
+        ("drift:weights=[0.5,-1],beta=2", Drift((0.5, -1), 2)),
+        ("pad:model=./a folder/rm", PAD("./a folder/rm")),
+        ("pad:model=C:\\models=rm,per_dimension=true", PAD("C:\\models=rm", per_dimension=True)),
+    ],
+)
+def test_a_method_is_typed_as_its_name_and_what_differs_from_its_own(typed, method):
+    assert as_method(typed) == method
+
+
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
+    assert as_method(name) == as_method(STRENGTHS[name]) == Amulet(strength=name)
+
+
+def test_a_method_is_itself():
+    method = Amulet(strength=1.5)
+    assert as_method(method) is method
+
+
+@pytest.mark.parametrize(
+    ("typed", "rule"),
+    [
+        ("amulett", "method must be one of amulet, .*strong, .*not 'amulett'"),
+        ("amulett:kl_cap=1", "method must be one of"),
+        ("", "method must be one of"),
+        ("amulet:", "written name:parameter=value"),
+        ("amulet:kl_cap", "has 'kl_cap'"),
+        ("amulet:kl_cap=", "has 'kl_cap='"),
+        ("amulet:=1", "has '=1'"),
+        ("amulet:kl_cap=1,,plausibility=0", "has ''"),
+        ("amulet:kl_cap=1,kl_cap=2", "each once"),
+        ("amulet:cap=1", "doesn't know 'cap': its parameters are alpha, lam"),
+        ("base:strength=1", "doesn't know 'strength': its parameters are none"),
+        ("pad", "needs 'model'.*'pad:model=...'"),
+        ("pad:weight=1", "needs 'model'"),
+        ("amulet:kl_cap=-1", "kl_cap must be finite and at least 0"),
+        ("amulet:kl_cap=low", "can't be made with {'kl_cap': 'low'}"),
+        ("linear_alignment:ratio=far", "ratio must be a finite number, not 'far'"),
+        ("iterated:utility=mine", "utility must be a function"),
+    ],
+)
+def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
+    with pytest.raises(ConfigurationError, match=rule):
+        as_method(typed)
+
+
+def test_every_method_can_be_typed():
+    assert {kind.name for kind in METHODS.values()} == set(METHODS)
+    needs = {"iterated": "utility", "pad": "model", "dera": "reference", "proxy_tuning": "expert"}
+    for name in METHODS:
+        if name in needs:
+            with pytest.raises(ConfigurationError, match=f"needs '{needs[name]}'"):
+                as_method(name)
+        else:
+            assert as_method(name) == METHODS[name]()
