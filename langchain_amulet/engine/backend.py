@@ -84,11 +84,8 @@ class Backend(Protocol):
         ...
 
 
-def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens, from the start, all prompts have in common."""
-    shortest = min(map(len, prompts))
-    first = prompts[0]
-    for index in range(shortest):
-        if any(prompt[index] != first[index] for prompt in prompts[1:]):
-            return index
-    return shortest
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens, from the start, two prompts have in common."""
+    pairs = enumerate(zip(first, second, strict=False))
+    unlike = (place for place, (one, other) in pairs if one != other)
+    return next(unlike, min(len(first), len(second)))

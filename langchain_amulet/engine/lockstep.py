@@ -1,8 +1,10 @@
 """The fast backend: every stream of every request is a row of one KV slab.
 
 Prompts are prefilled in a slab of their own, so that the decoding slab holds nothing but rows
-that decode and each step reads it as a view. What the streams of a request have in common is
-computed in one row and copied to the others. The last token of a prompt isn't prefilled: the
+that decode and each step reads it as a view. A prompt that begins like that of a row which is
+already there borrows: it waits for that row and copies what they have in common. So the streams
+of a request share what comes before their preferences, samples of one prompt share all of it, and
+users of one program share its instructions. The last token of a prompt isn't prefilled: the
 request's first decode step feeds it, which makes prefill a pass without a head.
 
 Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
@@ -13,6 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -25,6 +28,9 @@ from langchain_amulet.engine.slab import Row, Slab
 SMALL_PASS = 32
 """Below this many tokens a pass costs about the same, so padding it is free."""
 
+SMALL_LOAN = 8
+"""Fewer tokens than this aren't worth waiting for."""
+
 
 @dataclass(eq=False)
 class LockstepSeat:
@@ -32,13 +38,20 @@ class LockstepSeat:
 
     prompts: Prompts
     slots: list[Row]
-    shared: int
+    loans: list[Loan | None] = field(init=False)
     pending: list[int] = field(init=False)
     is_ready: bool = False
 
     def __post_init__(self) -> None:
         """Each stream's first decode feeds the last token of its prompt."""
         self.pending = [prompt[-1] for prompt in self.prompts]
+        self.loans = [None] * len(self.prompts)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether its prompts are in, but for their last tokens."""
+        sizes = zip(self.slots, self.prompts, strict=True)
+        return all(slot.length == len(prompt) - 1 for slot, prompt in sizes)
 
     @property
     def rows(self) -> list[int]:
@@ -48,6 +61,26 @@ class LockstepSeat:
     def push(self, token: int) -> None:
         """Feed ``token`` to every stream next."""
         self.pending = [token] * len(self.slots)
+
+
+@dataclass(frozen=True)
+class Loan:
+    """The beginning of a prompt that isn't computed, but copied from the row of a lender.
+
+    Attributes:
+        lender: The seat that has it, or will have it.
+        stream: Which of its streams.
+        length: How many tokens.
+    """
+
+    lender: LockstepSeat
+    stream: int
+    length: int
+
+    @property
+    def row(self) -> Row:
+        """Where the lender's stream is now."""
+        return self.lender.slots[self.stream]
 
 
 @dataclass(frozen=True)
@@ -91,10 +124,9 @@ class Lockstep:
 
     def join(self, prompts: Prompts) -> LockstepSeat:
         """Give each stream a row in the prefill slab."""
-        slots = [self._prefilling.add() for _ in prompts]
-        shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
-        seat = LockstepSeat(prompts, slots, shared if len(prompts) > 1 else 0)
+        seat = LockstepSeat(prompts, [self._prefilling.add() for _ in prompts])
         self._waiting.append(seat)
+        seat.loans = [self._loan(seat, stream) for stream in range(len(prompts))]
         return seat
 
     def leave(self, seat: LockstepSeat) -> None:
@@ -136,13 +168,25 @@ class Lockstep:
 
     def _jobs(self) -> Iterator[Job]:
         for seat in self._waiting:
-            lead = seat.slots[0]
-            if lead.length < seat.shared:
-                yield Job(seat, lead, seat.prompts[0][lead.length : seat.shared])
-                continue
-            for slot, prompt in zip(seat.slots, seat.prompts, strict=True):
-                if slot.length < len(prompt) - 1:
+            for slot, prompt, loan in zip(seat.slots, seat.prompts, seat.loans, strict=True):
+                if loan is None and slot.length < len(prompt) - 1:
                     yield Job(seat, slot, prompt[slot.length : -1])
+
+    def _loan(self, seat: LockstepSeat, stream: int) -> Loan | None:
+        """The longest beginning that an older row can lend.
+
+        Older ones only, so that no two wait for each other.
+        """
+        older = [*self._running, *takewhile(lambda other: other is not seat, self._waiting)]
+        lenders = [(other, index) for other in older for index in range(len(other.prompts))]
+        lenders += [(seat, index) for index in range(stream)]
+        body = seat.prompts[stream][:-1]
+        loans = (
+            Loan(lender, index, common_prefix(lender.prompts[index][:-1], body))
+            for lender, index in lenders
+        )
+        longest = max(loans, key=lambda loan: loan.length, default=None)
+        return longest if longest and longest.length >= SMALL_LOAN else None
 
     def _compute(self, batch: list[Job]) -> None:
         width = max(len(job.tokens) for job in batch)
@@ -154,17 +198,26 @@ class Lockstep:
             self.prefill_tokens += len(job.tokens)
 
     def _advance(self, seat: LockstepSeat) -> None:
-        """Copy the shared prefix once it is whole; move over once the prompts are in."""
-        lead = seat.slots[0]
-        if lead.length == seat.shared and seat.shared:
-            behind = [slot for slot in seat.slots[1:] if slot.length < seat.shared]
-            self._prefilling.share(lead, behind)
-        if any(s.length < len(p) - 1 for s, p in zip(seat.slots, seat.prompts, strict=True)):
+        """Copy what is borrowed once it is there; move over once the prompts are in."""
+        for stream in range(len(seat.loans)):
+            self._borrow(seat, stream)
+        if not seat.is_filled:
             return
         moved = self._decoding.adopt(self._prefilling, seat.slots)
         self.leave(seat)
         seat.slots, seat.is_ready = moved, True
         self._running.append(seat)
+
+    def _borrow(self, seat: LockstepSeat, stream: int) -> None:
+        loan = seat.loans[stream]
+        if loan and loan.lender not in (*self._running, *self._waiting):  # who left meanwhile
+            loan = seat.loans[stream] = self._loan(seat, stream)
+        if loan and loan.row.length >= loan.length:
+            seat.loans[stream] = None
+            slab = self._decoding if loan.lender.is_ready else self._prefilling
+            # One NaN in a pass spreads to the tokens before it: zero times NaN is NaN.
+            if slab.is_finite(loan.row, loan.length):
+                self._prefilling.take(seat.slots[stream], slab, loan.row, loan.length)
 
 
 def rectangle(jobs: Iterator[Job], budget: int) -> list[Job]:

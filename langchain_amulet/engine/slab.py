@@ -89,11 +89,15 @@ class Slab:
             raise
         return adopted
 
-    def share(self, source: Row, targets: Sequence[Row]) -> None:
-        """Copy what ``source`` holds into the other rows: a prefix is computed once."""
-        for target in targets:
-            self._copy(self, source.index, target.index, source.length)
-            target.length = source.length
+    def take(self, row: Row, other: Slab, source: Row, length: int) -> None:
+        """Begin an empty row with the first columns of a row of ``other``, which may be this."""
+        self.columns = length
+        self._copy(other, source.index, row.index, length)
+        row.length = length
+
+    def is_finite(self, row: Row, length: int) -> bool:
+        """Whether the first columns of a row hold nothing but numbers."""
+        return all(layer.is_finite(row.index, length) for layer in self.layers)
 
     def aim(self, rows: Sequence[Row], tokens: int) -> Window:
         """Point the next forward pass at ``tokens`` new positions of each of ``rows``."""
@@ -161,6 +165,12 @@ class SlabLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         assert self.keys is not None and self.values is not None
         self.keys[target, :, :length] = other.keys[source, :, :length]
         self.values[target, :, :length] = other.values[source, :, :length]
+
+    def is_finite(self, row: int, length: int) -> bool:
+        """Whether the first ``length`` columns of a row are finite."""
+        held = (states for states in (self.keys, self.values) if states is not None)
+        sums = [states[row, :, :length].sum(dtype=torch.float32) for states in held]
+        return bool(torch.stack(sums).isfinite().all()) if sums else True
 
     def move(self, source: int, target: int) -> None:
         """Put a row in the place of another and zero its own; never takes memory."""
