@@ -1,6 +1,6 @@
-"""From the engine's tokens to LangChain's chunks: the text, and at the end what it cost.
+"""From the engine's tokens to LangChain's chunks: what they say, and at the end what they cost.
 
-This module knows tokens and chunks: nothing of how prompts are made or tokens decoded, and
+This module knows tokens and metadata: nothing of how prompts are made or tokens decoded, and
 nothing of threads or event loops, so that both kinds of caller share it.
 """
 
@@ -10,15 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
-from uuid import uuid4
 
-from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_amulet.chunks import ChunkWriter
 from langchain_amulet.engine import Token
-from langchain_amulet.replies import PlainReader, Reader, Reply
+from langchain_amulet.replies import PlainReader, Reader
 from langchain_amulet.steering import Plan
 from langchain_amulet.text import TextStream, TokenBytes
 
@@ -80,9 +78,9 @@ class Answer:
     token_bytes: TokenBytes
     stops: Sequence[str] = ()
     reader: Reader | PlainReader = field(default_factory=PlainReader)
+    writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _shown: int = 0
-    _calls: int = 0
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -93,41 +91,24 @@ class Answer:
         """Whether a stop string was found, after which no token counts."""
         return self._text.stopped
 
-    def feed(self, token: Token) -> ChatGenerationChunk | None:
-        """Add a token; returns a chunk if there is anything to show."""
+    def feed(self, token: Token) -> list[ChatGenerationChunk]:
+        """Add a token; returns what there is to show, often nothing."""
         self._tokens.append((self._shown + self._text.held, token))
         text = self._text.feed(token.id)
         self._shown += len(text)
-        reply = self.reader.feed(text)
-        return ChatGenerationChunk(message=self._message(reply)) if reply else None
+        return [self.writer.write(piece) for piece in self.reader.feed(text)]
 
-    def finish(self, reason: str | None) -> ChatGenerationChunk:
-        """End the answer; returns the last chunk, with usage and metadata.
+    def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
+        """End the answer; returns what was held back, and a chunk of usage and metadata.
 
         Args:
             reason: Why decoding ended; a stop string overrides it.
         """
         text = self._text.flush()
         self._shown += len(text)
-        reply = self.reader.feed(text) + self.reader.finish()
-        message = self._message(
-            reply,
-            usage_metadata=self._usage,
-            response_metadata=self._metadata("stop" if self.stopped else reason),
-            chunk_position="last",
-        )
-        return ChatGenerationChunk(message=message)
-
-    def _message(self, reply: Reply, **more: Any) -> AIMessageChunk:
-        calls = [
-            tool_call_chunk(name=call.name, args=call.arguments, id=_call_id(), index=index)
-            for index, call in enumerate(reply.calls, self._calls)
-        ]
-        self._calls += len(calls)
-        thought = {"reasoning_content": reply.thought} if reply.thought else {}
-        return AIMessageChunk(
-            content=reply.text, tool_call_chunks=calls, additional_kwargs=thought, **more
-        )
+        pieces = [*self.reader.feed(text), *self.reader.finish()]
+        metadata = self._metadata("stop" if self.stopped else reason)
+        return [*map(self.writer.write, pieces), self.writer.last(self._usage, metadata)]
 
     @property
     def _usage(self) -> UsageMetadata:
@@ -186,8 +167,3 @@ class Answer:
             "steered": trace and trace.steered,
             "kl": token.kl,
         }
-
-
-def _call_id() -> str:
-    """Names a call: nine letters and digits, as Mistral's templates want, hardly ever twice."""
-    return uuid4().hex[:9]

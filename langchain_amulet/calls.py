@@ -6,14 +6,16 @@ ways of calling.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.answers import Answer, Report, count_prompts, strengths
-from langchain_amulet.engine import Constraint, Engine, Generation, Pause, Request
+from langchain_amulet.chunks import ChunkWriter
+from langchain_amulet.engine import Constraint, Engine, Pause, Request
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.formats import ReplyFormat
 from langchain_amulet.handle import OpenModel
@@ -34,15 +36,42 @@ class Call:
     request: Request
     answer: Answer
 
-    def submit(self) -> Generation:
-        """Ask for the tokens; leaving the generation's ``with`` block frees its rows."""
-        return self.engine.submit(self.request)
+    def chunks(self) -> Generator[ChatGenerationChunk, None, None]:
+        """Decode the answer; closing the generator frees its rows."""
+        with self.engine.submit(self.request) as generation:
+            for token in generation:
+                yield from self.answer.feed(token)
+                if self.answer.stopped:
+                    break
+        yield from self.answer.finish(generation.finish_reason)
+
+    async def achunks(self) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """Decode the answer; closing the generator frees its rows."""
+        with self.engine.submit(self.request) as generation:
+            async for token in generation:
+                for chunk in self.answer.feed(token):
+                    yield chunk
+                if self.answer.stopped:
+                    break
+        for chunk in self.answer.finish(generation.finish_reason):
+            yield chunk
 
 
 def prepare(
-    model_name: str, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
+    model_name: str,
+    opened: OpenModel,
+    settings: CallSettings,
+    messages: Sequence[BaseMessage],
+    output_version: str | None = None,
 ) -> Call:
     """Render the prompts that the method asks for, and say how they are to be decoded.
+
+    Args:
+        model_name: The model's name as the caller gave it.
+        opened: The model.
+        settings: What the call asks for.
+        messages: The conversation.
+        output_version: See `ChunkWriter`.
 
     Raises:
         SchemaError: The answer can't be held to a schema that it must have.
@@ -76,7 +105,8 @@ def prepare(
     )
     reader = _reader(opened, settings, reply, start)
     token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
-    answer = Answer(report, token_bytes, settings.stop, reader or PlainReader())
+    writer = ChunkWriter(output_version)
+    answer = Answer(report, token_bytes, settings.stop, reader or PlainReader(), writer)
     return Call(opened.engine, request, answer)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Annotated, Any, cast
 
@@ -289,7 +290,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return generate_from_stream(self._stream(messages, stop, **kwargs))
+        # In one piece LangChain makes v1 blocks itself, and better.
+        return generate_from_stream(self._prepare(messages, stop, kwargs).chunks())
 
     async def _agenerate(
         self,
@@ -298,8 +300,9 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        chunks = [chunk async for chunk in self._astream(messages, stop, **kwargs)]
-        return generate_from_stream(iter(chunks))
+        call = await self._aprepare(messages, stop, kwargs)
+        async with aclosing(call.achunks()) as chunks:
+            return generate_from_stream(iter([chunk async for chunk in chunks]))
 
     def _stream(
         self,
@@ -308,19 +311,12 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._prepare(messages, stop, kwargs)
-        with call.submit() as generation:
-            for token in generation:
-                if chunk := call.answer.feed(token):
-                    if run_manager:
-                        run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-                if call.answer.stopped:
-                    break
-        last = call.answer.finish(generation.finish_reason)
-        if run_manager:
-            run_manager.on_llm_new_token(last.text, chunk=last)
-        yield last
+        call = self._prepare(messages, stop, kwargs, self.output_version)
+        with closing(call.chunks()) as chunks:
+            for chunk in chunks:
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     async def _astream(
         self,
@@ -329,28 +325,31 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        # Off the loop, as the first call loads the weights. Only submitting takes rows, and that
-        # is done here: a task that is cancelled while it waits leaves nothing behind.
-        call = await run_in_executor(None, self._prepare, messages, stop, kwargs)
-        with call.submit() as generation:
-            async for token in generation:
-                if chunk := call.answer.feed(token):
-                    if run_manager:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
-                if call.answer.stopped:
-                    break
-        last = call.answer.finish(generation.finish_reason)
-        if run_manager:
-            await run_manager.on_llm_new_token(last.text, chunk=last)
-        yield last
+        call = await self._aprepare(messages, stop, kwargs, self.output_version)
+        async with aclosing(call.achunks()) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     def _prepare(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+        output_version: str | None = None,
     ) -> Call:
         """The call, loaded, checked and rendered."""
         model = kwargs.get("model") or self.model
-        return prepare(model, self._opened(kwargs), self.for_call(stop, kwargs), messages)
+        settings = self.for_call(stop, kwargs)
+        return prepare(model, self._opened(kwargs), settings, messages, output_version)
+
+    async def _aprepare(self, *arguments: Any) -> Call:
+        """The same off the event loop, as the first call loads the weights.
+
+        Only decoding takes rows: a task that is cancelled while it waits leaves nothing behind.
+        """
+        return await run_in_executor(None, self._prepare, *arguments)
 
     def _opened(self, kwargs: Mapping[str, Any]) -> OpenModel:
         return self._handle.of(kwargs.get("model") or self.model).opened

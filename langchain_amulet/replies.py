@@ -8,67 +8,32 @@ This module knows texts and response templates: nothing of tokens, prompts or La
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from langchain_amulet.toolcalls import CallReader, Piece, joined, whole_calls
 
 THOUGHTS = frozenset({"reasoning_content", "reasoning", "thinking"})
 """What response templates call thoughts."""
-
-NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*(?=\{)")
-"""A name in front of its arguments: Mistral's later way of writing a call."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a tool.
-
-    Attributes:
-        name: The tool; None if the call is broken.
-        arguments: JSON of an object; of a broken call all that was written.
-    """
-
-    name: str | None
-    arguments: str
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a piece of text adds to an answer."""
-
-    text: str = ""
-    thought: str = ""
-    calls: tuple[Call, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Whether it adds anything."""
-        return bool(self.text or self.thought or self.calls)
-
-    def __add__(self, other: Reply) -> Reply:
-        """Both, one after the other."""
-        return Reply(
-            self.text + other.text, self.thought + other.thought, (*self.calls, *other.calls)
-        )
 
 
 class PlainReader:
     """Takes all text for what is said."""
 
-    def feed(self, text: str) -> Reply:
+    def feed(self, text: str) -> list[Piece]:
         """Add text; returns what it adds to the answer."""
-        return Reply(text=text)
+        return joined([Piece("text", text)])
 
-    def finish(self) -> Reply:
+    def finish(self) -> list[Piece]:
         """End the answer; returns what was held back."""
-        return Reply()
+        return []
 
 
 class Reader:
     """Takes one answer apart by a response template.
 
-    White space around calls and thoughts is dropped, as templates write their own.
+    White space around calls and thoughts is dropped, as templates write their own. Calls go out
+    piece by piece where the template leaves them as text, and whole where it decodes them itself.
     """
 
     def __init__(
@@ -83,77 +48,83 @@ class Reader:
         self._tools = [dict(tool) for tool in tools]
         self._parser = self._start(prefix)
         field = template["fields"].get("tool_calls", {})
-        self._is_marked = not field.get("open_pattern", "").startswith(r"\A")
-        self._opening = field.get("open")
-        self._region = ""  # of the call or thought that is open: what was written
+        self._is_decoded = field.get("content", "text") != "text"
+        self._opening = _opening(field)
+        self._region = ""  # of the call that is open, where the template decodes it: its text
+        self._calls = CallReader(self._opening)
         self._text, self._thought = Trimmed(), Trimmed()
 
-    def feed(self, text: str) -> Reply:
+    def feed(self, text: str) -> list[Piece]:
         """Add text; returns what is certain now."""
-        found = Reply()
-        for character in text:
-            try:
-                events = self._parser.feed(character)
-            except (ValueError, KeyError):
-                found += self._recover()
-            else:
-                found += self._read(events)
-        return found
+        return joined(piece for character in text for piece in self._fed(character))
 
-    def finish(self) -> Reply:
+    def finish(self) -> list[Piece]:
         """End the answer; returns what was held back."""
         try:
             _, events = self._parser.finalize()
         except (ValueError, KeyError):
-            return self._recover()
-        return self._read(events) + Reply(text=self._text.rest())
+            return joined(self._shown(self._broken()))
+        return joined([*self._read(events), Piece("text", self._text.rest())])
 
-    def _read(self, events: Sequence[Mapping[str, Any]]) -> Reply:
-        return sum((self._event(event) for event in events), Reply())
+    def _fed(self, character: str) -> Iterator[Piece]:
+        try:
+            events = self._parser.feed(character)
+        except (ValueError, KeyError):  # the template's own parser can't read a call
+            self._parser = self._start("")
+            return self._shown(self._broken())
+        return self._read(events)
 
-    def _event(self, event: Mapping[str, Any]) -> Reply:
+    def _read(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+        return self._shown(piece for event in events for piece in self._event(event))
+
+    def _event(self, event: Mapping[str, Any]) -> Iterable[Piece]:
         kind, field = event["type"], event["field"]
         if field == "tool_calls":
-            return self._call_event(kind, event)
+            return self._decoded_call(event) if self._is_decoded else self._written_call(event)
         if kind == "region_close" and field in THOUGHTS:
             self._text, self._thought = Trimmed(), Trimmed()
         if kind != "region_chunk":
-            return Reply()
-        if field in THOUGHTS:
-            return Reply(thought=self._thought.feed(event["text"]))
-        return Reply(text=self._text.feed(event["text"]))
+            return ()
+        return [Piece("thought" if field in THOUGHTS else "text", event["text"])]
 
-    def _call_event(self, kind: str, event: Mapping[str, Any]) -> Reply:
-        if kind == "region_open":
+    def _written_call(self, event: Mapping[str, Any]) -> Iterable[Piece]:
+        """Calls that the template leaves as text."""
+        if event["type"] == "region_open":
+            self._calls = CallReader(self._opening)
+        elif event["type"] == "region_chunk":
+            return self._calls.feed(event["text"])
+        else:
+            return self._calls.finish()
+        return ()
+
+    def _decoded_call(self, event: Mapping[str, Any]) -> Iterable[Piece]:
+        """Calls that the template decodes itself once they are whole."""
+        if event["type"] == "region_open":
             self._region = ""
-        elif kind == "region_chunk":
+        elif event["type"] == "region_chunk":
             self._region += event["text"]
         else:
-            self._text = Trimmed()
-            return self._called(event["value"])
-        return Reply()
+            return tuple(whole_calls(event["value"])) or self._broken()
+        return ()
 
-    def _called(self, value: Any) -> Reply:
-        calls = list(read_calls(value)) if isinstance(value, str) else list(_calls_of(value))
-        if calls:
-            return Reply(calls=tuple(calls))
-        if self._is_marked:
-            return Reply(calls=(self._broken(),))
-        return Reply(text=self._text.feed(self._region))  # JSON, but not meant as a call
+    def _broken(self) -> list[Piece]:
+        """The open call word for word."""
+        written = Piece("arguments", (self._opening or "") + self._region)
+        return [Piece("call"), written, Piece("broken")]
 
-    def _broken(self) -> Call:
-        """The open call word for word, and so that nobody takes it for JSON of arguments."""
-        opening = self._opening if isinstance(self._opening, str) else "tool call: "
-        return Call(None, opening + self._region)
+    def _shown(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """The pieces without the white space around calls and thoughts."""
+        for piece in pieces:
+            if piece.kind == "call":
+                self._text = Trimmed()
+            if piece.kind in ("text", "thought"):
+                trimmed = self._text if piece.kind == "text" else self._thought
+                yield Piece(piece.kind, trimmed.feed(piece.text))
+            else:
+                yield piece
 
     def _start(self, prefix: str) -> Any:
         return self._tokenizer.get_response_parser(self._template, prefix=prefix, tools=self._tools)
-
-    def _recover(self) -> Reply:
-        """Go on after a call that the template's own parser can't read."""
-        broken = self._broken()
-        self._parser, self._region, self._text = self._start(""), "", Trimmed()
-        return Reply(calls=(broken,))
 
 
 class Trimmed:
@@ -178,47 +149,9 @@ class Trimmed:
         return self._blank
 
 
-def read_calls(text: str) -> Iterator[Call]:
-    """The calls that a text is made of; none if any part of it isn't one.
-
-    Calls are JSON objects with a name and ``arguments`` or ``parameters``, one or several, or in
-    a list; or names in front of their arguments.
-    """
-    values = _values(text)
-    calls = [call for value in values or () for call in _calls_of(value)]
-    if values and len(calls) == sum(len(v) if isinstance(v, list) else 1 for v in values):
-        yield from calls
-
-
-def _values(text: str) -> list[Any] | None:
-    decoder, values, place = json.JSONDecoder(), [], 0
-    while rest := text[place:].lstrip(" \t\r\n;"):
-        start = len(text) - len(rest)
-        named = NAMED.match(rest)
-        begin = start + (named.end() if named else 0)
-        try:
-            value, place = decoder.raw_decode(text, begin)
-        except (ValueError, RecursionError):
-            return None
-        values.append({"name": named[1], "arguments": value} if named else value)
-    return values
-
-
-def _calls_of(value: Any) -> Iterator[Call]:
-    for item in value if isinstance(value, list) else [value]:
-        function = item.get("function", item) if isinstance(item, dict) else {}
-        if not isinstance(function, dict):
-            continue
-        name = function.get("name")
-        arguments = function.get("arguments", function.get("parameters", {}))
-        if isinstance(arguments, str):
-            arguments = _decoded(arguments)
-        if isinstance(name, str) and name and isinstance(arguments, dict):
-            yield Call(name, json.dumps(arguments, ensure_ascii=False))
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
+def _opening(field: Mapping[str, Any]) -> str | None:
+    """What calls without a name are to begin with; None if the template has no mark for calls."""
+    if field.get("open_pattern", "").startswith(r"\A"):
         return None
+    opening = field.get("open")
+    return opening if isinstance(opening, str) else "tool call: "

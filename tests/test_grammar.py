@@ -14,8 +14,9 @@ from langchain_amulet.formats import HERMES, CallShape, ReplyFormat, Thinking
 from langchain_amulet.grammar import Grammar, GrammarCompiler, json_rule
 from langchain_amulet.methods import Amulet, Pull
 from langchain_amulet.outputs import Output
-from langchain_amulet.replies import Reader, Reply
+from langchain_amulet.replies import Reader
 from langchain_amulet.sampling import SamplingParams
+from tests.parts import Parts, parts
 from tests.schemas import INTEGER, REFUSED, SCHEMAS, SHORT, obj
 from tests.tokenizer_builders import byte_level
 
@@ -151,9 +152,9 @@ REGIONS = {
 }
 
 
-def read(reply: ReplyFormat, text: str) -> Reply:
+def read(reply: ReplyFormat, text: str) -> Parts:
     reader = Reader(TOKENIZER, reply.response_template(with_calls=True))
-    return reader.feed(text) + reader.finish()
+    return parts([*reader.feed(text), *reader.finish()])
 
 
 @pytest.mark.parametrize("several", [True, False])

@@ -1,13 +1,18 @@
 import json
+from collections.abc import Iterable
+from itertools import cycle, pairwise
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from langchain_amulet.formats import HERMES, ReplyFormat, Thinking, find_format
-from langchain_amulet.replies import Call, PlainReader, Reader, Reply
+from langchain_amulet.replies import PlainReader, Reader
 from langchain_amulet.templates import ChatTemplate
 from langchain_amulet.text import TextStream, TokenBytes
+from langchain_amulet.toolcalls import Piece, joined
+from tests.parts import Called, Parts, parts
 from tests.tokenizer_builders import CHATML, byte_level
 
 TOKENIZER = byte_level()
@@ -33,92 +38,146 @@ OWN = ReplyFormat(
     }
 )
 
-WEATHER = Call("weather", '{"city": "Größe 你好"}')
-NOW = Call("now", "{}")
+
+def broken(name: str, arguments: str) -> Called:
+    return Called(name, arguments, is_broken=True)
+
+
+WEATHER = Called("weather", '{"city": "Größe 你好"}')
+NOW = Called("now", "{}")
 CASES = {
     "hermes": (
         TAGGED,
         '<tool_call>\n{"name": "weather", "arguments": {"city": "Größe 你好"}}\n</tool_call>',
-        Reply(calls=(WEATHER,)),
+        Parts(calls=(WEATHER,)),
     ),
     "hermes, two": (
         TAGGED,
         '<tool_call>{"name": "weather", "arguments": {"city": "Größe 你好"}}</tool_call>\n'
         '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>\n',
-        Reply(calls=(WEATHER, NOW)),
+        Parts(calls=(WEATHER, NOW)),
     ),
     "hermes with text": (
         TAGGED,
         'Let me look.\n<tool_call>{"name": "now"}</tool_call> Done.',
-        Reply("Let me look.Done.", calls=(NOW,)),
+        Parts("Let me look.Done.", calls=(NOW,)),
     ),
     "hermes, cut after the call": (
         TAGGED,
         '<tool_call>{"name": "now", "arguments": {}}',
-        Reply(calls=(NOW,)),
+        Parts(calls=(NOW,)),
     ),
     "hermes, broken": (
         TAGGED,
         'So: <tool_call>{"name": "now", "arg</tool_call> and'
         ' <tool_call>{"name": "now"}</tool_call>',
-        Reply("So:and", calls=(Call(None, '<tool_call>{"name": "now", "arg'), NOW)),
+        Parts("So:and", calls=(broken("", '<tool_call>{"name": "now", "arg'), NOW)),
+    ),
+    "hermes, broken in its arguments": (
+        TAGGED,
+        '<tool_call>{"name": "now", "arguments": {"a": 1}, oops}</tool_call> Done.',
+        Parts("Done.", calls=(broken("now", '{"a": 1}, oops}'),)),
+    ),
+    "hermes, its object never closed": (
+        TAGGED,
+        '<tool_call>{"name": "now", "arguments": {}</tool_call>',
+        Parts(calls=(broken("now", "{}"),)),
+    ),
+    "hermes, arguments that are no object": (
+        TAGGED,
+        '<tool_call>{"name": "now", "arguments": [{}]}</tool_call>',
+        Parts(calls=(broken("", '<tool_call>{"name": "now", "arguments": [{}]}'),)),
+    ),
+    "hermes, more than a call": (
+        TAGGED,
+        '<tool_call>{"name": "now", "arguments": {}} please</tool_call>',
+        Parts(calls=(NOW, broken("", "<tool_call> please"))),
+    ),
+    "hermes, no call": (
+        TAGGED,
+        "<tool_call></tool_call>",
+        Parts(calls=(broken("", "<tool_call>"),)),
+    ),
+    "hermes, arguments elsewhere": (
+        TAGGED,
+        '<tool_call>{"meta": {"arguments": {"b": 2}}, "name": "now"}</tool_call>',
+        Parts(calls=(NOW,)),
     ),
     "hermes, arguments as text": (
         TAGGED,
         '<tool_call>{"name": "now", "arguments": "{}"}</tool_call>',
-        Reply(calls=(NOW,)),
+        Parts(calls=(NOW,)),
     ),
     "thoughts": (
         TAGGED,
         "<think>\nIs it?\n\nYes.\n</think>\n\nYes.",
-        Reply("Yes.", "Is it?\n\nYes."),
+        Parts("Yes.", "Is it?\n\nYes."),
     ),
     "thoughts and a call": (
         TAGGED,
         '<think>Look.</think>\n<tool_call>{"name": "now"}</tool_call>',
-        Reply("", "Look.", (NOW,)),
+        Parts("", "Look.", (NOW,)),
     ),
-    "almost a marker": (TAGGED, "a <tool_cal> </think", Reply("a <tool_cal> </think")),
+    "almost a marker": (TAGGED, "a <tool_cal> </think", Parts("a <tool_cal> </think")),
     "mistral list": (
         LISTED,
         '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Größe 你好"}}, {"name": "now"}]',
-        Reply(calls=(WEATHER, NOW)),
+        Parts(calls=(WEATHER, NOW)),
+    ),
+    "mistral list, broken in the second": (
+        LISTED,
+        '[TOOL_CALLS][{"name": "now"}, {"name": ]',
+        Parts(calls=(NOW, broken("", '[TOOL_CALLS], {"name": ]'))),
     ),
     "mistral names": (
         LISTED,
         'Hm. [TOOL_CALLS]weather[ARGS]{"city": "Größe 你好"}[TOOL_CALLS]now[CALL_ID]abc[ARGS]{}',
-        Reply("Hm.", calls=(WEATHER, NOW)),
+        Parts("Hm.", calls=(WEATHER, NOW)),
     ),
     "mistral, broken": (
         LISTED,
         "[TOOL_CALLS]now[ARGS]{",
-        Reply(calls=(Call(None, "[TOOL_CALLS]now[ARGS]{"),)),
+        Parts(calls=(broken("now", "{"),)),
     ),
     "llama": (
         BARE,
         '{"name": "weather", "parameters": {"city": "Größe 你好"}}',
-        Reply(calls=(WEATHER,)),
+        Parts(calls=(WEATHER,)),
     ),
     "llama, two": (
         BARE,
         '<|python_tag|>{"name": "now", "parameters": {}}; {"name": "now", "parameters": {}}',
-        Reply(calls=(NOW, NOW)),
+        Parts(calls=(NOW, NOW)),
     ),
-    "llama, other JSON": (BARE, '{"city": "Rome"}', Reply('{"city": "Rome"}')),
-    "llama, broken": (BARE, '{"name": "now", ', Reply('{"name": "now", ')),
-    "llama, text": (BARE, 'Say {"name": "now"}', Reply('Say {"name": "now"}')),
-    "own": (OWN, 'Hm.<call>{"name": "now", "arguments": {}}</call>', Reply("Hm.", calls=(NOW,))),
+    "llama, text behind the call": (
+        BARE,
+        '{"name": "now", "parameters": {}}\nThat is it: {}.',
+        Parts("That is it: {}.", calls=(NOW,)),
+    ),
+    "llama, broken in its arguments": (
+        BARE,
+        '{"name": "now", "parameters": {"a": 1, oops}} Done.',
+        Parts(calls=(broken("now", '{"a": 1, oops}} Done.'),)),
+    ),
+    "llama, other JSON": (BARE, '{"city": "Rome"}', Parts('{"city": "Rome"}')),
+    "llama, broken": (BARE, '{"name": "now", ', Parts('{"name": "now", ')),
+    "llama, text": (BARE, 'Say {"name": "now"}', Parts('Say {"name": "now"}')),
+    "own": (OWN, 'Hm.<call>{"name": "now", "arguments": {}}</call>', Parts("Hm.", calls=(NOW,))),
     "own, broken": (
         OWN,
         '<call>{"name": </call><call>{"name": "now", "arguments": {}}</call>',
-        Reply(calls=(Call(None, '<call>{"name": '), NOW)),
+        Parts(calls=(broken("", '<call>{"name": '), NOW)),
     ),
 }
 
 
-def read(reply: ReplyFormat, pieces: list[str]) -> Reply:
+def pieces(reply: ReplyFormat, texts: Iterable[str]) -> list[Piece]:
     reader = Reader(TOKENIZER, reply.response_template(with_calls=True))
-    return sum((reader.feed(piece) for piece in pieces), Reply()) + reader.finish()
+    return [*(piece for text in texts for piece in reader.feed(text)), *reader.finish()]
+
+
+def read(reply: ReplyFormat, texts: Iterable[str]) -> Parts:
+    return parts(pieces(reply, texts))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,7 +190,7 @@ def test_answers_are_taken_apart(name: str) -> None:
 def test_the_parts_are_the_same_wherever_the_text_is_split(name: str) -> None:
     reply, text, expected = CASES[name]
     assert all(read(reply, [text[:i], text[i:]]) == expected for i in range(len(text)))
-    assert read(reply, list(text)) == expected
+    assert read(reply, text) == expected
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -147,9 +206,18 @@ def test_the_parts_are_the_same_token_by_token_and_byte_by_byte(name: str) -> No
 
 def test_parts_go_out_as_soon_as_they_are_certain() -> None:
     reader = Reader(TOKENIZER, TAGGED.response_template(with_calls=True))
-    assert reader.feed("Let me ") == Reply("Let me")
-    assert reader.feed('see <tool_call>{"name": "now"}') == Reply(" see")
-    assert reader.feed("</tool_call>") == Reply(calls=(NOW,))
+    for text, certain in [
+        ("Let me ", [Piece("text", "Let me")]),
+        ("see <tool_call>", [Piece("text", " see")]),
+        ('{"name": "pay", "arguments": ', []),
+        ('{"to"', [Piece("call", "pay"), Piece("arguments", '{"to"')]),
+        (': {"name": "Ada"}', [Piece("arguments", ': {"name": "Ada"}')]),
+        ("}}\n</tool_call>\n", [Piece("arguments", "}")]),
+        ('<tool_call>{"name": "now"', []),
+        ("}", [Piece("call", "now"), Piece("arguments", "{}")]),
+    ]:
+        assert reader.feed(text) == certain
+    assert reader.finish() == []
 
 
 def test_a_thought_may_have_begun_in_the_prompt() -> None:
@@ -157,39 +225,164 @@ def test_a_thought_may_have_begun_in_the_prompt() -> None:
     assert not TAGGED.is_thinking("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     template = TAGGED.response_template(with_calls=False)
     reader = Reader(TOKENIZER, template, prefix="<think>")
-    assert reader.feed("Hm.</think>Yes.") + reader.finish() == Reply("Yes.", "Hm.")
+    assert parts([*reader.feed("Hm.</think>Yes."), *reader.finish()]) == Parts("Yes.", "Hm.")
 
 
 def test_without_tools_calls_are_text() -> None:
     text = '<tool_call>{"name": "now"}</tool_call>'
     reader = Reader(TOKENIZER, TAGGED.response_template(with_calls=False))
-    assert reader.feed(text) + reader.finish() == Reply(text)
+    assert parts([*reader.feed(text), *reader.finish()]) == Parts(text)
 
 
 @given(st.text())
 def test_a_plain_answer_passes_unchanged(text: str) -> None:
     reader = PlainReader()
-    assert reader.feed(text) + reader.finish() == Reply(text)
+    assert parts([*reader.feed(text), *reader.finish()]) == Parts(text)
 
 
-@given(st.text(alphabet='<tool_cal>/ {}":[]naem\n', max_size=60))
+@given(st.text(alphabet='<tool_cal>/ {}":[]naemrguts\n', max_size=60))
 def test_no_text_makes_a_reader_fail(text: str) -> None:
     for reply in (TAGGED, LISTED, BARE, OWN):
-        assert read(reply, list(text)) == read(reply, [text])
+        assert read(reply, text) == read(reply, [text])
 
 
-@given(
-    st.dictionaries(
-        st.text(max_size=8), st.none() | st.booleans() | st.integers() | st.text(max_size=8)
-    )
+# --- Any call in any format ---
+
+Arguments = dict[str, Any]
+MARKERS = (
+    "<tool_call>",
+    "</tool_call>",
+    "[TOOL_CALLS]",
+    "<call>",
+    "</call>",
+    "<think>",
+    "</think>",
 )
-def test_arguments_come_out_as_they_went_in(arguments: dict[str, object]) -> None:
-    call = json.dumps({"name": "f", "arguments": arguments}, ensure_ascii=False)
-    text = f"<tool_call>\n{call}\n</tool_call>"
-    if "</tool_call>" in call or "<tool_call>" in call:
-        return
-    (read_back,) = read(TAGGED, [text]).calls
-    assert json.loads(read_back.arguments) == arguments
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+NAMES = st.from_regex(r"[a-z][a-z_.-]{0,8}", fullmatch=True)
+
+
+def written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def tagged(text: str) -> str:
+    return f"<tool_call>\n{text}\n</tool_call>"
+
+
+def by_name(name: str, arguments: str, key: str = "arguments") -> str:
+    return f'{{"name": {written(name)}, "{key}": {arguments}}}'
+
+
+STREAMED = {
+    "hermes": (TAGGED, "\n", lambda name, args: tagged(by_name(name, args))),
+    "hermes, with more": (
+        TAGGED,
+        "",
+        lambda name, args: tagged(f'{{"id": "a", {by_name(name, args)[1:-1]}, "index": 0}}'),
+    ),
+    "hermes, as OpenAI": (
+        TAGGED,
+        "",
+        lambda name, args: tagged(f'{{"type": "function", "function": {by_name(name, args)}}}'),
+    ),
+    "llama": (BARE, "; ", lambda name, args: by_name(name, args, "parameters")),
+    "mistral": (LISTED, "", lambda name, args: f"[TOOL_CALLS]{name}[ARGS]{args}"),
+    "mistral with ids": (
+        LISTED,
+        "",
+        lambda name, args: f"[TOOL_CALLS]{name}[CALL_ID]a1b2[ARGS]{args}",
+    ),
+    "mistral list": (LISTED, ", ", by_name),
+}
+WHOLE = {
+    "arguments first": (
+        TAGGED,
+        "",
+        lambda name, args: tagged(f'{{"arguments": {args}, "name": {written(name)}}}'),
+    ),
+    "arguments as text": (TAGGED, "", lambda name, args: tagged(by_name(name, written(args)))),
+    "own": (OWN, "", lambda name, args: f"<call>{by_name(name, args)}</call>"),
+}
+FORMATS = {**STREAMED, **WHOLE}
+LEAD = {"llama": "<|python_tag|>", "mistral list": "[TOOL_CALLS] ["}
+TRAIL = {"mistral list": "]"}
+
+
+@st.composite
+def answers(draw: st.DrawFn, style: str) -> tuple[str, list[tuple[str, Arguments, str]]]:
+    """An answer of one to three calls in a style, and their names, arguments and JSON."""
+    _, between, write = FORMATS[style]
+    wanted = st.tuples(NAMES, st.dictionaries(st.text(), VALUES, max_size=3), st.booleans())
+    calls = [
+        (name, arguments, json.dumps(arguments, ensure_ascii=False, indent=1 if airy else None))
+        for name, arguments, airy in draw(st.lists(wanted, min_size=1, max_size=3))
+    ]
+    assume(not any(mark in text for _, _, text in calls for mark in MARKERS))
+    text = between.join(write(name, text) for name, _, text in calls)
+    return LEAD.get(style, "") + text + TRAIL.get(style, ""), calls
+
+
+def split(text: str, sizes: list[int]) -> list[str]:
+    found, start, size = [], 0, cycle(sizes)
+    while start < len(text):
+        found.append(text[start : start + (step := next(size))])
+        start += step
+    return found
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+@pytest.mark.parametrize("style", FORMATS)
+def test_any_calls_come_out_as_they_went_in_whatever_pieces_they_come_in(
+    style: str, data: st.DataObject
+) -> None:
+    text, calls = data.draw(answers(style))
+    reply = FORMATS[style][0]
+    whole = read(reply, [text])
+    assert [call.name for call in whole.calls] == [name for name, _, _ in calls]
+    assert [json.loads(call.arguments) for call in whole.calls] == [args for _, args, _ in calls]
+    assert not any(call.is_broken for call in whole.calls)
+    assert (whole.text, whole.thought) == ("", "")
+    sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
+    assert joined(pieces(reply, split(text, sizes))) == pieces(reply, [text])
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+@pytest.mark.parametrize("style", STREAMED)
+def test_names_go_out_first_and_arguments_bit_by_bit_as_they_were_written(
+    style: str, data: st.DataObject
+) -> None:
+    text, calls = data.draw(answers(style))
+    found = pieces(STREAMED[style][0], text)
+    in_order = [(Piece("call", name), Piece("arguments", json)) for name, _, json in calls]
+    assert joined(found) == [piece for call in in_order for piece in call]
+    starts = [index for index, piece in enumerate(found) if piece.kind == "call"]
+    assert all(end - start > 2 for start, end in pairwise([*starts, len(found)]))
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+@pytest.mark.parametrize("style", STREAMED)
+def test_a_call_that_is_cut_short_is_broken_and_none_of_it_is_lost(
+    style: str, data: st.DataObject
+) -> None:
+    text, calls = data.draw(answers(style))
+    cut = text[: data.draw(st.integers(text.index("{") + 1, len(text) - 1))]
+    found = read(STREAMED[style][0], [cut])
+    whole = [call for call in found.calls if not call.is_broken]
+    assert [(call.name, call.arguments) for call in whole] == [
+        (name, json) for name, _, json in calls[: len(whole)]
+    ]
+    assert found.calls[: len(whole)] == tuple(whole)
+    for call in found.calls[len(whole) :]:
+        assert call.name in ("", *(name for name, _, _ in calls[len(whole) :]))
+        assert cut.endswith(call.arguments.removeprefix("<tool_call>").removeprefix("[TOOL_CALLS]"))
+    assert cut.rstrip().endswith(found.text.rstrip())
 
 
 MISTRAL = (
