@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
 from langchain_amulet.binding import unbound
 from langchain_amulet.chat_models import ChatAmulet
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.memory import as_memory, preference_tools
+from langchain_amulet.memory import PreferenceExtractor, as_memory, preference_tools
 from langchain_amulet.memory.graph_memory import GraphMemory
 from langchain_amulet.memory.resolvers import Resolve
 from langchain_amulet.sources import USER, Memory, Sources, find_user
@@ -124,6 +125,30 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         if self._behavior == "raise":
             raise ConfigurationError(message)
         warnings.warn(message, stacklevel=3)
+
+
+class ExtractionMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Has what users say they wish remembered, after each turn and beside the conversation.
+
+    Args:
+        extractor: Who reads it; it isn't closed here.
+    """
+
+    def __init__(self, extractor: PreferenceExtractor) -> None:
+        """Read nothing yet."""
+        super().__init__()
+        self._extractor = extractor
+
+    def after_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+        """Hand on what the user wrote last; waits for nothing."""
+        user_id = find_user(context=runtime.context)
+        if user_id is not None:
+            written = [m for m in state["messages"] if isinstance(m, HumanMessage)]
+            self._extractor.submit(user_id, written[-1:])
+
+    async def aafter_agent(self, state: Any, runtime: Runtime[Any]) -> None:
+        """See `after_agent`."""
+        self.after_agent(state, runtime)
 
 
 @dataclass(frozen=True)
