@@ -98,8 +98,8 @@ def _failing(store: BaseStore) -> Iterator[None]:
         raise
     except Exception as error:
         raise PreferenceStoreError(
-            f"{type(store).__name__} failed: {type(error).__name__}: {error} Mend the store, or go "
-            "on without preferences by on_store_error='ignore'."
+            f"{type(store).__name__} failed: {type(error).__name__}: {error} Mend the store; "
+            "lookups can go on without it by on_store_error='ignore'."
         ) from error
 
 

@@ -34,6 +34,7 @@ def in_thread(work: Callable[[], Answer]) -> Future[Answer]:
         except BaseException as error:
             future.set_exception(error)
 
+    future.set_running_or_notify_cancel()  # so that nobody can cancel it
     Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
     return future
 

@@ -27,6 +27,9 @@ HISTORY = "preference_changes"
 """The first label of every history's namespace: beside the records, so that no search for these
 finds those."""
 
+RESERVED = ("langgraph", HISTORY)
+"""First labels that are taken."""
+
 USER_ID_BYTES = 256
 
 NamespaceLike = Sequence[str] | Callable[[str], Sequence[str]]
@@ -98,13 +101,13 @@ class Namespace:
             return Place(user_id, _labels(self.pattern(user_id)), user_id, owned=False)
         if not self.owned:
             return Place(user_id, self.pattern, user_id, owned=False)
-        if "." in user_id:
+        labels = tuple(label.replace(USER, user_id) for label in self.pattern)
+        if "." in user_id or labels[0] in RESERVED:
             raise PreferenceError(
                 f"A user's id can't be {user_id!r} where it is part of a namespace, since labels "
-                "hold no full stops: give a function that makes a label of it, or a namespace "
-                f"without {USER}."
+                f"hold no full stops, and the first isn't one of {', '.join(RESERVED)}: give a "
+                f"function that makes a label of it, or a namespace without {USER}."
             )
-        labels = tuple(label.replace(USER, user_id) for label in self.pattern)
         return Place(user_id, labels, RECORD, owned=True)
 
     @property
@@ -161,10 +164,10 @@ def _labels(given: Sequence[str]) -> tuple[str, ...]:
     """The labels of a namespace, by the rules that all stores of LangGraph share."""
     labels = () if isinstance(given, str) or not isinstance(given, Sequence) else tuple(given)
     usable = (isinstance(label, str) and label and not set(label) & {".", "\0"} for label in labels)
-    if not labels or not all(usable) or labels[0] in ("langgraph", HISTORY):
+    if not labels or not all(usable) or labels[0] in RESERVED:
         raise ConfigurationError(
             "A namespace must be a tuple of texts that aren't empty and hold no full stop, and "
-            f"begin with neither 'langgraph' nor {HISTORY!r}, not {given!r}: use ('preferences',) "
+            f"begin with none of {', '.join(RESERVED)}, not {given!r}: use ('preferences',) "
             f"or ('users', {USER!r})."
         )
     return labels

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from threading import Lock
 
-from cachetools import TTLCache
 from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
 from langchain_amulet.memory.access import Access
+from langchain_amulet.memory.cache import ProfileCache
 from langchain_amulet.memory.changes import Edit, adding, check_count, forgetting, setting
 from langchain_amulet.memory.conditions import Matcher, mentions
 from langchain_amulet.memory.patience import Patience
@@ -37,23 +36,17 @@ from langchain_amulet.preferences import Preference, PreferenceLike, check_lengt
 from langchain_amulet.validation import explained
 
 
-class Limits(BaseModel):
-    """How much is stored of a user, and how long it is taken for granted.
-
-    Attributes:
-        max_preferences: The most preferences of one user.
-        max_preference_chars: The longest one.
-        max_history: The most changes that are kept; more than there are writers at a time.
-        cache_seconds: How long what was read is taken for what is there; None to read every time.
-        cache_users: The most users of whom that is remembered.
-    """
+class Settings(BaseModel):
+    """What `PreferenceMemory` may be told, as far as it isn't checked elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    ttl: timedelta | None = Field(gt=timedelta(0))
+    matcher: Matcher
     max_preferences: int = Field(ge=1)
     max_preference_chars: int = Field(ge=1)
     max_history: int = Field(ge=16)
-    cache_seconds: float | None = Field(gt=0.0)
+    cache_seconds: float | None = Field(gt=0.0, allow_inf_nan=False)
     cache_users: int = Field(ge=1)
 
 
@@ -88,7 +81,8 @@ class PreferenceMemory:
         matcher: Decides whether a message is about one of a preference's topics.
         max_preferences: The most preferences of one user.
         max_preference_chars: The longest one.
-        max_history: The most changes that are kept per user.
+        max_history: The most changes that are kept per user, at least 16: more than there are
+            writers at a time.
         cache_seconds: How long a lookup may find what the last one found, unless this object wrote
             since; None to ask the store every time.
         cache_users: The most users of whom that is remembered.
@@ -119,23 +113,22 @@ class PreferenceMemory:
                 f"A store must be one of LangGraph's, not {store!r}: use InMemoryStore() or "
                 "SqliteStore to begin with."
             )
-        with explained(ConfigurationError, Limits.model_fields):
-            self._limits = Limits(
+        with explained(ConfigurationError, Settings.model_fields):
+            self._settings = Settings(
+                ttl=ttl,  # type: ignore[arg-type]
+                matcher=matcher,
                 max_preferences=max_preferences,
                 max_preference_chars=max_preference_chars,
                 max_history=max_history,
                 cache_seconds=cache_seconds,
                 cache_users=cache_users,
             )
-        self._records = Records.of(
-            store, Namespace.of(namespace), max_preference_chars, max_history
-        )
+        place = Namespace.of(namespace)
+        self._records = Records.of(store, place, max_preference_chars, max_history)
         self._access = Access(store)
         self._tolerance = Tolerance(on_store_error, on_corrupt)
         self._patience, self._endless = Patience(timeout), Patience(None)
-        self._ttl = ttl
-        self._matcher = matcher
-        self._cache = _Cache(self._limits)
+        self._cache = ProfileCache(cache_seconds, cache_users)
 
     @property
     def store(self) -> BaseStore:
@@ -164,7 +157,7 @@ class PreferenceMemory:
         """See `get`."""
         with self._tolerance:
             profile = await self._aask(self._lookup(user_id))
-            if self._matcher is mentions:
+            if self._settings.matcher is mentions:
                 return self._applying(profile, about)
             return await run_in_executor(None, self._applying, profile, about)
         return ()
@@ -253,7 +246,7 @@ class PreferenceMemory:
         check_user_id(user_id)
         if held := self._cache.get(user_id):
             return held[0]
-        before = self._cache.writes
+        before = self._cache.drops
         profile = yield from self._records.lookup(user_id, self._tolerance.complain)
         self._cache.put(user_id, profile, before)
         return profile
@@ -265,13 +258,13 @@ class PreferenceMemory:
             for stored in (profile.preferences if profile else ())
             if not stored.is_over(at) and self._is_met(stored, about)
         ]
-        return tuple(applying[-self._limits.max_preferences :])
+        return tuple(applying[-self._settings.max_preferences :])
 
     def _is_met(self, stored: StoredPreference, about: str | None) -> bool:
         if not stored.when:
             return True
         try:
-            return about is not None and self._matcher(stored.when, about)
+            return about is not None and self._settings.matcher(stored.when, about)
         except Exception as error:
             raise PreferenceStoreError(
                 f"The matcher failed on {stored.when}: {type(error).__name__}: {error} Mend it, "
@@ -286,7 +279,7 @@ class PreferenceMemory:
     def _adding(
         self, user_id: str, preference: PreferenceLike, expires: Lifetime
     ) -> Procedure[Change | None]:
-        edit = adding(self._checked(preference, expires), self._limits.max_preferences)
+        edit = adding(self._checked(preference, expires), self._settings.max_preferences)
         return self._changing(user_id, edit, _raise)
 
     def _forgetting(self, user_id: str, text: str | None) -> Procedure[Change | None]:
@@ -308,10 +301,10 @@ class PreferenceMemory:
         self, preference: PreferenceLike, expires: Lifetime
     ) -> tuple[StoredPreference, ...]:
         """Preferences as they are to be stored."""
-        end = end_of(self._ttl if expires is None else expires, now())
+        end = end_of(self._settings.ttl if expires is None else expires, now())
         preferences = tuple(each.until(end) for each in stored_preferences(preference))
-        check_lengths(preferences, self._limits.max_preference_chars)
-        check_count(len(preferences), self._limits.max_preferences)
+        check_lengths(preferences, self._settings.max_preference_chars)
+        check_count(len(preferences), self._settings.max_preferences)
         return preferences
 
     # --- The two ways ---
@@ -329,36 +322,6 @@ class PreferenceMemory:
 
     async def _awrite(self, procedure: Procedure[Answer]) -> Answer:
         return await self._endless.aresult(partial(self._access.arun, procedure))
-
-
-class _Cache:
-    """What the last lookups found, as long and for as many users as was asked for."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._lock = Lock()
-        self._found: TTLCache[str, tuple[Profile | None]] | None = None
-        if limits.cache_seconds is not None:
-            self._found = TTLCache(limits.cache_users, limits.cache_seconds)
-        self.writes = 0
-        """How often something was dropped, so that nothing is put here that was read before."""
-
-    def get(self, user_id: str) -> tuple[Profile | None] | None:
-        """What was found, by itself in a tuple."""
-        with self._lock:
-            return self._found.get(user_id) if self._found is not None else None
-
-    def put(self, user_id: str, profile: Profile | None, writes: int) -> None:
-        """Remember what was read when there had been ``writes``."""
-        with self._lock:
-            if self._found is not None and writes == self.writes:
-                self._found[user_id] = (profile,)
-
-    def drop(self, user_id: str) -> None:
-        """Forget what was found of a user who is written to."""
-        with self._lock:
-            self.writes += 1
-            if self._found is not None:
-                self._found.pop(user_id, None)
 
 
 def _removed(change: Change | None) -> tuple[StoredPreference, ...]:

@@ -71,7 +71,6 @@ class Records:
         max_history: How many changes per user are kept.
         ttl: Minutes after which the store may drop what has no end of its own; None for never.
         refresh: Whether reading puts that off.
-        drops: Whether the store drops anything by itself.
     """
 
     namespace: Namespace
@@ -79,7 +78,6 @@ class Records:
     max_history: int
     ttl: float | None
     refresh: bool
-    drops: bool
 
     @classmethod
     def of(
@@ -93,7 +91,6 @@ class Records:
             max_history,
             ttl=rules.get("default_ttl") if rules else None,
             refresh=bool(rules and rules.get("refresh_on_read", True)),
-            drops=store.supports_ttl,
         )
 
     # --- Procedures ---
@@ -138,12 +135,16 @@ class Records:
     def erase(self, user_id: str) -> Procedure[None]:
         """Leave nothing of a user in the store, history included."""
         place = self.namespace.place(user_id)
-        while True:
+        for _ in range(ROUNDS):
             *own, history = yield [*self._reading(place), self._searching(place)]
             items = [*_items_of(place, own).values(), *_within(place.history, history)]
             if not items:
                 return
             yield [PutOp(item.namespace, item.key, None) for item in items]
+        raise PreferenceStoreError(
+            f"Something was stored for user {user_id!r} {ROUNDS} times while it was erased: erase "
+            "it again when nobody writes any more."
+        )
 
     def history(
         self, user_id: str, limit: int, complain: Complain
@@ -163,7 +164,9 @@ class Records:
         (found,) = yield [_listing(pattern, limit, offset)]
         users = [user for user in map(self.namespace.user_of, found) if user is not None]
         places = [self.namespace.place(user) for user in users]
-        found = yield [SearchOp(place.namespace, limit=2, refresh_ttl=False) for place in places]
+        found = yield [
+            SearchOp(place.namespace, limit=ITEMS, refresh_ttl=False) for place in places
+        ]
         return tuple(
             place.user_id
             for place, items in zip(places, found, strict=True)
@@ -232,9 +235,10 @@ class Records:
         )
 
     def _ttl_of(self, entries: Entries) -> float | None:
-        """Minutes until all preferences are over; the store's own rule where one never is."""
-        if not self.drops:
-            return None
+        """Minutes until all preferences are over; the store's own rule where one never is.
+
+        It is told to stores that say they don't support it, too: some do.
+        """
         ends = [entry.expires_at for entry in entries.values()]
         if not ends or None in ends:
             return self.ttl
