@@ -118,6 +118,19 @@ def test_a_locked_file_is_an_error_and_what_was_not_acknowledged_did_not_happen(
         assert memory_over(store).get("ada") == (Preference(SHORT),)
 
 
+def test_with_a_write_ahead_log_a_reader_locks_nobody_out(file: Path) -> None:
+    """Without one, a reader who takes longer than the store waits leaves the store unusable."""
+    connection = sqlite3.connect(file, timeout=0.05, isolation_level=None, check_same_thread=False)
+    reader = sqlite3.connect(file, isolation_level=None)
+    with closing(connection), closing(reader):
+        connection.execute("PRAGMA journal_mode = WAL")
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM store").fetchone()
+        memory = PreferenceMemory(SqliteStore(connection))
+        memory.set("ada", KIND)
+        assert memory.get("ada") == (Preference(KIND),)
+
+
 def test_a_lookup_in_a_locked_file_ends_in_time_and_the_next_one_works(file: Path) -> None:
     with SqliteStore.from_conn_string(str(file)) as store:
         memory = PreferenceMemory(store, timeout=SOON)
