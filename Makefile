@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench bench-profiles docs clean
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
@@ -28,6 +28,10 @@ docs: .venv/test
 
 bench: .venv/demo
 	$(BIN)/python benchmarks/decode.py
+
+bench-profiles: .venv/test
+	@echo ">> a million users in SQLite and PostgreSQL (some minutes)"
+	$(BIN)/python -m benchmarks.profiles
 
 .venv/demo: pyproject.toml constraints.txt
 	@echo ">> virtual environment in .venv, then the package with torch and transformers (some minutes)"

@@ -155,10 +155,10 @@ def steered(engine: Engine, users: int, tokens: int, plan: Plan) -> float:
     return 1000 * seconds / (tokens - 1)
 
 
-def first_token(engine: Engine, plan: Plan) -> float:
-    """Milliseconds from submission to the first token of a long prompt, preference last."""
+def first_token(engine: Engine, plan: Plan, prompt: int = LONG_PROMPT) -> float:
+    """Milliseconds from submission to the first token of a prompt, preference last."""
     start = time.perf_counter()
-    generation = engine.submit(_request(0, LONG_PROMPT, plan, 2))
+    generation = engine.submit(_request(0, prompt, plan, 2))
     next(generation)
     milliseconds = 1000 * (time.perf_counter() - start)
     generation.cancel()
