@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM, StoppingCriteria, Stoppi
 from langchain_amulet.engine import Engine, Request
 from langchain_amulet.engine.loading import default_dtype
 from langchain_amulet.engine.packing import pack
+from langchain_amulet.machine import hardware
 from langchain_amulet.methods import Amulet, Pref, Pull
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
@@ -233,17 +233,6 @@ def verdicts(rows: list[Row]) -> dict[str, float]:
         "updates=10000 / updates=1": median["engine, Amulet(updates=10000)"]
         / median["engine, Amulet(updates=1)"],
     }
-
-
-def hardware(device: str) -> str:
-    """What it ran on."""
-    if device != "cpu":
-        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    info = Path("/proc/cpuinfo")
-    names = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    name = next((line.split(":")[1].strip() for line in names if "model name" in line), "")
-    name = name or platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def main() -> None:

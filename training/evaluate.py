@@ -21,10 +21,11 @@ from rich.table import Table
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine import acquire
+from langchain_amulet.evaluation.attributes import repetition
 from langchain_amulet.handle import resolve_model
 from langchain_amulet.methods import Amulet, Base, LinearAlignment, Method, Pref
 from training.questions import ask, wish
-from training.scorers import SCORERS, FactCheck, repetition
+from training.scorers import SCORERS, FactCheck
 from training.skills import SKILLS, share_right
 from training.styles import Coins, advise
 from training.world import STYLES, Topic, World, load_world

@@ -1,4 +1,4 @@
-"""Exact scores of an answer: its style, its truth to the topic, its repetition.
+"""Exact scores of an answer: its style, and its truth to the topic.
 
 Every scorer counts something that a reader can count too. Knows nothing of models.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
+from langchain_amulet.evaluation.attributes import sentences, words
 from training.world import Topic, World
 
 FIGURES = re.compile(r"\b(like an?|as if)\b|^\s*(think of it as|imagine|picture)\b", re.IGNORECASE)
@@ -17,16 +18,6 @@ FORMALITIES = re.compile(
     r"raising this|i trust|satisfactory|my best wishes|guidance|it would be)\b",
     re.IGNORECASE,
 )
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, without punctuation."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text)
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text, each with its closing mark."""
-    return re.findall(r"[^.!?]+[.!?]*", text.strip())
 
 
 def word_count(text: str) -> float:
@@ -83,10 +74,3 @@ class FactCheck:
 
 def _advice(topic: Topic) -> frozenset[str]:
     return frozenset(text.lower() for tip in topic.tips for text in (tip.say, tip.plain))
-
-
-def repetition(text: str, n: int = 4) -> float:
-    """Share of the answer's word n-grams that it has already used; 0 where none repeats."""
-    found = [word.lower() for word in words(text)]
-    grams = [tuple(found[i : i + n]) for i in range(len(found) - n + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0

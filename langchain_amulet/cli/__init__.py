@@ -7,6 +7,7 @@ import typer
 
 from langchain_amulet.cli.chat import Conversation, chat
 from langchain_amulet.cli.compare import compare
+from langchain_amulet.cli.evaluate import evaluate, report
 from langchain_amulet.cli.preferences import preferences
 
 __all__ = ["Conversation", "app"]
@@ -18,4 +19,6 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(chat)
+app.command()(evaluate)
+app.command()(report)
 app.add_typer(preferences, name="preferences")

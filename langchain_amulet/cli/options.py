@@ -42,11 +42,16 @@ def typed(strength: str) -> float | str:
 
 def warm(llm: ChatAmulet, console: Console) -> ChatAmulet:
     """The model, loaded and run once, so that the seconds shown are those of the answer alone."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries, without a network
+    quiet_loading()
     with console.status(Text(f"loading {llm.model}")):
         llm.invoke("Hello!", max_tokens=1)
     return llm
+
+
+def quiet_loading() -> None:
+    """Keep what loads models from writing into what the commands show."""
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries, without a network
 
 
 @contextmanager

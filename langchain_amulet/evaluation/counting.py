@@ -1,0 +1,90 @@
+"""Scorers that need no model: attributes of texts, and functions of one's own.
+
+This module knows how they are called: nothing of what they count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.evaluation.attributes import attributes
+from langchain_amulet.evaluation.imports import load
+from langchain_amulet.evaluation.manifest import Metric, Needs
+from langchain_amulet.evaluation.scoring import Sample, Score
+
+
+@dataclass(frozen=True)
+class AttributeScorer:
+    """What can be counted in a text, see `attributes`."""
+
+    name: str = "attributes"
+    needs: Needs = "answer"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All of them; only less repetition and more variety are better for every style."""
+        return (
+            self._metric("words", "words"),
+            self._metric("readability", "school years"),
+            self._metric("sentiment", "sentiment"),
+            self._metric("formality", "formality"),
+            self._metric("repetition", "repeated 4-grams", "lower"),
+            self._metric("distinct_1", "distinct words", "higher"),
+            self._metric("distinct_2", "distinct 2-grams", "higher"),
+        )
+
+    def _metric(
+        self, name: str, title: str, better: Literal["higher", "lower"] | None = None
+    ) -> Metric:
+        return Metric(name=name, title=title, scorer=self.name, needs=self.needs, better=better)
+
+    def score(self, samples: Sequence[Sample]) -> Iterator[Score]:
+        """All counts of each."""
+        counted = attributes()
+        for sample in samples:
+            text = sample.answer.text
+            yield Score(sample, {name: count(text) for name, count in counted.items()})
+
+
+class FunctionScorer:
+    """A function of one's own: question, answer and preference to a number, higher for better."""
+
+    needs: Needs = "wish"
+
+    def __init__(self, path: str) -> None:
+        """Import it.
+
+        Raises:
+            ConfigurationError: There is no such function.
+        """
+        self.name = path
+        self._function: Callable[[str, str, str], Any] = load(path)
+        if not callable(self._function):
+            raise ConfigurationError(
+                f"A score must be a function, but {path!r} is {type(self._function).__name__}: "
+                "name one that takes a question, an answer and a preference."
+            )
+        name = path.partition(":")[2]
+        title = name.replace("_", " ")
+        self.metrics = (Metric(name=name, title=title, scorer=path, needs=self.needs),)
+
+    def score(self, samples: Sequence[Sample]) -> Iterator[Score]:
+        """Its number for each; what it raises is raised.
+
+        Raises:
+            ConfigurationError: It returned something else than a finite number.
+        """
+        for sample in samples:
+            value = self._function(sample.question, sample.answer.text, sample.wish or "")
+            number = float(value) if isinstance(value, Real) else math.nan
+            if not math.isfinite(number):
+                raise ConfigurationError(
+                    f"A score must be a finite number, but {self.name!r} gave {value!r} for "
+                    f"{sample.answer.text[:80]!r}: mend the function."
+                )
+            yield Score(sample, {self.metrics[0].name: number})

@@ -1,0 +1,118 @@
+"""Answers to asks, many at a time, each on disk as soon as it is there.
+
+The rows of the engine stay full: as soon as one answer is whole the next is asked for. All of
+them are written by the event loop's one thread, in the order in which they come.
+
+This module knows ChatAmulet's public face and journals: nothing of scores or of what was asked
+before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import EngineClosedError, EngineError, RequestError
+from langchain_amulet.evaluation.grid import Ask
+from langchain_amulet.evaluation.journal import Journal
+from langchain_amulet.evaluation.records import Answer, Failure, answer, pieces
+from langchain_amulet.evaluation.settings import Decoding
+from langchain_amulet.methods import Method
+
+Recorded = Callable[[Answer | Failure], None]
+"""Told of what became of each ask."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Who answers, and where the answers go.
+
+    Attributes:
+        llm: The chat model.
+        methods: Methods by their labels.
+        decoding: How to decode.
+        answers: Where answers and failures are written.
+        traces: Where tokens are written.
+        traced: Questions whose answers' tokens are.
+    """
+
+    llm: ChatAmulet
+    methods: Mapping[str, Method]
+    decoding: Decoding
+    answers: Journal
+    traces: Journal
+    traced: Collection[str]
+
+    def warm(self) -> None:
+        """Load the model and what the methods need: what is wrong with them is found now."""
+        for method in self.methods.values():
+            self.llm.invoke("Hello!", preference="Be kind.", method=method, max_tokens=1)
+
+    async def decode(self, asks: Iterable[Ask], concurrency: int, recorded: Recorded) -> None:
+        """Answer all of them, so many at a time."""
+
+        async def one(ask: Ask) -> None:
+            recorded(await self._answer(ask))
+
+        await _each(asks, one, concurrency)
+
+    async def _answer(self, ask: Ask) -> Answer | Failure:
+        started, clock = time.time(), time.perf_counter()
+        found: Answer | Failure
+        try:
+            message = await self._message(ask)
+        except EngineClosedError:
+            raise  # no answer's own failure: nothing more will come
+        except (RequestError, EngineError) as error:
+            found = Failure(ask, type(error).__name__, str(error))
+        else:
+            found = answer(ask, message, started, time.perf_counter() - clock)
+            if ask.question in self.traced:
+                self._keep_trace(ask, message)
+        self.answers.append(found.row)
+        return found
+
+    async def _message(self, ask: Ask) -> AIMessage:
+        return await self.llm.ainvoke(
+            list(self._conversation(ask.question)),
+            preference=ask.wish,
+            method=self.methods[ask.method],
+            seed=ask.seed(self.decoding.seed),
+            trace=True,
+            **self.decoding.call,
+        )
+
+    def _conversation(self, question: str) -> Iterator[BaseMessage]:
+        if self.decoding.system is not None:
+            yield SystemMessage(self.decoding.system)
+        yield HumanMessage(question)
+
+    def _keep_trace(self, ask: Ask, message: AIMessage) -> None:
+        trace = message.response_metadata.get("trace")
+        if trace:
+            kept = [list(asdict(piece).values()) for piece in pieces(trace)]
+            self.traces.append({"key": ask.key, "pieces": kept})
+
+
+async def _each(
+    items: Iterable[Ask], work: Callable[[Ask], Awaitable[None]], concurrency: int
+) -> None:
+    """Do the work for all items, so many at a time; the first that raises ends it."""
+    waiting = iter(items)
+
+    async def worker() -> None:
+        for item in waiting:  # all workers take from the same
+            await work(item)
+
+    workers = [asyncio.ensure_future(worker()) for _ in range(concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for each in workers:
+            each.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)

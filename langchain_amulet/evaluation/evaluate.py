@@ -1,0 +1,164 @@
+"""An evaluation from beginning to end: ask, decode, score, report.
+
+This module connects the parts: each of them does its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from langchain_amulet import ChatAmulet
+from langchain_amulet.evaluation.counting import AttributeScorer, FunctionScorer
+from langchain_amulet.evaluation.decoding import Decoder
+from langchain_amulet.evaluation.folder import RunFolder
+from langchain_amulet.evaluation.grid import Grid, cases, note
+from langchain_amulet.evaluation.journal import Journal, rows
+from langchain_amulet.evaluation.manifest import Manifest, fingerprints, session
+from langchain_amulet.evaluation.questions import QuestionSet, read_questions
+from langchain_amulet.evaluation.records import Answer
+from langchain_amulet.evaluation.report import report
+from langchain_amulet.evaluation.scoring import Scorer, read_scores, samples, score_all
+from langchain_amulet.evaluation.settings import Evaluation
+from langchain_amulet.evaluation.styles import read_styles
+from langchain_amulet.methods import Method, Pull, as_method
+
+Told = Callable[[str, int, int], None]
+"""Told of what is being done, how much of it is done, and of how much."""
+
+
+def evaluate(
+    evaluation: Evaluation, folder: Path | str, told: Told = lambda what, done, total: None
+) -> Path:
+    """Do what is left to do of an evaluation, and make its report.
+
+    Whatever was done before in the same folder counts, whether that run came to its end, was
+    stopped or was killed. Answers and scores that failed are tried once more. It runs an event
+    loop of its own: from within another, call it by ``asyncio.to_thread``.
+
+    Args:
+        evaluation: What is compared.
+        folder: Where everything is kept.
+        told: Told of how far it is.
+
+    Returns:
+        The folder of the report.
+
+    Raises:
+        ConfigurationError: Something in ``evaluation`` can't work, or isn't what the run in
+            ``folder`` was begun with.
+    """
+    work = _Work(evaluation, RunFolder(Path(folder)), told)
+    scorers = tuple(_scorers(evaluation))
+    manifest = work.manifest(scorers)
+    with work.run.owned():
+        manifest = work.run.begin(manifest, work.grid.cases)
+        for model in work.grid.models:
+            manifest = work.decode(model, manifest)
+        for scorer in scorers:
+            work.score(scorer)
+        return report(work.run.path)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """An evaluation and its folder, with all that was read."""
+
+    evaluation: Evaluation
+    run: RunFolder
+    told: Told
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """Methods by their labels."""
+        return {label: as_method(each) for label, each in self.evaluation.methods.items()}
+
+    @cached_property
+    def sets(self) -> tuple[QuestionSet, ...]:
+        """The questions."""
+        limit, seed = self.evaluation.limit, self.evaluation.decoding.seed
+        sources = self.evaluation.questions
+        return tuple(read_questions(source).sample(limit, seed) for source in sources)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """What is asked."""
+        evaluation = self.evaluation
+        styles = read_styles(evaluation.preferences)
+        return Grid(
+            models=evaluation.models,
+            methods={label: note(method) for label, method in self.methods.items()},
+            cases=cases(self.sets, styles, evaluation.decoding.seed),
+            samples=evaluation.samples,
+        )
+
+    def manifest(self, scorers: tuple[Scorer, ...]) -> Manifest:
+        """What the run is made with, but for weights that aren't loaded yet."""
+        evaluation, grid = self.evaluation, self.grid
+        return Manifest(
+            settings=evaluation.model_dump(mode="json"),
+            methods=dict(grid.methods),
+            metrics=tuple(metric for scorer in scorers for metric in scorer.metrics),
+            models=grid.models,
+            labels=tuple(grid.methods),
+            samples=grid.samples,
+            baseline=evaluation.baseline,
+            sessions=(session(),),
+        )
+
+    def decode(self, model: str, manifest: Manifest) -> Manifest:
+        """Have a model answer what it hasn't; returns the manifest with its weights."""
+        known = self.run.read_answers()
+        asks = list(self.grid.asks(model))
+        missing = [ask for ask in asks if not isinstance(known.get(ask.key), Answer)]
+        tell = partial(self.told, f"answers of {model}")
+        tell(len(asks) - len(missing), len(asks))
+        if not missing:
+            return manifest
+        with (
+            ChatAmulet(model=model, **self.evaluation.load) as llm,
+            Journal(self.run.answers) as answers,
+            Journal(self.run.traces) as traces,
+        ):
+            used = {ask.method: self.methods[ask.method] for ask in missing}
+            decoder = Decoder(llm, used, self.evaluation.decoding, answers, traces, self._traced)
+            decoder.warm()
+            manifest = manifest.weighed(fingerprints([model, *_other_models(used)]))
+            self.run.write(manifest)
+            done = iter(range(len(asks) - len(missing) + 1, len(asks) + 1))
+            asyncio.run(
+                decoder.decode(
+                    missing, self.evaluation.concurrency, lambda _: tell(next(done), len(asks))
+                )
+            )
+        return manifest
+
+    def score(self, scorer: Scorer) -> None:
+        """Have everything scored that isn't."""
+        answers, known = self.run.read_answers(), read_scores(rows(self.run.scores))
+        found = samples(self.grid, answers, scorer.needs, self.evaluation.baseline)
+        with Journal(self.run.scores) as journal:
+            score_all(scorer, found, known, journal, partial(self.told, scorer.name))
+
+    @property
+    def _traced(self) -> frozenset[str]:
+        """The questions whose answers' tokens are kept."""
+        count = self.evaluation.traced
+        return frozenset(each.text for found in self.sets for each in found.questions[:count])
+
+
+def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
+    scoring = evaluation.scoring
+    if scoring.attributes:
+        yield AttributeScorer()
+    for path in scoring.functions:
+        yield FunctionScorer(path)
+
+
+def _other_models(methods: dict[str, Method]) -> Iterator[str]:
+    """Names of models that methods need besides the one that answers."""
+    for method in methods.values():
+        yield from method.plan((Pull(),)).models

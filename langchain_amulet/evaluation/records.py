@@ -1,0 +1,134 @@
+"""What becomes of an ask: an answer or a failure, as objects and as lines of JSON.
+
+This module knows what is kept of a chat model's message: nothing of how it was made.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from langchain_amulet.evaluation.grid import Ask
+
+Row = dict[str, Any]
+"""A line of JSON."""
+
+DIGITS = 5
+"""Significant digits of what there is one number per token of."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer.
+
+    Attributes:
+        ask: What it answers.
+        text: The answer.
+        tokens: How many there are in it.
+        finish_reason: "stop" if it ended by itself, "length" if it was cut off.
+        mean_kl: Nats per token between the steered and the plain prompt's distribution.
+        kl: The same for each token; empty where the method doesn't tell.
+        strength: How strongly the method steered, see ``response_metadata``.
+        started: When it was asked for, in seconds since 1970.
+        seconds: How long it took, among others that were decoded with it.
+    """
+
+    ask: Ask
+    text: str
+    tokens: int
+    finish_reason: str | None
+    mean_kl: float | None
+    kl: tuple[float, ...]
+    strength: Any
+    started: float
+    seconds: float
+
+    @property
+    def row(self) -> Row:
+        """As a line of JSON, which begins with what was asked."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"key": self.ask.key, **asdict(fields.pop("ask")), **fields}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An ask that got no answer, and why."""
+
+    ask: Ask
+    kind: str
+    message: str
+
+    @property
+    def row(self) -> Row:
+        """As a line of JSON, which begins with what was asked."""
+        error = {"type": self.kind, "message": self.message}
+        return {"key": self.ask.key, **asdict(self.ask), "error": error}
+
+
+def answer(ask: Ask, message: AIMessage, started: float, seconds: float) -> Answer:
+    """What is kept of a message."""
+    told, usage = message.response_metadata, message.usage_metadata
+    return Answer(
+        ask=ask,
+        text=message.text,
+        tokens=usage["output_tokens"] if usage else 0,
+        finish_reason=told.get("finish_reason"),
+        mean_kl=told.get("mean_kl"),
+        kl=tuple(_short(entry["kl"]) for entry in told.get("trace", ())),
+        strength=told.get("strength"),
+        started=round(started, 3),
+        seconds=round(seconds, 3),
+    )
+
+
+def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, Answer | Failure]:
+    """Answers and failures by their keys; of several with one key the last counts."""
+    return {row["key"]: _read(row) for row in rows}
+
+
+def _read(row: Mapping[str, Any]) -> Answer | Failure:
+    ask = Ask(**{name: row[name] for name in Ask.__dataclass_fields__})
+    if "error" in row:
+        return Failure(ask, row["error"]["type"], row["error"]["message"])
+    fields = {name: row[name] for name in Answer.__dataclass_fields__ if name != "ask"}
+    return Answer(ask=ask, **{**fields, "kl": tuple(fields["kl"])})
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token as it is shown.
+
+    Attributes:
+        text: What it adds to the text; nothing where a character isn't whole yet.
+        base: Its probability under the conversation alone; None where that wasn't read.
+        pref: Its probability under the plain prompt.
+        steered: Its probability as it was drawn from.
+    """
+
+    text: str
+    base: float | None
+    pref: float
+    steered: float
+
+    @property
+    def moved(self) -> float:
+        """Nats by which steering raised its log-probability over the plain prompt's."""
+        tiny = 1e-30  # what the prompt alone rules out was moved a long way, not infinitely
+        return math.log(max(self.steered, tiny)) - math.log(max(self.pref, tiny))
+
+
+def pieces(trace: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+    """An answer's tokens, from the trace of its message."""
+    utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+    for at, entry in enumerate(trace, 1):
+        text = utf8.decode(bytes(entry["bytes"]), final=at == len(trace))
+        yield Piece(text, _short(entry["base"]), _short(entry["pref"]), _short(entry["steered"]))
+
+
+def _short(value: Any) -> Any:
+    return None if value is None else float(f"{value:.{DIGITS}g}")

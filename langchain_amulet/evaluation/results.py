@@ -1,0 +1,137 @@
+"""Answers and scores as numbers, question by question, ready to be compared.
+
+This module knows grids, answers and scores: nothing of tables or plots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from langchain_amulet.evaluation.bootstrap import Floats
+from langchain_amulet.evaluation.folder import RunFolder
+from langchain_amulet.evaluation.grid import Case, Grid
+from langchain_amulet.evaluation.journal import rows
+from langchain_amulet.evaluation.manifest import Metric
+from langchain_amulet.evaluation.records import Answer, Failure
+from langchain_amulet.evaluation.scoring import (
+    ScoreKey,
+    Values,
+    read_scores,
+    sample_of,
+)
+
+DECODED: Mapping[str, Any] = MappingProxyType({"scorer": "decoding", "needs": "answer"})
+"""What is known of an answer without a scorer, as if there were one."""
+
+OF_ANSWERS: Mapping[str, Callable[[Answer], float | None]] = MappingProxyType(
+    {
+        "mean_kl": lambda answer: answer.mean_kl,
+        "cut_off": lambda answer: float(answer.finish_reason == "length"),
+        "tokens": lambda answer: float(answer.tokens),
+    }
+)
+"""What is known of an answer without any scorer."""
+
+DECODED_METRICS = (
+    Metric(name="mean_kl", title="nats per token from the plain prompt", better=None, **DECODED),
+    Metric(name="cut_off", title="cut off", better="lower", **DECODED),
+    Metric(name="tokens", title="tokens", better=None, **DECODED),
+)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A run, read from its folder.
+
+    Attributes:
+        grid: What was asked.
+        answers: What was answered, by key.
+        scores: Scores, by key.
+        metrics: What there are scores by.
+        baseline: Label of the method that the others are compared with.
+    """
+
+    grid: Grid
+    answers: Mapping[str, Answer | Failure]
+    scores: Mapping[ScoreKey, Values]
+    metrics: Sequence[Metric]
+    baseline: str
+
+    def values(self, model: str, questions: str, method: str, style: str, metric: Metric) -> Floats:
+        """A number per question, the mean over its samples; NaN where there is none."""
+        found = [self._mean(model, method, case, metric) for case in self.grid.of(questions, style)]
+        return np.array(found, dtype=np.float64)
+
+    def over_styles(self, model: str, questions: str, method: str, metric: Metric) -> Floats:
+        """The same as the mean over styles."""
+        columns = [
+            self.values(model, questions, method, style, metric) for style in self.grid.styles
+        ]
+        return mean_of(np.stack(columns), axis=0)
+
+    def given(self, model: str, method: str) -> list[Answer]:
+        """All answers of a method, each once."""
+        asks = [ask for ask in self.grid.asks(model) if ask.method == method]
+        found = (self.answers.get(ask.key) for ask in asks)
+        return [answer for answer in found if isinstance(answer, Answer)]
+
+    def failures(self) -> list[Failure]:
+        """Asks that got no answer."""
+        asks = (ask for model in self.grid.models for ask in self.grid.asks(model))
+        found = (self.answers.get(ask.key) for ask in asks)
+        return [failure for failure in found if isinstance(failure, Failure)]
+
+    def _mean(self, model: str, method: str, case: Case, metric: Metric) -> float:
+        places = [(model, method, case, number) for number in range(self.grid.samples)]
+        return float(mean_of(np.array([self._value(place, metric) for place in places])))
+
+    def _value(self, place: tuple[str, str, Case, int], metric: Metric) -> float:
+        sample = sample_of(self.grid, self.answers, metric.needs, place, self.baseline)
+        if sample is None:
+            return math.nan
+        if metric in DECODED_METRICS:
+            value = OF_ANSWERS[metric.name](sample.answer)
+        else:
+            value = self.scores.get(sample.key(metric.scorer), {}).get(metric.name)
+        return math.nan if value is None else value
+
+
+def read_results(folder: RunFolder) -> Results:
+    """What a run's folder holds.
+
+    Raises:
+        ConfigurationError: There is no run, or something else wrote to it.
+    """
+    manifest = folder.manifest
+    return Results(
+        grid=folder.grid,
+        answers=folder.read_answers(),
+        scores=read_scores(rows(folder.scores)),
+        metrics=(*manifest.metrics, *DECODED_METRICS),
+        baseline=manifest.baseline,
+    )
+
+
+def tokens_per_second(answers: Iterable[Answer]) -> float:
+    """Tokens of all of them, by the time during which at least one of them was being decoded."""
+    spans = sorted((answer.started, answer.started + answer.seconds) for answer in answers)
+    busy, end = 0.0, -math.inf
+    for start, stop in spans:
+        busy += max(0.0, stop - max(start, end))
+        end = max(end, stop)
+    tokens = sum(answer.tokens for answer in answers)
+    return tokens / busy if busy else math.nan
+
+
+def mean_of(values: Floats, axis: int | None = None) -> Floats:
+    """The mean of what isn't NaN; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    totals = np.where(known, values, 0.0).sum(axis)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(totals / known.sum(axis))

@@ -1,0 +1,143 @@
+"""What an evaluation may be made of, and what a run can't be continued with."""
+
+import json
+
+import pytest
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.evaluation import Decoding, Evaluation, Scoring
+from langchain_amulet.evaluation.grid import note
+from langchain_amulet.evaluation.manifest import Manifest, Metric, fingerprint
+from langchain_amulet.methods import Amulet, Pref, as_method
+
+QUESTIONS = {"questions": ("q.json",)}
+
+
+def test_the_least_that_must_be_said_is_where_questions_are():
+    evaluation = Evaluation(**QUESTIONS)
+    assert evaluation.models == ("pocket",)
+    assert list(evaluation.methods) == ["base", "pref", "linear_alignment", "amulet"]
+    assert evaluation.preferences == ("creative", "verbose", "concise", "uplifting")
+    assert evaluation.decoding == Decoding(temperature=0.0, max_tokens=128)
+    with pytest.raises(ConfigurationError, match="'questions' is missing"):
+        Evaluation()
+
+
+def test_settings_survive_being_stored_as_json():
+    evaluation = Evaluation(
+        **QUESTIONS,
+        methods={"Paper": "amulet:plausibility=0", "LA": "linear_alignment"},
+        preferences={"short": ["Be short.", "Keep it brief."]},
+        decoding={"temperature": 0.7, "system": "You are kind."},
+        samples=4,
+        scoring={"reward_models": ["rm"], "baseline": "LA"},
+    )
+    assert Evaluation(**json.loads(evaluation.model_dump_json())) == evaluation
+
+
+def test_methods_are_given_as_text_or_as_values():
+    listed = Evaluation(**QUESTIONS, methods=["pref", Amulet(kl_cap=0.5)]).methods
+    assert [as_method(each) for each in listed.values()] == [Pref(), Amulet(kl_cap=0.5)]
+    assert list(listed) == ["pref", repr(Amulet(kl_cap=0.5))]
+    assert list(Evaluation(**QUESTIONS, methods="pref").methods) == ["pref"]
+
+
+def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():
+    methods = {"A": "amulet", "P": "pref", "B": "base"}
+    assert Evaluation(**QUESTIONS, methods=methods).baseline == "P"
+    assert Evaluation(**QUESTIONS, methods=["amulet", "base"]).baseline == "amulet"
+    named = Evaluation(**QUESTIONS, methods=methods, scoring=Scoring(baseline="B"))
+    assert named.baseline == "B"
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"samples": 2}, "Greedy answers .* samples is 2"),
+        ({"samples": 0}, "'samples' can't be 0"),
+        ({"methods": ["amulett"]}, "method must be one of"),
+        ({"methods": []}, "'methods' can't be"),
+        ({"models": ()}, "'models' can't be"),
+        ({"preference": "x"}, "'preference' is unknown"),
+        ({"decoding": {"temprature": 1}}, "'temprature' is unknown"),
+        ({"scoring": {"baseline": "pad"}}, "baseline must be the label of a method, one of"),
+        ({"questions": [{"column": "x"}]}, "source"),
+    ],
+)
+def test_what_can_t_work_is_refused(fields, rule):
+    with pytest.raises(ConfigurationError, match=rule):
+        Evaluation(**{**QUESTIONS, **fields})
+
+
+# --- Going on ---
+
+
+def manifest(**fields):
+    settings = {"decoding": {"temperature": 0.0, "max_tokens": 128}, "load": {}}
+    made = {
+        "settings": settings,
+        "methods": {"amulet": note(Amulet())},
+        "models": ("m",),
+        "labels": ("amulet",),
+        "samples": 1,
+        "baseline": "amulet",
+    }
+    return Manifest(**{**made, **fields})
+
+
+def test_a_run_goes_on_with_more_of_everything():
+    metric = Metric(name="reward", title="reward", scorer="rm", needs="wish")
+    before = manifest(metrics=(metric,), sessions=({"started": "then"},), weights={"m": "1"})
+    labels = ("pref", "amulet")
+    notes = {"amulet": note(Amulet()), "pref": note(Pref())}
+    now = manifest(methods=notes, labels=labels, samples=4, sessions=({"started": "now"},))
+    after = now.following(before)
+    assert after.labels == labels
+    assert after.samples == 4
+    assert after.metrics == (metric,)
+    assert after.weights == {"m": "1"}
+    assert [session["started"] for session in after.sessions] == ["then", "now"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"settings": {"decoding": {"temperature": 0.7}, "load": {}}}, "'temperature' was 0.0"),
+        ({"settings": {"decoding": {}, "load": {"dtype": "float32"}}}, "'dtype' was None"),
+        ({"methods": {"amulet": note(Amulet(kl_cap=1.0))}}, "'amulet' was 'Amulet.*kl_cap=None"),
+    ],
+)
+def test_a_run_doesn_t_go_on_with_what_answers_would_differ_by(fields, rule):
+    with pytest.raises(ConfigurationError, match=f"{rule}.*begin in a new folder"):
+        manifest(**fields).following(manifest())
+
+
+def test_a_run_doesn_t_go_on_with_other_weights():
+    begun = manifest().weighed({"m": "1"})
+    assert begun.weighed({"n": "2"}).weights == {"m": "1", "n": "2"}
+    with pytest.raises(ConfigurationError, match="'m' was '1' and is '2'"):
+        begun.weighed({"m": "2"})
+
+
+def test_the_fingerprint_is_that_of_what_answers_depend_on():
+    found = {
+        manifest().fingerprint,
+        manifest().weighed({"m": "1"}).fingerprint,
+        manifest(methods={"amulet": note(Amulet(kl_cap=1.0))}).fingerprint,
+        manifest(settings={"decoding": {"temperature": 0.7}, "load": {}}).fingerprint,
+    }
+    assert len(found) == 4
+    assert manifest(samples=4, baseline="x").fingerprint == manifest().fingerprint
+
+
+def test_a_model_s_fingerprint_changes_with_its_weights_and_not_with_its_place(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(bytes(3 * 2**20))
+        (folder / "README.md").write_text(folder.name)
+    assert fingerprint(str(first)) == fingerprint(str(second))
+    (second / "model.safetensors").write_bytes(bytes(3 * 2**20 - 1) + b"1")
+    assert fingerprint(str(first)) != fingerprint(str(second))
+    assert fingerprint("nobody/has-this-model") is None
