@@ -27,7 +27,7 @@ docs: .venv/test
 	$(BIN)/python -m docs.snippets
 
 bench: .venv/demo
-	$(BIN)/python benchmarks/decode.py
+	$(BIN)/python -m benchmarks.decode
 
 bench-profiles: .venv/test
 	@echo ">> a million users in SQLite and PostgreSQL (some minutes)"

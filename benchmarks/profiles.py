@@ -35,11 +35,12 @@ from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.decode import PROMPT, build, first_token, hardware
+from benchmarks.decode import first_token
+from benchmarks.harness import PROMPT, build, packed
 from integration_tests.postgres import Postgres
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
 from langchain_amulet.engine import Engine
-from langchain_amulet.engine.packing import pack
+from langchain_amulet.machine import hardware
 from langchain_amulet.memory.places import Namespace
 from langchain_amulet.methods import Pull
 
@@ -147,8 +148,7 @@ def first_tokens(rounds: int) -> dict[str, float]:
     """Milliseconds to the first token of a short question in a style, by model."""
     with ChatAmulet(model="pocket", temperature=0) as llm:
         pocket = [_first_chunk(llm) for _ in range(rounds + 1)]
-    model = build("0.5b", "cpu", torch.bfloat16)
-    pack(model, model.get_output_embeddings())
+    model = packed(build("0.5b", "cpu", torch.bfloat16))
     plan = Amulet().plan([Pull()])
     with Engine(model) as engine:
         half_billion = [first_token(engine, plan, PROMPT) for _ in range(rounds + 1)]
