@@ -43,6 +43,13 @@ NUMBERS = {
     "exclusive real bounds": obj(
         a={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
     ),
+    "multiple of a fraction": obj(
+        a={"type": "number", "multipleOf": 0.25, "minimum": 0, "maximum": 3}
+    ),
+    "multiple between": obj(
+        a={"type": "integer", "multipleOf": 3, "exclusiveMinimum": 3, "exclusiveMaximum": 12}
+    ),
+    "narrow": obj(a={"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.2}),
     "one number only": obj(a={"type": "integer", "minimum": 7, "maximum": 7}),
     "multiple of": obj(a={"type": "integer", "multipleOf": 5, "minimum": 0, "maximum": 100}),
 }
@@ -55,6 +62,10 @@ STRINGS = {
     "open pattern": obj(a={"type": "string", "pattern": "^[a-z]+$"}),
     "alternatives in a pattern": obj(a={"type": "string", "pattern": "^(cat|dog|b[aio]rd)s?$"}),
     "pattern within": obj(a={"type": "string", "pattern": "@"}),
+    "pattern of some length": obj(
+        a={"type": "string", "pattern": "^[a-z]+$", "minLength": 3, "maxLength": 5}
+    ),
+    "non-ASCII pattern": obj(a={"type": "string", "pattern": "^[äöü]{2,3}$"}),
     "date": obj(a={"type": "string", "format": "date"}),
     "time": obj(a={"type": "string", "format": "time"}),
     "date and time": obj(a={"type": "string", "format": "date-time"}),
@@ -62,6 +73,8 @@ STRINGS = {
     "email": obj(a={"type": "string", "format": "email"}),
     "uuid": obj(a={"type": "string", "format": "uuid"}),
     "ipv4": obj(a={"type": "string", "format": "ipv4"}),
+    "ipv6": obj(a={"type": "string", "format": "ipv6"}),
+    "uri": obj(a={"type": "string", "format": "uri"}),
     "hostname": obj(a={"type": "string", "format": "hostname"}),
 }
 CHOICES = {
@@ -75,6 +88,9 @@ CHOICES = {
     "any of objects": {"anyOf": [obj(a=INTEGER), obj(b=SHORT)]},
     "optional by any of": obj(a={"anyOf": [STRING, NULL]}),
     "one of": obj(a={"oneOf": [INTEGER, SHORT]}),
+    "one of objects": {"oneOf": [obj(a=INTEGER), obj(b=SHORT)]},
+    "all of numbers": obj(a={"allOf": [{"type": "integer", "minimum": 3}, {"maximum": 50}]}),
+    "object or null": {"type": ["object", "null"], "properties": {"a": INTEGER}, "required": ["a"]},
     "all of": {"allOf": [obj(a=INTEGER), obj(b=SHORT)]},
     "tagged union": obj(
         a={
@@ -108,6 +124,10 @@ OBJECTS = {
     "closed": {**obj(a=INTEGER), "additionalProperties": False},
     "open": {**obj(a=INTEGER), "additionalProperties": True},
     "map": {"type": "object", "additionalProperties": INTEGER},
+    "small map": {"type": "object", "additionalProperties": INTEGER, "maxProperties": 1},
+    "no empty map": {"type": "object", "additionalProperties": SHORT, "minProperties": 2},
+    "others of a type": {**obj(a=INTEGER), "additionalProperties": SHORT},
+    "some of its properties": {**obj([], a=INTEGER, b=INTEGER), "minProperties": 1},
     "pattern properties": {
         "type": "object",
         "patternProperties": {"^x_": INTEGER},
@@ -129,14 +149,163 @@ REFERENCES = {
         "$ref": "#/$defs/node",
         "$defs": {"node": obj(v=BOOLEAN, left={"anyOf": [{"$ref": "#/$defs/node"}, NULL]})},
     },
+    "expression": {
+        "$ref": "#/$defs/expression",
+        "$defs": {
+            "expression": {
+                "anyOf": [
+                    obj(args=listed({"$ref": "#/$defs/expression"}, minItems=2, maxItems=2)),
+                    obj(value=INTEGER),
+                ]
+            }
+        },
+    },
+    "told apart by a constant": {
+        "$ref": "#/$defs/node",
+        "$defs": {
+            "node": {
+                "oneOf": [
+                    obj(
+                        kind={"const": "branch"}, parts=listed({"$ref": "#/$defs/node"}, minItems=2)
+                    ),
+                    obj(kind={"const": "leaf"}, value=INTEGER),
+                ]
+            }
+        },
+    },
+    "by turns": {
+        "$ref": "#/$defs/a",
+        "$defs": {
+            "a": {"anyOf": [obj(x={"$ref": "#/$defs/b"}), obj(y={"$ref": "#/$defs/b"})]},
+            "b": {"anyOf": [obj(p={"$ref": "#/$defs/a"}), obj(q=NULL)]},
+        },
+    },
+    "reference with a bound": {
+        **obj(a={"$ref": "#/$defs/small", "minimum": 5}),
+        "$defs": {"small": {"type": "integer", "maximum": 7}},
+    },
     "old definitions": {
         **obj(a={"$ref": "#/definitions/name"}),
         "definitions": {"name": {"type": "string", "minLength": 1, "maxLength": 9}},
     },
 }
+EMAIL: Schema = {"type": "string", "format": "email"}
+DATE: Schema = {"type": "string", "format": "date"}
+TIME: Schema = {"type": "string", "format": "date-time"}
+NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 24}
+PRICE: Schema = {"type": "number", "minimum": 0, "maximum": 100000}
+
+
+def one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
+REAL_LIFE = {
+    "invoice": obj(
+        number={"type": "string", "pattern": "^INV-[0-9]{6}$"},
+        issued=DATE,
+        seller=obj(name=NAME, street=NAME, city=NAME),
+        lines=listed(
+            obj(article=NAME, quantity={"type": "integer", "minimum": 1}, price=PRICE),
+            minItems=4,
+            maxItems=20,
+        ),
+        currency=one_of("EUR", "USD", "GBP", "JPY"),
+        paid=BOOLEAN,
+    ),
+    "calendar": obj(
+        events=listed(
+            obj(
+                ["title", "start", "where"],
+                title=NAME,
+                start=TIME,
+                end=TIME,
+                where={"anyOf": [NAME, NULL]},
+                guests=listed(EMAIL, maxItems=5),
+            ),
+            minItems=4,
+        )
+    ),
+    "triage": obj(
+        tickets=listed(
+            obj(
+                category=one_of("billing", "outage", "feature request", "account", "other"),
+                urgency={"type": "integer", "minimum": 1, "maximum": 5},
+                mood=one_of("calm", "annoyed", "furious"),
+                summary={"type": "string", "minLength": 20, "maxLength": 80},
+                answer_by={"anyOf": [DATE, NULL]},
+            ),
+            minItems=4,
+        )
+    ),
+    "recipe": obj(
+        title=NAME,
+        servings={"type": "integer", "minimum": 1, "maximum": 12},
+        ingredients=listed(
+            obj(name=NAME, amount=NUMBER, unit=one_of("g", "ml", "piece", "tbsp", "tsp")),
+            minItems=4,
+        ),
+        steps=listed(STRING, minItems=3),
+        diets=listed(one_of("vegan", "vegetarian", "gluten-free", "halal", "kosher"), maxItems=3),
+    ),
+    "search": obj(
+        query=STRING,
+        where={"$ref": "#/$defs/condition"},
+        limit={"type": "integer", "minimum": 1, "maximum": 500},
+    )
+    | {
+        "$defs": {
+            "condition": {
+                "anyOf": [
+                    obj(
+                        all={
+                            "type": "array",
+                            "items": {"$ref": "#/$defs/condition"},
+                            "minItems": 2,
+                            "maxItems": 4,
+                        }
+                    ),
+                    obj(field=NAME, is_=one_of("<", "<=", "=", ">=", ">", "like"), value=NAME),
+                ]
+            }
+        }
+    },
+    "curriculum vitae": obj(
+        name=NAME,
+        email=EMAIL,
+        summary=STRING,
+        jobs=listed(
+            obj(
+                ["company", "role", "since"],
+                company=NAME,
+                role=NAME,
+                since=DATE,
+                until=DATE,
+                skills=listed(NAME, maxItems=6),
+            ),
+            minItems=3,
+        ),
+        languages={"type": "object", "additionalProperties": one_of("A1", "A2", "B1", "B2", "C1")},
+    ),
+    "map": obj(
+        type={"const": "FeatureCollection"},
+        features=listed(
+            obj(
+                kind=one_of("shop", "school", "station"),
+                name=STRING,
+                at=listed(
+                    {"type": "number", "minimum": -180, "maximum": 180}, minItems=2, maxItems=2
+                ),
+                open=BOOLEAN,
+            ),
+            minItems=5,
+        ),
+    ),
+}
+"""Schemas as applications have them, each long enough to decode for a while."""
 
 SCHEMAS: dict[str, Schema] = {
-    **SCALARS, **NUMBERS, **STRINGS, **CHOICES, **ARRAYS, **OBJECTS, **REFERENCES
+    **SCALARS, **NUMBERS, **STRINGS, **CHOICES, **ARRAYS, **OBJECTS, **REFERENCES, **REAL_LIFE
 }  # fmt: skip
 
 REFUSED: dict[str, Schema] = {
@@ -146,6 +315,15 @@ REFUSED: dict[str, Schema] = {
     "unknown format": obj(a={"type": "string", "format": "colour"}),
     "unknown type": obj(a={"type": "colour"}),
     "dangling reference": obj(a={"$ref": "#/$defs/nowhere"}),
+    "no end": {"$ref": "#/$defs/a", "$defs": {"a": obj(a={"$ref": "#/$defs/a"})}},
+    "overlapping alternatives": obj(a={"oneOf": [INTEGER, NUMBER]}),
+    "contained item": obj(a=listed(INTEGER, contains={"const": 5})),
+    "dependent property": {**obj([], a=INTEGER, b=INTEGER), "dependentRequired": {"a": ["b"]}},
+    "condition": {**obj(a=INTEGER), "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+    "names by a pattern": {"type": "object", "propertyNames": {"pattern": "^x"}},
+    "reference elsewhere": obj(a={"$ref": "https://example.com/schema.json"}),
+    "impossible property": obj(a=False),
+    "impossible array": obj(a=listed(INTEGER, minItems=2, maxItems=1)),
     "contradiction": obj(a={"type": "integer", "minimum": 3, "maximum": 2}),
 }
 """Schemas that must be refused before anything is decoded."""

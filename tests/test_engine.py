@@ -107,8 +107,9 @@ class Scripted:
         mask[self.tokens[len(self.accepted)]] = True
         return mask
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int) -> bool:
         self.accepted.append(token)
+        return True
 
 
 # --- answers -----------------------------------------------------------------
@@ -243,6 +244,26 @@ def test_a_constraint_decides_which_tokens_may_come(engine: Engine) -> None:
     constraint = Scripted(11, 12, 13)
     request = request_for(max_tokens=3, constraint=constraint)
     assert ids_of(engine, request) == [11, 12, 13] == constraint.accepted
+
+
+def test_a_token_that_a_constraint_does_not_take_is_drawn_again(engine: Engine) -> None:
+    class Odd:
+        """Allows all tokens, and takes none that is even."""
+
+        def __init__(self) -> None:
+            self.mask = torch.ones(VOCABULARY, dtype=torch.bool)
+
+        def allowed(self) -> torch.Tensor:
+            return self.mask
+
+        def accept(self, token: int) -> bool:
+            self.mask[token] = False
+            return token % 2 == 1
+
+    ids, again = (ids_of(engine, request_for(constraint=Odd())) for _ in range(2))
+    assert ids == again
+    assert len(ids) == 8
+    assert all(token % 2 for token in ids)
 
 
 def test_a_constraint_that_raises_fails_only_its_own_request(engine: Engine) -> None:

@@ -1,13 +1,14 @@
+import bisect
 import json
-import os
 import random
+from typing import Any
 
 import jsonschema
 import pytest
 import torch
 
 from langchain_amulet.closing import JsonPlace
-from langchain_amulet.engine import Request
+from langchain_amulet.engine import Constraint, Request
 from langchain_amulet.engine.choice import choose
 from langchain_amulet.errors import ContextLengthError, SchemaError
 from langchain_amulet.formats import HERMES, CallShape, ReplyFormat, Thinking
@@ -17,11 +18,11 @@ from langchain_amulet.outputs import Output
 from langchain_amulet.replies import Reader
 from langchain_amulet.sampling import SamplingParams
 from tests.parts import Parts, parts
-from tests.schemas import INTEGER, REFUSED, SCHEMAS, SHORT, obj
+from tests.schemas import INTEGER, REAL_LIFE, REFUSED, SCHEMAS, SHORT, Schema, obj
 from tests.tokenizer_builders import byte_level
 
-SAMPLES = int(os.environ.get("AMULET_GRAMMAR_SAMPLES", "2"))
-"""Per schema; AMULET_GRAMMAR_SAMPLES=15 makes more than a thousand altogether."""
+SAMPLES = 2
+"""Per schema; ``python -m benchmarks.validity`` makes thousands, with whole models."""
 
 TOKENIZER = byte_level()
 STOP = TOKENIZER.eos_token_id
@@ -37,15 +38,20 @@ def written(grammar: Grammar, seed: int, limit: int = LIMIT) -> str:
     noise = torch.Generator().manual_seed(seed)
     request = Request(((1,), (1,)), PLAN, HOT, limit, frozenset({STOP}), constraint=grammar)
     ids: list[int] = []
-    for _ in range(limit):
+    while len(ids) < limit:
         streams = torch.randn(2, PADDED, generator=noise).mul(2).log_softmax(-1)
         token = choose(request, streams, None, ids, float(torch.rand((), generator=noise)))
         if token.id == STOP:
             return str(TOKENIZER.decode(ids))
-        grammar.accept(token.id)
-        ids.append(token.id)
+        if grammar.accept(token.id):
+            ids.append(token.id)
     assert bool(grammar.allowed()[STOP]), "cut before its end"
     return str(TOKENIZER.decode(ids))
+
+
+def grammar_in(request: Request) -> Constraint:
+    assert request.constraint is not None
+    return request.constraint
 
 
 def grammar_of(lark: str, limit: int = LIMIT) -> Grammar:
@@ -58,11 +64,11 @@ def test_there_are_at_least_sixty_schemas() -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_whatever_a_hot_steered_random_model_writes_is_valid(name: str) -> None:
-    schema = SCHEMAS[name]
+    schema, limit = SCHEMAS[name], 640 if name in REAL_LIFE else LIMIT
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for seed in range(SAMPLES):
-        answer = written(grammar_of("start: " + json_rule(schema)), seed)
+        answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
         validator.validate(json.loads(answer))
 
 
@@ -90,6 +96,77 @@ def test_an_answer_ends_whole_however_near_the_limit(name: str, limit: int) -> N
     for seed in range(3):
         answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
         jsonschema.validate(json.loads(answer), schema)
+
+
+BIG = obj(["k"], k=INTEGER, big=obj(**{f"f{i}": obj(x=INTEGER, y=INTEGER) for i in range(8)}))
+"""Its optional part takes many tokens more than all the rest."""
+
+
+def test_what_could_not_be_ended_in_time_is_not_begun() -> None:
+    for limit in (40, 100):
+        for seed in range(20):
+            answer = written(grammar_of("start: " + json_rule(BIG), limit), seed, limit)
+            jsonschema.validate(json.loads(answer), BIG)
+
+
+def fewest(schema: Schema) -> int:
+    """The fewest tokens with which an answer is tried."""
+
+    def is_enough(limit: int) -> bool:
+        try:
+            grammar_of("start: " + json_rule(schema), limit)
+        except ContextLengthError:
+            return False
+        return True
+
+    return bisect.bisect_left(range(640), True, key=is_enough)
+
+
+@pytest.mark.parametrize(
+    ("name", "shortest"),
+    [
+        ("all optional", {}),
+        ("nested optional", {"a": {}, "d": {"e": True}}),
+        ("array", {"a": []}),
+        ("min items", {"a": ["", ""]}),
+        ("multiple of", {"a": 0}),
+        ("email", {"a": "a@b"}),
+        ("date", {"a": "2000-01-01"}),
+        ("tree", {"label": "", "children": []}),
+        ("expression", {"value": 0}),
+        ("told apart by a constant", {"kind": "leaf", "value": 0}),
+        ("by turns", {"x": {"q": None}}),
+        ("tagged union", {"a": {"kind": "square", "side": 0}}),
+    ],
+)
+def test_as_few_tokens_are_enough_as_the_shortest_answer_has(name: str, shortest: Any) -> None:
+    schema, needed = SCHEMAS[name], fewest(SCHEMAS[name])
+    jsonschema.validate(shortest, schema)
+    assert needed <= len(json.dumps(shortest))  # a token a character at worst
+    for seed in range(3):
+        answer = written(grammar_of("start: " + json_rule(schema), needed), seed, needed)
+        jsonschema.validate(json.loads(answer), schema)
+
+
+@pytest.mark.parametrize("name", ["string", "pattern", "any of objects", "tree", "invoice"])
+def test_the_shortlist_gives_what_the_whole_mask_gives(name: str) -> None:
+    plan, noise = Amulet().plan([Pull()]), torch.Generator().manual_seed(0)
+    requests = [
+        Request(((1,), (1,)), plan, HOT, 640, frozenset({STOP}), constraint=grammar)
+        for grammar in (grammar_of("start: " + json_rule(SCHEMAS[name]), 640) for _ in range(2))
+    ]
+    for _ in range(200):
+        streams = torch.randn(2, PADDED, generator=noise).mul(4).log_softmax(-1)
+        shortlist = streams[[stream for stream, _ in plan.reference]].topk(64).indices
+        uniform = float(torch.rand((), generator=noise))
+        quick, whole = (
+            choose(request, streams, found, (), uniform)
+            for request, found in zip(requests, (shortlist, None), strict=True)
+        )
+        assert (quick.id, quick.logprob) == (whole.id, pytest.approx(whole.logprob, abs=1e-5))
+        if quick.id == STOP:
+            break
+        assert len({grammar_in(request).accept(quick.id) for request in requests}) == 1
 
 
 def test_the_mask_covers_the_logits_and_never_the_padding() -> None:
@@ -204,7 +281,9 @@ def test_thoughts_come_before_the_structure_and_end_in_time() -> None:
 
 def test_places_in_json_are_told_apart() -> None:
     place = JsonPlace()
-    inside = [place := place.after(bytes([c])) for c in rb'{"a\"}": "'] and place
+    inside = [place := place.after(bytes([c])) for c in rb'{"a\"}": ["'] and place
     assert inside.in_string
+    assert inside.depth == 2
+    assert inside.after(b']"]').depth == 1
     assert not place.after(b'"}').in_string
     assert not JsonPlace().after(rb'{"a\"}"').in_string

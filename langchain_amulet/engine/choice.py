@@ -92,14 +92,13 @@ def _eligible(request: Request, logprobs: Tensor, shortlist: Tensor | None) -> T
     """Token ids that can be chosen, ascending; ``None`` for the whole vocabulary."""
     plan, mask = request.plan, request.plan.mask
     allowed = _allowed(request, logprobs.shape[-1], logprobs.device)
-    if mask is None:
-        return None if allowed is None else allowed.nonzero()[:, 0]
-    if shortlist is not None:
+    if shortlist is not None and mask is not None:
         ids: Tensor = torch.unique(shortlist)
         ids = ids if allowed is None else ids[allowed[ids]]
         if _closed(plan, mask, logprobs, shortlist, ids):
             return ids
-    return _survivors(plan, mask, logprobs, allowed)
+    everything = None if allowed is None else _listed(allowed)
+    return everything if mask is None else _survivors(plan, mask, logprobs, everything)
 
 
 def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor | None:
@@ -111,12 +110,17 @@ def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor 
             f"A constraint's mask must be bool of shape [{vocabulary}], the logits' width, but is "
             f"{allowed.dtype} of shape {list(allowed.shape)}. Pad it with False."
         )
-    if not bool(allowed.any()):
+    return allowed
+
+
+def _listed(allowed: Tensor) -> Tensor:
+    ids = allowed.nonzero()[:, 0]
+    if len(ids) == 0:
         raise GenerationError(
             "A constraint must allow at least one token, but allows none. Let it allow a stop "
             "token where the answer may end."
         )
-    return allowed
+    return ids
 
 
 def _closed(plan: Plan, mask: Mask, logprobs: Tensor, shortlist: Tensor, ids: Tensor) -> bool:
@@ -135,14 +139,12 @@ def _closed(plan: Plan, mask: Mask, logprobs: Tensor, shortlist: Tensor, ids: Te
     return bool(outside + ROUNDING < mask.floor(mixture(logprobs[:, ids], plan.reference)))
 
 
-def _survivors(plan: Plan, mask: Mask, logprobs: Tensor, allowed: Tensor | None) -> Tensor:
-    """What can pass the mask, sought in the whole vocabulary: where the reference is flat."""
-    reference = mixture(logprobs, plan.reference)
-    if allowed is not None:
-        reference = reference.where(allowed, -math.inf)
+def _survivors(plan: Plan, mask: Mask, logprobs: Tensor, ids: Tensor | None) -> Tensor:
+    """What can pass the mask, sought among all of ``ids``: where the reference is flat."""
+    reference = mixture(logprobs if ids is None else logprobs[:, ids], plan.reference)
     # A hair below the floor, so that ``steer`` draws the line and rounding here doesn't.
-    possible = reference >= mask.floor(reference) - 1e-3
-    return (possible if allowed is None else possible & allowed).nonzero()[:, 0]
+    possible = (reference >= mask.floor(reference) - 1e-3).nonzero()[:, 0]
+    return possible if ids is None else ids[possible]
 
 
 def _penalized(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.engine.backend import Backend
-from langchain_amulet.engine.choice import choose, scouts
+from langchain_amulet.engine.choice import scouts
 from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.flight import Flight
 from langchain_amulet.engine.generation import Channel, Event
@@ -244,18 +244,15 @@ class Core:
 
     def _advance(self, flight: Flight, logprobs: Tensor, shortlist: Tensor | None) -> None:
         """Choose one request's token and act on it; its errors stay its own."""
-        request = flight.current
         try:
-            token = choose(request, logprobs, shortlist, flight.tokens, flight.draw())
-            if token.id in request.stop_ids:
-                self._end(flight, Finish("stop"), "finished")
-                return
-            if request.constraint is not None:
-                request.constraint.accept(token.id)
+            token = flight.next_token(logprobs, shortlist)
         except BaseException as error:  # grammars in Rust panic past Exception
             self._fail(flight, _wrapped(error))
             return
-        self._emit(flight, token)
+        if token.id in flight.request.stop_ids:
+            self._end(flight, Finish("stop"), "finished")
+        else:
+            self._emit(flight, token)
 
     def _emit(self, flight: Flight, token: Token) -> None:
         flight.tokens.append(token.id)

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from langchain_amulet.engine.choice import choose
 from langchain_amulet.engine.generation import Channel
-from langchain_amulet.engine.request import Request
+from langchain_amulet.engine.request import Request, Token
 from langchain_amulet.errors import DeadlineError
 
 
@@ -48,7 +50,17 @@ class Flight:
         """Whether its timeout has passed."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
-    def draw(self) -> float:
+    def next_token(self, logprobs: Tensor, shortlist: Tensor | None) -> Token:
+        """Draw until the request's constraint takes the token; see `choose` for the arguments."""
+        request = self.current
+        while True:
+            token = choose(request, logprobs, shortlist, self.tokens, self._draw())
+            if request.constraint is None or token.id in request.stop_ids:
+                return token
+            if request.constraint.accept(token.id):
+                return token
+
+    def _draw(self) -> float:
         """The next uniform number in [0, 1)."""
         return float(torch.rand((), generator=self.uniforms, dtype=torch.float64))
 

@@ -18,7 +18,7 @@ from langchain_amulet.steering import Plan
 
 
 class Constraint(Protocol):
-    """A grammar over one answer, asked before each token and told of each token.
+    """A grammar over one answer, asked before each token and offered each token.
 
     It acts on the combined scores, never on a stream. Whatever it raises fails its own request
     and no other. One instance serves one request.
@@ -28,8 +28,12 @@ class Constraint(Protocol):
         """Which tokens may come next: bool, shape ``[vocabulary]``."""
         ...
 
-    def accept(self, token: int) -> None:
-        """Move on by one emitted token. Stop tokens aren't emitted, so not told."""
+    def accept(self, token: int) -> bool:
+        """Move on by one token, which is emitted then. Stop tokens aren't, so they aren't offered.
+
+        Returns:
+            Whether it is taken. If it isn't, it is allowed no longer, and another one is drawn.
+        """
         ...
 
 

@@ -1,0 +1,10 @@
+"""Grammars on answers: what is decoded under one is valid by it, however it is steered.
+
+Grammars are written in llguidance's dialect of Lark, with JSON schemas in them.
+"""
+
+from langchain_amulet.grammar.compiler import GrammarCompiler
+from langchain_amulet.grammar.constraint import Grammar
+from langchain_amulet.grammar.rules import json_rule
+
+__all__ = ["Grammar", "GrammarCompiler", "json_rule"]

@@ -1,0 +1,101 @@
+"""Grammars over the tokens of one tokenizer, compiled to the constraints of single answers.
+
+This module knows tokenizers and llguidance: nothing of tools, prompts or decoding.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import llguidance.hf
+from llguidance import LLMatcher, LLTokenizer
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.grammar.constraint import Beginning, Grammar
+from langchain_amulet.grammar.rules import unheld
+from langchain_amulet.grammar.tokens import Vocabulary
+from langchain_amulet.grammar.way_out import Guide
+
+KEPT = 64
+"""How many compiled grammars are kept for the next request with the same one."""
+
+
+class GrammarCompiler:
+    """Grammars over the tokens of one tokenizer. Safe to share between threads."""
+
+    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
+        """Make grammars for logits of width ``vocabulary``; nothing slow is done yet."""
+        self._tokenizer, self._width = tokenizer, vocabulary
+        self._begin = lru_cache(maxsize=KEPT)(self._beginning)
+
+    def compile(
+        self, lark: str, max_tokens: int, stops: frozenset[int], ends: Sequence[int] = ()
+    ) -> Grammar:
+        """The constraint of one request: it serves that one only.
+
+        Args:
+            lark: Made of `spell` and `json_rule`; its rule ``start`` is the whole answer.
+            max_tokens: The most tokens the answer may have.
+            stops: Tokens that end it.
+            ends: Tokens that end a part of it that could go on for ever.
+
+        Raises:
+            SchemaError: A schema in it can't be decoded under; the message says why.
+            ContextLengthError: ``max_tokens`` is too small for any valid answer.
+        """
+        beginning = self._begin(lark, max_tokens, tuple(ends))
+        return Grammar(beginning, self._vocabulary, max_tokens, stops)
+
+    def spell(self, text: str) -> str:
+        """A text as a grammar's symbols; control tokens in it are written as such."""
+        parts = self._controls.split(text) if self._added else [text]
+        return " ".join(
+            f"<[{self._added[part]}]>" if part in self._added else json.dumps(part)
+            for part in parts
+            if part
+        )
+
+    def token(self, text: str) -> int | None:
+        """The token that a marker is by itself; None if it is spelled with several."""
+        return self._added.get(text)
+
+    def _beginning(self, lark: str, max_tokens: int, ends: tuple[int, ...]) -> Beginning:
+        matcher, guide = self._matcher(lark), Guide(self._vocabulary, ends)
+        return Beginning(matcher, guide, guide.start(matcher, max_tokens))
+
+    def _matcher(self, lark: str) -> LLMatcher:
+        grammar = LLMatcher.grammar_from_lark(lark)
+        failed, reasons = LLMatcher.validate_grammar_with_warnings(grammar, self._tokens)
+        matcher = None if failed else LLMatcher(self._tokens, grammar, log_level=0)
+        if matcher is None or matcher.is_error():
+            reason = " ".join(reasons) or (matcher.get_error() if matcher else "")
+            raise unheld(reason.partition("failed to compile JSON schema:")[2] or reason)
+        return matcher
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self._tokens)
+
+    @cached_property
+    def _added(self) -> Mapping[str, int]:
+        return {t.content: index for index, t in self._tokenizer.added_tokens_decoder.items()}
+
+    @cached_property
+    def _controls(self) -> re.Pattern[str]:
+        longest_first = sorted(self._added, key=len, reverse=True)
+        return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+
+    @cached_property
+    def _tokens(self) -> LLTokenizer:
+        try:
+            return llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=self._width)
+        except (ValueError, RuntimeError) as error:
+            raise ConfigurationError(
+                "Answers can be held to a schema only where the tokenizer is a fast one of known "
+                f"kind, but for {self._tokenizer.name_or_path!r}: {error}. Leave the schema and "
+                "tool_choice out, or choose another model."
+            ) from error

@@ -1,0 +1,94 @@
+"""A grammar on one answer: which tokens may come next, so that the whole parses and ends in time.
+
+The mask is put on the combined scores only, never on a stream, so an answer can be steered and
+still be valid.
+
+This module knows one answer's matcher and tokens: nothing of tools, prompts or steering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from llguidance import LLMatcher
+from torch import Tensor
+
+from langchain_amulet.errors import ContextLengthError
+from langchain_amulet.grammar.tokens import Vocabulary, bits_of
+from langchain_amulet.grammar.way_out import Guide, WayOut
+
+PATIENCE = 16
+"""After how many refusals in one place the way out is taken there."""
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where all answers under one grammar begin; it may be shared between threads.
+
+    Attributes:
+        matcher: The grammar at its start. It is copied, and never moved on.
+        guide: Finds ways out.
+        way_out: The one from the start; None if none was found.
+    """
+
+    matcher: LLMatcher
+    guide: Guide
+    way_out: WayOut | None
+
+
+class Grammar:
+    """What one answer may be: a `Constraint` under which it ends whole within its tokens.
+
+    A way to a valid end is known at each token, and a token after which it would be too long is
+    refused.
+    """
+
+    def __init__(
+        self, beginning: Beginning, vocabulary: Vocabulary, max_tokens: int, stops: Collection[int]
+    ) -> None:
+        """Begin an answer of at most ``max_tokens``, which one of ``stops`` ends.
+
+        Raises:
+            ContextLengthError: No valid answer was found that fits into ``max_tokens``.
+        """
+        if beginning.way_out is None or len(beginning.way_out) > max_tokens:
+            raise ContextLengthError(
+                f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too "
+                "few for the shortest one that matches the schema: raise max_tokens."
+            )
+        self._matcher = beginning.matcher.deep_copy()
+        self._guide, self._way_out = beginning.guide, beginning.way_out
+        self._vocabulary = vocabulary
+        self._stops = sorted(stops)
+        self._left = max_tokens
+        self._refused: list[int] = []
+
+    def allowed(self) -> Tensor:
+        """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
+        if len(self._way_out) == self._left or len(self._refused) > PATIENCE:
+            return self._only(self._way_out.tokens[:1] or self._stops)
+        bits = np.unpackbits(bits_of(self._matcher), count=self._vocabulary.size, bitorder="little")
+        mask = torch.from_numpy(bits.view(np.bool_))
+        mask[self._stops] = self._matcher.is_accepting()
+        mask[self._refused] = False
+        return mask
+
+    def accept(self, token: int) -> bool:
+        """Move on by one token, unless too few would be left after it to end the answer."""
+        if not self._matcher.consume_token(token):
+            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
+        way_out = self._guide.follow(self._way_out, token, self._matcher, self._left - 1)
+        if way_out is None:
+            self._matcher.rollback(1)
+            self._refused.append(token)
+            return False
+        self._way_out, self._left, self._refused = way_out, self._left - 1, []
+        return True
+
+    def _only(self, tokens: Sequence[int]) -> Tensor:
+        mask = torch.zeros(self._vocabulary.size, dtype=torch.bool)
+        mask[list(tokens)] = True
+        return mask
