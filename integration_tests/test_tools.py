@@ -308,6 +308,37 @@ def test_thoughts_are_steered_only_if_wanted(thinker: str) -> None:
         assert max(step["kl"] for step in steps()[: end // 2]) > 1e-2
 
 
+STYLES = ["Be uplifting.", "Please use a formal tone.", "Be creative.", "Use plain words."]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_a_model_says_is_steered_and_the_calls_it_chooses_to_make_are_not(
+    pocket: ChatAmulet, style: str
+) -> None:
+    def steps(**settings: Any) -> list[dict[str, Any]]:
+        answer = bound.invoke(question, trace=True, **settings)
+        found = list(answer.response_metadata["trace"])
+        assert found[0]["token"] == "<tool_call>"
+        return found[1:]
+
+    question = "What is the weather in Rome?"
+    bound = pocket.bind_tools([get_weather, now], preference=style, method="amulet")
+    (call,) = bound.invoke(question).tool_calls
+    assert (call["name"], call["args"]) == ("get_weather", {"location": "Rome"})
+    assert max(step["kl"] for step in steps()) == 0.0
+    assert max(step["kl"] for step in steps(steer_tool_calls=True)) > 1e-3
+    said = [HumanMessage(question), bound.invoke(question)]
+    said.append(get_weather.invoke(call))
+    trace = bound.invoke(said, trace=True).response_metadata["trace"]
+    assert max(step["kl"] for step in trace) > 1e-3
+
+
+def test_a_call_that_must_be_made_is_steered(llm: ChatAmulet) -> None:
+    bound = llm.bind_tools([Order], tool_choice="any", trace=True, **PAPER)
+    trace = bound.invoke("Go.", seed=0).response_metadata["trace"]
+    assert max(step["kl"] for step in trace) > 1e-3
+
+
 def test_thoughts_are_told_apart(tmp_path: Path) -> None:
     template = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>{% endif %}")
     template += "{# </think> #}"

@@ -6,7 +6,7 @@ ways of calling.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from langchain_amulet.answers import Answer, Report, count_prompts, strengths
 from langchain_amulet.chunks import ChunkWriter
 from langchain_amulet.engine import Constraint, Engine, Pause, Request
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.formats import ReplyFormat
+from langchain_amulet.formats import ReplyFormat, Thinking
 from langchain_amulet.handle import OpenModel
 from langchain_amulet.messages import to_turns
 from langchain_amulet.outputs import output_is_told_apart, schema_note, tools_note
@@ -93,7 +93,7 @@ def prepare(
         timeout=settings.timeout,
         trace=settings.trace,
         constraint=_constraint(opened, settings, reply, stop_ids, reply.is_thinking(start)),
-        pause=None if settings.steer_thinking else _pause(opened, reply, start),
+        pauses=tuple(_pauses(opened, settings, reply, start)),
     )
     report = Report(
         model_name=model_name,
@@ -163,18 +163,26 @@ def _reader(
     return Reader(opened.tokenizer, template, start if own else thought, tools)
 
 
-def _pause(opened: OpenModel, reply: ReplyFormat, start: str) -> Pause | None:
-    """Where thoughts stand, for them not to be steered; None if the model has none."""
-    if reply.thinking is None:
-        return None
-    closing = opened.grammars.token(reply.thinking.closing)
+def _pauses(
+    opened: OpenModel, settings: CallSettings, reply: ReplyFormat, start: str
+) -> Iterator[Pause]:
+    """Where the answer isn't to be steered: in thoughts, in calls of tools."""
+    if reply.thinking and not settings.steer_thinking:
+        yield _thought(opened, reply.thinking, reply.is_thinking(start))
+    # A call that begins with a mere bracket can't be told from text while it is written.
+    opening = opened.marker(reply.region.get("open", ""))
+    if settings.may_call and opening is not None and not settings.steer_tool_calls:
+        yield Pause(opening, opened.marker(reply.region.get("close", "")))
+
+
+def _thought(opened: OpenModel, thinking: Thinking, from_start: bool) -> Pause:
+    closing = opened.marker(thinking.closing)
     if closing is None:
         raise ConfigurationError(
             "Thoughts can be left unsteered only where their end is a token of its own, which "
-            f"{reply.thinking.closing!r} isn't for this model: use steer_thinking=True."
+            f"{thinking.closing!r} isn't for this model: use steer_thinking=True."
         )
-    opening = opened.grammars.token(reply.thinking.opening)
-    return Pause(opening, closing, reply.is_thinking(start))
+    return Pause(opened.marker(thinking.opening), closing, from_start)
 
 
 def _constraint(

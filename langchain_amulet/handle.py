@@ -114,6 +114,11 @@ class OpenModel:
         found = {*several, self.tokenizer.eos_token_id, template.turn_end}
         return frozenset(token for token in found if token is not None)
 
+    def marker(self, text: str) -> int | None:
+        """The token that a marker is by itself; None if it is spelled with several."""
+        index = self.tokenizer.get_added_vocab().get(text)
+        return None if index is None else int(index)
+
     @cached_property
     def grammars(self) -> GrammarCompiler:
         """Grammars over the model's tokens; made at first use, as it takes up to a second."""

@@ -134,6 +134,9 @@ class AnswerSettings(BaseModel):
         chat_template: A Jinja template in place of the tokenizer's.
         chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
         steer_thinking: Whether a thinking model's thoughts are steered, or its answers only.
+        steer_tool_calls: Whether tool calls that the model needn't make are steered, or only what
+            it says: a style makes names and arguments no better. Calls that it must make, and so
+            structured answers, are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -160,6 +163,7 @@ class AnswerSettings(BaseModel):
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     steer_thinking: bool = True
+    steer_tool_calls: bool = False
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -239,6 +243,11 @@ class CallSettings(AnswerSettings):
     def offered(self) -> tuple[dict[str, Any], ...]:
         """The tools that the model hears of."""
         return () if self.tool_choice == NONE else self.tools
+
+    @property
+    def may_call(self) -> bool:
+        """Whether the model may call a tool and needn't."""
+        return bool(self.offered) and self.tool_choice == AUTO
 
     @property
     def output(self) -> Output:

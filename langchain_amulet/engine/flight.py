@@ -40,8 +40,7 @@ class Flight:
     @property
     def current(self) -> Request:
         """The request as it stands: within a pause its plan doesn't steer."""
-        pause = self.request.pause
-        if pause is None or not pause.covers(self.tokens):
+        if not any(pause.covers(self.tokens) for pause in self.request.pauses):
             return self.request
         return replace(self.request, plan=self.request.plan.unsteered)
 

@@ -39,16 +39,16 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True)
 class Pause:
-    """A part of an answer that isn't steered, such as a thought.
+    """A part of an answer that isn't steered, such as a thought or a tool call.
 
     Attributes:
         opening: The token after which it begins; None if it can't begin within the answer.
-        closing: The token after which it is over.
+        closing: The token after which it is over; None if nothing comes after it.
         from_start: Whether the answer begins within it.
     """
 
     opening: int | None
-    closing: int
+    closing: int | None
     from_start: bool = False
 
     def covers(self, tokens: Sequence[int]) -> bool:
@@ -71,7 +71,7 @@ class Request:
         timeout: Seconds from submission until the request fails with ``DeadlineError``.
         trace: Whether tokens carry a ``Trace``.
         constraint: A grammar on the combined scores.
-        pause: Where the answer isn't steered.
+        pauses: Where the answer isn't steered.
 
     Raises:
         RequestError: The parts don't fit each other.
@@ -86,7 +86,7 @@ class Request:
     timeout: float | None = None
     trace: bool = False
     constraint: Constraint | None = None
-    pause: Pause | None = None
+    pauses: tuple[Pause, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""
