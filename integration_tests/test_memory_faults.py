@@ -94,8 +94,8 @@ def test_of_two_programs_that_set_a_users_preference_one_was_last(file: Path) ->
     written = [writer.join() for writer in writers]
     with SqliteStore.from_conn_string(str(file)) as store:
         memory = memory_over(store)
-        lasting = {each.text for each in memory.get("ada")}
-        assert lasting and lasting <= {texts[-1] for texts in written}
+        (lasting,) = memory.get("ada")
+        assert lasting.text in {texts[-1] for texts in written}
         history = [change.added for change in memory.history("ada", limit=100)]
         known = [entry.text for added in history for entry in added.values()]
         assert sorted(known) == sorted([SHORT, *written[0], *written[1]])

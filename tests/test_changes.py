@@ -1,5 +1,6 @@
 """Writers at the same time: whatever the order of their steps, nothing that was done is undone."""
 
+import time
 from collections.abc import Generator, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -7,10 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.utils.uuid import uuid7
 from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.memory.changes import Edit, Found, adding, forgetting, merge, setting
+from langchain_amulet.memory.changes import (
+    Edit,
+    Found,
+    adding,
+    forgetting,
+    merge,
+    new_id,
+    setting,
+)
 from langchain_amulet.memory.places import Namespace
 from langchain_amulet.memory.procedures import Records
 from langchain_amulet.memory.profiles import Change, StoredPreference, stored_preferences
@@ -21,7 +31,12 @@ TEXTS = "abcdef"
 
 ids = st.sampled_from(TEXTS)
 entries = st.dictionaries(ids, ids.map(StoredPreference))
-changes = st.builds(Change, action=st.just("set"), at=st.just(NOW), added=entries, removed=entries)
+actions = st.sampled_from(["set", "add", "forget"])
+changes = st.dictionaries(
+    st.uuids().map(str),
+    st.builds(Change, action=actions, at=st.just(NOW), added=entries, removed=entries),
+    max_size=4,
+)
 edits = st.one_of(
     st.builds(lambda text: adding(stored_preferences(text), LIMIT), ids),
     st.builds(lambda texts: setting(stored_preferences(texts)), st.lists(ids, max_size=3)),
@@ -29,12 +44,24 @@ edits = st.one_of(
 )
 
 
-@given(entries, st.lists(changes, max_size=4), st.randoms())
-def test_changes_merge_in_any_order(record: Any, met: list[Change], random: Any) -> None:
+@given(entries, changes, st.randoms())
+def test_changes_merge_in_any_order(record: Any, met: dict[str, Change], random: Any) -> None:
     merged = merge(record, met)
-    shuffled = random.sample(met, len(met))
+    shuffled = dict(random.sample(sorted(met.items()), len(met)))
     assert merge(record, shuffled).keys() == merged.keys()
     assert merge(merged, met).keys() == merged.keys()  # and any number of times
+
+
+@given(changes)
+def test_of_what_was_set_what_was_set_last_is_left(met: dict[str, Change]) -> None:
+    sets = {key: change for key, change in met.items() if change.action == "set"}
+    expected = sets[max(sets)].added.keys() if sets else set()
+    assert merge({}, sets).keys() <= expected
+
+
+def test_a_change_comes_after_those_it_knows_of_even_if_the_clock_is_behind() -> None:
+    tomorrow = str(uuid7(time.time_ns() + 24 * 3600 * 10**9))
+    assert new_id() < tomorrow < new_id([tomorrow, new_id()]) < new_id([new_id([tomorrow])])
 
 
 def test_a_preference_with_the_same_text_gives_way() -> None:
@@ -91,8 +118,8 @@ def test_the_record_ends_as_its_history_says(data: st.DataObject, edits: list[Ed
     _interleaved(store, [records.change("ada", edit, _fail) for edit in edits], data)
     history = _run(store, records.history("ada", 64, _fail))
     profile = _run(store, records.lookup("ada", _fail))
-    kept = merge({}, history).values()
-    assert (profile.preferences if profile else ()) == tuple(kept)
+    kept = merge({}, {f"{place:03d}": each for place, each in enumerate(reversed(history))})
+    assert (profile.preferences if profile else ()) == tuple(kept.values())
 
 
 def test_a_set_beside_an_add_leaves_nothing_older() -> None:
@@ -110,6 +137,18 @@ def test_a_set_beside_an_add_leaves_nothing_older() -> None:
         "add",
         "set",
     ]
+
+
+def test_of_two_sets_at_the_same_time_one_is_in_force() -> None:
+    store, records = InMemoryStore(), _records()
+    writers = [
+        records.change("ada", setting([StoredPreference(text)]), _fail) for text in ("one", "two")
+    ]
+    read = [store.batch(next(writer)) for writer in writers]
+    for writer, results in zip(writers, read, strict=True):
+        _finish(store, writer, results)
+    assert _texts(store) == {"two"}
+    assert len(_run(store, records.history("ada", 9, _fail))) == 2
 
 
 def test_only_so_many_changes_are_kept() -> None:

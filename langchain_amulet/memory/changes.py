@@ -4,8 +4,9 @@ A store has no compare-and-swap: a record that is read, changed and written back
 writer's change. So every change is also stored by itself, under a key that no other has, together
 with the record; and preferences have ids that are given once. The record can then be made from
 any other version of it and the changes near it, in whatever order these are met: all that was
-ever added, but for what was ever removed (an observed-remove set). A writer is done when what it
-reads back holds all changes that it can see. The last writer sees them all.
+ever added, but for what was ever removed (an observed-remove set), and of what was set at the same
+time, what was set last. A writer is done when what it reads back holds all changes that it can
+see. The last writer sees them all.
 
 This module knows no stores: only what was found in one, and what is to be there.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from langchain_core.utils.uuid import uuid7
 
@@ -53,7 +55,7 @@ class Found:
     @property
     def merged(self) -> Entries:
         """The record as it has to be after all the changes."""
-        return merge(self.record, self.changes.values())
+        return merge(self.record, self.changes)
 
     @property
     def is_settled(self) -> bool:
@@ -61,11 +63,18 @@ class Found:
         return self.merged.keys() == self.record.keys()
 
 
-def merge(record: Entries, changes: Iterable[Change]) -> Entries:
-    """All that is in the record or was added, but for what was removed, oldest first."""
-    met = tuple(changes)
-    held = {**record, **{name: entry for change in met for name, entry in change.added.items()}}
-    gone = {name for change in met for name in change.removed}
+def merge(record: Entries, changes: Mapping[str, Change]) -> Entries:
+    """All that is in the record or was added, but for what was removed, oldest first.
+
+    What was set goes by itself when something else is set, even by those who didn't know of it.
+    """
+    held, gone = dict(record), set[str]()
+    last = max((key for key in changes if changes[key].action == "set"), default=None)
+    for key, change in changes.items():
+        held |= change.added
+        gone |= change.removed.keys()
+        if change.action == "set" and key != last:
+            gone |= change.added.keys()
     return {name: held[name] for name in sorted(held) if name not in gone}
 
 
@@ -136,9 +145,13 @@ def check_count(count: int, limit: int) -> None:
         )
 
 
-def new_id() -> str:
-    """A name that is given once, and sorts by time."""
-    return str(uuid7())
+def new_id(others: Iterable[str] = ()) -> str:
+    """A name that is given once, and sorts by time; after the others, whatever clocks say."""
+    last, name = max(others, default=""), str(uuid7())
+    if name > last:
+        return name
+    milliseconds = UUID(last).int >> 80
+    return str(uuid7((milliseconds + 1) * 1_000_000))
 
 
 def _named(preferences: Iterable[StoredPreference]) -> dict[str, StoredPreference]:

@@ -21,7 +21,7 @@ from langchain_amulet.memory.changes import Edit, adding, check_count, forgettin
 from langchain_amulet.memory.conditions import Matcher, mentions
 from langchain_amulet.memory.patience import Patience
 from langchain_amulet.memory.places import Namespace, NamespaceLike, check_user_id
-from langchain_amulet.memory.procedures import Answer, Complain, Procedure, Records
+from langchain_amulet.memory.procedures import Answer, Procedure, Records
 from langchain_amulet.memory.profiles import (
     Change,
     Lifetime,
@@ -31,6 +31,7 @@ from langchain_amulet.memory.profiles import (
     now,
     stored_preferences,
 )
+from langchain_amulet.memory.reading import Complain
 from langchain_amulet.memory.tolerance import OnFailure, Tolerance
 from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
 from langchain_amulet.validation import explained
@@ -66,8 +67,8 @@ class PreferenceMemory:
     methods raise `PreferenceError` for what can't be a user's id or a preference.
 
     Two writers at a time don't undo each other's changes: what was added stays, whatever others
-    add, and what was set last is in force. Every change that was acknowledged is in the history,
-    until so many others have followed that it is dropped.
+    add or set, and of what was set, what was set last. Every change that was acknowledged is in
+    the history, until so many others have followed that it is dropped.
 
     Args:
         store: Any of LangGraph's stores; it is neither set up nor closed here.
@@ -114,14 +115,16 @@ class PreferenceMemory:
                 "SqliteStore to begin with."
             )
         with explained(ConfigurationError, Settings.model_fields):
-            self._settings = Settings(
-                ttl=ttl,  # type: ignore[arg-type]
-                matcher=matcher,
-                max_preferences=max_preferences,
-                max_preference_chars=max_preference_chars,
-                max_history=max_history,
-                cache_seconds=cache_seconds,
-                cache_users=cache_users,
+            self._settings = Settings.model_validate(
+                {
+                    "ttl": ttl,
+                    "matcher": matcher,
+                    "max_preferences": max_preferences,
+                    "max_preference_chars": max_preference_chars,
+                    "max_history": max_history,
+                    "cache_seconds": cache_seconds,
+                    "cache_users": cache_users,
+                }
             )
         place = Namespace.of(namespace)
         self._records = Records.of(store, place, max_preference_chars, max_history)

@@ -6,15 +6,13 @@ for. Whether the store is asked in this thread, in another or in an event loop i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from langgraph.store.base import (
     BaseStore,
     GetOp,
-    Item,
     ListNamespacesOp,
     MatchCondition,
     Op,
@@ -23,9 +21,7 @@ from langgraph.store.base import (
 )
 
 from langchain_amulet.errors import (
-    AmuletError,
     CorruptProfileError,
-    PreferenceError,
     PreferenceStoreError,
 )
 from langchain_amulet.memory.changes import Edit, Found, merge, new_id
@@ -36,20 +32,22 @@ from langchain_amulet.memory.profiles import (
     Profile,
     dump,
     dump_change,
-    is_ours,
     now,
-    read_change,
-    read_entries,
 )
-from langchain_amulet.preferences import check_lengths
+from langchain_amulet.memory.reading import (
+    Complain,
+    changes_of,
+    found_of,
+    is_empty,
+    items_of,
+    profile_of,
+    within,
+)
 
 Answer = TypeVar("Answer")
 
 Procedure = Generator[Sequence[Op], list[Any], Answer]
 """Yields operations, is sent as many results, returns an answer."""
-
-Complain = Callable[[CorruptProfileError], None]
-"""Told of everything that can't be read: raises, or has it left out."""
 
 ITEMS = 256
 """How many items of a user's own namespace are looked at."""
@@ -98,14 +96,8 @@ class Records:
     def lookup(self, user_id: str, complain: Complain) -> Procedure[Profile | None]:
         """What is stored of a user, in one exchange; None for nothing."""
         place = self.namespace.place(user_id)
-        items = _items_of(place, (yield self._reading(place)))
-        entries = self._found(place, items, complain).entries
-        if not entries:
-            return None
-        return Profile(
-            preferences=tuple(entries.values()),
-            updated_at=max(_in_utc(item.updated_at) for item in items.values()),
-        )
+        items = items_of(place, (yield self._reading(place)))
+        return profile_of(place, items, self.max_chars, complain)
 
     def change(self, user_id: str, edit: Edit, complain: Complain) -> Procedure[Change | None]:
         """Change a user's preferences; None if nothing was to be done.
@@ -137,7 +129,7 @@ class Records:
         place = self.namespace.place(user_id)
         for _ in range(ROUNDS):
             *own, history = yield [*self._reading(place), self._searching(place)]
-            items = [*_items_of(place, own).values(), *_within(place.history, history)]
+            items = [*items_of(place, own).values(), *within(place.history, history)]
             if not items:
                 return
             yield [PutOp(item.namespace, item.key, None) for item in items]
@@ -152,7 +144,7 @@ class Records:
         """A user's last changes, newest first."""
         place = self.namespace.place(user_id)
         (found,) = yield [self._searching(place)]
-        changes = _changes(place, found, complain)
+        changes = changes_of(place, found, complain)
         return tuple(reversed(changes.values()))[: min(limit, self.max_history)]
 
     def users(self, limit: int, offset: int) -> Procedure[tuple[str, ...]]:
@@ -160,7 +152,7 @@ class Records:
         pattern = self.namespace.wildcard
         if not self.namespace.owned:
             (found,) = yield [SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)]
-            return tuple(item.key for item in _within(pattern, found) if not _is_empty(item))
+            return tuple(item.key for item in within(pattern, found) if not is_empty(item))
         (found,) = yield [_listing(pattern, limit, offset)]
         users = [user for user in map(self.namespace.user_of, found) if user is not None]
         places = [self.namespace.place(user) for user in users]
@@ -170,7 +162,7 @@ class Records:
         return tuple(
             place.user_id
             for place, items in zip(places, found, strict=True)
-            if not all(map(_is_empty, _within(place.namespace, items)))
+            if not all(map(is_empty, within(place.namespace, items)))
         )
 
     # --- Reading ---
@@ -189,41 +181,17 @@ class Records:
     def _find(self, place: Place, complain: Complain) -> Procedure[Found]:
         """Everything that the store holds of a user."""
         *own, history = yield [*self._reading(place), self._searching(place)]
-        return self._found(place, _items_of(place, own), complain, history)
-
-    def _found(
-        self,
-        place: Place,
-        items: Mapping[str, Item],
-        complain: Complain,
-        history: Iterable[Item] = (),
-    ) -> Found:
-        read: dict[str, Entries] = {}
-        for key, item in items.items():
-            try:
-                entries = read_entries(item.value)
-                check_lengths(entries.values(), self.max_chars)
-                read[key] = entries if key == place.key else _renamed(key, entries)
-            except AmuletError as error:
-                complain(_corrupt(place, key, error))
-        record = items.get(place.key)
-        return Found(
-            record=read.get(place.key, {}),
-            ours=record is not None and is_ours(record.value),
-            items={k: v for key in read if key != place.key for k, v in read[key].items()},
-            unreadable=tuple(items.keys() - read.keys()),
-            changes=_changes(place, history, complain),
-        )
+        return found_of(place, items_of(place, own), history, self.max_chars, complain)
 
     # --- Writing ---
 
     def _writing(self, place: Place, found: Found, change: Change) -> list[Op]:
         """Operations for a change: the record first, for whoever reads in between."""
-        key = new_id()
+        key = new_id(found.changes)
         changes = {**found.changes, key: change}
         others = (change.removed.keys() & found.items.keys()) | {*found.unreadable} - {place.key}
         return [
-            self._put(place, merge(found.record, changes.values())),
+            self._put(place, merge(found.record, changes)),
             PutOp(place.history, key, dump_change(change), index=False, ttl=self.ttl),
             *(PutOp(place.history, old, None) for old in sorted(changes)[: -self.max_history]),
             *(PutOp(place.namespace, other, None) for other in sorted(others)),
@@ -244,70 +212,6 @@ class Records:
             return self.ttl
         left = max(end for end in ends if end is not None) - now()
         return max(left.total_seconds() / 60, 0.0)
-
-
-def _items_of(place: Place, results: list[Any]) -> dict[str, Item]:
-    """What was read of a user, by key, oldest first.
-
-    Raises:
-        PreferenceStoreError: The store gave what it wasn't asked for.
-    """
-    record, *searched = results
-    items = [] if record is None else [record]
-    if items and (record.key, tuple(record.namespace)) != (place.key, place.namespace):
-        raise PreferenceStoreError(
-            f"The store gave {record.key!r} of {record.namespace} when asked for {place.key!r} of "
-            f"{place.namespace}: it can't be trusted with preferences."
-        )
-    items += [item for found in searched for item in _within(place.namespace, found)]
-    return {item.key: item for item in sorted(items, key=lambda item: (item.updated_at, item.key))}
-
-
-def _in_utc(moment: datetime) -> datetime:
-    """SQLite's store leaves the time zone out."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-def _within(namespace: tuple[str, ...], items: Iterable[Item]) -> list[Item]:
-    """Items of a namespace itself: a search finds those of namespaces inside it, too."""
-    return [item for item in items if tuple(item.namespace) == namespace]
-
-
-def _changes(place: Place, items: Iterable[Item], complain: Complain) -> dict[str, Change]:
-    """Changes by key, oldest first."""
-    changes = {}
-    for item in sorted(_within(place.history, items), key=lambda item: item.key):
-        try:
-            changes[item.key] = read_change(item.value)
-        except AmuletError as error:
-            complain(_corrupt(place, item.key, error))
-    return changes
-
-
-def _renamed(key: str, entries: Entries) -> Entries:
-    """The one preference of an item that isn't a record, under the item's key.
-
-    Raises:
-        PreferenceError: There are several, which could not be forgotten one by one.
-    """
-    if len(entries) != 1:
-        raise PreferenceError(
-            f"An item beside the record must hold one preference, not {len(entries)}: store each "
-            "under a key of its own."
-        )
-    return dict(zip([key], entries.values(), strict=True))
-
-
-def _is_empty(item: Item) -> bool:
-    """Whether this is what `forget` leaves."""
-    return bool(item.value == dump({}))
-
-
-def _corrupt(place: Place, key: str, error: AmuletError) -> CorruptProfileError:
-    return CorruptProfileError(
-        f"What is stored for user {place.user_id!r} under {key!r} can't be read as preferences: "
-        f"{error} Or set them anew, or have them left out by on_corrupt='ignore'."
-    )
 
 
 def _listing(pattern: tuple[str, ...], limit: int, offset: int) -> Op:

@@ -36,8 +36,8 @@ Lifetime = datetime | timedelta | float | None
 """When something ends: a moment, or how long from now, in seconds if a number; None for never."""
 
 
-def end_of(lifetime: Lifetime, now: datetime) -> datetime | None:
-    """The moment at which something ends that begins now.
+def end_of(lifetime: Lifetime, start: datetime) -> datetime | None:
+    """The moment at which something ends.
 
     Raises:
         PreferenceError: It has ended already, or says a time without a time zone.
@@ -45,8 +45,8 @@ def end_of(lifetime: Lifetime, now: datetime) -> datetime | None:
     if lifetime is None:
         return None
     try:
-        end = lifetime if isinstance(lifetime, datetime) else now + _duration(lifetime)
-        is_to_come = end.tzinfo is not None and end > now
+        end = lifetime if isinstance(lifetime, datetime) else start + _duration(lifetime)
+        is_to_come = end.tzinfo is not None and end > start
     except (TypeError, ValueError, OverflowError):
         is_to_come = False
     if not is_to_come:
@@ -107,9 +107,9 @@ class StoredPreference(Preference):
                 )
         return topics
 
-    def is_over(self, now: datetime) -> bool:
+    def is_over(self, at: datetime) -> bool:
         """Whether it has expired."""
-        return self.expires_at is not None and self.expires_at <= now
+        return self.expires_at is not None and self.expires_at <= at
 
     def until(self, end: datetime | None) -> StoredPreference:
         """The same with an end, unless it has one of its own."""
