@@ -51,6 +51,7 @@ def _open(path: Path, stack: ExitStack) -> BaseStore:
         path.touch(mode=0o600)  # before SQLite makes it for everybody to read
         store = stack.enter_context(SqliteStore.from_conn_string(str(path)))
         store.setup()
+        store.conn.execute("PRAGMA journal_mode = WAL")  # so that who reads locks nobody out
     except (OSError, sqlite3.Error) as error:
         raise PreferenceStoreError(
             f"Preferences must be kept in a file that SQLite can open and write, but {path} can't "
