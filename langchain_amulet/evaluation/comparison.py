@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
+
 from langchain_amulet.evaluation.bootstrap import Floats
 from langchain_amulet.evaluation.manifest import Metric
 from langchain_amulet.evaluation.results import Results, tokens_per_second
@@ -25,23 +27,28 @@ class Told:
     Attributes:
         model: Name of the model.
         questions: Name of the set of questions.
-        metric: Name of the metric; empty for all of them.
+        metric: What it shows; None for everything.
         table: The table.
     """
 
     model: str
     questions: str
-    metric: str
+    metric: Metric | None
     table: Table
+
+    @property
+    def names(self) -> tuple[str, str, str, str]:
+        """Model, set of questions, scorer and metric; the latter empty for everything."""
+        scorer, metric = (self.metric.scorer, self.metric.name) if self.metric else ("", "")
+        return self.model, self.questions, scorer, metric
 
 
 def compare(results: Results) -> Iterator[Told]:
     """All tables of a run: of each model and set of questions the one over all metrics first."""
     for model, questions in product(results.grid.models, results.grid.sets):
-        yield Told(model, questions, "", overview(results, model, questions))
+        yield Told(model, questions, None, overview(results, model, questions))
         for metric in results.metrics:
-            table = by_style(results, model, questions, metric)
-            yield Told(model, questions, metric.name, table)
+            yield Told(model, questions, metric, by_style(results, model, questions, metric))
 
 
 def by_style(results: Results, model: str, questions: str, metric: Metric) -> Table:
@@ -88,5 +95,7 @@ def _cell(
             return results.over_styles(model, questions, label, metric)
         return results.values(model, questions, label, style, metric)
 
-    alone = method == results.baseline or metric.needs == "rival"
-    return cell(values(method), None if alone else values(results.baseline))
+    own = values(method)
+    if metric.parity is not None:
+        return cell(own, np.full_like(own, metric.parity))
+    return cell(own, None if method == results.baseline else values(results.baseline))

@@ -17,10 +17,12 @@ from langchain_amulet.evaluation.decoding import Decoder
 from langchain_amulet.evaluation.folder import RunFolder
 from langchain_amulet.evaluation.grid import Grid, cases, note
 from langchain_amulet.evaluation.journal import Journal, rows
+from langchain_amulet.evaluation.judging import JudgeScorer
 from langchain_amulet.evaluation.manifest import Manifest, fingerprints, session
 from langchain_amulet.evaluation.questions import QuestionSet, read_questions
 from langchain_amulet.evaluation.records import Answer
 from langchain_amulet.evaluation.report import report
+from langchain_amulet.evaluation.rewards import RewardScorer
 from langchain_amulet.evaluation.scoring import Scorer, read_scores, samples, score_all
 from langchain_amulet.evaluation.settings import Evaluation
 from langchain_amulet.evaluation.styles import read_styles
@@ -156,6 +158,10 @@ def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
         yield AttributeScorer()
     for path in scoring.functions:
         yield FunctionScorer(path)
+    for reward in scoring.reward_models:
+        yield RewardScorer(reward)
+    if scoring.judge is not None:
+        yield JudgeScorer(scoring.judge, evaluation.baseline, evaluation.concurrency)
 
 
 def _other_models(methods: dict[str, Method]) -> Iterator[str]:

@@ -48,6 +48,7 @@ class Metric(BaseModel):
         scorer: Who gives it.
         needs: What the scorer reads.
         better: Which end is wanted; None where that depends on the style.
+        parity: The number of a method that is the baseline's equal; None for the baseline's own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,6 +58,7 @@ class Metric(BaseModel):
     scorer: str
     needs: Needs
     better: Literal["higher", "lower"] | None = "higher"
+    parity: float | None = None
 
 
 class Manifest(BaseModel):
@@ -104,8 +106,8 @@ class Manifest(BaseModel):
         }
         for what, (before, now) in checked.items():
             _refuse_change(what, before, now)
-        own = {metric.name for metric in self.metrics}
-        kept = tuple(metric for metric in earlier.metrics if metric.name not in own)
+        own = {(metric.scorer, metric.name) for metric in self.metrics}
+        kept = (each for each in earlier.metrics if (each.scorer, each.name) not in own)
         return self.model_copy(
             update={
                 "methods": {**earlier.methods, **self.methods},

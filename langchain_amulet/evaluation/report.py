@@ -28,18 +28,20 @@ def report(folder: Path | str) -> Path:
 
 
 def _write_tables(place: Path, results: Results, tables: list[Told]) -> None:
-    told = [((each.model, each.questions, each.metric), each.table) for each in tables]
+    told = [(each.names, each.table) for each in tables]
     text = "\n".join([_note(results), *(markdown(each.table) for each in tables)])
     (place / "tables.md").write_text(text, encoding="utf-8")
     (place / "tables.tex").write_text("\n".join(latex(each.table) for each in tables), "utf-8")
-    (place / "tables.csv").write_text(in_csv(told, ("model", "questions", "metric")), "utf-8")
+    (place / "tables.csv").write_text(
+        in_csv(told, ("model", "questions", "scorer", "metric")), "utf-8"
+    )
 
 
 def _note(results: Results) -> str:
     """What a reader of the tables has to know."""
-    failed = len(results.failures())
-    missing = f" {failed} answers failed and are left out." if failed else ""
+    failed = {"answers": len(results.failures()), "scores": results.failed_scores}
+    missing = "".join(f" {count} {what} failed." for what, count in failed.items() if count)
     return (
-        "In brackets: where the difference from "
-        f"{results.baseline} lies (paired bootstrap over questions, 95 %).{missing}\n"
+        f"In brackets: where the difference from {results.baseline} lies, and of a win rate that "
+        f"from a half (paired bootstrap over questions, 95 %).{missing}\n"
     )

@@ -22,6 +22,7 @@ from langchain_amulet.evaluation.records import Answer, Failure
 from langchain_amulet.evaluation.scoring import (
     ScoreKey,
     Values,
+    count_failed,
     read_scores,
     sample_of,
 )
@@ -55,6 +56,7 @@ class Results:
         scores: Scores, by key.
         metrics: What there are scores by.
         baseline: Label of the method that the others are compared with.
+        failed_scores: How many scorers' tries came to nothing.
     """
 
     grid: Grid
@@ -62,6 +64,7 @@ class Results:
     scores: Mapping[ScoreKey, Values]
     metrics: Sequence[Metric]
     baseline: str
+    failed_scores: int = 0
 
     def values(self, model: str, questions: str, method: str, style: str, metric: Metric) -> Floats:
         """A number per question, the mean over its samples; NaN where there is none."""
@@ -108,13 +111,14 @@ def read_results(folder: RunFolder) -> Results:
     Raises:
         ConfigurationError: There is no run, or something else wrote to it.
     """
-    manifest = folder.manifest
+    manifest, scored = folder.manifest, list(rows(folder.scores))
     return Results(
         grid=folder.grid,
         answers=folder.read_answers(),
-        scores=read_scores(rows(folder.scores)),
+        scores=read_scores(scored),
         metrics=(*manifest.metrics, *DECODED_METRICS),
         baseline=manifest.baseline,
+        failed_scores=count_failed(scored),
     )
 
 

@@ -152,6 +152,14 @@ def read_scores(rows: Iterable[Mapping[str, Any]]) -> dict[ScoreKey, Values]:
     return {_key(row): row["values"] for row in rows if "error" not in row}
 
 
+def count_failed(rows: Iterable[Mapping[str, Any]]) -> int:
+    """How many scores failed, and never came to anything since."""
+    failed: set[ScoreKey] = set()
+    for row in rows:
+        (failed.add if "error" in row else failed.discard)(_key(row))
+    return len(failed)
+
+
 def _key(row: Mapping[str, Any]) -> ScoreKey:
     return row["scorer"], row["answer"], row["wish"], row["rival"]
 
