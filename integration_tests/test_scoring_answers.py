@@ -17,7 +17,7 @@ KIND: dict[str, Any] = {"preference": "Be kind."}
 METHODS = [Amulet(), Amulet.paper(), Amulet(kl_cap=0.5), Pref(), Base()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def llm() -> Any:
     """The bundled model: its answers are read as they were written, token by token."""
     with ChatAmulet(dtype="float32", temperature=0.0, max_tokens=40) as model:
@@ -113,6 +113,6 @@ def test_answers_that_cannot_be_read_are_refused(llm: ChatAmulet) -> None:
 
 
 def test_scoring_takes_no_rows(llm: ChatAmulet) -> None:
+    before = engine_of(llm).stats()
     llm.score(QUESTION, "Rest.", **KIND)
-    stats = engine_of(llm).stats()
-    assert (stats.admitted, stats.rows, stats.decode_steps) == (0, 0, 0)
+    assert engine_of(llm).stats() == before

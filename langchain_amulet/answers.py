@@ -91,6 +91,11 @@ class Answer:
         """Whether a stop string was found, after which no token counts."""
         return self._text.stopped
 
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """All tokens so far."""
+        return tuple(token for _, token in self._tokens)
+
     def feed(self, token: Token) -> list[ChatGenerationChunk]:
         """Add a token; returns what there is to show, often nothing."""
         self._tokens.append((self._shown + self._text.held, token))

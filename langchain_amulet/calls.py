@@ -6,16 +6,17 @@ ways of calling.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.answers import Answer, Report, count_prompts, strengths
 from langchain_amulet.chunks import ChunkWriter
-from langchain_amulet.engine import Constraint, Engine, Pause, Request
+from langchain_amulet.engine import Constraint, Engine, Generation, Pause, Request
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.formats import ReplyFormat, Thinking
 from langchain_amulet.handle import OpenModel
@@ -27,34 +28,96 @@ from langchain_amulet.settings import AnswerSettings, CallSettings
 from langchain_amulet.steering import Plan
 from langchain_amulet.tools import ResponseFormat
 
+Chunks = Generator[ChatGenerationChunk, None, None]
+AsyncChunks = AsyncGenerator[ChatGenerationChunk, None]
+
+
+class Answering(Protocol):
+    """A call on its way to an answer, whatever way that is.
+
+    The answer comes in chunks; the last one tells what it cost. Closing the generator ends the
+    work and frees its rows.
+    """
+
+    def chunks(self) -> Chunks:
+        """Find the answer."""
+        ...
+
+    def achunks(self) -> AsyncChunks:
+        """Find the answer without blocking the event loop."""
+        ...
+
 
 @dataclass(frozen=True)
-class Call:
-    """A call that only has to be decoded: what is slow or refused about it lies behind."""
+class Draft:
+    """One answer that only has to be decoded: what is slow or refused about it lies behind."""
 
     engine: Engine
     request: Request
     answer: Answer
 
-    def chunks(self) -> Generator[ChatGenerationChunk, None, None]:
-        """Decode the answer; closing the generator frees its rows."""
-        with self.engine.submit(self.request) as generation:
-            for token in generation:
-                yield from self.answer.feed(token)
-                if self.answer.stopped:
-                    break
+    def chunks(self) -> Chunks:
+        """Decode the answer."""
+        with self.submit() as generation:
+            yield from self.read(generation)
+
+    async def achunks(self) -> AsyncChunks:
+        """Decode the answer without blocking the event loop."""
+        with self.submit() as generation:
+            async for chunk in self.aread(generation):
+                yield chunk
+
+    def submit(self) -> Generation:
+        """Ask for the tokens; leaving the generation's ``with`` block frees its rows."""
+        return self.engine.submit(self.request)
+
+    def read(self, generation: Generation) -> Chunks:
+        """The answer as it is decoded."""
+        for token in generation:
+            yield from self.answer.feed(token)
+            if self.answer.stopped:
+                break
+        generation.cancel()  # nobody needs what follows a stop string
         yield from self.answer.finish(generation.finish_reason)
 
-    async def achunks(self) -> AsyncGenerator[ChatGenerationChunk, None]:
-        """Decode the answer; closing the generator frees its rows."""
-        with self.engine.submit(self.request) as generation:
-            async for token in generation:
-                for chunk in self.answer.feed(token):
-                    yield chunk
-                if self.answer.stopped:
-                    break
+    async def aread(self, generation: Generation) -> AsyncChunks:
+        """The answer as it is decoded, without blocking the event loop."""
+        async for token in generation:
+            for chunk in self.answer.feed(token):
+                yield chunk
+            if self.answer.stopped:
+                break
+        generation.cancel()
         for chunk in self.answer.finish(generation.finish_reason):
             yield chunk
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call made ready, from which any number of answers can be drafted.
+
+    Attributes:
+        engine: Who decodes them.
+        messages: The conversation.
+        request: What is asked of the engine, but for the constraint.
+        constrain: Makes the constraint of one answer; None where it is free.
+        read: Makes what turns one answer's tokens into chunks.
+    """
+
+    engine: Engine
+    messages: tuple[BaseMessage, ...]
+    request: Request
+    constrain: Callable[[], Constraint | None]
+    read: Callable[[], Answer]
+
+    def draft(self, **changes: Any) -> Draft:
+        """An answer to this call; ``changes`` are to fields of its request.
+
+        Raises:
+            SchemaError: The answer can't be held to a schema that it must have.
+        """
+        request = replace(self.request, constraint=self.constrain(), **changes)
+        return Draft(self.engine, request, self.read())
 
 
 def prepare(
@@ -74,7 +137,6 @@ def prepare(
         output_version: See `ChunkWriter`.
 
     Raises:
-        SchemaError: The answer can't be held to a schema that it must have.
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
     """
@@ -92,7 +154,6 @@ def prepare(
         stop_ids=stop_ids,
         timeout=settings.timeout,
         trace=settings.trace,
-        constraint=_constraint(opened, settings, reply, stop_ids, reply.is_thinking(start)),
         pauses=tuple(_pauses(opened, settings, reply, start)),
     )
     report = Report(
@@ -103,11 +164,13 @@ def prepare(
         logprobs=settings.logprobs,
         trace=settings.trace,
     )
-    reader = _reader(opened, settings, reply, start)
-    token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
-    writer = ChunkWriter(output_version)
-    answer = Answer(report, token_bytes, settings.stop, reader or PlainReader(), writer)
-    return Call(opened.engine, request, answer)
+    return Call(
+        engine=opened.engine,
+        messages=tuple(messages),
+        request=request,
+        constrain=partial(_constraint, opened, settings, reply, stop_ids, reply.is_thinking(start)),
+        read=partial(_answer, opened, settings, reply, start, report, output_version),
+    )
 
 
 def render(
@@ -148,6 +211,21 @@ def prompt_builder(
         tools=tools or None,
         note="\n\n".join(notes),
     )
+
+
+def _answer(
+    opened: OpenModel,
+    settings: CallSettings,
+    reply: ReplyFormat,
+    start: str,
+    report: Report,
+    output_version: str | None,
+) -> Answer:
+    """Who makes chunks of one answer's tokens."""
+    reader = _reader(opened, settings, reply, start)
+    token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
+    writer = ChunkWriter(output_version)
+    return Answer(report, token_bytes, settings.stop, reader or PlainReader(), writer)
 
 
 def _reader(

@@ -27,13 +27,14 @@ from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
 from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
-from langchain_amulet.calls import Call, prepare, prompt_builder
+from langchain_amulet.calls import Answering, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.handle import ModelHandle, OpenModel, context_length, resolve_model
 from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
 from langchain_amulet.scores import AnswerScore, Reading, read
+from langchain_amulet.searching import answering
 from langchain_amulet.settings import AnswerSettings, LoadSettings
 from langchain_amulet.sources import Memory, Sources, without_user
 from langchain_amulet.tools import as_tools
@@ -338,13 +339,14 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
         output_version: str | None = None,
-    ) -> Call:
+    ) -> Answering:
         """The call, loaded, checked and rendered."""
         model = kwargs.get("model") or self.model
         settings = self.for_call(stop, kwargs)
-        return prepare(model, self._opened(kwargs), settings, messages, output_version)
+        call = prepare(model, self._opened(kwargs), settings, messages, output_version)
+        return answering(settings.method, call)
 
-    async def _aprepare(self, *arguments: Any) -> Call:
+    async def _aprepare(self, *arguments: Any) -> Answering:
         """The same off the event loop, as the first call loads the weights.
 
         Only decoding takes rows: a task that is cancelled while it waits leaves nothing behind.

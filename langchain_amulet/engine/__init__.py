@@ -4,6 +4,7 @@ Knows no text and no LangChain. Read ``engine`` for the caller's side, ``core`` 
 ``lockstep`` for the forward pass, ``choice`` for one token.
 """
 
+from langchain_amulet.engine.beams import Found
 from langchain_amulet.engine.core import Stats
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.generation import Generation
@@ -14,6 +15,7 @@ __all__ = [
     "Constraint",
     "Engine",
     "Finish",
+    "Found",
     "Generation",
     "LoadOptions",
     "LoadedModel",

@@ -64,9 +64,28 @@ def choose(
     steered = steer(eligible, request.plan)
     scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
     index = sample(scores, request.sampling, uniform)
+    return _token(request, logprobs, ids, steered, scores, index)
+
+
+def told(request: Request, logprobs: Tensor, token: int) -> Token:
+    """What `choose` would say of a token that was chosen otherwise, without penalties."""
+    steered = steer(logprobs, request.plan)
+    return _token(request, logprobs, None, steered, steered.scores, token)
+
+
+def _token(
+    request: Request,
+    logprobs: Tensor,
+    ids: Tensor | None,
+    steered: Steered,
+    scores: Tensor,
+    index: int,
+) -> Token:
+    """The token at ``index`` of the eligible ones, and what is to be said of it."""
     final = scores.log_softmax(0)
     token = index if ids is None else int(ids[index])
     logprob = float(final[index])
+    eligible = logprobs if ids is None else logprobs[:, ids]
     return Token(
         id=token,
         logprob=logprob,

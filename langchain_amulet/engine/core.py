@@ -250,7 +250,7 @@ class Core:
             self._fail(flight, _wrapped(error))
             return
         if token.id in flight.request.stop_ids:
-            self._end(flight, Finish("stop"), "finished")
+            self._end(flight, Finish("stop", token), "finished")
         else:
             self._emit(flight, token)
 

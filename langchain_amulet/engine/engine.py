@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from langchain_amulet.engine.backend import Prompts
+from langchain_amulet.engine.beams import Found, Watch, beam_search, check_for_beams
 from langchain_amulet.engine.core import Core, Stats
 from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.generation import Generation
@@ -128,6 +129,36 @@ class Engine:
         self._check_ids((*prompts, ids))
         self._check_length(max(map(len, prompts)), len(ids))
         return self.run(lambda model: score(model, self._head, prompts, ids))
+
+    def search(
+        self,
+        request: Request,
+        beams: int,
+        length_penalty: float = 1.0,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Future[Found]:
+        """Find the likeliest answer to a plain prompt by beam search, while all others wait.
+
+        Args:
+            request: Prompt, ``max_tokens`` and stop tokens; sampling doesn't apply.
+            beams: How many, at least 2.
+            length_penalty: Answers are compared by log-probability over length to this power.
+            is_wanted: Asked at each step; when nobody wants the answer the search ends.
+
+        Returns:
+            What is found, to come; or ``DeadlineError``, ``CancelledError``, ``GenerationError``.
+
+        Raises:
+            RequestError: The request has a grammar, penalties or several streams. See ``submit``
+                and ``run`` for the rest.
+        """
+        check_for_beams(request)
+        self._check_ids(request.prompts)
+        self._check_length(request.longest, request.max_tokens)
+        watch = Watch(request.timeout, is_wanted)
+        return self.run(
+            lambda model: beam_search(model, self._head, request, beams, length_penalty, watch)
+        )
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""

@@ -99,6 +99,11 @@ class Generation:
         """Why the answer ended; ``None`` until iteration is over, or if it failed."""
         return self._ended.reason if isinstance(self._ended, Finish) else None
 
+    @property
+    def stop_token(self) -> Token | None:
+        """The token that ended the answer, once iteration is over; ``None`` if none did."""
+        return self._ended.token if isinstance(self._ended, Finish) else None
+
     def cancel(self) -> None:
         """Stop decoding. Further iteration raises ``CancelledError``; harmless after the end."""
         self._channel.cancel()

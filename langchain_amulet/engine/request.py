@@ -158,6 +158,12 @@ class Token:
 
 @dataclass(frozen=True)
 class Finish:
-    """How an answer ended: at a stop token, or at ``max_tokens``."""
+    """How an answer ended: at a stop token, or at ``max_tokens``.
+
+    Attributes:
+        reason: Which of the two.
+        token: The stop token, which isn't part of the answer; ``None`` if there was none.
+    """
 
     reason: Literal["stop", "length"]
+    token: Token | None = None

@@ -17,6 +17,9 @@ log-probability, and a model that isn't the one that answers is given by its nam
 `ProxyTuning`      l_pref + s (l_expert - l_antiexpert)
 =================  ============================================================
 
+Those are decided token by token. `BestOf`, `GuidedReranking` and `BeamSearch` are searches: they
+look at several whole answers.
+
 Where `LinearAlignment` and `Amulet` are given several preferences, they combine them by context
 steering; those of several layers, such as a user's stored ones and the call's, are nested: each
 layer is measured against the prompt with the layers below it. For a stored layer s and the call's
@@ -37,6 +40,7 @@ from langchain_amulet.methods.guidance import (
 from langchain_amulet.methods.method import Method, Pull
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.names import METHODS, as_method
+from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking, Search
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 
 __all__ = [
@@ -45,15 +49,19 @@ __all__ = [
     "STRENGTHS",
     "Amulet",
     "Base",
+    "BeamSearch",
+    "BestOf",
     "ContextSteering",
     "DeRa",
     "Drift",
+    "GuidedReranking",
     "Iterated",
     "LinearAlignment",
     "Method",
     "Pref",
     "ProxyTuning",
     "Pull",
+    "Search",
     "as_method",
     "resolve_strength",
 ]

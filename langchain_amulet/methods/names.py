@@ -20,6 +20,7 @@ from langchain_amulet.methods.guidance import (
 )
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
+from langchain_amulet.methods.searches import BeamSearch, GuidedReranking
 from langchain_amulet.methods.spelling import make, read
 from langchain_amulet.methods.strengths import STRENGTHS
 
@@ -29,6 +30,7 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
         for kind in (
             *(Amulet, Base, Pref, LinearAlignment, ContextSteering),
             *(Drift, Iterated, PAD, DeRa, ProxyTuning),
+            *(BeamSearch, GuidedReranking),
         )
     }
 )
