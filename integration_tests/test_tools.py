@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import RequestError, SchemaError, ToolError
-from tests.tokenizer_builders import CHATML
+from tests.tokenizer_builders import CHATML, FORGETFUL, JOINED_ROLES, LLAMA, MISTRAL, STRICT
 
 from .conftest import save_model
 
@@ -66,6 +66,12 @@ SHAPES = {
     "OpenAI's schema": ({"type": "function", "function": RAW}, "count", {"to"}),
     "no arguments": (now, "now", set()),
 }
+
+
+def calling(*names: str) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": name, "args": {}, "id": name} for name in names])
+
+
 PAPER: dict[str, Any] = {"preference": "Be kind.", "method": "amulet"}
 
 
@@ -179,6 +185,50 @@ def test_results_and_errors_go_back_in(pocket: ChatAmulet) -> None:
     told = bound.invoke([question, called, failed])
     assert isinstance(told, AIMessage)
     assert told.text != answer.text
+
+
+def test_a_failed_tool_is_known_by_its_status(pocket: ChatAmulet) -> None:
+    question, called = HumanMessage("What is the weather in Rome?"), calling("get_weather")
+    told, known = (
+        pocket.bind_tools([get_weather]).invoke([question, called, failed]).text
+        for failed in (
+            ToolMessage("Error: no such city.", tool_call_id="get_weather"),
+            ToolMessage("no such city.", tool_call_id="get_weather", status="error"),
+        )
+    )
+    assert told == known
+
+
+def test_results_may_come_in_any_order_in_blocks_and_with_artifacts(pocket: ChatAmulet) -> None:
+    question, called = HumanMessage("What is the time?"), calling("now", "get_weather")
+    time = ToolMessage("noon", tool_call_id="now")
+    weather = ToolMessage("sunny", tool_call_id="get_weather")
+    blocks = ToolMessage(
+        [{"type": "text", "text": "noon"}], tool_call_id="now", artifact={"zone": "UTC"}
+    )
+    bound = pocket.bind_tools([get_weather, now])
+    answers = [
+        bound.invoke([question, called, *results])
+        for results in ([time, weather], [weather, time], [weather, blocks])
+    ]
+    assert len({answer.text for answer in answers}) == 1
+    assert len({answer.usage_metadata["input_tokens"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("template", [STRICT, FORGETFUL, JOINED_ROLES, LLAMA, MISTRAL])
+def test_a_loop_of_tools_goes_on_with_any_chat_template(tmp_path: Path, template: str) -> None:
+    folder = save_model(tmp_path, template)
+    with ChatAmulet(model=folder, dtype="float32", temperature=1.0, max_tokens=160, seed=3) as llm:
+        messages: list[Any] = [HumanMessage("Go.")]
+        for _ in range(2):
+            called = llm.bind_tools([now, get_weather], tool_choice="any").invoke(messages)
+            tools = {"now": now, "get_weather": get_weather}
+            results = [tools[call["name"]].invoke(call) for call in called.tool_calls]
+            assert results
+            messages += [called, *reversed(results)]
+        without = llm.get_num_tokens_from_messages([HumanMessage("Go.")])
+        assert llm.get_num_tokens_from_messages(messages) > without + 20
+        assert llm.bind_tools([now]).invoke(messages).response_metadata["finish_reason"]
 
 
 def test_a_call_cut_short_is_kept_as_invalid(pocket: ChatAmulet) -> None:

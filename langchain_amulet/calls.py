@@ -199,8 +199,9 @@ def prompt_builder(
 ) -> PromptBuilder:
     """How these settings make prompts with this model's chat template."""
     reply = opened.reply_format(settings.chat_template)
-    notes = [tools_note([tool["function"] for tool in tools], reply.shape)] if tools else []
-    notes = [] if reply.writes_tools else notes
+    notes = []
+    if tools and not reply.writes_tools:
+        notes.append(tools_note([tool["function"] for tool in tools], reply.shape))
     if response_format is not None and response_format.told:
         notes.append(schema_note(response_format.schema))
     return PromptBuilder(
@@ -208,7 +209,7 @@ def prompt_builder(
         placement=settings.placement,
         preference_template=settings.preference_template,
         variables=settings.chat_template_kwargs,
-        tools=tools or None,
+        tools=(tools or None) if reply.writes_tools else None,
         note="\n\n".join(notes),
     )
 

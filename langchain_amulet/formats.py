@@ -19,13 +19,13 @@ from langchain_amulet.errors import AmuletError
 from langchain_amulet.templates import PROBE, ChatTemplate, Turn
 
 NAMES = (f"{PROBE}_one", f"{PROBE}_two")
+SAID = f"{PROBE}_said"
 ARGUMENTS = re.compile(r'\{\s*"' + PROBE + r'":\s*"' + PROBE + r'"\s*\}')
-CALL_ID = "abcdefghi"
+CALL_IDS = ("abcdefghi", "abcdefghj")
 """Nine letters, as Mistral's templates want."""
 
 ID_FIELD = re.compile(
-    r',\s*"(?:id|call_id|tool_call_id)":\s*"' + CALL_ID + '"|'
-    r"\[CALL_ID\]" + CALL_ID
+    r',\s*"(?:id|call_id|tool_call_id)":\s*"abcdefgh[ij]"|\[CALL_ID\]abcdefgh[ij]'
 )
 
 
@@ -45,6 +45,18 @@ class CallShape:
     middle: str
     after: str
     between: str | None = None
+
+    def write(self, calls: Sequence[tuple[str, str]]) -> str:
+        """An answer of calls, given as names and JSON of arguments.
+
+        Where an answer can hold one call only, several stand below each other.
+        """
+        written = [
+            f"{json.dumps(name, ensure_ascii=False)[1:-1]}{self.middle}{arguments}"
+            for name, arguments in calls
+        ]
+        between = f"{self.after}\n{self.before}" if self.between is None else self.between
+        return self.before + between.join(written) + self.after
 
 
 HERMES = CallShape(
@@ -163,28 +175,37 @@ def _split(text: str, name: str) -> tuple[str, str, str] | None:
     return before, rest[: arguments.start()], rest[arguments.end() :]
 
 
-def _rendered(template: ChatTemplate, names: Sequence[str]) -> str:
-    """What the template writes for an answer with calls of these names, thoughts left out."""
-    asked: list[Turn] = [{"role": "user", "content": "a"}]
+def calling(names: Sequence[str], content: str = "") -> Turn:
+    """An assistant's turn with made-up calls of these names."""
     calls = [
         {
             "type": "function",
-            "id": CALL_ID,
+            "id": call_id,
             "function": {"name": name, "arguments": {PROBE: PROBE}},
         }
-        for name in names
+        for name, call_id in zip(names, CALL_IDS, strict=False)
     ]
-    said: list[Turn] = [*asked, {"role": "assistant", "content": PROBE}]
-    called: list[Turn] = [*asked, {"role": "assistant", "content": "", "tool_calls": calls}]
-    try:
-        start = template.text(said, prompting=False).rpartition(PROBE)[0]
-        whole = template.text(called, prompting=False)
-    except AmuletError:
-        return ""
-    answer = whole[_shared(start, whole) :]
+    return {"role": "assistant", "content": content, "tool_calls": calls}
+
+
+def _rendered(template: ChatTemplate, names: Sequence[str]) -> str:
+    """What the template writes for an answer with calls of these names, thoughts left out."""
+    start = tried(template, {"role": "assistant", "content": SAID}).partition(SAID)[0]
+    silent = tried(template, calling(names))
+    answer = silent[_shared(start, silent) :]
+    if not all(name in answer for name in names):  # some skip or refuse a turn that says nothing
+        answer = tried(template, calling(names, SAID)).partition(SAID)[2]
     for thinking in THINKING:
         answer = answer.rpartition(thinking.closing)[2]
     return answer.lstrip()
+
+
+def tried(template: ChatTemplate, *turns: Turn) -> str:
+    """What the template makes of these turns behind a question; nothing if it refuses them."""
+    try:
+        return template.text([{"role": "user", "content": "a"}, *turns], prompting=False)
+    except AmuletError:
+        return ""
 
 
 def _shared(one: str, other: str) -> int:

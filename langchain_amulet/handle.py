@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_amulet.engine import LoadOptions, Runtime, acquire
 from langchain_amulet.errors import EngineClosedError
 from langchain_amulet.formats import ReplyFormat, find_format
 from langchain_amulet.grammar import GrammarCompiler
+from langchain_amulet.history import with_history
 from langchain_amulet.templates import ChatTemplate
 from langchain_amulet.text import TokenBytes
 
@@ -101,7 +102,8 @@ class OpenModel:
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
         # templates of their own. Not methods: a cycle would keep the weights until it is collected.
-        template = lru_cache(maxsize=8)(partial(ChatTemplate, self.tokenizer))
+        tokenizer = self.tokenizer
+        template = lru_cache(maxsize=8)(lambda text: with_history(ChatTemplate(tokenizer, text)))
         self.template: Callable[[str | None], ChatTemplate] = template
         self.reply_format: Callable[[str | None], ReplyFormat] = lru_cache(maxsize=8)(
             lambda text: find_format(template(text))

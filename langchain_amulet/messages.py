@@ -6,13 +6,14 @@ This module knows LangChain's messages only: no template, tokenizer or preferenc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
 
 from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
-from langchain_amulet.templates import Turn
+from langchain_amulet.templates import Turn, join_texts
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -50,6 +51,10 @@ SILENT_BLOCKS = frozenset(
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """The conversation as turns, one per message.
 
+    Results of tools are in the order of the calls that they answer and have the tools' names, as
+    most chat templates write neither ids nor what a call and its result have in common. Artifacts
+    aren't for the model.
+
     Raises:
         EmptyInputError: There is no message, or none with text or a tool call.
         UnsupportedContentError: A message holds something other than text.
@@ -61,7 +66,42 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
             f"A call needs at least one message with text, but none of its {len(messages)} "
             "messages has any: add a question."
         )
-    return turns
+    return _matched(messages, turns)
+
+
+def _matched(messages: Sequence[BaseMessage], turns: Sequence[Turn]) -> list[Turn]:
+    """The turns with results named and, among neighbours, in the order of their calls."""
+    matched: list[Turn] = []
+    called: dict[str, str] = {}  # names of tools by the ids of calls, which may come again
+    pairs = zip(messages, turns, strict=True)
+    for are_results, run in groupby(pairs, key=lambda pair: pair[1]["role"] == "tool"):
+        if are_results:
+            matched.extend(_answering([turn for _, turn in run], called))
+            continue
+        for message, turn in run:
+            matched.append(turn)
+            for call_id, name in _calls(message):
+                called.pop(call_id, None)
+                called[call_id] = name
+    return matched
+
+
+def _answering(results: Sequence[Turn], called: Mapping[str, str]) -> list[Turn]:
+    places = {call_id: place for place, call_id in enumerate(called)}
+    found = [(turn.get("tool_call_id", ""), turn) for turn in results]
+    in_order = sorted(found, key=lambda pair: places.get(pair[0], len(places)))
+    return [
+        {"name": called[call_id], **turn} if called.get(call_id) else turn
+        for call_id, turn in in_order
+    ]
+
+
+def _calls(message: BaseMessage) -> list[tuple[str, str]]:
+    """Ids and names of the calls that a message makes, also of those that can't be read."""
+    if not isinstance(message, AIMessage):
+        return []
+    calls = (*message.tool_calls, *message.invalid_tool_calls)
+    return [(call["id"] or "", call["name"] or "") for call in calls]
 
 
 def _to_turn(message: BaseMessage) -> Turn:
@@ -94,9 +134,17 @@ def _role(message: BaseMessage) -> str:
 
 
 def _text(message: BaseMessage) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(_block_text(block, message.type) for block in message.content)
+    between = "\n" if isinstance(message, ToolMessage) else ""  # blocks of a tool are items
+    content = [message.content] if isinstance(message.content, str) else message.content
+    text = between.join(_block_text(block, message.type) for block in content)
+    if isinstance(message, ToolMessage) and message.status == "error":
+        return text if text.lstrip().lower().startswith("error") else f"Error: {text}"
+    if isinstance(message, AIMessage):
+        broken = (
+            f"{call['name'] or ''}{call['args'] or ''}" for call in message.invalid_tool_calls
+        )
+        return join_texts(text, *broken)
+    return text
 
 
 def _block_text(block: str | dict[str, Any], sender: str) -> str:

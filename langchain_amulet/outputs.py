@@ -111,10 +111,9 @@ def _call_rules(
 def tools_note(tools: Sequence[Mapping[str, Any]], shape: CallShape) -> str:
     """Tools in words, for chat templates that don't write any."""
     listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-    example = f"{shape.before}NAME{shape.middle}{{...}}{shape.after}"
     return (
         "You may call these functions to answer, with arguments as their JSON schemas say:\n"
-        f"{listed}\n\nTo call one, write nothing but:\n{example}"
+        f"{listed}\n\nTo call one, write nothing but:\n{shape.write([('NAME', '{...}')])}"
     )
 
 

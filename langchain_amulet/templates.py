@@ -71,6 +71,7 @@ class ChatTemplate:
         tokenizer: A tokenizer of the transformers library. From now on it takes all its added
             tokens for control.
         template: A Jinja template, or the name of one of the tokenizer's; None for its own.
+        adapt: What makes turns such that the template loses nothing of them.
 
     Raises:
         ChatTemplateError: There is no template. Also raised later, where the template refuses.
@@ -78,6 +79,7 @@ class ChatTemplate:
 
     tokenizer: Any
     template: str | None = None
+    adapt: Callable[[Sequence[Turn]], list[Turn]] = list
 
     def __post_init__(self) -> None:
         """Refuse a tokenizer without a template before anything is decoded."""
@@ -110,10 +112,12 @@ class ChatTemplate:
             ChatTemplateError: The template refuses the conversation.
             RequestError: A control token in a turn can't be kept as text.
         """
-        turns = self._fit(turns, variables)
-        ids = self._ids(turns, variables, tools, prompting)
-        if self._holds_control("\n".join(_strings(turns))):
-            harmless = [self._neutral(turn) for turn in turns]
+        fitted = self._fit(turns, variables)
+        ids = self._ids(fitted, variables, tools, prompting)
+        if self._holds_control("\n".join(_strings([*turns, *fitted]))):
+            # Before calls may become text that is left as it is, and after texts were joined.
+            harmless = self._fit([self._neutral(turn) for turn in turns], variables)
+            harmless = [self._neutral(turn) for turn in harmless]
             self._check_controls(ids, self._ids(harmless, variables, tools, prompting))
         return ids
 
@@ -198,6 +202,7 @@ class ChatTemplate:
         return str(self._apply(turns, variables, **options))
 
     def _fit(self, turns: Sequence[Turn], variables: Mapping[str, Any]) -> list[Turn]:
+        turns = self.adapt(merge_turns(turns))
         has_system = any(turn["role"] == "system" for turn in turns)
         if has_system and not self._reads_system(variables):
             return fold_system(turns)

@@ -319,6 +319,72 @@ def test_tool_calls_and_results_pass_in_the_form_that_templates_read() -> None:
     assert '<tool_call>{"name": "clock", "arguments": {"zone": "é"}}' in prompt([CALLING, TOOL])
 
 
+def calling(*names: str) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": n, "args": {}, "id": f"id {n}"} for n in names])
+
+
+def answering(name: str, content: Any = "", **fields: Any) -> ToolMessage:
+    return ToolMessage(content or f"of {name}", tool_call_id=f"id {name}", **fields)
+
+
+@given(order=st.permutations(["a", "b", "c"]))
+def test_results_come_in_the_order_of_their_calls_with_the_names_of_their_tools(
+    order: list[str],
+) -> None:
+    conversation = [calling("c"), answering("c"), calling("a", "b", "c"), *map(answering, order)]
+    results = [turn for turn in to_turns(conversation) if turn["role"] == "tool"]
+    assert [turn["name"] for turn in results] == ["c", "a", "b", "c"]
+    assert [turn["content"] for turn in results] == ["of c", "of a", "of b", "of c"]
+
+
+def test_ids_may_come_again_for_another_tool() -> None:
+    def called(name: str) -> list[BaseMessage]:
+        call = {"name": name, "args": {}, "id": "call_0"}
+        return [AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id="call_0")]
+
+    results = to_turns([*called("a"), *called("b")])[1::2]
+    assert [turn["name"] for turn in results] == ["a", "b"]
+
+
+def test_a_result_of_no_known_call_stays_behind_the_others_without_a_name() -> None:
+    turns = to_turns([calling("a"), answering("z"), answering("a"), ChatMessage("x", role="tool")])
+    assert [turn["content"] for turn in turns] == ["", "of a", "of z", "x"]
+    assert [turn.get("name") for turn in turns] == [None, "a", None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "read"),
+    [
+        ("no such city", "Error: no such city"),
+        ("Error: no such city", "Error: no such city"),
+        ("error invoking tool", "error invoking tool"),
+    ],
+)
+def test_a_failed_tool_is_said_to_have_failed_once(content: str, read: str) -> None:
+    (turn,) = to_turns([ToolMessage(content, tool_call_id="1", status="error")])
+    assert turn["content"] == read
+
+
+def test_blocks_of_a_result_are_lines_and_its_artifact_is_not_for_the_model() -> None:
+    blocks = ["Rome: 20", {"type": "text", "text": "Oslo: 4"}]
+    (turn,) = to_turns([answering("a", blocks, artifact={"secret": 1})])
+    assert turn == {"role": "tool", "content": "Rome: 20\nOslo: 4", "tool_call_id": "id a"}
+
+
+def test_an_image_in_a_result_is_refused() -> None:
+    with pytest.raises(UnsupportedContentError, match="type 'tool' holds a block of type 'image'"):
+        to_turns([answering("a", [{"type": "image", "url": "x"}])])
+
+
+def test_calls_that_could_not_be_read_are_said_again() -> None:
+    broken = {"name": "clock", "args": '{"zone": "U', "id": "1", "error": None}
+    nameless = {"name": None, "args": "<tool_call>{", "id": "2", "error": None}
+    message = AIMessage("Let me see.", invalid_tool_calls=[broken, nameless])
+    turn, failed = to_turns([message, ToolMessage("x", tool_call_id="1", status="error")])
+    assert turn["content"] == 'Let me see.\n\nclock{"zone": "U\n\n<tool_call>{'
+    assert failed["name"] == "clock"
+
+
 def test_blocks_of_text_are_joined_and_foreign_tool_blocks_left_to_the_tool_calls() -> None:
     content = [
         {"type": "thinking", "thinking": "hm"},

@@ -13,7 +13,7 @@ from langchain_amulet.templates import ChatTemplate
 from langchain_amulet.text import TextStream, TokenBytes
 from langchain_amulet.toolcalls import Piece, joined
 from tests.parts import Called, Parts, parts
-from tests.tokenizer_builders import CHATML, byte_level
+from tests.tokenizer_builders import CHATML, LLAMA, MISTRAL, byte_level
 
 TOKENIZER = byte_level()
 THINK = Thinking("<think>", "</think>")
@@ -383,23 +383,6 @@ def test_a_call_that_is_cut_short_is_broken_and_none_of_it_is_lost(
         assert call.name in ("", *(name for name, _, _ in calls[len(whole) :]))
         assert cut.endswith(call.arguments.removeprefix("<tool_call>").removeprefix("[TOOL_CALLS]"))
     assert cut.rstrip().endswith(found.text.rstrip())
-
-
-MISTRAL = (
-    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]"
-    "{% else %}{{ m.content }}{% if m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}"
-    '{{ \'{"name": "\' + c.function.name + \'", "arguments": \' }}'
-    "{{ c.function.arguments | tojson }}{{ ', \"id\": \"' + c.id + '\"}' }}"
-    "{{ ', ' if not loop.last }}{% endfor %}]{% endif %}{{ eos_token }}{% endif %}{% endfor %}"
-)
-LLAMA = (
-    "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length != 1 %}"
-    "{{ raise_exception('one call only') }}{% endif %}<|assistant|>"
-    '{{ \'{"name": "\' + m.tool_calls[0].function.name + \'", "parameters": \' }}'
-    "{{ m.tool_calls[0].function.arguments | tojson }}}<|im_end|>"
-    "{% else %}<|{{ m.role }}|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 def test_hermes_is_learnt_from_a_template() -> None:

@@ -48,6 +48,25 @@ SPLITTING = (  # as Qwen3: takes thoughts out of answers
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+MISTRAL = (  # a list of calls, with ids of nine letters
+    "{% macro nine(id) %}{% if id | length != 9 or not id.isalnum() %}"
+    "{{ raise_exception('ids have nine letters') }}{% endif %}{{ id }}{% endmacro %}"
+    "{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content }}[/INST]"
+    "{% elif m.role == 'tool' %}[RESULT]{{ m.content }} for {{ nine(m.tool_call_id) }}[/RESULT]"
+    "{% else %}{{ m.content }}{% if m.tool_calls %}[TOOL_CALLS][{% for c in m.tool_calls %}"
+    '{{ \'{"name": "\' + c.function.name + \'", "arguments": \' }}'
+    "{{ c.function.arguments | tojson }}{{ ', \"id\": \"' + nine(c.id) + '\"}' }}"
+    "{{ ', ' if not loop.last }}{% endfor %}]{% endif %}{{ eos_token }}{% endif %}{% endfor %}"
+)
+LLAMA = (  # one call to a turn, and nothing said along with it
+    "{% for m in messages %}{% if m.tool_calls %}{% if m.tool_calls | length != 1 %}"
+    "{{ raise_exception('one call only') }}{% endif %}<|assistant|>"
+    '{{ \'{"name": "\' + m.tool_calls[0].function.name + \'", "parameters": \' }}'
+    "{{ m.tool_calls[0].function.arguments | tojson }}}<|im_end|>"
+    "{% else %}<|{{ m.role }}|>{{ m.content }}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
 CONTROLS = ["<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|think|>"]
 TOOL_TAGS = ["<tool_call>", "</tool_call>"]
 
