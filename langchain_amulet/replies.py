@@ -63,7 +63,7 @@ class Reader:
         try:
             _, events = self._parser.finalize()
         except (ValueError, KeyError):
-            return joined(self._shown(self._broken()))
+            return joined(self._shown(self._unread()))
         return joined([*self._read(events), Piece("text", self._text.rest())])
 
     def _fed(self, character: str) -> Iterator[Piece]:
@@ -71,7 +71,7 @@ class Reader:
             events = self._parser.feed(character)
         except (ValueError, KeyError):  # the template's own parser can't read a call
             self._parser = self._start("")
-            return self._shown(self._broken())
+            return self._shown(self._unread())
         return self._read(events)
 
     def _read(self, events: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
@@ -104,13 +104,14 @@ class Reader:
         elif event["type"] == "region_chunk":
             self._region += event["text"]
         else:
-            return tuple(whole_calls(event["value"])) or self._broken()
+            return tuple(whole_calls(event["value"])) or self._unread()
         return ()
 
-    def _broken(self) -> list[Piece]:
-        """The open call word for word."""
-        written = Piece("arguments", (self._opening or "") + self._region)
-        return [Piece("call"), written, Piece("broken")]
+    def _unread(self) -> list[Piece]:
+        """What stands where a call was expected, word for word."""
+        if self._opening is None:
+            return [Piece("text", self._region)]
+        return [Piece("call"), Piece("arguments", self._opening + self._region), Piece("broken")]
 
     def _shown(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """The pieces without the white space around calls and thoughts."""

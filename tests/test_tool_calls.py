@@ -38,6 +38,16 @@ OWN = ReplyFormat(
     }
 )
 
+OWN_BARE = ReplyFormat(
+    own={
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {
+            "content": {"content": "text", "content_args": {"strip": False}},
+            "tool_calls": {"open_pattern": r"\A(?=\{)", "content": "json"},
+        },
+    }
+)
+
 
 def broken(name: str, arguments: str) -> Called:
     return Called(name, arguments, is_broken=True)
@@ -163,6 +173,8 @@ CASES = {
     "llama, broken": (BARE, '{"name": "now", ', Parts('{"name": "now", ')),
     "llama, text": (BARE, 'Say {"name": "now"}', Parts('Say {"name": "now"}')),
     "own": (OWN, 'Hm.<call>{"name": "now", "arguments": {}}</call>', Parts("Hm.", calls=(NOW,))),
+    "own, other JSON": (OWN_BARE, '{"city": "Rome"}', Parts('{"city": "Rome"}')),
+    "own, bare": (OWN_BARE, '{"name": "now"}', Parts(calls=(NOW,))),
     "own, broken": (
         OWN,
         '<call>{"name": </call><call>{"name": "now", "arguments": {}}</call>',
