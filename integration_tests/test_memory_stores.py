@@ -14,7 +14,12 @@ from langgraph.store.base import BaseStore
 from integration_tests.postgres import Postgres
 from integration_tests.stores import ALL, SQL, Caller, Opening, Places, emptied, set_up
 from langchain_amulet import Preference, PreferenceMemory
-from langchain_amulet.errors import CorruptProfileError, PreferenceError, PreferenceWarning
+from langchain_amulet.errors import (
+    CorruptProfileError,
+    PreferenceError,
+    PreferenceStoreError,
+    PreferenceWarning,
+)
 from langchain_amulet.memory import StoredPreference
 
 SHARED, OWNED = ("preferences",), ("users", "{user_id}", "preferences")
@@ -315,6 +320,20 @@ async def test_writers_at_the_same_time_lose_nothing(
         for call in callers:
             assert sorted(each.text for each in await call("get", "ada")) == texts
             assert len(await call("history", "ada")) == len(texts)
+
+
+@pytest.mark.parametrize(
+    "opening", [SQL["async_sqlite"], SQL["async_postgres"]], ids=["sqlite", "postgres"]
+)
+@pytest.mark.parametrize("timeout", [None, 5.0])
+async def test_a_store_of_an_event_loop_is_not_asked_inside_of_it_without_await(
+    store: BaseStore, timeout: float | None
+) -> None:
+    """It would wait for itself."""
+    memory = PreferenceMemory(store, timeout=timeout)
+    for method, *args in ((memory.get, "ada"), (memory.list,), (memory.set, "ada", SHORT)):
+        with pytest.raises(PreferenceStoreError, match="use aget"):
+            method(*args)
 
 
 @every_database
