@@ -162,13 +162,9 @@ def first_tokens(rounds: int) -> dict[str, float]:
 def table(lines: list[Row], tokens: dict[str, float], title: str) -> Table:
     """The rows as printed."""
     shown = Table(title=title, title_justify="left", min_width=90)
-    shown.add_column("")
-    columns = (
-        "median, ms",
-        "99th percentile, ms",
-        *(f"of {name}'s first token" for name in tokens),
-    )
-    for column in columns:
+    shown.add_column("", no_wrap=True)
+    shares = (f"of a first token, {name}" for name in tokens)
+    for column in ("median, ms", "99th percentile, ms", *shares):
         shown.add_column(column, justify="right")
     for line in lines:
         shares = (f"{line.median / first:.2%}" for first in tokens.values())
