@@ -1,7 +1,7 @@
 """Train ``pocket`` from scratch: ``python -m training.train --out build/pocket``.
 
 A checkpoint is written every few minutes, and the same command goes on from it. Two CPU cores take
-about an hour for the default budget; with ``--device cuda`` it is minutes. The finished model lies
+about two hours for the default budget; with ``--device cuda`` it is minutes. The finished model lies
 in ``build/pocket/model``; to ship it, copy its files over ``langchain_amulet/pocket``.
 """
 
@@ -161,7 +161,7 @@ class Progress:
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder of checkpoint, tokenizer and weights.")],
-    tokens: Annotated[int, typer.Option(help="Token budget.")] = 33_000_000,
+    tokens: Annotated[int, typer.Option(help="Token budget.")] = 42_000_000,
     seed: int = 0,
     device: str = "cpu",
     compiled: Annotated[bool, typer.Option(help="Compile: nearly twice as fast on a CPU.")] = True,
