@@ -154,14 +154,14 @@ class _Work:
 
 def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
     scoring = evaluation.scoring
-    if scoring.attributes:
-        yield AttributeScorer()
     for path in scoring.functions:
         yield FunctionScorer(path)
     for reward in scoring.reward_models:
         yield RewardScorer(reward)
     if scoring.judge is not None:
         yield JudgeScorer(scoring.judge, evaluation.baseline, evaluation.concurrency)
+    if scoring.attributes:
+        yield AttributeScorer()
 
 
 def _other_models(methods: dict[str, Method]) -> Iterator[str]:

@@ -6,7 +6,6 @@ This module knows what is kept of a chat model's message: nothing of how it was 
 from __future__ import annotations
 
 import codecs
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from langchain_amulet.evaluation.grid import Ask
+from langchain_amulet.terminal import moved
 
 Row = dict[str, Any]
 """A line of JSON."""
@@ -118,8 +118,7 @@ class Piece:
     @property
     def moved(self) -> float:
         """Nats by which steering raised its log-probability over the plain prompt's."""
-        tiny = 1e-30  # what the prompt alone rules out was moved a long way, not infinitely
-        return math.log(max(self.steered, tiny)) - math.log(max(self.pref, tiny))
+        return moved({"pref": self.pref, "steered": self.steered})
 
 
 def pieces(trace: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
@@ -128,6 +127,11 @@ def pieces(trace: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     for at, entry in enumerate(trace, 1):
         text = utf8.decode(bytes(entry["bytes"]), final=at == len(trace))
         yield Piece(text, _short(entry["base"]), _short(entry["pref"]), _short(entry["steered"]))
+
+
+def read_traces(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Piece, ...]]:
+    """Tokens of answers, by the answers' keys."""
+    return {row["key"]: tuple(Piece(*piece) for piece in row["pieces"]) for row in rows}
 
 
 def _short(value: Any) -> Any:

@@ -1,14 +1,26 @@
-"""What people look at: a run's tables, made anew from its folder.
+"""What people look at: a run's tables, pictures and page, made anew from its folder.
+
+=========================  ==========================================
+tables.md, .csv, .tex      the same tables for three readers
+plots/                     the same pictures as SVG and PNG
+index.html                 one page with everything, and the answers
+=========================  ==========================================
 
 This module knows a run's folder and where its report goes: nothing of what is in a table.
 """
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 from langchain_amulet.evaluation.comparison import Told, compare
 from langchain_amulet.evaluation.folder import RunFolder
+from langchain_amulet.evaluation.journal import rows
+from langchain_amulet.evaluation.page import page
+from langchain_amulet.evaluation.plots import plots, style
+from langchain_amulet.evaluation.records import read_traces
 from langchain_amulet.evaluation.results import Results, read_results
 from langchain_amulet.evaluation.tables import in_csv, latex, markdown
 
@@ -24,6 +36,10 @@ def report(folder: Path | str) -> Path:
     run.report.mkdir(exist_ok=True)
     tables = list(compare(results))
     _write_tables(run.report, results, tables)
+    pictures = _write_plots(run.report / "plots", results)
+    traces = read_traces(rows(run.traces))
+    text = page(results, run.manifest, tables, pictures, traces)
+    (run.report / "index.html").write_text(text, encoding="utf-8", errors="surrogatepass")
     return run.report
 
 
@@ -35,6 +51,21 @@ def _write_tables(place: Path, results: Results, tables: list[Told]) -> None:
     (place / "tables.csv").write_text(
         in_csv(told, ("model", "questions", "scorer", "metric")), "utf-8"
     )
+
+
+def _write_plots(place: Path, results: Results) -> dict[str, bytes]:
+    """Write the pictures; returns them as SVG by their titles."""
+    place.mkdir(exist_ok=True)
+    pictures = {}
+    with style():
+        for at, plot in enumerate(plots(results), 1):
+            name = f"{at:02}-{re.sub('[^a-z0-9]+', '-', plot.title.lower()).strip('-')[:80]}"
+            svg = io.BytesIO()
+            plot.figure.savefig(svg, format="svg", bbox_inches="tight", metadata={"Date": None})
+            plot.figure.savefig(place / f"{name}.png", dpi=150, bbox_inches="tight")
+            (place / f"{name}.svg").write_bytes(svg.getvalue())
+            pictures[plot.title] = svg.getvalue()
+    return pictures
 
 
 def _note(results: Results) -> str:

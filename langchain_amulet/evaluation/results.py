@@ -40,7 +40,7 @@ OF_ANSWERS: Mapping[str, Callable[[Answer], float | None]] = MappingProxyType(
 """What is known of an answer without any scorer."""
 
 DECODED_METRICS = (
-    Metric(name="mean_kl", title="nats per token from the plain prompt", better=None, **DECODED),
+    Metric(name="mean_kl", title="KL per token", better=None, **DECODED),
     Metric(name="cut_off", title="cut off", better="lower", **DECODED),
     Metric(name="tokens", title="tokens", better=None, **DECODED),
 )
@@ -66,6 +66,12 @@ class Results:
     baseline: str
     failed_scores: int = 0
 
+    @property
+    def main(self) -> tuple[Metric, ...]:
+        """What is worth a picture: how well wishes are met, or the attributes if nobody says."""
+        told = [each for each in self.metrics if each.needs == "wish" or each.parity is not None]
+        return tuple(told or (each for each in self.metrics if each not in DECODED_METRICS))
+
     def values(self, model: str, questions: str, method: str, style: str, metric: Metric) -> Floats:
         """A number per question, the mean over its samples; NaN where there is none."""
         found = [self._mean(model, method, case, metric) for case in self.grid.of(questions, style)]
@@ -90,19 +96,22 @@ class Results:
         found = (self.answers.get(ask.key) for ask in asks)
         return [failure for failure in found if isinstance(failure, Failure)]
 
-    def _mean(self, model: str, method: str, case: Case, metric: Metric) -> float:
-        places = [(model, method, case, number) for number in range(self.grid.samples)]
-        return float(mean_of(np.array([self._value(place, metric) for place in places])))
-
-    def _value(self, place: tuple[str, str, Case, int], metric: Metric) -> float:
-        sample = sample_of(self.grid, self.answers, metric.needs, place, self.baseline)
-        if sample is None:
+    def value(self, model: str, method: str, case: Case, metric: Metric, sample: int = 0) -> float:
+        """The number of one answer; NaN where there is none."""
+        place = model, method, case, sample
+        found = sample_of(self.grid, self.answers, metric.needs, place, self.baseline)
+        if found is None:
             return math.nan
         if metric in DECODED_METRICS:
-            value = OF_ANSWERS[metric.name](sample.answer)
+            value = OF_ANSWERS[metric.name](found.answer)
         else:
-            value = self.scores.get(sample.key(metric.scorer), {}).get(metric.name)
+            value = self.scores.get(found.key(metric.scorer), {}).get(metric.name)
         return math.nan if value is None else value
+
+    def _mean(self, model: str, method: str, case: Case, metric: Metric) -> float:
+        samples = range(self.grid.samples)
+        found = [self.value(model, method, case, metric, sample) for sample in samples]
+        return float(mean_of(np.array(found)))
 
 
 def read_results(folder: RunFolder) -> Results:

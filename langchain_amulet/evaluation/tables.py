@@ -31,6 +31,14 @@ class Cell:
     count: int
     difference: Interval | None = None
 
+    @property
+    def bounds(self) -> str:
+        """The interval as it is printed, with as many digits as the number; empty for none."""
+        if self.difference is None:
+            return ""
+        low, high = (f"{end:+.{_decimals(self.mean)}f}" for end in self.difference.ends)
+        return f"[{low}, {high}]"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -48,13 +56,13 @@ class Table:
     rows: Mapping[str, tuple[Cell, ...]]
     better: tuple[Literal["higher", "lower"] | None, ...]
 
-    def best(self, column: int) -> float:
-        """The best number of a column as it is printed; NaN where none is better than others."""
+    def is_best(self, column: int, cell: Cell) -> bool:
+        """Whether no number of a column is printed better, and one is printed worse."""
         shown = (printed(cells[column].mean) for cells in self.rows.values())
         known = {value for value in shown if not math.isnan(value)}
         if self.better[column] is None or len(known) < 2:
-            return math.nan
-        return max(known) if self.better[column] == "higher" else min(known)
+            return False
+        return printed(cell.mean) == (max if self.better[column] == "higher" else min)(known)
 
 
 def cell(values: Floats, baseline: Floats | None = None) -> Cell:
@@ -110,12 +118,8 @@ def _shown(table: Table, cells: Sequence[Cell], bold: str, small: str) -> list[s
     texts = []
     for column, each in enumerate(cells):
         text = number(each.mean)
-        if printed(each.mean) == table.best(column):
-            text = bold.format(text)
-        if each.difference is not None:
-            low, high = (_signed(end, each.mean) for end in each.difference.ends)
-            text += " " + small.format(f"[{low}, {high}]")
-        texts.append(text)
+        text = bold.format(text) if table.is_best(column, each) else text
+        texts.append(f"{text} {small.format(each.bounds)}" if each.bounds else text)
     return texts
 
 
@@ -127,10 +131,6 @@ def number(value: float) -> str:
 def printed(value: float) -> float:
     """The number that is read where ``value`` is printed."""
     return value if math.isnan(value) else float(number(value))
-
-
-def _signed(value: float, beside: float) -> str:
-    return f"{value:+.{_decimals(beside)}f}"
 
 
 def _decimals(value: float) -> int:

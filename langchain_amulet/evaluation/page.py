@@ -1,0 +1,152 @@
+"""One page with everything: tables, pictures, and answers side by side, their tokens coloured.
+
+The page stands alone: no scripts, nothing from elsewhere, and what users and models wrote is text.
+
+This module knows results, tables and Jinja: nothing of files.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from langchain_amulet.evaluation.comparison import Told
+from langchain_amulet.evaluation.grid import Case
+from langchain_amulet.evaluation.manifest import Manifest
+from langchain_amulet.evaluation.records import Answer, Piece
+from langchain_amulet.evaluation.results import Results
+from langchain_amulet.evaluation.tables import number
+from langchain_amulet.terminal import SHADES
+
+LEVELS = tuple(least for least, _ in SHADES[1:])
+"""Nats by which a token was moved, from which on it has the next colour."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A stretch of text of one colour.
+
+    Attributes:
+        text: The text.
+        level: How far it was moved: an index into `LEVELS` plus 1; 0 for hardly.
+        told: What is known of it, for who points at it.
+    """
+
+    text: str
+    level: int = 0
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One answer beside others.
+
+    Attributes:
+        method: Label of the method.
+        tokens: Its text.
+        told: What is known of it.
+    """
+
+    method: str
+    tokens: Sequence[Token]
+    told: str
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Answers of all methods to one question in one style."""
+
+    model: str
+    case: Case
+    cards: Sequence[Card]
+
+
+def page(
+    results: Results,
+    manifest: Manifest,
+    tables: Sequence[Told],
+    pictures: Mapping[str, bytes],
+    traces: Mapping[str, Sequence[Piece]],
+) -> str:
+    """The page.
+
+    Args:
+        results: The run.
+        manifest: What it was made with.
+        tables: Its tables.
+        pictures: SVG files by their titles.
+        traces: Tokens of answers by the answers' keys.
+    """
+    environment = Environment(
+        loader=PackageLoader("langchain_amulet.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        manifest=manifest,
+        tables=tables,
+        pictures={title: base64.b64encode(svg).decode() for title, svg in pictures.items()},
+        exhibits=list(exhibits(results, traces)),
+        levels=LEVELS,
+        number=number,
+        failures=len(results.failures()),
+    )
+
+
+def exhibits(results: Results, traces: Mapping[str, Sequence[Piece]]) -> Iterator[Exhibit]:
+    """The questions of which tokens were kept, in every style."""
+    for model, case in product(results.grid.models, results.grid.cases):
+        found = {
+            method: results.answers.get(results.grid.ask(model, method, case).key)
+            for method in results.grid.methods
+        }
+        answers = {label: each for label, each in found.items() if isinstance(each, Answer)}
+        if any(answer.ask.key in traces for answer in answers.values()):
+            cards = [
+                _card(results, case, label, answer, traces) for label, answer in answers.items()
+            ]
+            yield Exhibit(model, case, cards)
+
+
+def tokens(pieces: Sequence[Piece]) -> list[Token]:
+    """An answer's tokens; those that were hardly moved are joined with their neighbours."""
+    found: list[Token] = []
+    for piece in pieces:
+        level = sum(abs(piece.moved) >= least for least in LEVELS)
+        if found and not level and not found[-1].level:
+            found[-1] = Token(found[-1].text + piece.text)
+        else:
+            found.append(Token(piece.text, level, _told(piece) if level else ""))
+    return found
+
+
+def _told(piece: Piece) -> str:
+    base = "" if piece.base is None else f"plain conversation {piece.base:.1%}, "
+    return (
+        f"{base}with the preference {piece.pref:.1%}, steered {piece.steered:.1%} "
+        f"({piece.moved:+.2f} nats)"
+    )
+
+
+def _card(
+    results: Results,
+    case: Case,
+    method: str,
+    answer: Answer,
+    traces: Mapping[str, Sequence[Piece]],
+) -> Card:
+    pieces = traces.get(answer.ask.key)
+    text = tokens(pieces) if pieces else [Token(answer.text)]
+    told = [f"{answer.tokens} tokens"]
+    if answer.mean_kl is not None:
+        told.append(f"{answer.mean_kl:.2f} nats per token")
+    for metric in results.main:
+        value = results.value(answer.ask.model, method, case, metric)
+        told.append(f"{metric.title} {number(value)}")
+    return Card(method, text, ", ".join(told))

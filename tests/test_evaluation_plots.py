@@ -1,0 +1,84 @@
+"""What pictures are made of: means by place in an answer, and families of methods."""
+
+import numpy as np
+import pytest
+
+from langchain_amulet.evaluation.grid import Grid, note
+from langchain_amulet.evaluation.page import Token, tokens
+from langchain_amulet.evaluation.plots import families, mean_by_place
+from langchain_amulet.evaluation.records import Piece
+from langchain_amulet.evaluation.results import Results, mean_of, tokens_per_second
+from langchain_amulet.methods import Amulet, Base, LinearAlignment
+from tests.evaluation_builders import answer
+
+
+def test_the_mean_at_a_place_is_over_the_answers_that_reach_it():
+    found = mean_by_place([(1.0, 2.0, 3.0), (3.0,), (5.0, 4.0)])
+    np.testing.assert_allclose(found, [3.0, 3.0, 3.0])
+
+
+def test_a_mean_ends_where_too_few_answers_go_on():
+    short, long = (1.0,) * 5, (1.0,) * 50
+    assert len(mean_by_place([short] * 19 + [long])) == 5
+    assert len(mean_by_place([short] * 18 + [long] * 2)) == 50
+
+
+def test_there_is_no_mean_of_nothing():
+    assert len(mean_by_place([])) == len(mean_by_place([(), ()])) == 0
+
+
+def test_families_are_sorted_by_what_tells_their_methods_apart():
+    methods = {
+        "full": Amulet(),
+        "Base": Base(),
+        "subtle": Amulet(strength="subtle"),
+        "LA 4": LinearAlignment(4.0),
+        "cap": Amulet(kl_cap=1.0),
+        "LA 1": LinearAlignment(1.0),
+    }
+    notes = {label: note(method) for label, method in methods.items()}
+    grid = Grid(("m",), notes, ())
+    assert families(Results(grid, {}, {}, (), "Base")) == {
+        "base": ["Base"],
+        "amulet": ["subtle", "full"],
+        "amulet, KL cap": ["cap"],
+        "linear_alignment": ["LA 1", "LA 4"],
+    }
+
+
+def test_speed_counts_the_time_that_anything_was_decoded_once():
+    apart = [
+        answer(started=0.0, seconds=2.0, tokens=10),
+        answer(started=5.0, seconds=3.0, tokens=5),
+    ]
+    assert tokens_per_second(apart) == 15 / 5
+    together = [answer(started=0.0, seconds=4.0, tokens=10) for _ in range(8)]
+    assert tokens_per_second(together) == 80 / 4
+    overlapping = [answer(started=0.0, seconds=4.0), answer(started=1.0, seconds=1.0)]
+    assert tokens_per_second(overlapping) == 2 / 4
+    assert np.isnan(tokens_per_second([]))
+
+
+def test_means_leave_out_what_is_missing():
+    values = np.array([[1.0, np.nan], [3.0, np.nan]])
+    assert float(mean_of(values)) == 2.0
+    np.testing.assert_array_equal(mean_of(values, axis=0), [2.0, np.nan])
+
+
+def piece(text, pref, steered):
+    return Piece(text, None, pref, steered)
+
+
+def test_tokens_that_were_hardly_moved_are_one_stretch_of_text():
+    found = tokens([piece("Be ", 0.5, 0.51), piece("kind", 0.2, 0.2), piece("!", 0.1, 0.9)])
+    assert found[0] == Token("Be kind")
+    assert found[1].text == "!"
+    assert found[1].level == 3
+    assert "10.0%" in found[1].told
+    assert "+2.20 nats" in found[1].told
+
+
+@pytest.mark.parametrize(("pref", "level"), [(0.99, 0), (0.85, 1), (0.4, 2), (0.1, 3), (0.0, 3)])
+def test_a_token_s_colour_tells_how_far_it_was_moved(pref, level):
+    (token,) = tokens([piece("x", pref, 1.0)])
+    assert token.level == level
