@@ -126,7 +126,8 @@ def test_the_system_message_is_in_every_prompt_and_the_wish_at_its_end(
 
 
 def test_sampled_answers_are_repeatable_and_differ_by_sample(tiny: str, tmp_path: Path) -> None:
-    settings = small(tiny, tmp_path, samples=3, decoding={"temperature": 2.0, "max_tokens": 12})
+    hot = {"temperature": 2.0, "max_tokens": 12}
+    settings = small(tiny, tmp_path, count=2, samples=3, decoding=hot)
     texts = []
     for name in ("first", "second"):
         evaluate(settings, tmp_path / name)
