@@ -143,6 +143,7 @@ def test_each_answer_asks_the_memory_once(llm: ChatAmulet, way: Way) -> None:
         lambda llm: llm.with_config(metadata={"user_id": "ada"}),
         lambda llm: llm.configurable_fields(temperature=ConfigurableField(id="heat")),
         lambda llm: llm.configurable_fields(seed=ConfigurableField(id="seed")).bind(user_id="ada"),
+        lambda llm: llm.bind(seed=3).with_retry(stop_after_attempt=2),
     ],
 )
 @pytest.mark.parametrize("tools", [[], [now]])

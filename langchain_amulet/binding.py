@@ -16,6 +16,7 @@ from typing import Any, cast
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import merge_configs
 from langchain_core.runnables.configurable import DynamicRunnable, RunnableConfigurableFields
 from langchain_core.tools import BaseTool
@@ -134,8 +135,8 @@ def unbound(model: Runnable[Any, Any]) -> Unbound:
     """Take bindings and configurable fields off a model, as a call would that is made now."""
     kwargs: dict[str, Any] = {}
     config = RunnableConfig()
-    while isinstance(model, (RunnableBinding, DynamicRunnable)):
-        if isinstance(model, RunnableBinding):
+    while isinstance(model, (RunnableBindingBase, DynamicRunnable)):
+        if isinstance(model, RunnableBindingBase):
             kwargs, config = {**model.kwargs, **kwargs}, merge_configs(model.config, config)
             model = model.bound
         else:
