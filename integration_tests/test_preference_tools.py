@@ -150,3 +150,46 @@ def test_an_agent_without_a_store_is_a_mistake_of_its_program() -> None:
     agent = create_agent(calling((REMEMBER, "Be kind.")), preference_tools())
     with pytest.raises(ConfigurationError, match="store="):
         told(agent, config=ADA)
+
+
+# --- The bundled model's judgement ---
+
+
+@pytest.mark.parametrize(
+    ("said", "wish"),
+    [
+        ("Please keep it short from now on.", "Keep it short."),
+        ("From now on, be more creative.", "Be creative."),
+        ("Remember that I like cheerful answers.", "Be uplifting."),
+        ("Be formal with me from here on.", "Be formal."),
+    ],
+)
+def test_the_bundled_model_remembers_what_it_is_told_and_nothing_else(
+    memory: PreferenceMemory, said: str, wish: str
+) -> None:
+    with ChatAmulet(method="balanced", temperature=0.0) as pocket:
+        middleware = PreferenceMiddleware(memory, learning=True)
+        agent = create_agent(pocket, [], middleware=[middleware])
+        for question in ("How do I sleep better?", "Hello!"):
+            agent.invoke({"messages": [("user", question)]}, ADA)
+        assert memory.list() == ()
+        agent.invoke({"messages": [("user", said)]}, ADA)
+        assert texts(memory) == [wish]
+
+
+@pytest.mark.parametrize(
+    ("said", "wish"),
+    [
+        ("Please stop being so formal.", "Be formal."),
+        ("Forget that I like cheerful answers.", "Be uplifting."),
+        ("No more creative answers, please.", "Be creative."),
+    ],
+)
+def test_the_bundled_model_forgets_what_is_taken_back(
+    memory: PreferenceMemory, said: str, wish: str
+) -> None:
+    memory.set("ada", wish)
+    with ChatAmulet(method="balanced", temperature=0.0) as pocket:
+        agent = create_agent(pocket, [], middleware=[PreferenceMiddleware(memory, learning=True)])
+        agent.invoke({"messages": [("user", said)]}, ADA)
+    assert texts(memory) == []
