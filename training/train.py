@@ -1,8 +1,8 @@
 """Train ``pocket`` from scratch: ``python -m training.train --out build/pocket``.
 
 A checkpoint is written every few minutes, and the same command goes on from it. Two CPU cores take
-about two hours for the default budget; with ``--device cuda`` it is minutes. The finished model lies
-in ``build/pocket/model``; to ship it, copy its files over ``langchain_amulet/pocket``.
+two hours or so for the default budget; with ``--device cuda`` it is minutes. The finished model
+lies in ``build/pocket/model``; to ship it, copy its files over ``langchain_amulet/pocket``.
 """
 
 from __future__ import annotations
