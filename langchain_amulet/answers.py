@@ -17,7 +17,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chunks import ChunkWriter
 from langchain_amulet.engine import Token
 from langchain_amulet.replies import PlainReader, Reader
-from langchain_amulet.steering import Plan
+from langchain_amulet.steering import Contrast, Plan
 from langchain_amulet.text import TextStream, TokenBytes
 
 PROVIDER = "amulet"
@@ -49,14 +49,21 @@ def strengths(plan: Plan) -> float | list[float] | None:
     """How strongly a plan steers: d in ``l_pref + d (l_pref - l_base)``.
 
     A number for one preference, 0 if it is only part of the prompt; a list for several, in their
-    order, or for several layers of them, the lowest first; None without any.
+    order, or for several layers of them, the lowest first; None without any, and for a solver.
+    Where other models have their say, the weights of what they say.
     """
-    # Contrasts on top of the base stream count from there, not from the preference's own.
-    offset = 0.0 if plan.streams[plan.anchor].preferences else 1.0
-    found = [contrast.weight - offset for contrast in plan.contrasts]
+    found = [_strength(plan, contrast) for contrast in plan.contrasts]
     if not found:
-        return 0.0 if plan.streams[plan.anchor].preferences else None
+        is_prompted = plan.streams[plan.anchor].preferences and plan.solver is None
+        return 0.0 if is_prompted else None
     return found[0] if len(found) == 1 else found
+
+
+def _strength(plan: Plan, contrast: Contrast) -> float:
+    plus = plan.streams[contrast.plus]
+    # What isn't in the anchor's prompt counts from the base stream, not from its own.
+    is_anchored = set(plus.preferences) <= set(plan.streams[plan.anchor].preferences)
+    return contrast.weight if plus.model or is_anchored else contrast.weight - 1.0
 
 
 def count_prompts(plan: Plan, prompts: Sequence[Sequence[int]]) -> dict[str, int]:

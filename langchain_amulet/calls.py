@@ -19,7 +19,7 @@ from langchain_amulet.chunks import ChunkWriter
 from langchain_amulet.engine import Constraint, Engine, Generation, Pause, Request
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.formats import ReplyFormat, Thinking
-from langchain_amulet.handle import OpenModel
+from langchain_amulet.handle import ModelHandle, OpenModel
 from langchain_amulet.messages import to_turns
 from langchain_amulet.outputs import output_is_told_apart, schema_note, tools_note
 from langchain_amulet.prompts import PromptBuilder
@@ -122,7 +122,7 @@ class Call:
 
 def prepare(
     model_name: str,
-    opened: OpenModel,
+    handle: ModelHandle,
     settings: CallSettings,
     messages: Sequence[BaseMessage],
     output_version: str | None = None,
@@ -131,7 +131,7 @@ def prepare(
 
     Args:
         model_name: The model's name as the caller gave it.
-        opened: The model.
+        handle: The model, and those beside it that the method names.
         settings: What the call asks for.
         messages: The conversation.
         output_version: See `ChunkWriter`.
@@ -139,9 +139,12 @@ def prepare(
     Raises:
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
+        ConfigurationError: A model that the method names can't be used, see
+            `ModelHandle.companion`.
     """
+    opened = handle.opened
     plan = settings.method.plan(settings.pulls)
-    prompts = render(plan, opened, settings, messages)
+    prompts = render(plan, handle, settings, messages)
     template = opened.template(settings.chat_template)
     stop_ids = opened.stop_ids(template)
     start = template.generation_prompt(settings.chat_template_kwargs)
@@ -174,21 +177,39 @@ def prepare(
 
 
 def render(
-    plan: Plan, opened: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
+    plan: Plan, handle: ModelHandle, settings: CallSettings, messages: Sequence[BaseMessage]
 ) -> tuple[tuple[int, ...], ...]:
-    """Token ids of each of the plan's streams.
+    """Token ids of each of the plan's streams, by the chat template of the model that reads it.
 
     Raises:
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
+        ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
     """
-    builder = prompt_builder(opened, settings, settings.offered, settings.response_format)
+    main = handle.opened
+    builders = {
+        name: _stream_builder(main if name is None else handle.companion(name), main, settings)
+        for name in dict.fromkeys(stream.model for stream in plan.streams)
+    }
     turns = to_turns(messages)
     texts = [preference.text for preference in settings.preferences]
     return tuple(
-        builder.build(turns, [texts[index] for index in stream.preferences])
+        builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
         for stream in plan.streams
     )
+
+
+def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) -> PromptBuilder:
+    """How a model of the plan is prompted.
+
+    The call's chat template is meant for the model that answers. Others have their own, or that
+    of the answering model where they never learned to chat.
+    """
+    if opened is not main:
+        has_own = bool(opened.tokenizer.chat_template)
+        template = None if has_own else main.template(settings.chat_template).source
+        settings = settings.model_copy(update={"chat_template": template})
+    return prompt_builder(opened, settings, settings.offered, settings.response_format)
 
 
 def prompt_builder(

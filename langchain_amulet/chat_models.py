@@ -29,7 +29,7 @@ from langchain_amulet.answers import PROVIDER
 from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
 from langchain_amulet.calls import Answering, prepare, prompt_builder
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.handle import ModelHandle, OpenModel, context_length, resolve_model
+from langchain_amulet.handle import ModelHandle, context_length, resolve_model
 from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
@@ -280,7 +280,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         settings = self.for_call(None, kwargs)
         plan = settings.method.plan(settings.pulls)
         messages = self._convert_input(input).to_messages()
-        return read(self._opened(kwargs), settings, messages, answer, plan)
+        return read(self._answering(kwargs), settings, messages, answer, plan)
 
     # --- Decoding ---
 
@@ -343,7 +343,7 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         """The call, loaded, checked and rendered."""
         model = kwargs.get("model") or self.model
         settings = self.for_call(stop, kwargs)
-        call = prepare(model, self._opened(kwargs), settings, messages, output_version)
+        call = prepare(model, self._answering(kwargs), settings, messages, output_version)
         return answering(settings.method, call)
 
     async def _aprepare(self, *arguments: Any) -> Answering:
@@ -353,8 +353,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         """
         return await run_in_executor(None, self._prepare, *arguments)
 
-    def _opened(self, kwargs: Mapping[str, Any]) -> OpenModel:
-        return self._handle.of(kwargs.get("model") or self.model).opened
+    def _answering(self, kwargs: Mapping[str, Any]) -> ModelHandle:
+        return self._handle.of(kwargs.get("model") or self.model)
 
     # --- What LangChain asks of a model ---
 

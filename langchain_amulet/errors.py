@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a setting that can never work
     │   ├── ModelNotFoundError               no such folder or Hub id
     │   ├── UnsupportedModelError            not a causal LM that this package can run
+    │   ├── VocabularyMismatchError          a second model whose tokens aren't the first one's
     │   └── ChatTemplateError                the tokenizer has no usable chat template
     ├── RequestError (ValueError)            one call that can't be answered as asked
     │   ├── EmptyInputError                  nothing to answer
@@ -61,6 +62,10 @@ class ModelNotFoundError(ConfigurationError, CoreModelNotFoundError):
 
 class UnsupportedModelError(ConfigurationError):
     """The model is not a causal language model that this package can run."""
+
+
+class VocabularyMismatchError(ConfigurationError):
+    """A method's second model has other tokens than the one that answers."""
 
 
 class ChatTemplateError(ConfigurationError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.history import with_history
 from langchain_amulet.templates import ChatTemplate
 from langchain_amulet.text import TokenBytes
+from langchain_amulet.vocabularies import check_same_tokens
 
 POCKET_FOLDER = Path(__file__).parent / "pocket"
 """Where the model that comes with the package lies."""
@@ -55,6 +57,7 @@ class ModelHandle:
         self._options = options
         self._runtime: Runtime | None = acquire(model_id, options)
         self._siblings: dict[str, ModelHandle] = {}
+        self._companions: dict[str, Companion] = {}
 
     def __reduce__(self) -> tuple[type[ModelHandle], tuple[str, LoadOptions]]:
         """Copy what to load, not what is loaded."""
@@ -83,10 +86,37 @@ class ModelHandle:
             return self
         return self._siblings.setdefault(model_id, ModelHandle(model_id, self._options))
 
+    def companion(self, name: str) -> OpenModel:
+        """A second model, loaded the same way, whose name streams of this one's requests may have.
+
+        Raises:
+            EngineClosedError: The handle was closed.
+            ModelNotFoundError: There is no such model.
+            UnsupportedModelError: It isn't one that can be run.
+            VocabularyMismatchError: Its tokens aren't those of this model.
+        """
+        opened = self.opened
+        if name not in self._companions:
+            # A revision is one of this model's repository.
+            handle = ModelHandle(resolve_model(name), replace(self._options, revision=None))
+            other = handle.opened
+            check_same_tokens(opened.tokenizer.get_vocab(), other.tokenizer.get_vocab(), name)
+            self._companions[name] = Companion(handle, opened.engine.attach(name, other.engine))
+        return self._companions[name].handle.opened
+
     def close(self) -> None:
         """Let the weights go; they are freed when nobody else holds them."""
         self._runtime = None
         self._siblings.clear()
+        self._companions.clear()
+
+
+@dataclass(frozen=True)
+class Companion:
+    """A second model, and what keeps it attached to the first one's engine."""
+
+    handle: ModelHandle
+    attached: object
 
 
 class OpenModel:

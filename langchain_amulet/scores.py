@@ -16,7 +16,7 @@ from torch import Tensor
 
 from langchain_amulet.calls import render
 from langchain_amulet.engine import Engine
-from langchain_amulet.handle import OpenModel
+from langchain_amulet.handle import ModelHandle
 from langchain_amulet.messages import to_turns
 from langchain_amulet.settings import CallSettings
 from langchain_amulet.steering import Plan, steer
@@ -77,7 +77,8 @@ class Reading:
 
     def submit(self) -> Future[Tensor]:
         """Have it read: log-probabilities ``[streams, tokens, vocabulary]`` to come."""
-        return self.engine.score(self.prompts, self.answer)
+        models = [stream.model for stream in self.plan.streams]
+        return self.engine.score(self.prompts, self.answer, models)
 
     def scored(self, logprobs: Tensor) -> AnswerScore:
         """What came of it."""
@@ -92,7 +93,7 @@ class Reading:
 
 
 def read(
-    opened: OpenModel,
+    handle: ModelHandle,
     settings: CallSettings,
     messages: Sequence[BaseMessage],
     answer: AIMessage | str,
@@ -106,13 +107,14 @@ def read(
     """
     message = answer if isinstance(answer, AIMessage) else AIMessage(answer)
     (turn,) = to_turns([message])
+    opened = handle.opened
     template = opened.template(settings.chat_template)
     plan, base = plan.with_base()
     return Reading(
         engine=opened.engine,
         plan=plan,
         base=base,
-        prompts=render(plan, opened, settings, messages),
+        prompts=render(plan, handle, settings, messages),
         answer=template.encode_answer(turn, settings.chat_template_kwargs),
     )
 

@@ -76,6 +76,24 @@ def test_the_shortlist_gives_what_the_whole_vocabulary_gives(
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=str)
+@examples
+@given(seed=st.integers(0, 2**31), peakedness=st.floats(0.1, 4.0))
+def test_the_shortlist_may_hold_tokens_that_turned_out_impossible(
+    mask: object, seed: int, peakedness: float
+) -> None:
+    """As where another model doesn't have them: the others it holds are fewer then."""
+    request = request_for(Amulet.paper(), 1)
+    request = replace(request, plan=replace(request.plan, mask=mask))
+    logprobs = rows(seed, 2, peakedness)
+    logprobs[:, -WIDTH // 2 :] += 20.0
+    shortlist = shortlist_of(request, logprobs)
+    logprobs[:, -WIDTH // 2 :] = -math.inf
+    logprobs = logprobs.log_softmax(-1)
+    whole = choose(request, logprobs, None, (), 0.5)
+    assert_same(choose(request, logprobs, shortlist, (), 0.5), whole)
+
+
+@pytest.mark.parametrize("mask", MASKS, ids=str)
 def test_a_peaked_distribution_is_not_looked_through_as_a_whole(
     mask: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

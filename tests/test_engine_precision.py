@@ -55,12 +55,29 @@ def test_steered_choices_equal_those_of_a_float32_head(vocabulary: int, method: 
     plan = method.plan([Pull()])
     head = Head(module)
     plain = choices(module(hidden[:, None])[:, -1], method)
-    with head.watch([s for pair in range(PAIRS) for s in scouts(plan, [2 * pair, 2 * pair + 1])]):
+    with head.watch(
+        [s for pair in range(PAIRS) for s in scouts(plan, {0: 2 * pair, 1: 2 * pair + 1})]
+    ):
         watched = choices(module(hidden[:, None])[:, -1], method)
     head.detach()
     flips = sum(a != b for a, b in zip(plain, exact, strict=True))
     assert flips > PAIRS // 10, "the test needs a head whose rounding matters"
     assert watched == exact
+
+
+@torch.inference_mode()
+def test_another_model_s_candidates_have_a_float32_head_s_logits_too() -> None:
+    torch.manual_seed(0)
+    module = nn.Linear(64, 3 * SMALL_VOCABULARY, bias=False, dtype=torch.bfloat16)
+    hidden = 4.0 * torch.randn(2, 1, 64, dtype=torch.bfloat16)
+    exact = (hidden.float() @ module.weight.float().T)[:, 0]
+    head, ids = Head(module), torch.tensor([5, 999, 3 * SMALL_VOCABULARY - 1])
+    with head.watch([], torch.cat([ids, torch.tensor([10**6])])):  # the last one it hasn't
+        logits = module(hidden)[:, 0]
+    head.detach()
+    torch.testing.assert_close(logits[:, ids], exact[:, ids], rtol=1e-6, atol=1e-5)
+    assert (logits - exact).abs().max() > 1e-3
+    assert head.candidates is None
 
 
 @torch.inference_mode()

@@ -198,7 +198,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Tensor]]:
         steps[request].append(logprobs.clone())
         return choose(request, logprobs, *others)
 
-    monkeypatch.setattr("langchain_amulet.engine.core.choose", overheard)
+    monkeypatch.setattr("langchain_amulet.engine.flight.choose", overheard)
     return steps
 
 

@@ -18,8 +18,8 @@ class Seat(Protocol):
     """One request's place in a backend: one row per stream."""
 
     @property
-    def is_ready(self) -> bool:
-        """Whether its prompts are in the cache, so that it can decode."""
+    def is_filled(self) -> bool:
+        """Whether its prompts are in the cache, so that it can be started."""
         ...
 
     @property
@@ -70,13 +70,20 @@ class Backend(Protocol):
         """
         ...
 
+    def start(self, seat: Any) -> None:
+        """Let a filled seat take part in ``decode`` from now on.
+
+        What it raises, such as for want of memory, leaves the seat where it was.
+        """
+        ...
+
     @property
     def prefill_tokens(self) -> int:
         """Prompt tokens computed since the start; shared ones count once."""
         ...
 
     def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
-        """One step of every ready seat: logits ``[rows, vocabulary]``.
+        """One step of every started seat: logits ``[rows, vocabulary]``.
 
         Args:
             forward: Runs the forward pass that it is given, so the caller can watch it.

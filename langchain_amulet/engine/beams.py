@@ -90,8 +90,8 @@ def beam_search(
     ids = _generate(model, request, beams, length_penalty, watch)
     told_of = tuple(takewhile(lambda token: token not in request.stop_ids, ids))
     ended = ids[: len(told_of) + 1]  # with its stop token, which counts for the score
-    logprobs = score(model, head, (prompt,), ended)
-    tokens = [told(request, logprobs[:, place], token) for place, token in enumerate(ended)]
+    logprobs = score(model, head, prompt, ended)
+    tokens = [told(request, row[None], token) for row, token in zip(logprobs, ended, strict=True)]
     total = sum(token.logprob for token in tokens)
     return Found(
         tokens=tuple(tokens[: len(told_of)]),

@@ -8,7 +8,7 @@ Knows one request's tensors. Doesn't know rows, the model or the other requests.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -23,20 +23,29 @@ ROUNDING = 0.25
 """By how many nats a bf16 logit off the shortlist may be too low; a bf16 step at 64 is 0.25."""
 
 
-def scouts(plan: Plan, rows: Sequence[int]) -> list[Scout]:
+def scouts(plan: Plan, rows: Mapping[int, int]) -> list[Scout]:
     """The combinations of logits rows in which the next token will be sought.
 
     A masked plan chooses among what its reference finds plausible, stream by stream; any other
-    from the combined score.
+    from the combined score. Where another model reads a part of either, each row is sought by
+    itself.
+
+    Args:
+        plan: How the streams are combined.
+        rows: Where streams are in the pass, by their index.
     """
     if plan.mask is not None or not plan.contrasts:
-        return [((rows[stream], 1.0),) for stream, _ in plan.reference]
-    weights = [0.0] * len(rows)
-    weights[plan.anchor] += 1.0
-    for contrast in plan.contrasts:
-        weights[contrast.plus] += contrast.weight
-        weights[contrast.minus] -= contrast.weight
-    return [tuple(zip(rows, weights, strict=True))]
+        sought = [[(stream, 1.0)] for stream, _ in plan.reference]
+    else:
+        weights = dict.fromkeys(range(len(plan.streams)), 0.0)
+        weights[plan.anchor] += 1.0
+        for contrast in plan.contrasts:
+            weights[contrast.plus] += contrast.weight
+            weights[contrast.minus] -= contrast.weight
+        sought = [list(weights.items())]
+    if all(stream in rows for scout in sought for stream, _ in scout):
+        return [tuple((rows[stream], weight) for stream, weight in scout) for scout in sought]
+    return [((row, 1.0),) for row in rows.values()]
 
 
 def choose(
@@ -146,14 +155,15 @@ def _closed(plan: Plan, mask: Mask, logprobs: Tensor, shortlist: Tensor, ids: Te
     """Whether no token off the shortlist can pass the mask.
 
     A token that is off it is, in each reference stream, at most as likely as that stream's
-    last entry, and so is the mixture. What passes with all tokens known passes with these alone,
-    so a floor among them is the true one unless something above it is missing.
+    last entry, of those that are possible, and so is the mixture. Tokens that are missing can
+    only raise the floor, and don't if all of them are below it.
     """
     if len(ids) == 0:
         return False
     last = torch.full_like(logprobs[:, :1], -math.inf)
     for (stream, _), best in zip(plan.reference, shortlist, strict=True):
-        last[stream] = logprobs[stream, best].min()
+        listed = logprobs[stream, best]
+        last[stream] = listed.where(listed > -math.inf, math.inf).min()
     outside = mixture(last, plan.reference)[0]
     return bool(outside + ROUNDING < mask.floor(mixture(logprobs[:, ids], plan.reference)))
 

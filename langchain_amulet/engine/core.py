@@ -12,20 +12,17 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
-from langchain_amulet.engine.backend import Backend
-from langchain_amulet.engine.choice import scouts
+from langchain_amulet.engine.ensemble import Ask, Ensemble, Outlook
 from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.flight import Flight
 from langchain_amulet.engine.generation import Channel, Event
-from langchain_amulet.engine.head import Head
+from langchain_amulet.engine.member import Member
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.errors import (
     AmuletError,
@@ -49,7 +46,7 @@ class Stats:
         finished: Requests that ended by a stop token or by length.
         cancelled: Requests that their caller left.
         failed: Requests that ended in an error, deadlines included.
-        decode_steps: Forward passes that made tokens.
+        decode_steps: Steps that made tokens, each a forward pass of every model in use.
         prefill_tokens: Prompt tokens computed; a prefix that streams share counts once.
     """
 
@@ -67,9 +64,9 @@ class Stats:
 class Core:
     """Queue, seats and thread of one engine."""
 
-    def __init__(self, backend: Backend, head: Head, max_queue: int) -> None:
+    def __init__(self, ensemble: Ensemble, max_queue: int) -> None:
         """Wait for the first request; the thread starts with it."""
-        self._backend, self._head, self._max_queue = backend, head, max_queue
+        self._ensemble, self._max_queue = ensemble, max_queue
         # Reentrant: a generation may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[Flight] = deque()
@@ -80,10 +77,13 @@ class Core:
         self._closed = False
         self._process = os.getpid()
 
-    def submit(self, request: Request) -> Channel:
-        """Queue a request; its events come through the channel."""
+    def submit(self, request: Request, readers: tuple[Member, ...]) -> Channel:
+        """Queue a request, with the model that reads each of its streams.
+
+        Its events come through the channel.
+        """
         deadline = None if request.timeout is None else time.monotonic() + request.timeout
-        flight = Flight(request, Channel(self.wake), deadline)
+        flight = Flight(request, readers, Channel(self.wake), deadline)
         self._enqueue(flight, self._queue)
         return flight.channel
 
@@ -105,7 +105,7 @@ class Core:
             self._changed.notify_all()
             thread = self._thread
         if thread is None:
-            self._head.detach()
+            self._ensemble.main.head.detach()
         elif thread is not threading.current_thread():
             thread.join(timeout=30)
 
@@ -115,9 +115,9 @@ class Core:
             return replace(
                 self._totals,
                 active_requests=len(self._flights),
-                rows=self._backend.live_rows,
+                rows=self._ensemble.live_rows,
                 queued=len(self._queue),
-                prefill_tokens=self._backend.prefill_tokens,
+                prefill_tokens=self._ensemble.prefill_tokens,
             )
 
     def run(self) -> None:
@@ -133,7 +133,7 @@ class Core:
             finally:
                 with self._changed:
                     self._closed = True
-                self._head.detach()
+                self._ensemble.main.head.detach()
                 self._refuse_errands(EngineClosedError(_CLOSED))
                 self._fail_all(EngineClosedError(_CLOSED))
 
@@ -193,14 +193,14 @@ class Core:
     def _admit(self) -> None:
         """Seat waiting requests in order of arrival, all streams of a request at once."""
         with self._changed:
-            while self._queue and self._backend.has_room(len(self._queue[0].request.prompts)):
+            while self._queue and self._ensemble.has_room(self._queue[0].readers):
                 flight = self._queue.popleft()
-                flight.seat = self._backend.join(flight.request.prompts)
+                flight.seat = self._ensemble.join(flight.request.prompts, flight.readers)
                 self._flights.append(flight)
                 self._count("admitted")
 
     def _prefill(self) -> None:
-        failures = self._backend.prefill()
+        failures = self._ensemble.prefill()
         for flight in [flight for flight in self._flights if flight.seat in failures]:
             self._fail(flight, _wrapped(failures[flight.seat]))
 
@@ -209,18 +209,13 @@ class Core:
         ready = [flight for flight in self._flights if flight.seat.is_ready]
         if not ready:
             return
-        wanted = [scouts(flight.current.plan, flight.seat.rows) for flight in ready]
-        try:
-            logprobs = self._forward([scout for group in wanted for scout in group])
-        except Exception as error:  # whatever a forward pass can raise, out of memory too
-            for flight in ready:
-                self._fail(flight, _wrapped(error))
-            return
+        outlooks = self._ensemble.decode([Ask(f.seat, f.current.plan) for f in ready])
         self._count("decode_steps")
-        shortlists = self._shortlists([len(group) for group in wanted])
-        rows = [flight.seat.rows for flight in ready]  # before anyone leaves
-        for flight, own, shortlist in zip(ready, rows, shortlists, strict=True):
-            self._advance(flight, logprobs[own], shortlist)
+        for flight, outlook in zip(ready, outlooks, strict=True):
+            if isinstance(outlook, Exception):
+                self._fail(flight, _wrapped(outlook))
+            else:
+                self._advance(flight, outlook)
 
     def _run_errand(self) -> None:
         """The oldest errand: one per step, so that neither side waits for all of the other."""
@@ -229,23 +224,10 @@ class Core:
         if errand is not None:
             errand.run()
 
-    def _forward(self, wanted: list[Any]) -> Tensor:
-        def watched(forward: Callable[[], Tensor]) -> Tensor:
-            with self._head.watch(wanted if self._backend.in_one_pass else None):
-                return forward()
-
-        return self._backend.decode(watched).log_softmax(-1)
-
-    def _shortlists(self, sizes: list[int]) -> list[Tensor | None]:
-        found = self._head.candidates
-        if found is None or not self._backend.in_one_pass:
-            return [None] * len(sizes)
-        return list(torch.split(found, sizes))
-
-    def _advance(self, flight: Flight, logprobs: Tensor, shortlist: Tensor | None) -> None:
+    def _advance(self, flight: Flight, outlook: Outlook) -> None:
         """Choose one request's token and act on it; its errors stay its own."""
         try:
-            token = flight.next_token(logprobs, shortlist)
+            token = flight.next_token(outlook.logprobs, outlook.shortlist)
         except BaseException as error:  # grammars in Rust panic past Exception
             self._fail(flight, _wrapped(error))
             return
@@ -274,7 +256,7 @@ class Core:
                     self._queue.remove(flight)
                 else:
                     self._flights.remove(flight)
-                    self._backend.leave(flight.seat)
+                    self._ensemble.leave(flight.seat)
         finally:
             if event is not None:
                 flight.channel.put(event)

@@ -6,6 +6,7 @@ two steps. Knows token ids and a causal language model. Doesn't know text or Lan
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,16 +19,15 @@ from torch import Tensor
 from langchain_amulet.engine.backend import Prompts
 from langchain_amulet.engine.beams import Found, Watch, beam_search, check_for_beams
 from langchain_amulet.engine.core import Core, Stats
+from langchain_amulet.engine.ensemble import Ensemble, on_common_tokens
 from langchain_amulet.engine.errand import Errand
 from langchain_amulet.engine.generation import Generation
-from langchain_amulet.engine.head import Head
-from langchain_amulet.engine.lockstep import context_length
+from langchain_amulet.engine.member import Member
 from langchain_amulet.engine.request import Request
 from langchain_amulet.engine.scoring import score
 from langchain_amulet.engine.selection import select_backend
 from langchain_amulet.errors import (
     ConfigurationError,
-    ContextLengthError,
     EmptyInputError,
     RequestError,
 )
@@ -63,28 +63,69 @@ class Engine:
                 raise ConfigurationError(
                     f"{name} must be at least 1, got {value}. Leave it out for the default."
                 )
-        backend = select_backend(model, max_rows, prefill_chunk)
-        self._max_streams = backend.max_streams
-        self.context_length = context_length(model.config)
-        self.vocabulary = int(model.get_input_embeddings().num_embeddings)
-        self.runs_together = backend.in_one_pass
-        self._model, self._head = model, Head(model.get_output_embeddings())
-        self._core = Core(backend, self._head, max_queue)
+        self._model, self._make_backend = model, select_backend(model)
+        self._limits, self._attaching = (max_rows, prefill_chunk), threading.Lock()
+        self._main = self._member(self)
+        self._max_rows = min(max_rows, self._main.backend.max_streams)
+        self._companions: weakref.WeakValueDictionary[str, Member] = weakref.WeakValueDictionary()
+        self._core = Core(Ensemble(self._main, max_rows), max_queue)
         self._finalizer = weakref.finalize(self, self._core.close)
+
+    @property
+    def context_length(self) -> int | None:
+        """The most positions the model has, prompt and answer together; ``None`` for no limit."""
+        return self._main.context_length
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model can be fed."""
+        return self._main.vocabulary
+
+    @property
+    def runs_together(self) -> bool:
+        """Whether all requests share one forward pass per step."""
+        return self._main.backend.in_one_pass
+
+    def attach(self, name: str, other: Engine) -> Member:
+        """Let streams of requests name another engine's model, to be run here in lockstep.
+
+        Weights are shared, and the other engine goes on as it is. The two must have the same
+        tokens under the same ids, as one token is drawn and fed to both; which those are is not
+        known here. The numbers of logits may differ by padding.
+
+        Args:
+            name: As in `Stream.model`.
+            other: Whose model it is; this engine itself for its own.
+
+        Returns:
+            What keeps the model attached: hold it for as long as requests may name it. Those that
+            are under way hold it, too.
+        """
+        with self._attaching:
+            attached = self._companions.get(name)
+            if attached is None or attached.model is not other._model:
+                attached = self._main if other is self else self._member(other)
+                self._companions[name] = attached
+            return attached
 
     def submit(self, request: Request) -> Generation:
         """Queue a request and return its tokens to come.
 
         Raises:
+            ConfigurationError: A stream names a model that isn't attached.
             ContextLengthError: The longest prompt and ``max_tokens`` exceed the model's context.
             RequestError: More streams than ``max_rows``, or a token id that the model lacks.
             QueueFullError: ``max_queue`` requests are waiting.
             EngineClosedError: The engine was closed.
         """
-        self._check_ids(request.prompts)
-        self._check_length(request.longest, request.max_tokens)
-        self._check_streams(request)
-        return Generation(self._core.submit(request), owner=self)
+        models = [stream.model for stream in request.plan.streams]
+        readers = self._readers(models, request.prompts, request.max_tokens)
+        if len(readers) > self._max_rows:
+            raise RequestError(
+                f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
+                f"but has {len(readers)}. Raise max_rows or use fewer preferences."
+            )
+        return Generation(self._core.submit(request, readers), owner=self)
 
     def run(self, work: Callable[[Any], T]) -> Future[T]:
         """Do something else with the model: ``work(model)``, with nobody else using it.
@@ -104,12 +145,18 @@ class Engine:
         self._core.send(errand)
         return errand.outcome
 
-    def score(self, prompts: Prompts, continuation: Sequence[int]) -> Future[Tensor]:
+    def score(
+        self,
+        prompts: Prompts,
+        continuation: Sequence[int],
+        models: Sequence[str | None] | None = None,
+    ) -> Future[Tensor]:
         """How likely a continuation is after each prompt, token by token.
 
         Args:
             prompts: Token ids, one tuple per stream.
             continuation: Token ids, at least one.
+            models: Who reads each prompt, as in `Stream.model`; this engine's model if left out.
 
         Returns:
             Log-probabilities of the whole vocabulary at each place of the continuation, to come:
@@ -117,6 +164,7 @@ class Engine:
 
         Raises:
             EmptyInputError: A prompt or the continuation is empty.
+            ConfigurationError: A model isn't attached.
             ContextLengthError: The longest prompt and the continuation exceed the context.
             RequestError: A token id that the model lacks. See ``run`` for the rest.
         """
@@ -126,9 +174,16 @@ class Engine:
                 "Scoring needs at least one token in each prompt and in the continuation, got "
                 f"{[len(prompt) for prompt in prompts]} and {len(ids)}. Add the missing ones."
             )
-        self._check_ids((*prompts, ids))
-        self._check_length(max(map(len, prompts)), len(ids))
-        return self.run(lambda model: score(model, self._head, prompts, ids))
+        readers = self._readers(models or [None] * len(prompts), prompts, len(ids))
+        for member in set(readers):
+            member.check(ids, 0)
+        width = self._main.width
+
+        def work(model: Any) -> Tensor:
+            pairs = zip(readers, prompts, strict=True)
+            return on_common_tokens([score(m.model, m.head, p, ids) for m, p in pairs], width)
+
+        return self.run(work)
 
     def search(
         self,
@@ -153,12 +208,10 @@ class Engine:
                 and ``run`` for the rest.
         """
         check_for_beams(request)
-        self._check_ids(request.prompts)
-        self._check_length(request.longest, request.max_tokens)
-        watch = Watch(request.timeout, is_wanted)
-        return self.run(
-            lambda model: beam_search(model, self._head, request, beams, length_penalty, watch)
-        )
+        models = [stream.model for stream in request.plan.streams]
+        (reader,) = self._readers(models, request.prompts, request.max_tokens)
+        model, head, watch = reader.model, reader.head, Watch(request.timeout, is_wanted)
+        return self.run(lambda _: beam_search(model, head, request, beams, length_penalty, watch))
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""
@@ -181,30 +234,23 @@ class Engine:
         """Stop the thread."""
         self.close()
 
-    def _check_length(self, prompt: int, answer: int) -> None:
-        if self.context_length is not None and prompt + answer > self.context_length:
-            raise ContextLengthError(
-                f"Prompt and answer must fit the model's context of {self.context_length} tokens, "
-                f"but {prompt} + {answer} is {prompt + answer}. Shorten the conversation or lower "
-                "max_tokens."
-            )
+    def _readers(
+        self, models: Sequence[str | None], prompts: Prompts, length: int
+    ) -> tuple[Member, ...]:
+        """Who reads each prompt, once it is sure that they can, with ``length`` more tokens."""
+        readers = tuple(map(self._reader, models))
+        for member, prompt in zip(readers, prompts, strict=True):
+            member.check(prompt, length)
+        return readers
 
-    def _check_streams(self, request: Request) -> None:
-        if request.plan.models:
+    def _reader(self, model: str | None) -> Member:
+        member = self._main if model is None else self._companions.get(model)
+        if member is None:
             raise ConfigurationError(
-                "An engine decodes streams of its own model only, but the plan has some of "
-                f"{', '.join(map(repr, request.plan.models))}: use a method with one model."
+                f"A stream's model must be attached to the engine, but {model!r} isn't: attach "
+                "it, and hold what that returns."
             )
-        if len(request.prompts) > self._max_streams:
-            raise RequestError(
-                f"A request may have at most {self._max_streams} streams, the engine's max_rows, "
-                f"but has {len(request.prompts)}. Raise max_rows or use fewer preferences."
-            )
+        return member
 
-    def _check_ids(self, prompts: Prompts) -> None:
-        for prompt in prompts:
-            if not 0 <= min(prompt) <= max(prompt) < self.vocabulary:
-                raise RequestError(
-                    f"Token ids must lie in [0, {self.vocabulary}), the model's vocabulary, but "
-                    f"a prompt spans [{min(prompt)}, {max(prompt)}]. Use the model's tokenizer."
-                )
+    def _member(self, other: Engine) -> Member:
+        return Member(other._model, other._make_backend(*self._limits))

@@ -15,15 +15,17 @@ from torch import Tensor
 
 from langchain_amulet.engine.choice import choose
 from langchain_amulet.engine.generation import Channel
+from langchain_amulet.engine.member import Member
 from langchain_amulet.engine.request import Request, Token
 from langchain_amulet.errors import DeadlineError
 
 
 @dataclass(eq=False)
 class Flight:
-    """A request on its way: who waits for it, what it has drawn, where it sits."""
+    """A request on its way: who reads its streams, who waits for it, what it has drawn."""
 
     request: Request
+    readers: tuple[Member, ...]
     channel: Channel
     deadline: float | None
     uniforms: torch.Generator = field(init=False)

@@ -39,6 +39,7 @@ class Head:
         """Attach to ``module``; other threads that run the model don't notice."""
         self.candidates: Tensor | None = None
         self._scouts: Sequence[Scout] | None = None
+        self._others: Tensor | None = None
         self._thread: int | None = None
         self._is_exact = False
         self._wide: Tensor | None = None
@@ -50,14 +51,15 @@ class Head:
         self._wide = None
 
     @contextmanager
-    def watch(self, scouts: Sequence[Scout] | None) -> Iterator[None]:
+    def watch(self, scouts: Sequence[Scout] | None, others: Tensor | None = None) -> Iterator[None]:
         """Work on the forward passes that this thread does inside the block.
 
         Args:
             scouts: What will be chosen from; ``None`` for each row of each pass by itself.
+            others: Token ids that matter besides, ``[ids]``, such as another model's candidates.
         """
         self._scouts, self._thread = scouts, threading.get_ident()
-        self.candidates = None
+        self._others, self.candidates = others, None
         try:
             yield
         finally:
@@ -82,8 +84,10 @@ class Head:
         scouts = _each(logits) if self._scouts is None else self._scouts
         if scouts:
             self.candidates = _best(logits, scouts)
-            if output.dtype != torch.float32 and shape[-1] > SMALL_VOCABULARY:
-                _refine(logits, hidden, module, self.candidates)
+        sought = [ids.flatten() for ids in (self.candidates, self._others) if ids is not None]
+        if sought and output.dtype != torch.float32 and shape[-1] > SMALL_VOCABULARY:
+            ids = torch.cat(sought)
+            _refine(logits, hidden, module, ids[ids < shape[-1]])
         return logits.view(shape)
 
     def _logits(self, module: nn.Module, hidden: Tensor, rounded: Tensor) -> Tensor:

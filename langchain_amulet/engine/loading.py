@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.member import logits_width
 from langchain_amulet.engine.packing import pack
 from langchain_amulet.errors import (
     ConfigurationError,
@@ -82,10 +83,7 @@ class LoadedModel:
     @property
     def vocabulary(self) -> int:
         """How many logits there are, padding included."""
-        head = self.model.get_output_embeddings()
-        if head is not None:
-            return int(head.weight.shape[0])
-        return int(self.model.config.get_text_config().vocab_size)
+        return logits_width(self.model)
 
 
 class Runtime:

@@ -34,13 +34,13 @@ SMALL_LOAN = 8
 
 @dataclass(eq=False)
 class LockstepSeat:
-    """A request's rows, in the prefill slab first and in the decoding slab when ready."""
+    """A request's rows, in the prefill slab first and in the decoding slab once started."""
 
     prompts: Prompts
     slots: list[Row]
     loans: list[Loan | None] = field(init=False)
     pending: list[int] = field(init=False)
-    is_ready: bool = False
+    is_running: bool = False
 
     def __post_init__(self) -> None:
         """Each stream's first decode feeds the last token of its prompt."""
@@ -132,7 +132,9 @@ class Lockstep:
     def leave(self, seat: LockstepSeat) -> None:
         """Free the seat's rows, wherever they are."""
         queue, slab = (
-            (self._running, self._decoding) if seat.is_ready else (self._waiting, self._prefilling)
+            (self._running, self._decoding)
+            if seat.is_running
+            else (self._waiting, self._prefilling)
         )
         queue.remove(seat)
         for slot in seat.slots:
@@ -149,10 +151,18 @@ class Lockstep:
                 failed = {job.seat: error for job in batch}
         for seat in [seat for seat in self._waiting if seat not in failed]:
             try:
-                self._advance(seat)
+                for stream in range(len(seat.loans)):
+                    self._borrow(seat, stream)
             except Exception as error:  # no memory for its rows
                 failed[seat] = error
         return failed
+
+    def start(self, seat: LockstepSeat) -> None:
+        """Move the seat's rows to the decoding slab, or leave all as it was."""
+        moved = self._decoding.adopt(self._prefilling, seat.slots)
+        self.leave(seat)
+        seat.slots, seat.is_running = moved, True
+        self._running.append(seat)
 
     def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
         """Feed every running stream its pending token."""
@@ -197,24 +207,14 @@ class Lockstep:
             job.row.length += len(job.tokens)
             self.prefill_tokens += len(job.tokens)
 
-    def _advance(self, seat: LockstepSeat) -> None:
-        """Copy what is borrowed once it is there; move over once the prompts are in."""
-        for stream in range(len(seat.loans)):
-            self._borrow(seat, stream)
-        if not seat.is_filled:
-            return
-        moved = self._decoding.adopt(self._prefilling, seat.slots)
-        self.leave(seat)
-        seat.slots, seat.is_ready = moved, True
-        self._running.append(seat)
-
     def _borrow(self, seat: LockstepSeat, stream: int) -> None:
+        """Copy what a stream borrows, once it is there."""
         loan = seat.loans[stream]
         if loan and loan.lender not in (*self._running, *self._waiting):  # who left meanwhile
             loan = seat.loans[stream] = self._loan(seat, stream)
         if loan and loan.row.length >= loan.length:
             seat.loans[stream] = None
-            slab = self._decoding if loan.lender.is_ready else self._prefilling
+            slab = self._decoding if loan.lender.is_running else self._prefilling
             # One NaN in a pass spreads to the tokens before it: zero times NaN is NaN.
             if slab.is_finite(loan.row, loan.length):
                 self._prefilling.take(seat.slots[stream], slab, loan.row, loan.length)

@@ -16,31 +16,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backend import Prompts
 from langchain_amulet.engine.head import Head
 
 
-def score(model: Any, head: Head, prompts: Prompts, continuation: Sequence[int]) -> Tensor:
+def score(model: Any, head: Head, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
     """Log-probabilities of every token at every place of a continuation.
 
     Args:
         model: A causal language model, used by nobody else meanwhile.
         head: The watch on its output embedding, which gives float32 logits of a bf16 model.
-        prompts: What the continuation follows, once per stream.
+        prompt: What the continuation follows.
         continuation: At least one token.
 
     Returns:
-        ``[streams, len(continuation), vocabulary]``, float32: at ``t``, the distribution of what
-        follows a prompt and the first ``t`` tokens of the continuation.
+        ``[len(continuation), vocabulary]``, float32: at ``t``, the distribution of what follows
+        the prompt and the first ``t`` tokens of the continuation.
     """
-    with head.exact():
-        return torch.stack([_score(model, prompt, continuation) for prompt in prompts])
-
-
-def _score(model: Any, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
     ids = torch.tensor([[*prompt, *continuation[:-1]]], device=model.device)
     length = len(continuation)
     takes = inspect.signature(model.forward).parameters
     kept = {"logits_to_keep": length} if "logits_to_keep" in takes else {}
-    logits: Tensor = model(input_ids=ids, use_cache=False, **kept).logits
+    with head.exact():
+        logits: Tensor = model(input_ids=ids, use_cache=False, **kept).logits
     return logits[0, -length:].float().log_softmax(-1)

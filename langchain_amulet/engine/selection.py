@@ -14,6 +14,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,22 +30,27 @@ from langchain_amulet.errors import UnsupportedModelError
 
 WINDOW = 4
 STEPS = 3
+PROBE_CHUNK = 256
 
 
-def select_backend(model: Any, max_rows: int, prefill_chunk: int) -> Backend:
-    """The fastest backend that gives the model's own logits.
+BackendFactory = Callable[[int, int], Backend]
+"""Makes a backend of one model, given ``max_rows`` and ``prefill_chunk``."""
+
+
+def select_backend(model: Any) -> BackendFactory:
+    """The fastest backend that gives the model's own logits, to be made as often as needed.
 
     Raises:
         UnsupportedModelError: None does.
     """
     reasons: list[str] = []
-    factories: list[Callable[[], Backend]] = [lambda: Solo(model)]
+    factories: list[BackendFactory] = [lambda rows, chunk: Solo(model)]
     if keeps_only_keys_and_values(model):
-        factories.insert(0, lambda: Lockstep(model, max_rows, prefill_chunk))
+        factories.insert(0, partial(Lockstep, model))
     for make in factories:
         reason = _mismatch(model, make)
         if reason is None:
-            return make()
+            return make
         reasons.append(reason)
     raise UnsupportedModelError(
         f"{type(model).__name__} can't be decoded: its cached decoding must repeat its uncached "
@@ -64,14 +70,14 @@ def keeps_only_keys_and_values(model: Any) -> bool:
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
-def _mismatch(model: Any, make: Callable[[], Backend]) -> str | None:
+def _mismatch(model: Any, make: BackendFactory) -> str | None:
     """Why a backend can't run the model, or ``None`` if it can."""
     prompts = _probe_prompts(model)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with narrow_windows(model.config.get_text_config(decoder=True), WINDOW):
-                backend = make()
+                backend = make(len(prompts), PROBE_CHUNK)
                 name = type(backend).__name__.lower()
                 got = _decoded(backend, prompts)
                 expected = _uncached(model, prompts)
@@ -93,9 +99,10 @@ def _probe_prompts(model: Any) -> Prompts:
 def _decoded(backend: Backend, prompts: Prompts) -> Tensor:
     """Logits ``[steps, streams, vocabulary]`` of a fixed continuation, through the backend."""
     seat, logits = backend.join(prompts), []
-    while not seat.is_ready:
+    while not seat.is_filled:
         for error in backend.prefill().values():
             raise error
+    backend.start(seat)
     for step in range(STEPS):
         logits.append(backend.decode(lambda forward: forward())[seat.rows])
         seat.push(step + 1)

@@ -30,7 +30,7 @@ class SoloSeat:
     caches: list[Any] = field(init=False)
     lengths: list[int] = field(init=False)
     pending: list[int] = field(init=False)
-    is_ready: bool = False
+    is_filled: bool = False
 
     def __post_init__(self) -> None:
         """Start with no caches; the last token of each prompt is fed by the first decode."""
@@ -84,14 +84,17 @@ class Solo:
     def prefill(self) -> dict[SoloSeat, Exception]:
         """Put every prompt but its last token into its cache; equal prompts once."""
         seat = self._seat
-        if seat is None or seat.is_ready:
+        if seat is None or seat.is_filled:
             return {}
         try:
             self._fill(seat)
         except Exception as error:  # whatever a forward pass can raise
             return {seat: error}
-        seat.is_ready = True
+        seat.is_filled = True
         return {}
+
+    def start(self, seat: SoloSeat) -> None:
+        """Nothing to do: whoever is here decodes whenever it is asked to."""
 
     def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
         """Feed each stream its pending token."""

@@ -128,8 +128,8 @@ class Plan:
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one stream and nothing to combine."""
-        return len(self.streams) == 1 and not self.contrasts
+        """Whether there is one stream, with nothing to combine and nothing left out."""
+        return len(self.streams) == 1 and not self.contrasts and self.mask is None
 
     @property
     def base(self) -> int | None:
