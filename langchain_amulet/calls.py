@@ -269,10 +269,8 @@ def _pauses(
     """Where the answer isn't to be steered: in thoughts, in calls of tools."""
     if reply.thinking and not settings.steer_thinking:
         yield _thought(opened, reply.thinking, reply.is_thinking(start))
-    # A call that begins with a mere bracket can't be told from text while it is written.
-    opening = opened.marker(reply.region.get("open", ""))
-    if settings.may_call and opening is not None and not settings.steer_tool_calls:
-        yield Pause(opening, opened.marker(reply.region.get("close", "")))
+    if settings.may_call and not settings.steer_tool_calls:
+        yield from _calls(opened, reply)
 
 
 def _thought(opened: OpenModel, thinking: Thinking, from_start: bool) -> Pause:
@@ -282,7 +280,17 @@ def _thought(opened: OpenModel, thinking: Thinking, from_start: bool) -> Pause:
             "Thoughts can be left unsteered only where their end is a token of its own, which "
             f"{thinking.closing!r} isn't for this model: use steer_thinking=True."
         )
-    return Pause(opened.marker(thinking.opening), closing, from_start)
+    opening = opened.marker(thinking.opening)
+    return Pause(frozenset() if opening is None else frozenset({opening}), closing, from_start)
+
+
+def _calls(opened: OpenModel, reply: ReplyFormat) -> Iterator[Pause]:
+    """Where calls stand: nowhere that could be told if their mark isn't a token of its own."""
+    opening = opened.marker(reply.region.get("open", ""))
+    if reply.shape.before.startswith("{"):
+        yield Pause(opened.braces, first_only=True)
+    elif opening is not None:
+        yield Pause(frozenset({opening}), opened.marker(reply.region.get("close", "")))
 
 
 def _constraint(

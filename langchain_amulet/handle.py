@@ -152,6 +152,12 @@ class OpenModel:
         return None if index is None else int(index)
 
     @cached_property
+    def braces(self) -> frozenset[int]:
+        """All tokens whose text begins with a brace, as calls in bare JSON do."""
+        of = self.token_bytes.of
+        return frozenset(index for index in range(self._vocabulary) if of(index)[:1] == b"{")
+
+    @cached_property
     def grammars(self) -> GrammarCompiler:
         """Grammars over the model's tokens; made at first use, as it takes up to a second."""
         return GrammarCompiler(self.tokenizer, self._vocabulary)

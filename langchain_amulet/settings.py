@@ -134,9 +134,9 @@ class AnswerSettings(BaseModel):
         chat_template: A Jinja template in place of the tokenizer's.
         chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
         steer_thinking: Whether a thinking model's thoughts are steered, or its answers only.
-        steer_tool_calls: Whether tool calls that the model needn't make are steered, or only what
-            it says: a style makes names and arguments no better. Calls that it must make, and so
-            structured answers, are.
+        steer_tool_calls: Whether tool calls that the model needn't make are steered, when there is
+            one included, or only what it says: a style is to change words and not deeds. Calls
+            that it must make, and so structured answers, are steered in any case.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

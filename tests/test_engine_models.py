@@ -219,7 +219,7 @@ def test_a_pause_leaves_the_models_in_lockstep(
 ) -> None:
     request = request_for(ProxyTuning("expert", "antiexpert", 4.0), max_tokens=12)
     unsteered = ids_of(engine, request_for(Pref(), max_tokens=12))
-    paused = replace(request, pauses=(Pause(None, unsteered[4], from_start=True),))
+    paused = replace(request, pauses=(Pause(closing=unsteered[4], from_start=True),))
     answer = ids_of(engine, paused)
     assert answer[:5] == unsteered[:5] and answer != unsteered
     assert answer == uncached(models, paused)

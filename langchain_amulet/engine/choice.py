@@ -8,7 +8,8 @@ Knows one request's tensors. Doesn't know rows, the model or the other requests.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -74,6 +75,37 @@ def choose(
     scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
     index = sample(scores, request.sampling, uniform)
     return _token(request, logprobs, ids, steered, scores, index)
+
+
+def choose_at_gate(
+    request: Request,
+    openings: Collection[int],
+    logprobs: Tensor,
+    shortlist: Tensor | None,
+    seen: Collection[int],
+    draw: Callable[[], float],
+) -> Token:
+    """The next token of ``request`` where it may be one that begins a pause.
+
+    Whether one of these comes is decided by the plain prompt under the same mask. If none does,
+    the token is drawn from the others, with steering; its log-probability is among those.
+
+    Args:
+        request: As in `choose`, like the others.
+        openings: Tokens that begin a pause.
+        logprobs: ``[streams, vocabulary]``, float32.
+        shortlist: ``[references, k]``, if known.
+        seen: Tokens to which penalties apply.
+        draw: Gives two numbers in [0, 1).
+    """
+    plain = replace(request, plan=replace(request.plan.unsteered, mask=request.plan.mask))
+    gate, uniform = draw(), draw()
+    token = choose(plain, logprobs, shortlist, seen, gate)
+    if token.id in openings:
+        return token
+    barred = torch.tensor(sorted(openings), device=logprobs.device)
+    others = logprobs.index_fill(1, barred, -math.inf)
+    return choose(request, others, shortlist, seen, uniform)
 
 
 def told(request: Request, logprobs: Tensor, token: int) -> Token:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.choice import choose
+from langchain_amulet.engine.choice import choose, choose_at_gate
 from langchain_amulet.engine.generation import Channel
 from langchain_amulet.engine.member import Member
 from langchain_amulet.engine.request import Request, Token
@@ -47,6 +47,11 @@ class Flight:
         return replace(self.request, plan=self.request.plan.unsteered)
 
     @property
+    def openings(self) -> frozenset[int]:
+        """The tokens that would begin a pause now."""
+        return frozenset().union(*(pause.begins(self.tokens) for pause in self.request.pauses))
+
+    @property
     def is_late(self) -> bool:
         """Whether its timeout has passed."""
         return self.deadline is not None and time.monotonic() > self.deadline
@@ -55,11 +60,17 @@ class Flight:
         """Draw until the request's constraint takes the token; see `choose` for the arguments."""
         request = self.current
         while True:
-            token = choose(request, logprobs, shortlist, self.tokens, self._draw())
+            token = self._choose(request, logprobs, shortlist)
             if request.constraint is None or token.id in request.stop_ids:
                 return token
             if request.constraint.accept(token.id):
                 return token
+
+    def _choose(self, request: Request, logprobs: Tensor, shortlist: Tensor | None) -> Token:
+        if request.plan.is_plain or not self.openings:
+            return choose(request, logprobs, shortlist, self.tokens, self._draw())
+        seen, draw = self.tokens, self._draw
+        return choose_at_gate(request, self.openings, logprobs, shortlist, seen, draw)
 
     def _draw(self) -> float:
         """The next uniform number in [0, 1)."""

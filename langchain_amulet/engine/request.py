@@ -42,20 +42,27 @@ class Pause:
     """A part of an answer that isn't steered, such as a thought or a tool call.
 
     Attributes:
-        opening: The token after which it begins; None if it can't begin within the answer.
+        openings: The tokens that begin it. Whether one of them comes isn't steered either.
         closing: The token after which it is over; None if nothing comes after it.
         from_start: Whether the answer begins within it.
+        first_only: Whether only the answer's first token can begin it.
     """
 
-    opening: int | None
-    closing: int | None
+    openings: frozenset[int] = frozenset()
+    closing: int | None = None
     from_start: bool = False
+    first_only: bool = False
 
     def covers(self, tokens: Sequence[int]) -> bool:
         """Whether the token after these is within it."""
-        marks = (token for token in reversed(tokens) if token in (self.opening, self.closing))
+        looked_at = tokens[:1] if self.first_only else tokens
+        marks = (t for t in reversed(looked_at) if t in self.openings or t == self.closing)
         last = next(marks, None)
         return self.from_start if last is None else last != self.closing
+
+    def begins(self, tokens: Sequence[int]) -> frozenset[int]:
+        """The tokens that would begin it after these."""
+        return frozenset() if self.first_only and tokens else self.openings
 
 
 @dataclass(frozen=True)
