@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-profiles docs clean
+.PHONY: demo test check bench bench-profiles docs results clean
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
@@ -25,6 +25,11 @@ check: .venv/test
 docs: .venv/test
 	@echo ">> running the pages' snippets, and showing what they print now"
 	$(BIN)/python -m docs.snippets
+
+results: .venv/test
+	@echo ">> the bundled model by all methods, greedy and sampled (under an hour); again goes on"
+	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
+	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --temperature 0.7 --out build/results/sampled
 
 bench: .venv/demo
 	$(BIN)/python -m benchmarks.decode

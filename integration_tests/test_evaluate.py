@@ -137,6 +137,25 @@ def test_sampled_answers_are_repeatable_and_differ_by_sample(tiny: str, tmp_path
     assert len(set(of_one)) > len(of_one) / 2
 
 
+def test_searches_are_compared_with_the_rest_in_one_greedy_run(tiny: str, tmp_path: Path) -> None:
+    searches = {"Beams": "beam_search:n=4", "Reranked": "guided_reranking:n=4"}
+    methods = {"Pref": "pref", **searches, "Best": f"best_of:n=4,scorer={__name__}:longest"}
+    place = evaluate(small(tiny, tmp_path, count=3, methods=methods), tmp_path / "run")
+    found = answers(tmp_path / "run")
+    assert len(found) == 4 * 3 * len(STYLES)
+    assert not any("error" in row for row in found)
+    assert max(row["tokens"] for row in found) <= 12  # the answer's, not all that were looked at
+    lengths = {line["method"]: float(line["mean"]) for line in cells(place, "tokens")}
+    assert lengths["Best"] >= lengths["Pref"]
+    traced = {row["key"] for row in rows(tmp_path / "run" / "traces.jsonl")}
+    assert {row["method"] for row in found if row["key"] in traced} == set(methods)
+
+
+def longest(messages: Any, answer: Any) -> float:
+    """What is best for best-of-n."""
+    return len(answer.text)
+
+
 def test_an_answer_that_fails_is_written_down_and_the_others_go_on(
     tiny: str, tmp_path: Path
 ) -> None:

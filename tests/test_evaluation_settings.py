@@ -8,7 +8,8 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.evaluation import Decoding, Evaluation, Scoring
 from langchain_amulet.evaluation.grid import note
 from langchain_amulet.evaluation.manifest import Manifest, Metric, fingerprint
-from langchain_amulet.methods import Amulet, Pref, as_method
+from langchain_amulet.evaluation.spelled import method_of
+from langchain_amulet.methods import Amulet, BestOf, GuidedReranking, Pref, as_method
 
 QUESTIONS = {"questions": ("q.json",)}
 
@@ -40,6 +41,35 @@ def test_methods_are_given_as_text_or_as_values():
     assert [as_method(each) for each in listed.values()] == [Pref(), Amulet(kl_cap=0.5)]
     assert list(listed) == ["pref", repr(Amulet(kl_cap=0.5))]
     assert list(Evaluation(**QUESTIONS, methods="pref").methods) == ["pref"]
+
+
+def longest(messages, answer):
+    """A scorer of best-of-n."""
+    return len(answer.text)
+
+
+def test_best_of_n_s_scorer_is_named_by_where_it_lies():
+    spelled = f"best_of:n=4,scorer={__name__}:longest,method=amulet"
+    assert method_of(spelled) == BestOf(4, scorer=longest, method=Amulet())
+    assert method_of("guided_reranking:n=4") == GuidedReranking(4)
+    for wrong, rule in (("best_of", "needs 'scorer'"), ("best_of:scorer=nowhere:x", "importable")):
+        with pytest.raises(ConfigurationError, match=rule):
+            Evaluation(**QUESTIONS, methods=[wrong])
+
+
+def test_a_method_with_a_function_is_noted_alike_in_every_process():
+    assert note(BestOf(scorer=lambda: 0)).made_of == note(BestOf(scorer=lambda: 0)).made_of
+    assert "0x" not in note(BestOf(scorer=longest)).made_of
+
+
+def test_samples_that_are_chosen_among_are_drawn_even_if_answers_are_greedy():
+    greedy, sampled = Decoding(), Decoding(temperature=1.5)
+    for spelled in ("pref", "amulet", "beam_search"):
+        assert greedy.call(as_method(spelled))["temperature"] == 0.0
+        assert sampled.call(as_method(spelled))["temperature"] == 1.5
+    reranked = as_method("guided_reranking")
+    assert greedy.call(reranked)["temperature"] == greedy.sample_temperature > 0.0
+    assert sampled.call(reranked)["temperature"] == 1.5
 
 
 def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
@@ -81,10 +81,9 @@ class Decoder:
         return await self.llm.ainvoke(
             list(self._conversation(ask.question)),
             preference=ask.wish,
-            method=self.methods[ask.method],
             seed=ask.seed(self.decoding.seed),
             trace=True,
-            **self.decoding.call,
+            **self.decoding.call(self.methods[ask.method]),
         )
 
     def _conversation(self, question: str) -> Iterator[BaseMessage]:
@@ -93,10 +92,8 @@ class Decoder:
         yield HumanMessage(question)
 
     def _keep_trace(self, ask: Ask, message: AIMessage) -> None:
-        trace = message.response_metadata.get("trace")
-        if trace:
-            kept = [list(asdict(piece).values()) for piece in pieces(trace)]
-            self.traces.append({"key": ask.key, "pieces": kept})
+        kept = [astuple(piece) for piece in pieces(message.response_metadata["trace"])]
+        self.traces.append({"key": ask.key, "pieces": kept})
 
 
 async def _each(

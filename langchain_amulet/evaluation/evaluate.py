@@ -25,8 +25,9 @@ from langchain_amulet.evaluation.report import report
 from langchain_amulet.evaluation.rewards import RewardScorer
 from langchain_amulet.evaluation.scoring import Scorer, read_scores, samples, score_all
 from langchain_amulet.evaluation.settings import Evaluation
+from langchain_amulet.evaluation.spelled import method_of
 from langchain_amulet.evaluation.styles import read_styles
-from langchain_amulet.methods import Method, Pull, as_method
+from langchain_amulet.methods import Method, Pull
 
 Told = Callable[[str, int, int], None]
 """Told of what is being done, how much of it is done, and of how much."""
@@ -76,7 +77,7 @@ class _Work:
     @cached_property
     def methods(self) -> dict[str, Method]:
         """Methods by their labels."""
-        return {label: as_method(each) for label, each in self.evaluation.methods.items()}
+        return {label: method_of(each) for label, each in self.evaluation.methods.items()}
 
     @cached_property
     def sets(self) -> tuple[QuestionSet, ...]:

@@ -5,6 +5,7 @@ This module knows names and texts: nothing of models, files or scores.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,7 +83,10 @@ class MethodNote:
 def note(method: Method) -> MethodNote:
     """What is to be known of a method."""
     family, knob = _family(method)
-    return MethodNote(repr(method), isinstance(method, Base), family, knob)
+    made_of = re.sub(
+        r" at 0x[0-9a-f]+", "", repr(method)
+    )  # of a function, another in every process
+    return MethodNote(made_of, isinstance(method, Base), family, knob)
 
 
 def _family(method: Method) -> tuple[str, float | None]:

@@ -143,9 +143,7 @@ def _card(
 ) -> Card:
     pieces = traces.get(answer.ask.key)
     text = tokens(pieces) if pieces else [Token(answer.text)]
-    told = [f"{answer.tokens} tokens"]
-    if answer.mean_kl is not None:
-        told.append(f"{answer.mean_kl:.2f} nats per token")
+    told = [f"{answer.tokens} tokens", f"{answer.mean_kl:.2f} nats per token"]
     for metric in results.main:
         value = results.value(answer.ask.model, method, case, metric)
         told.append(f"{metric.title} {number(value)}")

@@ -153,6 +153,6 @@ def _from_hub(source: QuestionSource) -> Iterable[Any]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{source.source!r} must be a data set on the Hub with a split {source.split!r}, but "
-            f"can't be loaded: {error}. Check the name, the subset and the split."
+            f"can't be loaded: {str(error).rstrip('.')}. Check the name, the subset and the split."
         ) from error
     return rows

@@ -29,10 +29,10 @@ class Answer:
     Attributes:
         ask: What it answers.
         text: The answer.
-        tokens: How many there are in it.
+        tokens: How many there are in it, without those of answers that weren't given.
         finish_reason: "stop" if it ended by itself, "length" if it was cut off.
         mean_kl: Nats per token between the steered and the plain prompt's distribution.
-        kl: The same for each token; empty where the method doesn't tell.
+        kl: The same for each token.
         strength: How strongly the method steered, see ``response_metadata``.
         started: When it was asked for, in seconds since 1970.
         seconds: How long it took, among others that were decoded with it.
@@ -42,7 +42,7 @@ class Answer:
     text: str
     tokens: int
     finish_reason: str | None
-    mean_kl: float | None
+    mean_kl: float
     kl: tuple[float, ...]
     strength: Any
     started: float
@@ -71,19 +71,25 @@ class Failure:
 
 
 def answer(ask: Ask, message: AIMessage, started: float, seconds: float) -> Answer:
-    """What is kept of a message."""
+    """What is kept of a message that was asked for with its trace."""
     told, usage = message.response_metadata, message.usage_metadata
     return Answer(
         ask=ask,
         text=message.text,
-        tokens=usage["output_tokens"] if usage else 0,
-        finish_reason=told.get("finish_reason"),
-        mean_kl=told.get("mean_kl"),
-        kl=tuple(_short(entry["kl"]) for entry in told.get("trace", ())),
-        strength=told.get("strength"),
+        tokens=_tokens(usage) if usage else 0,
+        finish_reason=told["finish_reason"],
+        mean_kl=told["mean_kl"],
+        kl=tuple(_short(entry["kl"]) for entry in told["trace"]),
+        strength=told["strength"],
         started=round(started, 3),
         seconds=round(seconds, 3),
     )
+
+
+def _tokens(usage: Mapping[str, Any]) -> int:
+    """The answer's own, without those of others that a search looked at."""
+    details = usage.get("output_token_details", {})
+    return int(details.get("answer", usage["output_tokens"]))
 
 
 def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, Answer | Failure]:

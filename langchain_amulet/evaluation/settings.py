@@ -12,8 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.evaluation.questions import QuestionSource
+from langchain_amulet.evaluation.spelled import method_of
 from langchain_amulet.evaluation.styles import PAPER_STYLES
-from langchain_amulet.methods import Method, Pref, as_method
+from langchain_amulet.methods import BeamSearch, Method, Pref, Search
 from langchain_amulet.prompts import Placement
 from langchain_amulet.validation import explained
 
@@ -43,6 +44,8 @@ class Decoding(Settings):
 
     Attributes:
         temperature: 0 takes the likeliest token.
+        sample_temperature: That of the samples which best-of-n and its kin choose among, if
+            ``temperature`` is 0: greedy ones would all be the same.
         top_p: Share of the probability to draw from.
         top_k: Number of tokens to draw from; None for all.
         min_p: Least share of the likeliest token's probability.
@@ -57,6 +60,7 @@ class Decoding(Settings):
     """
 
     temperature: float = 0.0
+    sample_temperature: float = Field(default=0.7, gt=0.0)
     top_p: float = 1.0
     top_k: int | None = None
     min_p: float = 0.0
@@ -67,10 +71,12 @@ class Decoding(Settings):
     placement: Placement = "system"
     preference_template: str = "{preference}"
 
-    @property
-    def call(self) -> dict[str, Any]:
-        """The same for `ChatAmulet`."""
-        return self.model_dump(exclude={"seed", "system"})
+    def call(self, method: Method) -> dict[str, Any]:
+        """The same for `ChatAmulet`, with a method."""
+        said = self.model_dump(exclude={"seed", "system", "sample_temperature"})
+        chooses = isinstance(method, Search) and not isinstance(method, BeamSearch)
+        temperature = self.temperature or (self.sample_temperature if chooses else 0.0)
+        return {**said, "temperature": temperature, "method": method}
 
 
 class RewardSettings(Settings):
@@ -130,7 +136,7 @@ def as_methods(given: Any) -> dict[str, str | Method]:
     if not isinstance(given, Mapping):
         given = {each if isinstance(each, str) else repr(each): each for each in given}
     for value in given.values():
-        as_method(value)
+        method_of(value)
     return dict(given)
 
 
@@ -150,7 +156,7 @@ class Evaluation(Settings):
         questions: Where questions come from.
         limit: The most questions of each source.
         preferences: See `langchain_amulet.evaluation.styles.read_styles`.
-        methods: Methods, or labels with methods: as values, or as text for `as_method`.
+        methods: Methods, or labels with methods: as values, or as text for `method_of`.
         samples: Answers per question; more than one needs a temperature above 0.
         decoding: How answers are decoded.
         scoring: How answers are scored.
@@ -189,7 +195,7 @@ class Evaluation(Settings):
         """The method that the others are compared with."""
         if self.scoring.baseline is not None:
             return self.scoring.baseline
-        prompting = (label for label, each in self.methods.items() if as_method(each) == Pref())
+        prompting = (label for label, each in self.methods.items() if method_of(each) == Pref())
         return next(prompting, next(iter(self.methods)))
 
 

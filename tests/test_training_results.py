@@ -1,0 +1,90 @@
+"""What is asked for the results, and that its scores know a good answer from a bad one."""
+
+import json
+import random
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from langchain_amulet.evaluation import Evaluation
+from langchain_amulet.evaluation.questions import read_questions
+from langchain_amulet.evaluation.styles import read_styles
+from training.questions import HELD_OUT_ASK_FRAMES, HELD_OUT_NOUN_FRAMES
+from training.results import export, scores
+from training.styles import Coins, advise
+from training.world import STYLES, load_world
+
+
+@pytest.fixture(scope="module")
+def world():
+    return load_world()
+
+
+@pytest.fixture(scope="module")
+def asked():
+    lines = export.QUESTIONS.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def wordings():
+    return json.loads(export.WISHES.read_text(encoding="utf-8"))
+
+
+def test_the_exported_files_are_what_the_export_writes_today(world, asked, wordings):
+    assert asked == export.questions(world, len(asked), seed=0)
+    assert wordings == export.wishes(world, 20, seed=0)
+
+
+def test_the_questions_are_200_in_phrasings_that_training_never_saw(asked):
+    assert len({row["question"] for row in asked}) == 200
+    beginnings = tuple(
+        frame.split("{}")[0] for frame in (*HELD_OUT_ASK_FRAMES, *HELD_OUT_NOUN_FRAMES)
+    )
+    assert all(row["question"].startswith(beginnings) for row in asked)
+
+
+def test_no_wish_asks_for_two_styles(wordings):
+    assert tuple(wordings) == STYLES
+    counted = Counter(text for texts in wordings.values() for text in texts)
+    assert set(counted.values()) == {1}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_generator_s_own_answers_are_the_ends_of_the_scale(style, world, asked, wordings):
+    topics = {topic.id: topic for topic in world.topics}
+    wish = wordings[style][0]
+    for obeyed, end in ((frozenset(), 0.0), (frozenset({style}), 1.0)):
+        coins = Coins(random.Random(3), obeyed, fully=True)
+        found = [
+            scores.in_style(row["question"], advise(topics[row["topic"]], world, coins), wish)
+            for row in asked
+        ]
+        assert sum(found) / len(found) == pytest.approx(end, abs=0.05)
+
+
+def test_facts_are_right_if_they_are_the_topic_s_and_no_other_s(world, asked):
+    topics = {topic.id: topic for topic in world.topics}
+    coins = Coins(random.Random(0), frozenset(), fully=True)
+    for row, other in pairwise(asked):
+        own = advise(topics[row["topic"]], world, coins)
+        assert scores.facts_right(row["question"], own, "") == 1.0
+        if other["topic"] != row["topic"]:
+            assert scores.facts_right(other["question"], own, "") == 0.0
+        assert scores.facts_right(row["question"], "I do not know.", "") == 0.0
+
+
+def test_the_config_names_all_of_it(asked, wordings, monkeypatch):
+    root = Path(__file__).parent.parent
+    monkeypatch.chdir(root)
+    evaluation = Evaluation(**json.loads((root / "training/results/greedy.json").read_text()))
+    (source,) = evaluation.questions
+    questions = read_questions(source).questions
+    assert [question.text for question in questions] == [row["question"] for row in asked]
+    assert {style.name: list(style.wordings) for style in read_styles(evaluation.preferences)} == (
+        wordings
+    )
+    assert len(evaluation.methods) >= 9
+    assert evaluation.baseline == "Pref"
