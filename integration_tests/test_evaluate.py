@@ -151,6 +151,17 @@ def test_searches_are_compared_with_the_rest_in_one_greedy_run(tiny: str, tmp_pa
     assert {row["method"] for row in found if row["key"] in traced} == set(methods)
 
 
+def test_a_method_s_own_models_belong_to_what_the_run_was_made_with(
+    tiny: str, other_tiny: str, tmp_path: Path
+) -> None:
+    methods = {"PAD": f"pad:model={other_tiny},weight=0.5"}
+    evaluate(small(tiny, tmp_path, count=1, methods=methods), tmp_path / "run")
+    assert not any("error" in row for row in answers(tmp_path / "run"))
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert set(told["weights"]) == {tiny, other_tiny}
+    assert len(set(told["weights"].values())) == 2
+
+
 def longest(messages: Any, answer: Any) -> float:
     """What is best for best-of-n."""
     return len(answer.text)
