@@ -200,7 +200,7 @@ def test_a_model_that_may_not_stream_asks_once_too(
     knowing: ChatAmulet, notes: Notes, stream: bool
 ) -> None:
     whole = knowing.model_copy(update={"disable_streaming": True})
-    DIRECT["stream" if stream else "astream"](whole, QUESTION, user_id="zoe")
+    DIRECT["stream" if stream else "astream"](whole, QUESTION, {"metadata": {"user_id": "zoe"}})
     assert len(notes.asked) == 1
 
 
