@@ -61,14 +61,14 @@ def test_an_unknown_style_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("preference", "rule"),
     [
-        ("", "'text' can't be ''"),
+        ("", "'text' can't be this str: .*at least 1 character"),
         (" \n", "'text' can't be"),
-        (7, "must be a text or a Preference.*not 7: use None"),
+        (7, "must be a text or a Preference.*not of type int: use None"),
         (["Be kind.", 7], "must be a text or a Preference"),
         ({"text": "Be kind.", "loud": True}, "'loud' is unknown: use one of strength, text"),
         ({"strength": 1.0}, "'text' is missing"),
-        ({"text": "Be kind.", "weight": -1}, "'weight' can't be -1"),
-        ("x" * 2001, "at most 2000 characters, but .* has 2001: shorten it, or raise"),
+        ({"text": "Be kind.", "weight": -1}, "'weight' can't be this int: .*greater than or equal"),
+        (["Be kind.", "x" * 2001], "at most 2000 .*number 2 of this call has 2001: shorten it"),
     ],
 )
 @every_way

@@ -1,7 +1,7 @@
 """Tools, structure and arguments bound to a model, in any order and with nothing lost.
 
-LangChain's own bindings hand ``bind_tools`` on to the bare model, and so forget what was bound
-before. These keep it.
+LangChain's own bindings and wrappers hand ``bind_tools`` on to the bare model, and so forget what
+was bound before. These keep it.
 
 This module knows LangChain's runnables: nothing of how calls are answered.
 """
@@ -11,18 +11,41 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import (
+    ConfigurableField,
+    ConfigurableFieldSpec,
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableSerializable,
+    RunnableWithFallbacks,
+)
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.config import merge_configs
-from langchain_core.runnables.configurable import DynamicRunnable, RunnableConfigurableFields
+from langchain_core.runnables.configurable import (
+    DynamicRunnable,
+    RunnableConfigurableAlternatives,
+    RunnableConfigurableFields,
+)
+from langchain_core.runnables.utils import AnyConfigurableField
 from langchain_core.tools import BaseTool
+from pydantic.fields import FieldInfo
 
 from langchain_amulet.structured import Structure, assembled, structure_arguments
 from langchain_amulet.tools import as_tool
+
+
+class _Named:
+    """Written by `langchain_core.load` under its own name, so that it is read as what it is."""
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """The module."""
+        return cls.__module__.split(".")
 
 
 class TakesTools:
@@ -85,35 +108,97 @@ class TakesTools:
         return assembled(self.bind(**arguments, **kwargs), parser, include_raw)
 
 
-class BoundAmulet(TakesTools, RunnableBinding[LanguageModelInput, AIMessage]):
-    """A model with arguments bound to it, which stay when tools come on top."""
-
-    @classmethod
-    def lc_id(cls) -> list[str]:
-        """As any other binding: what is bound is serialised with it."""
-        return RunnableBinding.lc_id()
-
-    def bind(self, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The same with further arguments for every call."""
-        return RunnableBinding.bind(self, **kwargs)
-
-    def with_preference(self, preference: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """The same with another preference for every call."""
-        return self.bind(preference=preference)
-
-
-class ConfigurableAmulet(TakesTools, RunnableConfigurableFields):  # type: ignore[type-arg]
-    """A model with fields that a call's config sets, which it still does when tools come on top."""
+class Bindable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):
+    """A model: whatever is bound to it, left open or wrapped around it stays under tools."""
 
     def bind(self, **kwargs: Any) -> BoundAmulet:
-        """The same with arguments for every call."""
+        """The same with arguments for every call, such as ``preference``."""
         return BoundAmulet(bound=self, kwargs=kwargs, config={})
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
         """The same with a config for every call."""
-        return BoundAmulet(
-            bound=self, kwargs={}, config=merge_configs(config, cast("RunnableConfig", kwargs))
-        )
+        return self.bind().with_config(config, **kwargs)
+
+    def with_listeners(self, **kwargs: Any) -> BoundAmulet:
+        """The same with functions that hear of its runs, see `Runnable.with_listeners`."""
+        return cast("BoundAmulet", self.bind().with_listeners(**kwargs))
+
+    def with_types(self, **kwargs: Any) -> BoundAmulet:
+        """The same with other types of input and output, see `Runnable.with_types`."""
+        return cast("BoundAmulet", self.bind().with_types(**kwargs))
+
+    def with_retry(self, **kwargs: Any) -> BoundAmulet:
+        """The same, tried again when it fails, see `Runnable.with_retry`."""
+        return BoundAmulet(bound=super().with_retry(**kwargs), kwargs={}, config={})
+
+    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **kwargs: Any) -> Fallbacks:
+        """The same with others for when it fails, see `Runnable.with_fallbacks`."""
+        return Fallbacks(runnable=self, fallbacks=fallbacks, **kwargs)
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> Any:
+        """The same with fields that a call's config sets."""
+        return _kept(super().configurable_fields(**kwargs))
+
+    def configurable_alternatives(self, which: ConfigurableField, **kwargs: Any) -> Any:
+        """The same with others beside it, of which a call's config chooses one."""
+        return _kept(super().configurable_alternatives(which, **kwargs))
+
+
+class BoundAmulet(_Named, TakesTools, RunnableBinding[LanguageModelInput, AIMessage]):
+    """A model with arguments and a config bound to it."""
+
+    def bind(self, **kwargs: Any) -> BoundAmulet:
+        """The same with further arguments for every call."""
+        return cast("BoundAmulet", RunnableBinding.bind(self, **kwargs))
+
+    def with_preference(self, preference: Any) -> BoundAmulet:
+        """The same with another preference for every call."""
+        return self.bind(preference=preference)
+
+    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
+        """The same with more in its config: what is there stays, in ``metadata``, too."""
+        merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
+        return cast("BoundAmulet", super().with_config(merged))
+
+    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **kwargs: Any) -> Fallbacks:
+        """The same with others for when it fails, see `Runnable.with_fallbacks`."""
+        return Fallbacks(runnable=self, fallbacks=fallbacks, **kwargs)
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> BoundAmulet:
+        """The same with fields of the model that a call's config sets."""
+        model = cast("Bindable", self.bound).configurable_fields(**kwargs)
+        return BoundAmulet(**{**dict(self), "bound": model})
+
+    def configurable_alternatives(self, which: ConfigurableField, **kwargs: Any) -> Any:
+        """The same with others beside it, of which a call's config chooses one."""
+        return _kept(super().configurable_alternatives(which, **kwargs))
+
+
+class ConfigurableAmulet(_Named, Bindable, RunnableConfigurableFields):  # type: ignore[type-arg]
+    """A model with fields that a call's config sets."""
+
+    @property
+    def config_specs(self) -> list[ConfigurableFieldSpec]:
+        """Its fields, each with every form in which it may be given."""
+        known = type(self.default).model_fields
+        fields = {name: _typed(spec, known[name]) for name, spec in self.fields.items()}
+        return RunnableConfigurableFields(default=self.default, fields=fields).config_specs
+
+
+class AlternativeAmulets(_Named, Bindable, RunnableConfigurableAlternatives):  # type: ignore[type-arg]
+    """A model with others beside it, of which a call's config chooses one."""
+
+
+class Fallbacks(_Named, RunnableWithFallbacks[LanguageModelInput, AIMessage]):
+    """A model with others for when it fails. What is bound is bound to each of them.
+
+    A config is not: it belongs to the run that tries one after the other.
+    """
+
+    def bind(self, **kwargs: Any) -> Fallbacks:
+        """The same with arguments for every call, whoever answers it."""
+        bound = [runnable.bind(**kwargs) for runnable in self.runnables]
+        return Fallbacks(**{**dict(self), "runnable": bound[0], "fallbacks": bound[1:]})
 
 
 @dataclass(frozen=True)
@@ -142,3 +227,20 @@ def unbound(model: Runnable[Any, Any]) -> Unbound:
         else:
             model, config = model.prepare(config)
     return Unbound(model, kwargs, config)
+
+
+def _kept(plain: Any) -> Any:
+    """LangChain's wrapper of a model as the one of ours that keeps what it is told."""
+    if type(plain) is RunnableConfigurableFields:
+        return ConfigurableAmulet(**dict(plain))
+    if type(plain) is RunnableConfigurableAlternatives:
+        return AlternativeAmulets(**dict(plain))
+    return plain  # ours already
+
+
+def _typed(spec: AnyConfigurableField, field: FieldInfo) -> AnyConfigurableField:
+    """The spec with the field's whole type: LangChain takes what the field holds in the end."""
+    if not isinstance(spec, ConfigurableField) or spec.annotation is not None:
+        return spec
+    whole = (field.annotation, *field.metadata)
+    return spec._replace(annotation=cast("Any", Annotated)[whole] if field.metadata else whole[0])

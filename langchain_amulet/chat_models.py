@@ -1,7 +1,8 @@
 """`ChatAmulet`: a local chat model that answers every caller in the style of their preference.
 
 This module connects LangChain to the parts, and does nothing by itself: what may be set is in
-`settings`, what becomes of a call in `calls`, of its tokens in `answers`, of its model in `handle`.
+`settings`, what becomes of a call in `calls`, of its tokens in `answers`, of its model in `handle`,
+what traces and caches are told in `description`.
 """
 
 from __future__ import annotations
@@ -10,39 +11,35 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from types import TracebackType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput, ModelProfile
-from langchain_core.language_models.base import LangSmithParams
-from langchain_core.language_models.chat_models import BaseChatModel, generate_from_stream
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import merge_configs, run_in_executor
-from langchain_core.runnables.configurable import RunnableConfigurableFields
-from langchain_core.runnables.utils import AnyConfigurableField
+from langchain_core.runnables.config import run_in_executor
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from typing_extensions import Self
 
-from langchain_amulet.answers import PROVIDER
-from langchain_amulet.binding import BoundAmulet, ConfigurableAmulet, TakesTools
+from langchain_amulet.binding import Bindable
 from langchain_amulet.calls import Answering, prepare, prompt_builder
+from langchain_amulet.description import Described
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.handle import ModelHandle, context_length, resolve_model
+from langchain_amulet.handle import ModelHandle, resolve_model
 from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
 from langchain_amulet.scores import AnswerScore, Reading, read
 from langchain_amulet.searching import answering
-from langchain_amulet.settings import AnswerSettings, LoadSettings
 from langchain_amulet.sources import Memory, Sources, without_user
 from langchain_amulet.tools import as_tools
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
 
 
-class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
+class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
     Every field of `AnswerSettings` can also be set by a call, as a keyword argument. The
@@ -57,7 +54,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     Attributes:
         memory: Who knows what users prefer: a `PreferenceMemory`, a LangGraph store, or a
             function of a user's id, sync or async.
-        streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens.
+        streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens;
+            False keeps ``stream`` from streaming, too.
         max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
 
     Raises:
@@ -69,7 +67,8 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
     memory: Annotated[Memory, BeforeValidator(as_memory)] | None = Field(
         default=None, exclude=True, repr=False
     )
-    streaming: bool = False
+    # None, as LangChain takes False for a wish once a copy has been made of the model's fields.
+    streaming: bool | None = None
     max_retries: int | None = None
 
     _handle: ModelHandle = PrivateAttr()
@@ -115,23 +114,6 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         copy = self.model_copy(update={"preference": preferences})
         copy.__dict__.pop("_serialized", None)  # a cached property, which shows the preference
         return copy
-
-    # --- What is bound stays bound when tools come on top ---
-
-    def bind(self, **kwargs: Any) -> BoundAmulet:  # type: ignore[override]
-        """The same model with arguments for every call, such as ``preference``."""
-        return BoundAmulet(bound=self, kwargs=kwargs, config={})
-
-    def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
-        """The same model with a config for every call."""
-        return BoundAmulet(
-            bound=self, kwargs={}, config=merge_configs(config, cast("RunnableConfig", kwargs))
-        )
-
-    def configurable_fields(self, **kwargs: AnyConfigurableField) -> ConfigurableAmulet:
-        """The same model, with fields that a call's config sets."""
-        plain = cast("RunnableConfigurableFields[Any, Any]", super().configurable_fields(**kwargs))
-        return ConfigurableAmulet(default=plain.default, fields=plain.fields)
 
     # --- Calls: the preference moves from the config to where everything below can see it ---
 
@@ -371,35 +353,3 @@ class ChatAmulet(TakesTools, AnswerSettings, LoadSettings, BaseChatModel):
         """Tokens of the conversation as it is prompted, without any preference."""
         builder = prompt_builder(self._handle.opened, self, as_tools(tools))
         return len(builder.build(to_turns(messages), ()))
-
-    @property
-    def _llm_type(self) -> str:
-        return "chat-amulet"
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        """All that an answer depends on: LangChain's caches tell models apart by it."""
-        names = {*LoadSettings.model_fields, *AnswerSettings.model_fields} - {"stop"}
-        chosen = {name: getattr(self, name) for name in sorted(names)}
-        # LangChain overwrites "stop" by that of the call.
-        return {**chosen, "model_id": resolve_model(self.model), "stop_strings": self.stop}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop or list(self.stop) or None, **kwargs)
-        params["ls_provider"] = PROVIDER
-        return params
-
-    def _resolve_model_profile(self) -> ModelProfile:
-        profile = ModelProfile(
-            name=self.model,
-            text_inputs=True,
-            text_outputs=True,
-            image_inputs=False,
-            audio_inputs=False,
-            video_inputs=False,
-            tool_calling=True,
-            tool_choice=True,
-            structured_output=True,
-        )
-        context = context_length(resolve_model(self.model))
-        return {**profile, "max_input_tokens": context} if context else profile

@@ -6,7 +6,6 @@ messages or settings of answers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -15,7 +14,7 @@ from typing import Any
 
 from langchain_amulet.engine import LoadOptions, Runtime, acquire
 from langchain_amulet.errors import EngineClosedError
-from langchain_amulet.formats import ReplyFormat, find_format
+from langchain_amulet.formats import THINKING, ReplyFormat, find_format
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.history import with_history
 from langchain_amulet.templates import ChatTemplate
@@ -34,14 +33,23 @@ def resolve_model(name: str) -> str:
     return str(path.resolve()) if path.is_dir() else name
 
 
-def context_length(model_id: str) -> int | None:
-    """The context of a model in a local folder, read from its config alone; None if unknown."""
-    try:
-        config = json.loads((Path(model_id) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    length = config.get("max_position_embeddings")
-    return length if isinstance(length, int) else None
+def writes_thoughts(model_id: str, chat_template: str | None = None) -> bool | None:
+    """Whether a model in a local folder thinks before it answers, as far as its chat template says.
+
+    Args:
+        model_id: The folder.
+        chat_template: A template in place of its own.
+
+    Returns:
+        None if there is no template to look at.
+    """
+    sources = [chat_template] if chat_template is not None else _template_sources(Path(model_id))
+    return any(t.closing in source for source in sources for t in THINKING) if sources else None
+
+
+def _template_sources(folder: Path) -> list[str]:
+    files = [folder / name for name in ("chat_template.jinja", "tokenizer_config.json")]
+    return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
 
 
 class ModelHandle:

@@ -1,5 +1,7 @@
 """What a user prefers: a wish in words, how strongly it pulls, and its share beside others.
 
+What somebody prefers is theirs to tell, and errors end up in logs and traces: none quotes it.
+
 This module knows nothing of LangChain, of where preferences come from, of prompts or of models.
 """
 
@@ -38,7 +40,7 @@ class Preference(BaseModel):
     def __init__(self, text: str | None = None, /, **fields: Any) -> None:
         """Make a preference of its text and, by name, strength and weight."""
         given = {} if text is None else {"text": text}
-        with explained(PreferenceError, type(self).model_fields):
+        with explained(PreferenceError, type(self).model_fields, quoting=False):
             super().__init__(**given, **fields)
 
     @field_validator("strength")
@@ -87,17 +89,16 @@ def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[An
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(preference for item in value for preference in preferences_of(item, kind))
     raise PreferenceError(
-        f"A preference must be a text or a Preference, or a list of these, not {value!r}: "
-        "use None for no preference."
+        "A preference must be a text or a Preference, or a list of these, not of type "
+        f"{type(value).__name__}: use None for no preference."
     )
 
 
 def check_lengths(preferences: Iterable[Preference], limit: int) -> None:
     """Refuse preferences longer than ``limit`` characters, with `PreferenceError`."""
-    for preference in preferences:
+    for number, preference in enumerate(preferences, 1):
         if len(preference.text) > limit:
             raise PreferenceError(
-                f"A preference may have at most {limit} characters, but "
-                f"{preference.text[:40]!r}... has {len(preference.text)}: shorten it, or raise "
-                "max_preference_chars."
+                f"A preference may have at most {limit} characters, but number {number} of this "
+                f"call has {len(preference.text)}: shorten it, or raise max_preference_chars."
             )

@@ -10,12 +10,20 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
 from typing_extensions import Self
 
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.errors import ConfigurationError, RequestError
-from langchain_amulet.methods import Amulet, Method, Pull, as_method
+from langchain_amulet.methods import Amulet, Method, Pull, as_method, spell
 from langchain_amulet.outputs import Output, only
 from langchain_amulet.preferences import Preference, as_preferences, check_lengths
 from langchain_amulet.prompts import Placement
@@ -58,6 +66,19 @@ def as_stops(value: Any) -> tuple[str, ...]:
             f"Stop strings must be texts that aren't empty, not {value!r}: use None for none."
         )
     return tuple(several)
+
+
+PreferenceSetting = Annotated[
+    tuple[Preference, ...],
+    BeforeValidator(as_preferences),
+    WithJsonSchema({"type": ["string", "object", "array", "null"]}),
+]
+MethodSetting = Annotated[
+    Method,
+    BeforeValidator(as_method),
+    PlainSerializer(spell),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
 
 
 class LoadSettings(BaseModel):
@@ -141,9 +162,9 @@ class AnswerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    preference: Annotated[tuple[Preference, ...], BeforeValidator(as_preferences)] = ()
+    preference: PreferenceSetting = ()
     compose: bool = False
-    method: Annotated[Method, BeforeValidator(as_method)] = Amulet()
+    method: MethodSetting = Amulet()
     placement: Placement = "system"
     preference_template: str = "{preference}"
     max_preference_chars: int = Field(default=2000, ge=1)

@@ -15,12 +15,15 @@ from langchain_amulet.errors import AmuletError
 
 
 @contextmanager
-def explained(kind: type[AmuletError], names: Iterable[str] = ()) -> Iterator[None]:
+def explained(
+    kind: type[AmuletError], names: Iterable[str] = (), quoting: bool = True
+) -> Iterator[None]:
     """Turn a ``ValidationError`` into an error of the package.
 
     Args:
         kind: The error to raise, unless a validator raised one of the package by itself.
         names: Names that would have been accepted, for the message on an unknown one.
+        quoting: Whether messages quote the values that were refused, or name their types only.
     """
     try:
         yield
@@ -30,17 +33,19 @@ def explained(kind: type[AmuletError], names: Iterable[str] = ()) -> Iterator[No
         for cause in own:
             if isinstance(cause, AmuletError):
                 raise cause from None
-        raise kind(" ".join(_sentence(detail, names) for detail in details)) from error
+        message = " ".join(_sentence(detail, names, quoting) for detail in details)
+        raise kind(message) from (error if quoting else None)
 
 
-def _sentence(detail: Any, names: Iterable[str]) -> str:
+def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:
     place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
         return f"{place!r} is unknown: use one of {', '.join(sorted(names))}."
     if detail["type"] == "missing":
         return f"{place!r} is missing: give it a value."
     rule = detail["msg"].removeprefix("Value error, ")
-    return f"{place!r} can't be {_short(detail['input'])}: {rule[0].lower()}{rule[1:]}."
+    value = _short(detail["input"]) if quoting else f"this {type(detail['input']).__name__}"
+    return f"{place!r} can't be {value}: {rule[0].lower()}{rule[1:]}."
 
 
 def _short(value: object, limit: int = 80) -> str:

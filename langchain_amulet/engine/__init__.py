@@ -8,7 +8,14 @@ from langchain_amulet.engine.beams import Found
 from langchain_amulet.engine.core import Stats
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.generation import Generation
-from langchain_amulet.engine.loading import LoadedModel, LoadOptions, Runtime, acquire, load
+from langchain_amulet.engine.loading import (
+    LoadedModel,
+    LoadOptions,
+    Runtime,
+    acquire,
+    declared_context,
+    load,
+)
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
 
 __all__ = [
@@ -26,5 +33,6 @@ __all__ = [
     "Token",
     "Trace",
     "acquire",
+    "declared_context",
     "load",
 ]

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.lockstep import context_length
 from langchain_amulet.engine.member import logits_width
 from langchain_amulet.engine.packing import pack
 from langchain_amulet.errors import (
@@ -155,6 +156,22 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     return LoadedModel(model, tokenizer, model_id, options)
 
 
+def declared_context(model_id: str, revision: str | None = None) -> int | None:
+    """The context that a model's engine will keep to, by its config alone and without a network.
+
+    None if there is no limit, if the model isn't on this machine, or if only its own code could
+    read its config.
+    """
+    source = {} if revision is None else {"revision": revision}
+    try:
+        config = AutoConfig.from_pretrained(
+            model_id, local_files_only=True, trust_remote_code=False, **source
+        )
+    except (OSError, ValueError, KeyError):
+        return None
+    return context_length(config)
+
+
 def default_dtype(device: torch.device) -> torch.dtype | None:
     """The fastest dtype that a device computes in; ``None`` for the model's own."""
     if device.type != "cpu":
@@ -263,11 +280,13 @@ def _is_spread(options: LoadOptions) -> bool:
 
 
 def _not_found(model_id: str, error: OSError) -> str:
-    place = "folder" if Path(model_id).exists() else "folder or Hub repository"
+    is_local = Path(model_id).exists()
+    place = "folder" if is_local else "folder or Hub repository"
+    offline = "" if is_local else " Without a network, HF_HUB_OFFLINE=1 keeps it from being sought."
     return (
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
         f"{model_id!r} isn't: {str(error).rstrip('.')}. Check the name, the revision and the "
-        "access rights."
+        f"access rights.{offline}"
     )
 
 

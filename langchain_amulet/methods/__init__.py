@@ -41,6 +41,7 @@ from langchain_amulet.methods.method import Method, Pull
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.names import METHODS, as_method
 from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking, Search
+from langchain_amulet.methods.spelling import spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 
 __all__ = [
@@ -64,4 +65,5 @@ __all__ = [
     "Search",
     "as_method",
     "resolve_strength",
+    "spell",
 ]

@@ -1,6 +1,6 @@
 """Methods as one types them: ``name``, or ``name:parameter=value,parameter=value``.
 
-This module knows how text is read: nothing of which methods there are.
+This module knows how text is read and written: nothing of which methods there are.
 """
 
 from __future__ import annotations
@@ -67,6 +67,27 @@ def make(kind: type[Method], given: Mapping[str, Any]) -> Method:
             f"The method {kind.name!r} can't be made with {dict(given)}: {error}. Give numbers "
             "where it wants numbers."
         ) from error
+
+
+def spell(method: Method) -> str:
+    """The shortest text that `read` and `make` make the same method of.
+
+    A parameter that has no text, such as a function, is shown and can't be read again.
+    """
+    kind, parameters = type(method), inspect.signature(type(method)).parameters
+    given = {name: getattr(method, name) for name in parameters}
+    for name, parameter in parameters.items():
+        fewer = {other: value for other, value in given.items() if other != name}
+        if parameter.default is not parameter.empty and make(kind, fewer) == method:
+            given = fewer
+    written = ",".join(f"{name}={_text(value)}" for name, value in given.items())
+    return f"{kind.name}:{written}" if written else kind.name
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if _value(value) == value else json.dumps(value)
+    return json.dumps(value, default=repr)
 
 
 def _value(text: str) -> Any:
