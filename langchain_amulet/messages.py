@@ -13,6 +13,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
 
 from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
+from langchain_amulet.foreign import unfolded
 from langchain_amulet.templates import Turn, join_texts
 
 ROLES: Mapping[str, str] = MappingProxyType(
@@ -49,7 +50,7 @@ SILENT_BLOCKS = frozenset(
 
 
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
-    """The conversation as turns, one per message.
+    """The conversation as turns, one per message; see `unfolded` for what counts as one.
 
     Results of tools are in the order of the calls that they answer and have the tools' names, as
     most chat templates write neither ids nor what a call and its result have in common. Artifacts
@@ -60,6 +61,7 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
         UnsupportedContentError: A message holds something other than text.
         RequestError: A message has a role that chat templates don't know.
     """
+    messages = [own for message in messages for own in unfolded(message)]
     turns = [_to_turn(message) for message in messages]
     if not any(turn["content"].strip() or turn.get("tool_calls") for turn in turns):
         raise EmptyInputError(
