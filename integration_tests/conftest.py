@@ -65,6 +65,15 @@ def other_tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_model(tmp_path_factory.mktemp("other-tiny", numbered=False), seed=1)
 
 
+@pytest.fixture(scope="session")
+def thinker(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Its template begins each answer with a thought, between tokens that it has."""
+    markers = ("<|START_THINKING|>", "<|END_THINKING|>")
+    template = CHATML.replace("assistant\n{% endif %}", f"assistant\n{markers[0]}{{% endif %}}")
+    folder = tmp_path_factory.mktemp("thinker", numbered=False)
+    return save_model(folder, template + f"{{# {markers[1]} #}}", controls=markers)
+
+
 @pytest.fixture
 def llm(tiny: str) -> Iterator[ChatAmulet]:
     """Greedy, so that the same call has the same answer, and float32, so that it has it exactly."""

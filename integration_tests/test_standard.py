@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
@@ -31,6 +32,21 @@ class Everything:
     def vcr(self) -> SimpleNamespace:
         """What was recorded of the requests: as good as all, for a local model sends none."""
         return SimpleNamespace(responses=["none is needed"])
+
+    @pytest.fixture(autouse=True)
+    def _find(self, tiny: str, thinker: str) -> None:
+        type(self).random, type(self).thinker = tiny, thinker
+
+    @property
+    def supported_usage_metadata_details(self) -> dict[Any, list[Any]]:
+        return {"invoke": ["reasoning_output"], "stream": ["reasoning_output"]}
+
+    def invoke_with_reasoning_output(self, *, stream: bool = False) -> AIMessage:
+        llm = ChatAmulet(model=self.thinker, temperature=0, max_tokens=20)
+        if not stream:
+            return llm.invoke("Go.")
+        first, *others = llm.stream("Go.")
+        return sum(others, first)
 
     @property
     def chat_model_class(self) -> type[ChatAmulet]:
@@ -92,13 +108,9 @@ class TestTinyUnit(Tiny, ChatModelUnitTests):
 
 
 class TestPocketIntegration(Pocket, ChatModelIntegrationTests):
-    @pytest.fixture(autouse=True)
-    def _find(self, tiny: str) -> None:
-        type(self).other_folder = tiny
-
     @property
     def model_override_value(self) -> str:
-        return self.other_folder
+        return self.random
 
 
 class TestTinyIntegration(Tiny, ChatModelIntegrationTests):

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from langchain.agents import create_agent
-from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
@@ -305,31 +303,6 @@ def test_the_profile_says_what_the_model_can_do(llm: ChatAmulet) -> None:
     assert llm.profile["tool_calling"]
     assert llm.profile["tool_choice"]
     assert llm.profile["structured_output"]
-
-
-def test_an_agent_calls_its_tool_and_answers(pocket: ChatAmulet) -> None:
-    agent = create_agent(pocket.bind(preference="Keep it short."), tools=[get_weather])
-    asked = {"messages": [("user", "What is the weather in Rome?")]}
-    messages = agent.invoke(asked)["messages"]
-    assert [message.type for message in messages] == ["human", "ai", "tool", "ai"]
-    assert "sunny" in messages[-1].text
-    assert messages[-1].response_metadata["strength"] is not None
-
-
-@pytest.mark.parametrize("strategy", [ToolStrategy, ProviderStrategy])
-def test_an_agent_answers_with_an_object(tiny: str, strategy: Any) -> None:
-    with ChatAmulet(model=tiny, dtype="float32", temperature=1.0, max_tokens=200, seed=2) as llm:
-        agent = create_agent(llm, tools=[], response_format=strategy(Order))
-        answer = agent.invoke({"messages": [("user", "Order soup for two.")]})
-    assert isinstance(answer["structured_response"], Order)
-
-
-@pytest.fixture
-def thinker(tmp_path: Path) -> str:
-    """Its template begins each answer with a thought, between tokens that it has."""
-    markers = ("<|START_THINKING|>", "<|END_THINKING|>")
-    template = CHATML.replace("assistant\n{% endif %}", f"assistant\n{markers[0]}{{% endif %}}")
-    return save_model(tmp_path, template + f"{{# {markers[1]} #}}", controls=markers)
 
 
 def test_a_structure_comes_after_the_thought(thinker: str) -> None:

@@ -19,6 +19,7 @@ from langchain_amulet.engine import Token
 from langchain_amulet.replies import PlainReader, Reader
 from langchain_amulet.steering import Contrast, Plan
 from langchain_amulet.text import TextStream, TokenBytes
+from langchain_amulet.toolcalls import Piece
 
 PROVIDER = "amulet"
 """What LangChain calls the company behind a model."""
@@ -88,6 +89,8 @@ class Answer:
     writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _shown: int = 0
+    _thoughts: int = 0  # tokens
+    _silent: int = 0  # tokens since the last that showed anything
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -108,7 +111,9 @@ class Answer:
         self._tokens.append((self._shown + self._text.held, token))
         text = self._text.feed(token.id)
         self._shown += len(text)
-        return [self.writer.write(piece) for piece in self.reader.feed(text)]
+        pieces = self.reader.feed(text)
+        self._count(pieces)
+        return [self.writer.write(piece) for piece in pieces]
 
     def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
@@ -122,6 +127,13 @@ class Answer:
         metadata = self._metadata("stop" if self.stopped else reason)
         return [*map(self.writer.write, pieces), self.writer.last(self._usage, metadata)]
 
+    def _count(self, pieces: Sequence[Piece]) -> None:
+        """Tokens of thoughts; one that shows nothing, such as a marker, goes with the next."""
+        self._silent += 1
+        if pieces:
+            self._thoughts += self._silent if pieces[0].kind == "thought" else 0
+            self._silent = 0
+
     @property
     def _usage(self) -> UsageMetadata:
         prompt, written = sum(self.report.prompt_tokens.values()), len(self._tokens)
@@ -132,7 +144,8 @@ class Answer:
             "total_tokens": prompt + written,
             "input_token_details": details,  # LangChain's type leaves room for further keys
         }
-        return cast("UsageMetadata", usage)
+        thoughts = {"output_token_details": {"reasoning": self._thoughts}} if self._thoughts else {}
+        return cast("UsageMetadata", {**usage, **thoughts})
 
     def _metadata(self, reason: str | None) -> dict[str, Any]:
         kls = [token.kl for _, token in self._tokens]
