@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
-from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
@@ -244,38 +243,6 @@ def test_tools_reach_a_model_whose_template_has_no_place_for_them(llm: ChatAmule
     assert llm.get_num_tokens_from_messages([HumanMessage("Go.")], tools=[add]) > without + 20
 
 
-@pytest.mark.parametrize(
-    "bind",
-    [
-        lambda llm: llm.bind(preference="Be kind.").bind_tools([now]),
-        lambda llm: llm.bind_tools([now]).bind(preference="Be kind."),
-        lambda llm: llm.bind_tools([now], preference="Be kind."),
-        lambda llm: llm.with_preference("Be kind.").bind_tools([now]),
-        lambda llm: llm.bind(seed=3).with_preference("Be kind.").bind_tools([now]),
-        lambda llm: llm.with_config(metadata={"preference": "Be kind."}).bind_tools([now]),
-        lambda llm: llm.bind(preference="Be kind.").with_config(tags=["x"]).bind_tools([now]),
-        lambda llm: (
-            llm.configurable_fields(preference=ConfigurableField(id="style"))
-            .bind_tools([now])
-            .with_config(configurable={"style": "Be kind."})
-        ),
-        lambda llm: (
-            llm.configurable_fields(temperature=ConfigurableField(id="heat"))
-            .bind(preference="Be kind.")
-            .bind_tools([now])
-        ),
-    ],
-)
-def test_a_preference_survives_tools_bound_in_any_order(tiny: str, bind: Any) -> None:
-    with ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12) as llm:
-        answer, expected = (
-            model.invoke("Go.") for model in (bind(llm), llm.bind_tools([now], **PAPER))
-        )
-    assert answer.content == expected.content
-    assert answer.usage_metadata == expected.usage_metadata
-    assert answer.response_metadata["strength"] == expected.response_metadata["strength"]
-
-
 def test_a_chosen_tool_must_be_there(llm: ChatAmulet) -> None:
     with pytest.raises(ToolError, match=r"must name one of the tools, which are add, not 'sub'"):
         llm.bind_tools([add], tool_choice="sub").invoke("Go.")
@@ -296,13 +263,6 @@ def test_a_tool_that_cannot_be_held_to_is_refused_before_decoding(llm: ChatAmule
     odd = {**RAW, "parameters": {"type": "object", "properties": {"a": {"not": {}}}}}
     with pytest.raises(SchemaError, match="not"):
         llm.bind_tools([odd], tool_choice="any").invoke("Go.")
-
-
-def test_the_profile_says_what_the_model_can_do(llm: ChatAmulet) -> None:
-    assert llm.profile
-    assert llm.profile["tool_calling"]
-    assert llm.profile["tool_choice"]
-    assert llm.profile["structured_output"]
 
 
 def test_a_structure_comes_after_the_thought(thinker: str) -> None:

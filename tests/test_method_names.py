@@ -10,9 +10,11 @@ from langchain_amulet.methods import (
     Amulet,
     Base,
     Drift,
+    Iterated,
     LinearAlignment,
     Pref,
     as_method,
+    spell,
 )
 
 
@@ -34,6 +36,29 @@ from langchain_amulet.methods import (
 )
 def test_a_method_is_typed_as_its_name_and_what_differs_from_its_own(typed, method):
     assert as_method(typed) == method
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (Base(), "base"),
+        (Amulet(), "amulet"),
+        (Amulet(strength="balanced"), "amulet:strength=1.0"),
+        (Amulet(updates=3), "amulet:updates=3"),
+        (Amulet.paper(), "amulet:plausibility=0.0"),
+        (LinearAlignment(3, top_p=0.8), "linear_alignment:ratio=3,top_p=0.8"),
+        (Drift((0.5, -1.0)), "drift:weights=[0.5, -1.0]"),
+        (PAD("./a folder/rm", per_dimension=True), "pad:model=./a folder/rm,per_dimension=true"),
+        (PAD("7"), 'pad:model="7"'),
+    ],
+)
+def test_a_method_is_spelled_as_shortly_as_it_can_be_typed(method, text):
+    assert spell(method) == text
+    assert as_method(text) == method
+
+
+def test_what_has_no_text_is_shown_at_least():
+    assert "function spell at" in spell(Iterated(spell))
 
 
 @pytest.mark.parametrize("name", STRENGTHS)

@@ -385,12 +385,13 @@ def test_calls_that_could_not_be_read_are_said_again() -> None:
     assert failed["name"] == "clock"
 
 
-def test_blocks_of_text_are_joined_and_foreign_tool_blocks_left_to_the_tool_calls() -> None:
+def test_blocks_of_text_are_joined_and_thoughts_and_pieces_of_calls_left_out() -> None:
     content = [
         {"type": "thinking", "thinking": "hm"},
         "Let me ",
         {"type": "text", "text": "see."},
-        {"type": "tool_use", "id": "1", "name": "clock", "input": {}},
+        {"type": "tool_use", "id": "1", "name": "clock", "input": '{"zo'},
+        {"type": "input_json_delta", "partial_json": "ne"},
     ]
     assert to_turns([AIMessage(content)]) == [{"role": "assistant", "content": "Let me see."}]
 
@@ -398,6 +399,26 @@ def test_blocks_of_text_are_joined_and_foreign_tool_blocks_left_to_the_tool_call
 def test_chunks_and_chat_messages_have_the_roles_of_messages() -> None:
     messages = [AIMessageChunk("a"), ChatMessage(role="developer", content="b"), HumanMessage("c")]
     assert [turn["role"] for turn in to_turns(messages)] == ["assistant", "system", "user"]
+
+
+def test_tools_called_and_answered_in_blocks_alone_are_turns() -> None:
+    """As Anthropic's messages have them."""
+    use = {"type": "tool_use", "id": "1", "name": "clock", "input": {"zone": "é"}}
+    told = {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "3"}]}
+    failed = {"type": "tool_result", "tool_use_id": "2", "content": "late", "is_error": True}
+    question = {"type": "text", "text": "Is that late?"}
+    called, *results = to_turns(
+        [AIMessage(["Let me see.", use]), HumanMessage([told, failed, question])]
+    )
+    assert called == to_turns([CALLING])[0]
+    assert results == [
+        {"role": "tool", "content": "3", "tool_call_id": "1", "name": "clock"},
+        {"role": "tool", "content": "Error: late", "tool_call_id": "2"},
+        {"role": "user", "content": "Is that late?"},
+    ]
+    assert [turn["role"] for turn in to_turns([HumanMessage([told])])] == ["tool"]
+    twice = AIMessage(["Let me see.", use], tool_calls=CALLING.tool_calls)
+    assert to_turns([twice]) == [called]
 
 
 @pytest.mark.parametrize("kind", ["image_url", "image", "audio", "file", "video", "tool_use"])
