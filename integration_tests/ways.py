@@ -77,7 +77,9 @@ def sync_events_v3(
 def events_v3(llm: Runnable, question: str, config: RunnableConfig | None = None, **kw: Any) -> str:
     async def run() -> str:
         stream = await llm.astream_events(question, config, version="v3", **kw)
-        return str(await stream.text)
+        text = str(await stream.text)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # callbacks hear more
+        return text
 
     with beta():
         return asyncio.run(run())
