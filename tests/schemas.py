@@ -70,6 +70,8 @@ STRINGS = {
     "time": obj(a={"type": "string", "format": "time"}),
     "date and time": obj(a={"type": "string", "format": "date-time"}),
     "duration": obj(a={"type": "string", "format": "duration"}),
+    "date in a union": {"anyOf": [obj(a={"type": "string", "format": "date"}), NULL]},
+    "any string": obj(a={"type": "string", "format": "password", "maxLength": 9}),
     "email": obj(a={"type": "string", "format": "email"}),
     "uuid": obj(a={"type": "string", "format": "uuid"}),
     "ipv4": obj(a={"type": "string", "format": "ipv4"}),
@@ -125,7 +127,7 @@ OBJECTS = {
     "open": {**obj(a=INTEGER), "additionalProperties": True},
     "map": {"type": "object", "additionalProperties": INTEGER},
     "small map": {"type": "object", "additionalProperties": INTEGER, "maxProperties": 1},
-    "no empty map": {"type": "object", "additionalProperties": SHORT, "minProperties": 2},
+    "no empty map": {"type": "object", "additionalProperties": SHORT, "minProperties": 1},
     "others of a type": {**obj(a=INTEGER), "additionalProperties": SHORT},
     "some of its properties": {**obj([], a=INTEGER, b=INTEGER), "minProperties": 1},
     "pattern properties": {
@@ -315,7 +317,7 @@ REFUSED: dict[str, Schema] = {
     "unknown format": obj(a={"type": "string", "format": "colour"}),
     "unknown type": obj(a={"type": "colour"}),
     "dangling reference": obj(a={"$ref": "#/$defs/nowhere"}),
-    "no end": {"$ref": "#/$defs/a", "$defs": {"a": obj(a={"$ref": "#/$defs/a"})}},
+    "so many names": {"type": "object", "additionalProperties": SHORT, "minProperties": 2},
     "overlapping alternatives": obj(a={"oneOf": [INTEGER, NUMBER]}),
     "contained item": obj(a=listed(INTEGER, contains={"const": 5})),
     "dependent property": {**obj([], a=INTEGER, b=INTEGER), "dependentRequired": {"a": ["b"]}},
@@ -327,3 +329,6 @@ REFUSED: dict[str, Schema] = {
     "contradiction": obj(a={"type": "integer", "minimum": 3, "maximum": 2}),
 }
 """Schemas that must be refused before anything is decoded."""
+
+ENDLESS: Schema = {"$ref": "#/$defs/a", "$defs": {"a": obj(a={"$ref": "#/$defs/a"})}}
+"""No text is long enough for it."""

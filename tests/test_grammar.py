@@ -18,7 +18,7 @@ from langchain_amulet.outputs import Output
 from langchain_amulet.replies import Reader
 from langchain_amulet.sampling import SamplingParams
 from tests.parts import Parts, parts
-from tests.schemas import INTEGER, REAL_LIFE, REFUSED, SCHEMAS, SHORT, Schema, obj
+from tests.schemas import ENDLESS, INTEGER, REAL_LIFE, REFUSED, SCHEMAS, SHORT, Schema, obj
 from tests.tokenizer_builders import byte_level
 
 SAMPLES = 2
@@ -82,6 +82,40 @@ def test_a_schema_that_cannot_be_compiled_is_refused_with_the_reason(name: str) 
 def test_the_reason_names_the_keyword() -> None:
     with pytest.raises(SchemaError, match="uniqueItems"):
         grammar_of("start: " + json_rule(REFUSED["unique items"]))
+
+
+def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
+    with pytest.raises(SchemaError, match=r"but: \S.+"):
+        grammar_of("start: " + json_rule(ENDLESS))
+
+
+def takes(schema: Schema, value: Any) -> bool:
+    """Whether the grammar takes the value, as the tokenizer spells it."""
+    grammar = grammar_of("start: " + json_rule(schema))
+    for token in TOKENIZER.encode(json.dumps(value), add_special_tokens=False):
+        if not grammar.allowed()[token] or not grammar.accept(token):
+            return False
+    return bool(grammar.allowed()[STOP])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_one"),
+    [
+        ("date", "2024-02-29", True),
+        ("date", "2000-02-29", True),
+        ("date", "1900-02-29", False),
+        ("date", "2023-02-29", False),
+        ("date", "2023-04-31", False),
+        ("date", "0000-01-01", False),
+        ("time", "23:59:59.5Z", True),
+        ("time", "23:59:60Z", False),
+        ("date-time", "2016-12-31T23:59:59+01:00", True),
+        ("date-time", "2016-12-31T23:59:60Z", False),
+        ("date-time", "2015-02-29T00:00:00Z", False),
+    ],
+)
+def test_dates_and_times_are_those_that_there_are(kind: str, value: str, is_one: bool) -> None:
+    assert takes({"type": "string", "format": kind}, value) is is_one
 
 
 def test_too_few_tokens_for_any_answer_are_refused_before_decoding() -> None:

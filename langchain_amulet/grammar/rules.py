@@ -6,7 +6,7 @@ This module knows JSON schemas: nothing of tokens or of how answers are held to 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_amulet.errors import SchemaError
@@ -15,13 +15,33 @@ JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 """One line with a space after commas and colons: as ``json.dumps`` and chat templates write it."""
 
 
+_SPAN = "(0[13-9]|1[0-2])-[0-9]{2}|02-([01][0-9]|2[0-8])"
+_LEAP_YEAR = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
+_DATE = f"([1-9][0-9]{{3}}-({_SPAN})|{_LEAP_YEAR}-02-29)"
+_TIME = r"[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
+EXACT = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}T{_TIME}$"}
+"""Formats of which more is asked than llguidance does: no leap seconds, which hardly any reader
+takes, no 29th of February but in leap years, no year 0."""
+
+VOID = frozenset({"password", "path", "binary"})
+"""Formats that any string has."""
+
+LITERAL = frozenset({"const", "enum", "default", "examples"})
+"""Keywords whose values are no schemas."""
+
+
 def json_rule(schema: Mapping[str, Any]) -> str:
     """A JSON schema as a symbol of a grammar.
 
     Objects that list properties and don't speak of others have no others: what is written is
     valid by the schema all the same, and a model can't go on inventing.
+
+    Raises:
+        SchemaError: Grammars can't hold to it, although llguidance takes it.
     """
-    closed = dict(schema) if _is_composed(schema) else _closed(schema)
+    exact = _everywhere(schema, _exact)
+    closed = exact if _is_composed(exact) else _everywhere(exact, _closed)
+    _everywhere(closed, _check_names)
     return f"%json {json.dumps({**closed, 'x-guidance': JSON_STYLE})}"
 
 
@@ -30,6 +50,20 @@ def unheld(reason: str) -> SchemaError:
     return SchemaError(
         "A schema must be one that answers can be held to while they are written, but: "
         f"{reason.strip().splitlines()[0]}. Take that out of the schema, or check it afterwards."
+    )
+
+
+def _everywhere(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """A schema with all schemas in it changed, the innermost first."""
+    if isinstance(schema, list):
+        return [_everywhere(item, change) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return change(
+        {
+            key: value if key in LITERAL else _everywhere(value, change)
+            for key, value in schema.items()
+        }
     )
 
 
@@ -45,14 +79,25 @@ def _is_composed(schema: Any) -> bool:
     return any(map(_is_composed, schema.values()))
 
 
-def _closed(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    inner = {
-        key: value if key in ("const", "enum", "default", "examples") else _closed(value)
-        for key, value in schema.items()
-    }
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
     is_object = isinstance(schema.get("properties"), Mapping) and schema.get("type") == "object"
-    return {"additionalProperties": False, **inner} if is_object else inner
+    return {"additionalProperties": False, **schema} if is_object else schema
+
+
+def _exact(schema: dict[str, Any]) -> dict[str, Any]:
+    wanted = schema.get("format")
+    if not isinstance(wanted, str):
+        return schema
+    if wanted in EXACT:
+        return {"pattern": EXACT[wanted], **schema}
+    return {key: value for key, value in schema.items() if key != "format" or wanted not in VOID}
+
+
+def _check_names(schema: dict[str, Any]) -> dict[str, Any]:
+    """Refuse to count names that a grammar can't tell from each other."""
+    fewest, required = schema.get("minProperties"), schema.get("required")
+    if not isinstance(fewest, int) or schema.get("additionalProperties") is False:
+        return schema
+    if fewest > 1 + (len(required) if isinstance(required, list) else 0):
+        raise unheld(f"minProperties: {fewest} counts names that may be the same")
+    return schema
