@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain_core.messages import AIMessage
+from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
 
 from langchain_amulet import ChatAmulet
@@ -25,6 +27,19 @@ class PersonDict(TypedDict):
 
     name: Annotated[str, ..., "what they are called"]
     age: Annotated[int, ..., "years"]
+
+
+class Branch(BaseModel):
+    """What grows."""
+
+    name: str = Field(max_length=6)
+    parts: list["Branch | Leaf"] = Field(min_length=1, max_length=2)
+
+
+class Leaf(BaseModel):
+    """Where it ends."""
+
+    day: date
 
 
 SCHEMA = Person.model_json_schema()
@@ -76,6 +91,25 @@ def test_the_raw_answer_comes_along_if_wanted(llm: ChatAmulet, method: Any) -> N
     assert isinstance(found["parsed"], Person)
     assert found["parsing_error"] is None
     assert found["raw"].response_metadata["strength"] == pytest.approx(4.6487, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [Branch, {"title": "branch", **Branch.model_json_schema()}])
+def test_classes_and_schemas_may_contain_themselves(
+    llm: ChatAmulet, schema: Any, method: Any
+) -> None:
+    chain = llm.with_structured_output(schema, method=method)
+    for _ in range(2):
+        Branch.model_validate(chain.invoke("Which?"))
+
+
+def test_a_tool_may_take_what_contains_itself(llm: ChatAmulet) -> None:
+    grow = StructuredTool(name="grow", description="Grow it.", args_schema=Branch, func=print)
+    for seed in range(4):
+        answer = llm.bind_tools([grow], tool_choice="grow", max_tokens=100).invoke("Go.", seed=seed)
+        for call in answer.tool_calls:
+            Branch.model_validate(call["args"])
+        assert answer.tool_calls
 
 
 def test_any_json_object_can_be_asked_for(llm: ChatAmulet) -> None:

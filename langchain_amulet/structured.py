@@ -5,7 +5,6 @@ This module knows LangChain's runnables and parsers: nothing of grammars or deco
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
@@ -19,11 +18,10 @@ from langchain_core.output_parsers.openai_tools import (
     PydanticToolsParser,
 )
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
-from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_amulet.errors import SchemaError
-from langchain_amulet.tools import as_tool
+from langchain_amulet.tools import as_schema, as_tool
 
 Structure = Literal["function_calling", "json_schema", "json_mode"]
 """By a call of a tool, by JSON that the model is told of, or by JSON that the caller asks for."""
@@ -79,7 +77,7 @@ def _by_tool(schema: Any, strict: bool | None) -> tuple[dict[str, Any], BaseOutp
 
 
 def _by_text(schema: Any, method: Structure) -> tuple[dict[str, Any], BaseOutputParser[Any]]:
-    described: Mapping[str, Any] = convert_to_json_schema(schema)
+    described = as_schema(schema)
     wanted: dict[str, Any] = {"type": "json_object", "schema": described}
     if method == "json_schema":
         named = {"name": described.get("title", "answer"), "schema": described}

@@ -5,11 +5,18 @@ This module knows LangChain's and OpenAI's schemas: nothing of prompts, grammars
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, cast
 
+from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import TypeAdapter
 
 from langchain_amulet.errors import SchemaError, ToolError
 
@@ -25,6 +32,12 @@ CHOICES: Mapping[Any, str] = {
     NONE: NONE,
 }
 """What callers say for leaving the choice to the model, for any tool, and for no tool."""
+
+
+LISTED = ("properties", "name", "function", "input_schema", "toolSpec")
+"""With one of these at its top, a schema is taken by LangChain as it is."""
+
+REFERENCE = re.compile(r'"#/\$defs/([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         ToolError: It can't be made one.
     """
     try:
-        tool = convert_to_openai_tool(value, strict=strict)
+        tool = convert_to_openai_tool(_as_function(value), strict=strict)
         is_tool = isinstance(tool.get("function", {}).get("name"), str)
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
@@ -60,6 +73,11 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             "this model has no tools of its own."
         )
     return tool
+
+
+def as_schema(value: Any) -> Mapping[str, Any]:
+    """A Pydantic class, a TypedDict or a JSON schema as a JSON schema with a title."""
+    return cast("Mapping[str, Any]", convert_to_json_schema(_as_function(value)))
 
 
 def as_tools(value: Any) -> tuple[dict[str, Any], ...]:
@@ -117,7 +135,7 @@ def as_response_format(value: Any) -> ResponseFormat | None:
             if isinstance(inner, Mapping) and isinstance(inner.get("schema"), Mapping):
                 return ResponseFormat(inner["schema"])
     if isinstance(value, type):
-        return ResponseFormat(convert_to_json_schema(value))
+        return ResponseFormat(as_schema(value))
     if isinstance(value, Mapping) and value.get("type") == "object":
         return ResponseFormat(value)
     raise SchemaError(
@@ -137,3 +155,47 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
         f"tool_choice must name one of the tools, which are {offered}, not {choice!r}: bind the "
         "tool, or choose 'auto'."
     )
+
+
+def _as_function(value: Any) -> Any:
+    """A function's schema instead of what LangChain's conversion would take a part out of.
+
+    It cuts references that go round in circles, and drops schemas that list no properties.
+    """
+    if isinstance(value, BaseTool):
+        arguments = value.tool_call_schema
+        function = _as_function(arguments)
+        named = {"name": value.name, "description": value.description}
+        return value if function is arguments else {**function, **named}
+    if isinstance(value, type) and is_basemodel_subclass(value):
+        schema = TypeAdapter(value).json_schema()
+        named = {"name": value.__name__, "description": inspect.getdoc(value) or ""}
+        return {**named, "parameters": _untitled(schema)} if _is_circular(schema) else value
+    if isinstance(value, Mapping) and value.keys().isdisjoint(LISTED) and "title" in value:
+        schema = {key: part for key, part in value.items() if key not in ("title", "description")}
+        named = {"name": value["title"], "description": value.get("description", "")}
+        return {**named, "parameters": schema}
+    return value
+
+
+def _untitled(schema: Any) -> Any:
+    """Without the titles that Pydantic makes of names: they would only lengthen the prompt."""
+    if isinstance(schema, list):
+        return [_untitled(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: _untitled(value)
+        for key, value in schema.items()
+        if key != "title" or not isinstance(value, str)
+    }
+
+
+def _is_circular(schema: Mapping[str, Any]) -> bool:
+    definitions = schema.get("$defs", {}).items()
+    inner = {name: set(REFERENCE.findall(json.dumps(each))) for name, each in definitions}
+    try:
+        TopologicalSorter(inner).prepare()
+    except CycleError:
+        return True
+    return False
