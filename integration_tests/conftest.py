@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from tokenizers import AddedToken
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine import Engine, acquire
 from langchain_amulet.handle import resolve_model
+from tests.model_builders import save_random_model
 from tests.tokenizer_builders import CHATML, byte_level
 
 
@@ -20,21 +19,7 @@ def save_model(
     """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
     tokenizer = byte_level(template)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in controls])
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=0.4,  # far from uniform, so that prompts matter
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
+    return save_random_model(folder, tokenizer, seed)
 
 
 def engine_of(llm: ChatAmulet) -> Engine:

@@ -1,0 +1,27 @@
+"""Tiny models with random weights: everything about them is real but what they say."""
+
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+
+def save_random_model(
+    folder: Path, tokenizer: PreTrainedTokenizerFast, seed: int = 0, positions: int = 1024
+) -> str:
+    """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=positions,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=0.4,  # far from uniform, so that prompts matter
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
