@@ -255,5 +255,13 @@ def test_an_answer_does_not_tell_it(private: ChatAmulet) -> None:
     assert SECRET not in repr((answer.response_metadata, answer.additional_kwargs))
 
 
+def test_a_copy_shows_what_it_is_set_to(llm: ChatAmulet, traces: Traces) -> None:
+    open_book = llm.with_preference(SECRET)
+    invoke(open_book, QUESTION)  # which has LangChain keep what it knows of the model
+    closed_book = open_book.model_copy(update={"redact_preferences": True})
+    invoke(closed_book, QUESTION, {"callbacks": traces.callbacks})
+    assert SECRET not in traces.of_everything
+
+
 def test_who_writes_the_model_down_writes_its_preference_too(private: ChatAmulet) -> None:
     assert SECRET in dumps(private.with_preference(SECRET))

@@ -111,9 +111,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         """
         preferences = as_preferences(preference)
         check_lengths(preferences, self.max_preference_chars)
-        copy = self.model_copy(update={"preference": preferences})
-        copy.__dict__.pop("_serialized", None)  # a cached property, which shows the preference
-        return copy
+        return self.model_copy(update={"preference": preferences})
 
     # --- Calls: the preference moves from the config to where everything below can see it ---
 

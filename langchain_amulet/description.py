@@ -16,6 +16,7 @@ from langchain_core.language_models import ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
+from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
 from langchain_amulet.engine import declared_context
@@ -103,6 +104,12 @@ class Described(AnswerSettings, LoadSettings, BaseChatModel):
         """The model as traces show it."""
         written = dumpd(self)
         return {**written, "kwargs": self._shown(written["kwargs"])}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with other settings, which aren't checked; traces show what it is now."""
+        copy = super().model_copy(update=update, deep=deep)
+        copy.__dict__.pop("_serialized", None)
+        return copy
 
     # --- What it can do ---
 

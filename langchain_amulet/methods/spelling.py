@@ -75,10 +75,11 @@ def spell(method: Method) -> str:
     A parameter that has no text, such as a function, is shown and can't be read again.
     """
     kind, parameters = type(method), inspect.signature(type(method)).parameters
-    given = {name: getattr(method, name) for name in parameters}
-    for name, parameter in parameters.items():
+    values = ((name, getattr(method, name), kept.default) for name, kept in parameters.items())
+    given = {name: value for name, value, default in values if value != default}
+    for name in list(given):  # what another parameter stands for needn't be said, either
         fewer = {other: value for other, value in given.items() if other != name}
-        if parameter.default is not parameter.empty and make(kind, fewer) == method:
+        if parameters[name].default is not inspect.Parameter.empty and make(kind, fewer) == method:
             given = fewer
     written = ",".join(f"{name}={_text(value)}" for name, value in given.items())
     return f"{kind.name}:{written}" if written else kind.name
