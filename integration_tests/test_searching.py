@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableLambda
 from pydantic import BaseModel
@@ -132,6 +133,14 @@ def test_every_way_of_calling_gives_the_same_answer(
 ) -> None:
     searching = llm.model_copy(update={"method": method})
     assert way(searching, QUESTION) == searching.invoke(QUESTION).text
+
+
+def test_a_cache_never_takes_one_scorer_for_another(llm: ChatAmulet) -> None:
+    caching = llm.model_copy(update={"cache": InMemoryCache()})
+    for sign in (1, -1, 1, -1):  # each function is gone before the next one is made
+        method = BestOf(4, scorer=lambda messages, answer, sign=sign: sign * len(answer.text))
+        answer = caching.invoke(QUESTION, method=method)
+        assert answer.text == llm.invoke(QUESTION, method=method).text
 
 
 def test_streaming_waits_for_the_choice(llm: ChatAmulet) -> None:

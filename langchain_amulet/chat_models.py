@@ -7,7 +7,6 @@ what traces and caches are told in `description`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from types import TracebackType
@@ -27,11 +26,11 @@ from langchain_amulet.binding import Bindable
 from langchain_amulet.calls import Answering, prepare, prompt_builder
 from langchain_amulet.description import Described
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.given import TakesAnswers
 from langchain_amulet.handle import ModelHandle, resolve_model
 from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
-from langchain_amulet.scores import AnswerScore, Reading, read
 from langchain_amulet.searching import answering
 from langchain_amulet.sources import Memory, Sources, without_user
 from langchain_amulet.tools import as_tools
@@ -39,7 +38,7 @@ from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
 
 
-class ChatAmulet(Bindable, Described):  # type: ignore[misc]
+class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
     Every field of `AnswerSettings` can also be set by a call, as a keyword argument. The
@@ -214,53 +213,6 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     def sources(self) -> Sources:
         """Where calls that don't say what they prefer may find it."""
         return Sources(self.memory, self.preference, self.compose)
-
-    # --- Scoring ---
-
-    def score(
-        self,
-        input: LanguageModelInput,
-        answer: AIMessage | str,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AnswerScore:
-        """How likely an answer would be, token by token: plainly, prompted and steered.
-
-        Nothing is decoded. Thoughts aren't scored, tool calls are.
-
-        Args:
-            input: The conversation, as for ``invoke``.
-            answer: What is answered.
-            config: As for ``invoke``: it may bring the preference or the user.
-            **kwargs: As for ``invoke``, such as ``preference`` and ``method``.
-
-        Raises:
-            RequestError: As ``invoke``, and if the chat template can't write the answer.
-        """
-        reading = self._read(input, answer, self._lift(input, config, kwargs))
-        return reading.scored(reading.submit().result())
-
-    async def ascore(
-        self,
-        input: LanguageModelInput,
-        answer: AIMessage | str,
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AnswerScore:
-        """How likely an answer would be; see `score`."""
-        lifted = await self._alift(input, config, kwargs)
-        reading = await run_in_executor(None, self._read, input, answer, lifted)
-        logprobs = await asyncio.wrap_future(reading.submit())
-        return await run_in_executor(None, reading.scored, logprobs)
-
-    def _read(
-        self, input: LanguageModelInput, answer: AIMessage | str, kwargs: Mapping[str, Any]
-    ) -> Reading:
-        """What is to be scored, loaded, checked and rendered."""
-        settings = self.for_call(None, kwargs)
-        plan = settings.method.plan(settings.pulls)
-        messages = self._convert_input(input).to_messages()
-        return read(self._answering(kwargs), settings, messages, answer, plan)
 
     # --- Decoding ---
 

@@ -20,6 +20,7 @@ from langchain_amulet.memory.changes import (
     merge,
     new_id,
     setting,
+    updating,
 )
 from langchain_amulet.memory.places import Namespace
 from langchain_amulet.memory.procedures import Records
@@ -31,7 +32,7 @@ TEXTS = "abcdef"
 
 ids = st.sampled_from(TEXTS)
 entries = st.dictionaries(ids, ids.map(StoredPreference))
-actions = st.sampled_from(["set", "add", "forget"])
+actions = st.sampled_from(["set", "add", "forget", "learn"])
 changes = st.dictionaries(
     st.uuids().map(str),
     st.builds(Change, action=actions, at=st.just(NOW), added=entries, removed=entries),
@@ -41,6 +42,7 @@ edits = st.one_of(
     st.builds(lambda text: adding(stored_preferences(text), LIMIT), ids),
     st.builds(lambda texts: setting(stored_preferences(texts)), st.lists(ids, max_size=3)),
     st.builds(forgetting, st.none() | ids),
+    st.builds(lambda text: updating(stored_preferences(text)), ids),
 )
 
 
@@ -88,6 +90,16 @@ def test_no_more_preferences_than_the_limit_are_added() -> None:
 def test_forgetting_what_is_not_there_changes_nothing() -> None:
     assert forgetting(None)(Found(), NOW) is None
     assert forgetting("Be kind.")(Found(record={"1": StoredPreference("Hi.")}), NOW) is None
+
+
+def test_only_what_is_still_there_is_updated() -> None:
+    held = {"1": StoredPreference("a"), "2": StoredPreference("b", weight=2.0)}
+    learned = [StoredPreference("A", strength=2.0), StoredPreference("c", strength=2.0)]
+    change = updating(learned)(Found(record=held), NOW)
+    assert change is not None and change.action == "learn"
+    assert list(change.added.values()) == [learned[0]]
+    assert change.removed == {"1": held["1"]}
+    assert updating(learned[1:])(Found(record=held), NOW) is None
 
 
 def test_what_another_program_wrote_over_does_not_come_back() -> None:

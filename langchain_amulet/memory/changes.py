@@ -120,6 +120,20 @@ def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
     return edit
 
 
+def updating(preferences: Sequence[StoredPreference]) -> Edit:
+    """Have these in place of those with the same text, as far as these are still there."""
+
+    def edit(found: Found, at: datetime) -> Change | None:
+        texts = {_folded(entry.text) for entry in found.entries.values()}
+        kept = [each for each in preferences if _folded(each.text) in texts]
+        if not kept:
+            return None
+        change = adding(kept, len(found.entries))(found, at)
+        return change and change.model_copy(update={"action": "learn"})
+
+    return edit
+
+
 def forgetting(text: str | None) -> Edit:
     """Have the one with this text no more, whatever its case; None for all."""
 

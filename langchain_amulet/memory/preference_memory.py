@@ -7,6 +7,7 @@ look at their history. What is stored is in `profiles`, where in `places`, how a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -17,8 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
 from langchain_amulet.memory.access import Access
 from langchain_amulet.memory.cache import ProfileCache
-from langchain_amulet.memory.changes import Edit, adding, check_count, forgetting, setting
+from langchain_amulet.memory.changes import (
+    Edit,
+    adding,
+    check_count,
+    forgetting,
+    setting,
+    updating,
+)
 from langchain_amulet.memory.conditions import Matcher, mentions
+from langchain_amulet.memory.learning import Learns
 from langchain_amulet.memory.patience import Patience
 from langchain_amulet.memory.places import Namespace, NamespaceLike, check_user_id
 from langchain_amulet.memory.procedures import Answer, Procedure, Records
@@ -51,7 +60,7 @@ class Settings(BaseModel):
     cache_users: int = Field(ge=1)
 
 
-class PreferenceMemory:
+class PreferenceMemory(Learns):
     """What users prefer, remembered in a store that the program already has.
 
     ::
@@ -287,6 +296,12 @@ class PreferenceMemory:
 
     def _forgetting(self, user_id: str, text: str | None) -> Procedure[Change | None]:
         return self._changing(user_id, forgetting(text), _ignore if text is None else _raise)
+
+    def _keep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
+        self._write(self._changing(user_id, updating(learned), _raise))
+
+    async def _akeep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
+        await self._awrite(self._changing(user_id, updating(learned), _raise))
 
     def _changing(self, user_id: str, edit: Edit, complain: Complain) -> Procedure[Change | None]:
         try:

@@ -168,7 +168,7 @@ class Profile(BaseModel):
     updated_at: datetime
 
 
-Action = Literal["set", "add", "forget"]
+Action = Literal["set", "add", "forget", "learn"]
 
 
 class Change(BaseModel):

@@ -13,7 +13,7 @@ This package knows tensors only: nothing of tokens as text, of requests, of samp
 names to it.
 """
 
-from langchain_amulet.steering.combine import Steered, agreement, kl, mixture, steer
+from langchain_amulet.steering.combine import Steered, agreement, kept, kl, mixture, steer
 from langchain_amulet.steering.masks import Mask, Plausibility, TopK, TopP
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, iterate, strength
 from langchain_amulet.steering.plan import Contrast, Plan, Solver, Stream
@@ -32,6 +32,7 @@ __all__ = [
     "agreement",
     "amulet_utility",
     "iterate",
+    "kept",
     "kl",
     "mixture",
     "steer",

@@ -44,13 +44,13 @@ def steer(logprobs: Tensor, plan: Plan) -> Steered:
     decides alone.
     """
     reference = mixture(logprobs, plan.reference)
-    kept = _kept(reference, plan.mask)
+    stays = kept(reference, plan.mask)
     if plan.solver is None:
-        scores = _sum(logprobs, plan).where(kept, -math.inf)
+        scores = _sum(logprobs, plan).where(stays, -math.inf)
     else:
-        scores = _solved(logprobs, plan.anchor, plan.solver, kept)
+        scores = _solved(logprobs, plan.anchor, plan.solver, stays)
     if not bool((scores > -math.inf).any()):
-        scores = reference.where(kept, -math.inf)
+        scores = reference.where(stays, -math.inf)
     if plan.kl_cap is not None:
         scores = _capped(scores, reference, plan.kl_cap)
     return Steered(scores, reference)
@@ -140,7 +140,8 @@ def _solved(logprobs: Tensor, anchor: int, solver: Solver, kept: Tensor) -> Tens
     return scores
 
 
-def _kept(reference: Tensor, mask: Mask | None) -> Tensor:
+def kept(reference: Tensor, mask: Mask | None) -> Tensor:
+    """Which tokens may be chosen, bool ``[V]``, by their log-probabilities in the plain prompt."""
     possible = reference > -math.inf
     return possible if mask is None else possible & (reference >= mask.floor(reference))
 

@@ -1,0 +1,193 @@
+"""What a chat model makes of answers that it is given: how likely they are, what they teach.
+
+This module knows the ways of calling: what is done with an answer is in `scores` and `fitting`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+
+from langchain_amulet.errors import RequestError
+from langchain_amulet.fitting import Fitting
+from langchain_amulet.handle import ModelHandle
+from langchain_amulet.lessons import Applies, Examples, Learned, always
+from langchain_amulet.preferences import AnyPreference
+from langchain_amulet.scores import AnswerScore, Reading, read
+from langchain_amulet.settings import CallSettings
+from langchain_amulet.sources import last_question
+
+Readings = Sequence[tuple[tuple[int, ...], Reading]]
+"""Answers to be read, each with the indices of the preferences that apply."""
+
+
+class TakesAnswers:
+    """A chat model that reads given answers instead of writing its own."""
+
+    def score(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be, token by token: plainly, prompted and steered.
+
+        Nothing is decoded. Thoughts aren't scored, tool calls are.
+
+        Args:
+            input: The conversation, as for ``invoke``.
+            answer: What is answered.
+            config: As for ``invoke``: it may bring the preference or the user.
+            **kwargs: As for ``invoke``, such as ``preference`` and ``method``.
+
+        Raises:
+            RequestError: As ``invoke``, and if the chat template can't write the answer.
+        """
+        reading = self._reading(input, answer, self._lift(input, config, kwargs))
+        return reading.scored(reading.submit().result())
+
+    async def ascore(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be; see `score`."""
+        lifted = await self._alift(input, config, kwargs)
+        reading = await run_in_executor(None, self._reading, input, answer, lifted)
+        logprobs = await asyncio.wrap_future(reading.submit())
+        return await run_in_executor(None, reading.scored, logprobs)
+
+    def fit(
+        self,
+        preferences: Sequence[AnyPreference],
+        examples: Examples,
+        *,
+        applies: Applies[AnyPreference] = always,
+        deviation: float = 1.0,
+        **kwargs: Any,
+    ) -> Learned[AnyPreference]:
+        """Fit preferences to answers that a user liked, or chose over others.
+
+        One preference is given its strength, several their weights; all else stays as it is.
+        What they were is where the fit starts from: the method's strength where they have none.
+
+        Args:
+            preferences: Those by which answers are steered.
+            examples: What was liked and what was chosen.
+            applies: Whether a preference counts for a conversation with this last question.
+            deviation: How far from where it starts the fit is expected to end, as a standard
+                deviation. The smaller it is, the more examples it takes to get there.
+            **kwargs: As for ``invoke``, such as ``method``.
+
+        Raises:
+            RequestError: There is no preference, or an example can't be read.
+        """
+        fitting = self._fitting(preferences, deviation, kwargs)
+        readings = self._readings(fitting, examples, applies, kwargs)
+        heard = {
+            each: fitting.heard(*each, each[1].submit().result())
+            for each in dict.fromkeys(readings)
+        }
+        return fitting.learned(examples, [heard[each] for each in readings])
+
+    async def afit(
+        self,
+        preferences: Sequence[AnyPreference],
+        examples: Examples,
+        *,
+        applies: Applies[AnyPreference] = always,
+        deviation: float = 1.0,
+        **kwargs: Any,
+    ) -> Learned[AnyPreference]:
+        """Fit preferences to answers that a user liked, or chose over others; see `fit`."""
+        fitting = self._fitting(preferences, deviation, kwargs)
+        readings = await run_in_executor(None, self._readings, fitting, examples, applies, kwargs)
+        heard = {}
+        for each in dict.fromkeys(readings):
+            logprobs = await asyncio.wrap_future(each[1].submit())
+            heard[each] = await run_in_executor(None, fitting.heard, *each, logprobs)
+        answers = [heard[each] for each in readings]
+        return await run_in_executor(None, fitting.learned, examples, answers)
+
+    # --- What both ways share ---
+
+    def _reading(
+        self, input: LanguageModelInput, answer: AIMessage | str, kwargs: Mapping[str, Any]
+    ) -> Reading:
+        """An answer to be scored, rendered."""
+        settings = self.for_call(None, kwargs)
+        plan = settings.method.plan(settings.pulls)
+        return read(self._answering(kwargs), settings, self._messages(input), answer, plan)
+
+    def _fitting(
+        self, preferences: Sequence[AnyPreference], deviation: float, kwargs: Mapping[str, Any]
+    ) -> Fitting[AnyPreference]:
+        if not (math.isfinite(deviation) and deviation > 0.0):
+            raise RequestError(
+                f"deviation must be a finite number above 0, not {deviation!r}: 1.0 is usual."
+            )
+        if not preferences:
+            raise RequestError(
+                "Only a preference can be fitted, and there is none: give the one that the "
+                "answers are to be explained by."
+            )
+        return Fitting(tuple(preferences), self.for_call(None, kwargs).method, deviation)
+
+    def _readings(
+        self,
+        fitting: Fitting[AnyPreference],
+        examples: Examples,
+        applies: Applies[AnyPreference],
+        kwargs: Mapping[str, Any],
+    ) -> Readings:
+        """Every answer to be learned from, rendered, in the order of the examples."""
+        settings = self.for_call(None, {**kwargs, "preference": fitting.plain})
+        handle, readings = self._answering(kwargs), []
+        for input, answer in examples.all:
+            messages = self._messages(input)
+            about = last_question(messages)
+            applying = tuple(
+                index
+                for index, preference in enumerate(fitting.preferences)
+                if applies(preference, about)
+            )
+            plan = fitting.plan(applying)
+            readings.append((applying, read(handle, settings, messages, answer, plan)))
+        return readings
+
+    # --- What it takes of a chat model ---
+
+    @abstractmethod
+    def for_call(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> CallSettings:
+        """The settings of one call."""
+
+    @abstractmethod
+    def _answering(self, kwargs: Mapping[str, Any]) -> ModelHandle:
+        """The model that a call is for."""
+
+    @abstractmethod
+    def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
+        """A call's conversation."""
+
+    @abstractmethod
+    def _lift(
+        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A call's arguments, with what it prefers."""
+
+    @abstractmethod
+    async def _alift(
+        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """A call's arguments, with what it prefers."""
