@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def test_the_system_message_is_in_every_prompt_and_the_wish_at_its_end(
         settings = Decoding(system="You are Tiny.", max_tokens=2)
         decoder = Decoder(llm, methods, settings, kept, traces, frozenset())
         asks = [Ask(tiny, "Base", "Why?", None), Ask(tiny, "Pref", "Why?", "Be kind.")]
-        asyncio.run(decoder.decode(asks, 2, lambda _: None))
+        asyncio.run(decoder.decode(asks, 2, lambda done: None))
     for messages, _ in prompts:
         assert [(each.type, each.text) for each in messages] == [
             ("system", "You are Tiny."),
@@ -135,6 +136,19 @@ def test_sampled_answers_are_repeatable_and_differ_by_sample(tiny: str, tmp_path
     assert texts[0] == texts[1]
     of_one = [row["text"] for row in answers(tmp_path / "first") if row["question"] == "What is 0?"]
     assert len(set(of_one)) > len(of_one) / 2
+
+
+def test_methods_are_decoded_one_after_the_other_so_that_each_has_a_speed_of_its_own(
+    finished: Path,
+) -> None:
+    spans: dict[str, list[float]] = {}
+    for row in answers(finished):
+        spans.setdefault(row["method"], []).extend(
+            [row["started"], row["started"] + row["seconds"]]
+        )
+    ends = sorted((min(times), max(times)) for times in spans.values())
+    assert len(ends) == len(METHODS)
+    assert all(end <= start + 0.01 for (_, end), (start, _) in pairwise(ends))
 
 
 def test_searches_are_compared_with_the_rest_in_one_greedy_run(tiny: str, tmp_path: Path) -> None:
@@ -164,6 +178,7 @@ def test_a_method_s_own_models_belong_to_what_the_run_was_made_with(
 
 def longest(messages: Any, answer: Any) -> float:
     """What is best for best-of-n."""
+    assert "What is" in messages[-1].text  # it knows nothing but the run's questions
     return len(answer.text)
 
 
@@ -189,7 +204,7 @@ def test_a_model_that_is_closed_meanwhile_ends_the_run(tiny: str, tmp_path: Path
         decoder = Decoder(llm, {"Pref": Pref()}, Decoding(), kept, traces, frozenset())
         llm.close()
         with pytest.raises(EngineClosedError):
-            asyncio.run(decoder.decode([Ask(tiny, "Pref", "Why?", "x")], 2, lambda _: None))
+            asyncio.run(decoder.decode([Ask(tiny, "Pref", "Why?", "x")], 2, lambda done: None))
     assert answers(tmp_path) == [] == list(rows(tmp_path / "a.jsonl"))
 
 

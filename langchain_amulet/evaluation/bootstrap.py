@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEVEL, RESAMPLES, SEED = 0.95, 10_000, 0
+LEVEL, RESAMPLES, SEED = 0.95, 2_000, 0
 BLOCK = 2**22
 """How many drawn questions are held in memory at a time."""
 

@@ -21,7 +21,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True)
-class Told:
+class NamedTable:
     """A table, and what tells it from a run's others.
 
     Attributes:
@@ -43,12 +43,12 @@ class Told:
         return self.model, self.questions, scorer, metric
 
 
-def compare(results: Results) -> Iterator[Told]:
+def compare(results: Results) -> Iterator[NamedTable]:
     """All tables of a run: of each model and set of questions the one over all metrics first."""
     for model, questions in product(results.grid.models, results.grid.sets):
-        yield Told(model, questions, None, overview(results, model, questions))
+        yield NamedTable(model, questions, None, overview(results, model, questions))
         for metric in results.metrics:
-            yield Told(model, questions, metric, by_style(results, model, questions, metric))
+            yield NamedTable(model, questions, metric, by_style(results, model, questions, metric))
 
 
 def by_style(results: Results, model: str, questions: str, metric: Metric) -> Table:

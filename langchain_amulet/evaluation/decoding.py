@@ -1,7 +1,7 @@
 """Answers to asks, many at a time, each on disk as soon as it is there.
 
-The rows of the engine stay full: as soon as one answer is whole the next is asked for. All of
-them are written by the event loop's one thread, in the order in which they come.
+The rows of the engine stay full: as soon as one answer is whole the next is asked for. Answers
+are written by the event loop's one thread, in the order in which they come.
 
 This module knows ChatAmulet's public face and journals: nothing of scores or of what was asked
 before.
@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
+from itertools import count, groupby
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
@@ -22,10 +23,7 @@ from langchain_amulet.evaluation.grid import Ask
 from langchain_amulet.evaluation.journal import Journal
 from langchain_amulet.evaluation.records import Answer, Failure, answer, pieces
 from langchain_amulet.evaluation.settings import Decoding
-from langchain_amulet.methods import Method
-
-Recorded = Callable[[Answer | Failure], None]
-"""Told of what became of each ask."""
+from langchain_amulet.methods import BestOf, Method
 
 
 @dataclass(frozen=True)
@@ -49,33 +47,44 @@ class Decoder:
     traced: Collection[str]
 
     def warm(self) -> None:
-        """Load the model and what the methods need: what is wrong with them is found now."""
-        for method in self.methods.values():
-            self.llm.invoke("Hello!", preference="Be kind.", method=method, max_tokens=1)
+        """Load the model and what the methods need: what is wrong with them is found now.
 
-    async def decode(self, asks: Iterable[Ask], concurrency: int, recorded: Recorded) -> None:
-        """Answer all of them, so many at a time."""
+        A scorer of best-of-n isn't asked, as it may know nothing but the run's own questions.
+        """
+        for method in self.methods.values():
+            plainly = method.method if isinstance(method, BestOf) else method
+            self.llm.invoke("Hello!", preference="Be kind.", method=plainly, max_tokens=1)
+
+    async def decode(
+        self, asks: Iterable[Ask], concurrency: int, told: Callable[[int], None]
+    ) -> None:
+        """Answer all of them, so many at a time, and no two methods at once: they are timed.
+
+        Args:
+            asks: What is to be answered, method by method.
+            concurrency: How many at a time.
+            told: Told how many are done, whenever another one is.
+        """
+        done = count(1)
 
         async def one(ask: Ask) -> None:
-            recorded(await self._answer(ask))
+            self.answers.append((await self._answer(ask)).row)
+            told(next(done))
 
-        await _each(asks, one, concurrency)
+        for _, of_one_method in groupby(asks, key=lambda ask: ask.method):
+            await _each(of_one_method, one, concurrency)
 
     async def _answer(self, ask: Ask) -> Answer | Failure:
         started, clock = time.time(), time.perf_counter()
-        found: Answer | Failure
         try:
             message = await self._message(ask)
         except EngineClosedError:
             raise  # no answer's own failure: nothing more will come
         except (RequestError, EngineError) as error:
-            found = Failure(ask, type(error).__name__, str(error))
-        else:
-            found = answer(ask, message, started, time.perf_counter() - clock)
-            if ask.question in self.traced:
-                self._keep_trace(ask, message)
-        self.answers.append(found.row)
-        return found
+            return Failure(ask, type(error).__name__, str(error))
+        if ask.question in self.traced:
+            self._keep_trace(ask, message)
+        return answer(ask, message, started, time.perf_counter() - clock)
 
     async def _message(self, ask: Ask) -> AIMessage:
         return await self.llm.ainvoke(

@@ -131,11 +131,9 @@ class _Work:
             decoder.warm()
             manifest = manifest.weighed(fingerprints([model, *_other_models(used)]))
             self.run.write(manifest)
-            done = iter(range(len(asks) - len(missing) + 1, len(asks) + 1))
+            before, concurrency = len(asks) - len(missing), self.evaluation.concurrency
             asyncio.run(
-                decoder.decode(
-                    missing, self.evaluation.concurrency, lambda _: tell(next(done), len(asks))
-                )
+                decoder.decode(missing, concurrency, lambda done: tell(before + done, len(asks)))
             )
         return manifest
 

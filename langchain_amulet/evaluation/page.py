@@ -14,7 +14,7 @@ from itertools import product
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from langchain_amulet.evaluation.comparison import Told
+from langchain_amulet.evaluation.comparison import NamedTable
 from langchain_amulet.evaluation.grid import Case
 from langchain_amulet.evaluation.manifest import Manifest
 from langchain_amulet.evaluation.records import Answer, Piece
@@ -68,7 +68,7 @@ class Exhibit:
 def page(
     results: Results,
     manifest: Manifest,
-    tables: Sequence[Told],
+    tables: Sequence[NamedTable],
     pictures: Mapping[str, bytes],
     traces: Mapping[str, Sequence[Piece]],
 ) -> str:

@@ -15,7 +15,7 @@ import io
 import re
 from pathlib import Path
 
-from langchain_amulet.evaluation.comparison import Told, compare
+from langchain_amulet.evaluation.comparison import NamedTable, compare
 from langchain_amulet.evaluation.folder import RunFolder
 from langchain_amulet.evaluation.journal import rows
 from langchain_amulet.evaluation.page import page
@@ -43,7 +43,7 @@ def report(folder: Path | str) -> Path:
     return run.report
 
 
-def _write_tables(place: Path, results: Results, tables: list[Told]) -> None:
+def _write_tables(place: Path, results: Results, tables: list[NamedTable]) -> None:
     told = [(each.names, each.table) for each in tables]
     text = "\n".join([_note(results), *(markdown(each.table) for each in tables)])
     (place / "tables.md").write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -65,6 +65,7 @@ class Results:
     metrics: Sequence[Metric]
     baseline: str
     failed_scores: int = 0
+    _known: dict[tuple[str, str, str, str, Metric], Floats] = field(default_factory=dict)
 
     @property
     def main(self) -> tuple[Metric, ...]:
