@@ -371,6 +371,17 @@ def test_a_model_is_attached_once_and_leaves_with_its_last_holder() -> None:
             engine.submit(request_for(PAD("other")))
 
 
+def test_a_name_may_move_on_to_another_model(models: dict[str | None, Any]) -> None:
+    request = request_for(DeRa("other", 0.0))
+    with Engine(models[None]) as engine:
+        before = engine.attach("other", Engine(models["expert"]))
+        after = engine.attach("other", Engine(models["antiexpert"]))
+        assert before is not after
+        assert ids_of(engine, request) == uncached(
+            {**models, "other": models["antiexpert"]}, request
+        )
+
+
 def test_requests_under_way_keep_the_model_that_they_need() -> None:
     with Engine(tiny(0)) as engine:
         held = engine.attach("other", Engine(tiny(1)))

@@ -1,7 +1,8 @@
-"""Decoding of steered requests with one local model: token ids in, token ids out.
+"""Decoding of steered requests with local models: token ids in, token ids out.
 
 Knows no text and no LangChain. Read ``engine`` for the caller's side, ``core`` for the loop,
-``lockstep`` for the forward pass, ``choice`` for one token.
+``ensemble`` for the models of a step, ``lockstep`` for the forward pass of one, ``choice`` for one
+token.
 """
 
 from langchain_amulet.engine.beams import Found

@@ -72,16 +72,6 @@ class Engine:
         self._finalizer = weakref.finalize(self, self._core.close)
 
     @property
-    def context_length(self) -> int | None:
-        """The most positions the model has, prompt and answer together; ``None`` for no limit."""
-        return self._main.context_length
-
-    @property
-    def vocabulary(self) -> int:
-        """How many tokens the model can be fed."""
-        return self._main.vocabulary
-
-    @property
     def runs_together(self) -> bool:
         """Whether all requests share one forward pass per step."""
         return self._main.backend.in_one_pass

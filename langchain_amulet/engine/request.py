@@ -118,11 +118,6 @@ class Request:
                 "Use None to wait without a limit."
             )
 
-    @property
-    def longest(self) -> int:
-        """Tokens in the longest prompt."""
-        return max(map(len, self.prompts))
-
 
 @dataclass(frozen=True)
 class Trace:
