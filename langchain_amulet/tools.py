@@ -15,8 +15,7 @@ from typing import Any, cast
 
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from langchain_core.utils.pydantic import is_basemodel_subclass
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from langchain_amulet.errors import SchemaError, ToolError
 
@@ -167,8 +166,8 @@ def _as_function(value: Any) -> Any:
         function = _as_function(arguments)
         named = {"name": value.name, "description": value.description}
         return value if function is arguments else {**function, **named}
-    if isinstance(value, type) and is_basemodel_subclass(value):
-        schema = TypeAdapter(value).json_schema()
+    if isinstance(value, type) and issubclass(value, BaseModel):
+        schema = value.model_json_schema()
         named = {"name": value.__name__, "description": inspect.getdoc(value) or ""}
         return {**named, "parameters": _untitled(schema)} if _is_circular(schema) else value
     if isinstance(value, Mapping) and value.keys().isdisjoint(LISTED) and "title" in value:
