@@ -27,19 +27,21 @@ def test_the_least_that_must_be_said_is_where_questions_are():
 def test_settings_survive_being_stored_as_json():
     evaluation = Evaluation(
         **QUESTIONS,
-        methods={"Paper": "amulet:plausibility=0", "LA": "linear_alignment"},
+        methods={"Paper": Amulet.paper(), "LA": "linear_alignment"},
         preferences={"short": ["Be short.", "Keep it brief."]},
         decoding={"temperature": 0.7, "system": "You are kind."},
         samples=4,
         scoring={"reward_models": ["rm"], "baseline": "LA"},
     )
-    assert Evaluation(**json.loads(evaluation.model_dump_json())) == evaluation
+    again = Evaluation(**json.loads(evaluation.model_dump_json()))
+    assert again.model_dump() == evaluation.model_dump()
+    assert method_of(again.methods["Paper"]) == Amulet.paper()
 
 
 def test_methods_are_given_as_text_or_as_values():
     listed = Evaluation(**QUESTIONS, methods=["pref", Amulet(kl_cap=0.5)]).methods
     assert [as_method(each) for each in listed.values()] == [Pref(), Amulet(kl_cap=0.5)]
-    assert list(listed) == ["pref", repr(Amulet(kl_cap=0.5))]
+    assert list(listed) == ["pref", "amulet:kl_cap=0.5"]
     assert list(Evaluation(**QUESTIONS, methods="pref").methods) == ["pref"]
 
 

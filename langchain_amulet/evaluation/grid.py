@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 from langchain_amulet.evaluation.chance import digest, number
 from langchain_amulet.evaluation.questions import QuestionSet
@@ -83,10 +84,16 @@ class MethodNote:
 def note(method: Method) -> MethodNote:
     """What is to be known of a method."""
     family, knob = _family(method)
-    made_of = re.sub(
-        r" at 0x[0-9a-f]+", "", repr(method)
-    )  # of a function, another in every process
-    return MethodNote(made_of, isinstance(method, Base), family, knob)
+    return MethodNote(_made_of(method), isinstance(method, Base), family, knob)
+
+
+def _made_of(method: Method) -> str:
+    """Its kind and all its parameters: those left at their own values may have others one day."""
+    kept: Any = method  # a frozen dataclass, as all methods are
+    given = {each.name: getattr(method, each.name) for each in fields(kept) if each.compare}
+    text = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)  # a function's place is another in every process
+    return f"{type(method).__name__}({text})"
 
 
 def _family(method: Method) -> tuple[str, float | None]:

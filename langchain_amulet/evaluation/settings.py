@@ -14,7 +14,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.evaluation.questions import QuestionSource
 from langchain_amulet.evaluation.spelled import method_of
 from langchain_amulet.evaluation.styles import PAPER_STYLES
-from langchain_amulet.methods import BeamSearch, Method, Pref, Search
+from langchain_amulet.methods import BeamSearch, Method, Pref, Search, spell
 from langchain_amulet.prompts import Placement
 from langchain_amulet.validation import explained
 
@@ -134,7 +134,7 @@ def as_methods(given: Any) -> dict[str, str | Method]:
     if isinstance(given, str):
         given = [given]
     if not isinstance(given, Mapping):
-        given = {each if isinstance(each, str) else repr(each): each for each in given}
+        given = {_spelled(each): each for each in given}
     for value in given.values():
         method_of(value)
     return dict(given)
@@ -200,4 +200,4 @@ class Evaluation(Settings):
 
 
 def _spelled(method: str | Method) -> str:
-    return method if isinstance(method, str) else repr(method)
+    return method if isinstance(method, str) else spell(method)
