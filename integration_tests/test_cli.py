@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,15 @@ def test_a_question_that_does_not_fit_is_one_line_and_the_chat_goes_on(tiny: str
     assert answer(tiny) in shown
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Interrupts are heard even where the tests run in a shell's background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_stops_the_answer_and_not_the_chat(tiny: str) -> None:
     with ChatAmulet(model=tiny) as holder:  # keeps the weights, so that the engine is known
         engine = engine_of(holder)

@@ -7,8 +7,8 @@ import pytest
 from langchain_core.language_models import ModelProfile
 from transformers import GPT2Config, Phi3Config
 
-from integration_tests.conftest import engine_of
 from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import ContextLengthError
 
 KNOWN_LATER = {  # of the model behind the weights, which only its makers know
     "status",
@@ -49,7 +49,9 @@ def test_it_reads_and_writes_text_calls_tools_and_keeps_to_schemas(tiny: str) ->
 def test_its_context_is_the_engines(tiny: str) -> None:
     with ChatAmulet(model=tiny) as llm:
         assert llm.profile
-        assert llm.profile["max_input_tokens"] == engine_of(llm).context_length == 1024
+        assert llm.profile["max_input_tokens"] == 1024
+        with pytest.raises(ContextLengthError, match="context of 1024"):
+            llm.invoke("Hi!", max_tokens=1024)
         assert llm.profile["max_output_tokens"] == 1024
 
 
