@@ -165,7 +165,6 @@ async def test_a_write_whose_caller_is_cancelled_leaves_the_store_usable(file: P
             writing = asyncio.create_task(memory.aadd("ada", f"Wish {delay % 9}."))
             await asyncio.sleep(delay / 10_000)
             writing.cancel()
-            await asyncio.sleep(0.05)  # what was begun goes on to its end
         assert Preference(SHORT) in await memory.aget("ada")
         await memory.aset("ada", KIND)
         assert Preference(KIND) in await memory.aget("ada")

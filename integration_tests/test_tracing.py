@@ -1,6 +1,5 @@
 """What traces are told of a call: which model, how it was set, what it cost."""
 
-import time
 from typing import Any
 
 import pytest
@@ -112,7 +111,4 @@ def test_callbacks_hear_of_an_error_once(llm: ChatAmulet, way: Way) -> None:
     order = Order()
     with pytest.raises(RequestError):
         way(llm, QUESTION, {"callbacks": [order]}, max_tokens=0)
-    until = time.monotonic() + 10.0
-    while len(order.heard) < 2 and time.monotonic() < until:
-        time.sleep(0.01)  # v3 of the events tells its reader first
     assert order.heard == ["start", "error"]

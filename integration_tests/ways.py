@@ -77,9 +77,11 @@ def sync_events_v3(
 def events_v3(llm: Runnable, question: str, config: RunnableConfig | None = None, **kw: Any) -> str:
     async def run() -> str:
         stream = await llm.astream_events(question, config, version="v3", **kw)
-        text = str(await stream.text)
-        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})  # callbacks hear more
-        return text
+        try:
+            return str(await stream.text)
+        finally:  # callbacks are told after the reader
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others, return_exceptions=True)
 
     with beta():
         return asyncio.run(run())

@@ -109,7 +109,8 @@ def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
             for name, entry in found.entries.items()
             if _folded(entry.text) in texts or entry.is_over(at)
         }
-        check_count(len(found.entries) - len(gives_way) + len(preferences), limit)
+        kept = {name: each for name, each in found.entries.items() if name not in gives_way}
+        check_count(len(distinct(kept)) + len(preferences), limit)
         return Change(
             action="add",
             at=at,
@@ -148,6 +149,16 @@ def forgetting(text: str | None) -> Edit:
         return Change(action="forget", at=at, removed={**forgotten, **found.replaced})
 
     return edit
+
+
+def distinct(entries: Entries) -> Entries:
+    """Those whose text isn't there again later.
+
+    Writers at the same time can't see each other add the same text; what a user prefers is said
+    once all the same. The others stay in the record, so that all of them can be forgotten.
+    """
+    last = {_folded(entry.text): name for name, entry in entries.items()}
+    return {name: entry for name, entry in entries.items() if last[_folded(entry.text)] == name}
 
 
 def check_count(count: int, limit: int) -> None:

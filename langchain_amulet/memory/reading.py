@@ -17,7 +17,7 @@ from langchain_amulet.errors import (
     PreferenceError,
     PreferenceStoreError,
 )
-from langchain_amulet.memory.changes import Found
+from langchain_amulet.memory.changes import Found, distinct
 from langchain_amulet.memory.places import Place
 from langchain_amulet.memory.profiles import (
     Change,
@@ -86,7 +86,7 @@ def profile_of(
     place: Place, items: Mapping[str, Item], max_chars: int, complain: Complain
 ) -> Profile | None:
     """What the items of a user's namespace say; None for nothing."""
-    entries = found_of(place, items, (), max_chars, complain).entries
+    entries = distinct(found_of(place, items, (), max_chars, complain).entries)
     if not entries:
         return None
     return Profile(
