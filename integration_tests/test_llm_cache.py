@@ -14,6 +14,7 @@ from pydantic import BaseModel, create_model
 from integration_tests.conftest import engine_of
 from integration_tests.ways import INSIDE, Way, beta, invoke
 from langchain_amulet import Amulet, ChatAmulet, Preference
+from langchain_amulet.methods import Iterated
 
 QUESTION = "How do I sleep better?"
 
@@ -53,6 +54,15 @@ def test_two_users_never_share_an_answer(llm: ChatAmulet, place: str) -> None:
         assert [invoke(llm, QUESTION, config) for config in configs] == alone
         together = asyncio.run(llm.abatch([QUESTION] * 3, configs))
         assert [answer.content for answer in together] == alone
+
+
+def test_one_function_is_never_taken_for_another(llm: ChatAmulet) -> None:
+    for sign in (1.0, -1.0, 1.0, -1.0):  # each is gone before the next one is made
+        method = Iterated(lambda policy, base, sign=sign: sign * (policy - base), updates=3)
+        asked: dict[str, Any] = {"preference": "Be kind.", "method": method}
+        streamed = "".join(chunk.text for chunk in llm.stream(QUESTION, **asked))
+        assert invoke(llm, QUESTION, **asked) == streamed
+        assert invoke(llm, QUESTION, **asked) == streamed
 
 
 CHANGES: list[dict[str, Any]] = [

@@ -103,7 +103,7 @@ class Fitting(Generic[AnyPreference]):
         estimate = learning.fit(evidence, Prior(self._start, self.deviation), floor)
         return Learned(
             preferences=tuple(
-                preference.model_copy(update={self.field: value})
+                preference.model_copy(update={self.field: round(value, 3)})
                 for preference, value in zip(self.preferences, estimate.values, strict=True)
             ),
             field=self.field,

@@ -69,7 +69,7 @@ class Learned(Generic[AnyPreference]):
     """Preferences whose strength or weights were fitted to examples.
 
     Attributes:
-        preferences: What was given, with what was learned in it.
+        preferences: What was given, with what was learned in it, to a thousandth.
         field: What was learned: the strength of one preference, the weights of several.
         estimates: What it is, for each of them.
         errors: The standard error of each. Near the prior's deviation the examples say little.

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method, Pull, layers, mean_strength, prompted
+from langchain_amulet.methods.method import Method, Pull, layers, mean_strength, own_key, prompted
 from langchain_amulet.methods.strengths import check_finite, is_finite, resolve_strength
 from langchain_amulet.methods.terms import BASE, Difference, Formula, plausibility_mask
 from langchain_amulet.steering import Mask, Plan, Solver, Stream, TopP, Utility
@@ -183,6 +183,7 @@ class Iterated(Method):
     updates: int = 60
     plausibility: float = field(default=0.1, kw_only=True)
     kl_cap: float | None = field(default=None, kw_only=True)
+    key: str = own_key()
 
     def __post_init__(self) -> None:
         """Refuse what no plan could be made of."""

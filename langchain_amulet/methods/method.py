@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.strengths import check_finite, is_finite
@@ -64,6 +65,14 @@ class Method(ABC):
         Raises:
             ConfigurationError: Strength times weight is beyond what scores can carry.
         """
+
+
+def own_key() -> Any:
+    """A field that tells a method which holds a function from all others where it is printed.
+
+    Caches tell calls apart by that, and a function's address may be another's tomorrow.
+    """
+    return field(default_factory=lambda: uuid4().hex, init=False, compare=False)
 
 
 def layers(preferences: Sequence[Pull]) -> list[tuple[int, ...]]:

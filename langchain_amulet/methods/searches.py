@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
-from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.guidance import Pref
-from langchain_amulet.methods.method import Method, Pull
+from langchain_amulet.methods.method import Method, Pull, own_key
 from langchain_amulet.methods.strengths import check_finite, resolve_strength
 from langchain_amulet.steering import Plan
 
@@ -61,8 +60,7 @@ class BestOf(Search):
     name: ClassVar[str] = "best_of"
     scorer: Any = field(kw_only=True, repr=False)
     method: Method = field(default=Pref(), kw_only=True)
-    # Caches tell calls apart by what they print as, and a function's address may come again.
-    key: str = field(default_factory=lambda: uuid4().hex, init=False, compare=False)
+    key: str = own_key()
 
     def __post_init__(self) -> None:
         """Refuse what can't be drawn or ranked."""
