@@ -23,6 +23,10 @@ def now() -> str:
     return "noon"
 
 
+async def hear(*heard: Any) -> None:
+    """Listens and does nothing."""
+
+
 PREFERENCES: dict[str, Step] = {
     "bind": lambda llm: llm.bind(preference=KIND),
     "config": lambda llm: llm.with_config(metadata={"preference": KIND}),
@@ -37,6 +41,7 @@ WRAPPERS: dict[str, Step] = {
     ),
     "retry": lambda llm: llm.with_retry(stop_after_attempt=2),
     "listeners": lambda llm: llm.with_listeners(on_start=print),
+    "async listeners": lambda llm: llm.with_alisteners(on_start=hear),
     "types": lambda llm: llm.with_types(input_type=str),
     "fallbacks": lambda llm: llm.with_fallbacks([llm]),
 }

@@ -108,8 +108,24 @@ class TakesTools:
         return assembled(self.bind(**arguments, **kwargs), parser, include_raw)
 
 
-class Bindable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):
-    """A model: whatever is bound to it, left open or wrapped around it stays under tools."""
+class Wrappable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):
+    """A model, bare or bound: what is wrapped around it stays under tools."""
+
+    def with_alisteners(self, **kwargs: Any) -> BoundAmulet:
+        """The same with async functions that hear of its runs, see `Runnable.with_alisteners`."""
+        return BoundAmulet(**dict(cast("Any", super().with_alisteners(**kwargs))))
+
+    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **kwargs: Any) -> Fallbacks:
+        """The same with others for when it fails, see `Runnable.with_fallbacks`."""
+        return Fallbacks(runnable=self, fallbacks=fallbacks, **kwargs)
+
+    def configurable_alternatives(self, which: ConfigurableField, **kwargs: Any) -> Any:
+        """The same with others beside it, of which a call's config chooses one."""
+        return _kept(super().configurable_alternatives(which, **kwargs))
+
+
+class Bindable(Wrappable):
+    """A bare model: what is bound to it or left open stays under tools, too."""
 
     def bind(self, **kwargs: Any) -> BoundAmulet:
         """The same with arguments for every call, such as ``preference``."""
@@ -131,20 +147,12 @@ class Bindable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):
         """The same, tried again when it fails, see `Runnable.with_retry`."""
         return BoundAmulet(bound=super().with_retry(**kwargs), kwargs={}, config={})
 
-    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **kwargs: Any) -> Fallbacks:
-        """The same with others for when it fails, see `Runnable.with_fallbacks`."""
-        return Fallbacks(runnable=self, fallbacks=fallbacks, **kwargs)
-
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> Any:
         """The same with fields that a call's config sets."""
         return _kept(super().configurable_fields(**kwargs))
 
-    def configurable_alternatives(self, which: ConfigurableField, **kwargs: Any) -> Any:
-        """The same with others beside it, of which a call's config chooses one."""
-        return _kept(super().configurable_alternatives(which, **kwargs))
 
-
-class BoundAmulet(_Named, TakesTools, RunnableBinding[LanguageModelInput, AIMessage]):
+class BoundAmulet(_Named, Wrappable, RunnableBinding[LanguageModelInput, AIMessage]):
     """A model with arguments and a config bound to it."""
 
     def bind(self, **kwargs: Any) -> BoundAmulet:
@@ -160,18 +168,10 @@ class BoundAmulet(_Named, TakesTools, RunnableBinding[LanguageModelInput, AIMess
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return cast("BoundAmulet", super().with_config(merged))
 
-    def with_fallbacks(self, fallbacks: Sequence[Runnable[Any, Any]], **kwargs: Any) -> Fallbacks:
-        """The same with others for when it fails, see `Runnable.with_fallbacks`."""
-        return Fallbacks(runnable=self, fallbacks=fallbacks, **kwargs)
-
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> BoundAmulet:
         """The same with fields of the model that a call's config sets."""
         model = cast("Bindable", self.bound).configurable_fields(**kwargs)
         return BoundAmulet(**{**dict(self), "bound": model})
-
-    def configurable_alternatives(self, which: ConfigurableField, **kwargs: Any) -> Any:
-        """The same with others beside it, of which a call's config chooses one."""
-        return _kept(super().configurable_alternatives(which, **kwargs))
 
 
 class ConfigurableAmulet(_Named, Bindable, RunnableConfigurableFields):  # type: ignore[type-arg]
