@@ -28,18 +28,12 @@ on top, sc, that is ``l_sc + d_c (l_sc - l_s) + d_s (l_s - l_base)``.
 This package knows neither tensors nor models, and no preference's text: only how strongly it pulls.
 """
 
-from langchain_amulet.methods.guidance import (
-    Amulet,
-    Base,
-    ContextSteering,
-    Drift,
-    Iterated,
-    LinearAlignment,
-    Pref,
-)
+from langchain_amulet.methods.amulet import Amulet, Iterated
+from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
 from langchain_amulet.methods.method import Method, Pull
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.names import METHODS, as_method
+from langchain_amulet.methods.plain import Base, Pref
 from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking, Search
 from langchain_amulet.methods.spelling import spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength

@@ -9,17 +9,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.guidance import (
-    Amulet,
-    Base,
-    ContextSteering,
-    Drift,
-    Iterated,
-    LinearAlignment,
-    Pref,
-)
+from langchain_amulet.methods.amulet import Amulet, Iterated
+from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
+from langchain_amulet.methods.plain import Base, Pref
 from langchain_amulet.methods.searches import BeamSearch, GuidedReranking
 from langchain_amulet.methods.spelling import make, read
 from langchain_amulet.methods.strengths import STRENGTHS

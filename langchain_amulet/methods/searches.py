@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.guidance import Pref
 from langchain_amulet.methods.method import Method, Pull, own_key
+from langchain_amulet.methods.plain import Pref
 from langchain_amulet.methods.strengths import check_finite, resolve_strength
 from langchain_amulet.steering import Plan
 
