@@ -50,6 +50,7 @@ def test_a_method_is_typed_as_its_name_and_what_differs_from_its_own(typed, meth
         (Drift((0.5, -1.0)), "drift:weights=[0.5, -1.0]"),
         (PAD("./a folder/rm", per_dimension=True), "pad:model=./a folder/rm,per_dimension=true"),
         (PAD("7"), 'pad:model="7"'),
+        (PAD("a, b", 2), 'pad:model="a, b",weight=2'),
     ],
 )
 def test_a_method_is_spelled_as_shortly_as_it_can_be_typed(method, text):

@@ -14,8 +14,8 @@ from typing import Any
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import Method
 
-COMMA = re.compile(r",(?![^\[]*\])")
-"""A comma between parameters, which isn't one within a list."""
+COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
+"""A comma between parameters, which isn't one within a list or a quoted text."""
 
 
 def read(text: str) -> tuple[str, dict[str, Any]]:
@@ -87,7 +87,7 @@ def spell(method: Method) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value if _value(value) == value else json.dumps(value)
+        return value if _value(value) == value and "," not in value else json.dumps(value)
     return json.dumps(value, default=repr)
 
 
