@@ -105,6 +105,8 @@ def evaluate(
         concurrency=concurrency,
     )
     with reporting():
+        _check_goes_with("--questions", questions, {"--column": column, "--split": split})
+        _check_goes_with("--reward-model", reward_model, {"--objective": objective})
         _evaluate(_merged(_read(config) if config else {}, said), out)
 
 
@@ -112,9 +114,9 @@ def report(
     folder: Annotated[Path, typer.Argument(help="The folder that `evaluate` wrote to.")],
 ) -> None:
     """Make the tables, plots and the page of a run anew."""
-    with reporting(), _extra():
-        from langchain_amulet.evaluation import report as make
-
+    with reporting():
+        with _extra():
+            from langchain_amulet.evaluation import report as make
         _tell_where(make(folder))
 
 
@@ -125,14 +127,24 @@ def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
         from langchain_amulet.evaluation import Evaluation
         from langchain_amulet.evaluation import evaluate as run
 
-        evaluation = Evaluation(**settings)
-        try:
-            with _progress() as told:
-                made = run(evaluation, out, told)
-        except KeyboardInterrupt:
-            Console().print("Stopped. The same command goes on from here.")
-            raise typer.Exit(130) from None
+    evaluation = Evaluation(**settings)
+    try:
+        with _progress() as told:
+            made = run(evaluation, out, told)
+    except KeyboardInterrupt:
+        Console().print("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
     _tell_where(made)
+
+
+def _check_goes_with(option: str, given: object, details: Mapping[str, object]) -> None:
+    """Refuse an option that says more of another one, where that isn't given."""
+    alone = next((name for name, value in details.items() if value and not given), None)
+    if alone is not None:
+        raise ConfigurationError(
+            f"{alone} says more of what {option} names, but {option} isn't given: give both, or "
+            "put both in the config file."
+        )
 
 
 def _said(**options: Any) -> dict[str, Any]:
