@@ -129,7 +129,7 @@ def test_pictures_are_files_and_in_the_page(run: Path) -> None:
     texts = ["".join(ElementTree.fromstring(svg).itertext()) for svg in embedded]
     for name in (*STYLES, *METHODS):
         assert name in texts[0]
-    for family in ("base", "pref", "amulet", "amulet, KL cap"):
+    for family in ("Base", "<i>Pref</i>", "amulet", "Capped"):
         assert family in texts[1]
     assert "Amulet_1" in texts[2]
     assert "Base" not in texts[2]  # which nothing moves
@@ -143,3 +143,12 @@ def test_the_same_run_has_the_same_report_to_the_byte(run: Path) -> None:
     before = files()
     report(run)
     assert files() == before
+
+
+def test_no_picture_is_left_of_an_earlier_report(run: Path) -> None:
+    plots = run / "report" / "plots"
+    before = {path.name for path in plots.iterdir()}
+    for name in ("07-win-rate.svg", "07-win-rate.png"):
+        (plots / name).write_bytes(b"old")
+    report(run)
+    assert {path.name for path in plots.iterdir()} == before

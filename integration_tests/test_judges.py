@@ -55,7 +55,12 @@ def fails_on_short(first: str, second: str) -> str:
     return longer(first, second)
 
 
+def always_fails(first: str, second: str) -> str:
+    raise RuntimeError("The service is down.")
+
+
 fair = Scripted(rule=longer)
+down = Scripted(rule=always_fails)
 lazy = Scripted(rule=lambda first, second: "first")
 broken = Scripted(rule=fails_on_short)
 babbling = Scripted(rule=lambda first, second: "the one on the left")
@@ -167,13 +172,17 @@ def test_a_judge_may_be_made_by_a_function() -> None:
 
 
 def test_win_rates_are_in_the_report_and_failures_are_counted_and_tried_again(
-    tiny: str, tmp_path: Path
+    tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def judge(name: str) -> Path:
-        scoring = Scoring(judge=f"{__name__}:{name}", attributes=False)
+    def judge(mood: BaseChatModel) -> Path:
+        monkeypatch.setitem(globals(), "moody", mood)
+        scoring = Scoring(judge=f"{__name__}:moody", attributes=False)
         return evaluate(small(tiny, tmp_path, scoring=scoring), tmp_path / "run")
 
-    place = judge("fair")
+    place = judge(down)
+    for name in ("tables.md", "index.html"):
+        assert f"{3 * 5 * 2} scores failed" in (place / name).read_text()
+    judge(fair)
     lines = cells(place, "win_rate")
     by_method = {line["method"]: line for line in lines if line["column"] == "mean"}
     assert by_method["Pref"]["mean"] == ""
@@ -184,7 +193,7 @@ def test_win_rates_are_in_the_report_and_failures_are_counted_and_tried_again(
     assert by_method["Capped"]["difference_low"] != ""
     assert "failed" not in (place / "tables.md").read_text()
     verdicts = list(rows(tmp_path / "run" / "scores.jsonl"))
-    assert len(verdicts) == 3 * 5 * 2
+    assert ["error" in row for row in verdicts] == [True] * 30 + [False] * 30
 
 
 @pytest.fixture(scope="module")

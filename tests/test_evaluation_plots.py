@@ -8,7 +8,7 @@ from langchain_amulet.evaluation.page import Token, tokens
 from langchain_amulet.evaluation.plots import families, mean_by_place
 from langchain_amulet.evaluation.records import Piece
 from langchain_amulet.evaluation.results import Results, mean_of, tokens_per_second
-from langchain_amulet.methods import Amulet, Base, LinearAlignment
+from langchain_amulet.methods import Amulet, Base, GuidedReranking, LinearAlignment
 from tests.evaluation_builders import answer
 
 
@@ -38,12 +38,19 @@ def test_families_are_sorted_by_what_tells_their_methods_apart():
     }
     notes = {label: note(method) for label, method in methods.items()}
     grid = Grid(("m",), notes, ())
-    assert families(Results(grid, {}, {}, (), "Base")) == {
-        "base": ["Base"],
-        "amulet": ["subtle", "full"],
-        "amulet, KL cap": ["cap"],
-        "linear_alignment": ["LA 1", "LA 4"],
-    }
+    assert families(Results(grid, {}, {}, (), "Base")) == [
+        ("Base", ["Base"]),
+        ("amulet", ["subtle", "full"]),
+        ("cap", ["cap"]),
+        ("linear_alignment", ["LA 1", "LA 4"]),
+    ]
+
+
+def test_methods_without_a_number_that_tells_them_apart_are_each_alone():
+    methods = {"four": GuidedReranking(4), "sixteen": GuidedReranking(16)}
+    grid = Grid(("m",), {label: note(method) for label, method in methods.items()}, ())
+    found = families(Results(grid, {}, {}, (), "four"))
+    assert found == [("four", ["four"]), ("sixteen", ["sixteen"])]
 
 
 def test_speed_counts_the_time_that_anything_was_decoded_once():

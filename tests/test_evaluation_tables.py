@@ -108,19 +108,19 @@ def test_a_cell_is_a_mean_and_where_its_paired_difference_lies():
     noise = np.random.default_rng(0).normal(size=50)
     plain = cell(noise + 2.0)
     assert plain == Cell(pytest.approx(noise.mean() + 2.0), 50)
-    better = cell(noise + 2.5, baseline=noise + 2.0)
+    better = cell(noise + 2.5, (noise + 2.5) - (noise + 2.0))
     assert better.difference == Interval(pytest.approx(0.5), pytest.approx(0.5))
 
 
 def test_questions_that_one_of_two_lacks_don_t_count_for_their_difference():
     values, baseline = np.array([1.0, 5.0, np.nan, 3.0]), np.array([0.0, np.nan, 9.0, 2.0])
-    found = cell(values, baseline)
+    found = cell(values, values - baseline)
     assert (found.mean, found.count) == (3.0, 3)
     assert found.difference == Interval(1.0, 1.0)
 
 
 def test_a_cell_without_numbers_is_a_dash():
-    empty = cell(np.array([np.nan, np.nan]), np.array([1.0, 2.0]))
+    empty = cell(np.array([np.nan, np.nan]), np.array([np.nan, np.nan]))
     assert math.isnan(empty.mean)
     assert empty.difference is None
     assert number(empty.mean) == "-"

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-import numpy as np
-
 from langchain_amulet.evaluation.bootstrap import Floats
 from langchain_amulet.evaluation.manifest import Metric
-from langchain_amulet.evaluation.results import Results, tokens_per_second
+from langchain_amulet.evaluation.results import Results, mean_of, tokens_per_second
 from langchain_amulet.evaluation.tables import Cell, Table, cell
 
 MEAN = "mean"
@@ -53,14 +51,15 @@ def compare(results: Results) -> Iterator[NamedTable]:
 
 def by_style(results: Results, model: str, questions: str, metric: Metric) -> Table:
     """One metric: methods down, styles and their mean across."""
-    styles = results.grid.styles
 
     def row(method: str) -> tuple[Cell, ...]:
-        return (
-            *(_cell(results, model, questions, method, metric, style) for style in styles),
-            _cell(results, model, questions, method, metric, None),
-        )
+        own = results.by_styles(model, questions, method, metric)
+        differences = _differences(results, model, questions, method, metric)
+        if differences is None:
+            return tuple(map(cell, _with_mean(own)))
+        return tuple(map(cell, _with_mean(own), _with_mean(differences)))
 
+    styles = results.grid.styles
     return Table(
         title=f"{metric.title}: {questions}, {model}",
         columns=(*styles, MEAN),
@@ -73,9 +72,10 @@ def overview(results: Results, model: str, questions: str) -> Table:
     """Means over styles: methods down, metrics across, and how fast the answers came."""
 
     def row(method: str) -> tuple[Cell, ...]:
-        given = results.given(model, method)
-        means = (results.over_styles(model, questions, method, each) for each in results.metrics)
-        return (*(cell(values) for values in means), Cell(tokens_per_second(given), len(given)))
+        given = results.given(model, questions, method)
+        every = (results.by_styles(model, questions, method, each) for each in results.metrics)
+        speed = Cell(tokens_per_second(given), len(given))
+        return (*(cell(mean_of(values, axis=0)) for values in every), speed)
 
     return Table(
         title=f"Means over styles: {questions}, {model}",
@@ -85,17 +85,31 @@ def overview(results: Results, model: str, questions: str) -> Table:
     )
 
 
-def _cell(
-    results: Results, model: str, questions: str, method: str, metric: Metric, style: str | None
-) -> Cell:
-    """A cell; None for the mean over styles."""
+def note(results: Results) -> str:
+    """What a reader of the tables has to know."""
+    failed = {"answers": len(results.failures()), "scores": results.failed_scores}
+    missing = "".join(f" {count} {what} failed." for what, count in failed.items() if count)
+    return (
+        f"In brackets: where the difference from {results.baseline} lies, and of a win rate that "
+        f"from a half (paired bootstrap over questions, 95 %).{missing}"
+    )
 
-    def values(label: str) -> Floats:
-        if style is None:
-            return results.over_styles(model, questions, label, metric)
-        return results.values(model, questions, label, style, metric)
 
-    own = values(method)
+def _differences(
+    results: Results, model: str, questions: str, method: str, metric: Metric
+) -> Floats | None:
+    """From the baseline, case by case, ``[styles, questions]``; None for the baseline itself."""
+    own = results.by_styles(model, questions, method, metric)
     if metric.parity is not None:
-        return cell(own, np.full_like(own, metric.parity))
-    return cell(own, None if method == results.baseline else values(results.baseline))
+        return own - metric.parity
+    if method == results.baseline:
+        return None
+    return own - results.by_styles(model, questions, results.baseline, metric)
+
+
+def _with_mean(values: Floats) -> tuple[Floats, ...]:
+    """A row per style and their mean.
+
+    Of differences, what either side lacks in one style is thus left out on both.
+    """
+    return (*values, mean_of(values, axis=0))

@@ -14,7 +14,7 @@ from itertools import product
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from langchain_amulet.evaluation.comparison import NamedTable
+from langchain_amulet.evaluation.comparison import NamedTable, note
 from langchain_amulet.evaluation.grid import Case
 from langchain_amulet.evaluation.manifest import Manifest
 from langchain_amulet.evaluation.records import Answer, Piece
@@ -95,7 +95,7 @@ def page(
         exhibits=list(exhibits(results, traces)),
         levels=LEVELS,
         number=number,
-        failures=len(results.failures()),
+        note=note(results),
     )
 
 

@@ -61,7 +61,7 @@ def style() -> AbstractContextManager[None]:
 
 def plots(results: Results) -> Iterator[Plot]:
     """All pictures of a run; draw and write them within `style`."""
-    varied = any(len(methods) > 1 for methods in families(results).values())
+    varied = any(len(methods) > 1 for _, methods in families(results))
     degeneration = [each for each in results.metrics if each.name == DEGENERATION and varied]
     for model, questions in product(results.grid.models, results.grid.sets):
         for metric in results.main:
@@ -104,7 +104,7 @@ def tradeoff(
     figure = Figure(figsize=(2.6 * columns + 0.6, 2.4 * lines + 1.2))
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, name in zip(panels, styles, strict=False):
-        for at, (family, methods) in enumerate(families(results).items()):
+        for at, (family, methods) in enumerate(families(results)):
             points = [
                 [
                     float(mean_of(results.values(model, questions, method, name, each)))
@@ -131,9 +131,8 @@ def kl_per_token(results: Results, model: str, questions: str) -> Plot:
     """How far a method moves each token, on average over the answers that are still going."""
     figure = Figure(figsize=(6.4, 3.4))
     axes = figure.add_subplot()
-    asked = {case.question for case in results.grid.cases if case.questions == questions}
     for at, method in enumerate(results.grid.methods):
-        series = [each.kl for each in results.given(model, method) if each.ask.question in asked]
+        series = [each.kl for each in results.given(model, questions, method)]
         means = mean_by_place(series)
         if means.any():
             places = np.arange(1, len(means) + 1)
@@ -144,13 +143,20 @@ def kl_per_token(results: Results, model: str, questions: str) -> Plot:
     return _finished(figure, f"KL per token: {questions}, {model}")
 
 
-def families(results: Results) -> dict[str, list[str]]:
-    """Methods that differ from each other in one number, in its order."""
-    families: dict[str, list[str]] = {}
-    knobs = {label: note.knob or 0.0 for label, note in results.grid.methods.items()}
-    for label in sorted(knobs, key=lambda label: knobs[label]):
-        families.setdefault(results.grid.methods[label].family, []).append(label)
-    return families
+def families(results: Results) -> list[tuple[str, list[str]]]:
+    """Methods that differ from each other in one number, in its order, under a common name.
+
+    A method that is alone in its family keeps its own name, and one without such a number is
+    alone.
+    """
+    notes = results.grid.methods
+    groups: dict[tuple[str, str], list[str]] = {}
+    for label in sorted(notes, key=lambda label: notes[label].knob or 0.0):
+        own = label if notes[label].knob is None else ""
+        groups.setdefault((notes[label].family, own), []).append(label)
+    return [
+        (family if len(labels) > 1 else labels[0], labels) for (family, _), labels in groups.items()
+    ]
 
 
 def mean_by_place(series: Sequence[Sequence[float]]) -> Floats:

@@ -15,7 +15,7 @@ import io
 import re
 from pathlib import Path
 
-from langchain_amulet.evaluation.comparison import NamedTable, compare
+from langchain_amulet.evaluation.comparison import NamedTable, compare, note
 from langchain_amulet.evaluation.folder import RunFolder
 from langchain_amulet.evaluation.journal import rows
 from langchain_amulet.evaluation.page import page
@@ -45,7 +45,7 @@ def report(folder: Path | str) -> Path:
 
 def _write_tables(place: Path, results: Results, tables: list[NamedTable]) -> None:
     told = [(each.names, each.table) for each in tables]
-    text = "\n".join([_note(results), *(markdown(each.table) for each in tables)])
+    text = "\n".join([f"{note(results)}\n", *(markdown(each.table) for each in tables)])
     (place / "tables.md").write_text(text, encoding="utf-8")
     (place / "tables.tex").write_text("\n".join(latex(each.table) for each in tables), "utf-8")
     (place / "tables.csv").write_text(
@@ -54,8 +54,10 @@ def _write_tables(place: Path, results: Results, tables: list[NamedTable]) -> No
 
 
 def _write_plots(place: Path, results: Results) -> dict[str, bytes]:
-    """Write the pictures; returns them as SVG by their titles."""
+    """Write the pictures in the place of those before; returns them as SVG by their titles."""
     place.mkdir(exist_ok=True)
+    for old in (*place.glob("*.svg"), *place.glob("*.png")):
+        old.unlink()
     pictures = {}
     with style():
         for at, plot in enumerate(plots(results), 1):
@@ -66,13 +68,3 @@ def _write_plots(place: Path, results: Results) -> dict[str, bytes]:
             (place / f"{name}.svg").write_bytes(svg.getvalue())
             pictures[plot.title] = svg.getvalue()
     return pictures
-
-
-def _note(results: Results) -> str:
-    """What a reader of the tables has to know."""
-    failed = {"answers": len(results.failures()), "scores": results.failed_scores}
-    missing = "".join(f" {count} {what} failed." for what, count in failed.items() if count)
-    return (
-        f"In brackets: where the difference from {results.baseline} lies, and of a win rate that "
-        f"from a half (paired bootstrap over questions, 95 %).{missing}\n"
-    )

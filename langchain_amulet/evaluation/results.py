@@ -65,7 +65,7 @@ class Results:
     metrics: Sequence[Metric]
     baseline: str
     failed_scores: int = 0
-    _known: dict[tuple[str, str, str, str, Metric], Floats] = field(default_factory=dict)
+    _found: dict[tuple[str, str, str, str, Metric], Floats] = field(default_factory=dict)
 
     @property
     def main(self) -> tuple[Metric, ...]:
@@ -75,20 +75,24 @@ class Results:
 
     def values(self, model: str, questions: str, method: str, style: str, metric: Metric) -> Floats:
         """A number per question, the mean over its samples; NaN where there is none."""
-        found = [self._mean(model, method, case, metric) for case in self.grid.of(questions, style)]
-        return np.array(found, dtype=np.float64)
+        place = model, questions, method, style, metric
+        if place not in self._found:
+            cases = self.grid.of(questions, style)
+            self._found[place] = np.array(
+                [self._mean(model, method, case, metric) for case in cases], dtype=np.float64
+            )
+        return self._found[place]
 
-    def over_styles(self, model: str, questions: str, method: str, metric: Metric) -> Floats:
-        """The same as the mean over styles."""
-        columns = [
-            self.values(model, questions, method, style, metric) for style in self.grid.styles
-        ]
-        return mean_of(np.stack(columns), axis=0)
+    def by_styles(self, model: str, questions: str, method: str, metric: Metric) -> Floats:
+        """The same for all styles: ``[styles, questions]``."""
+        styles = self.grid.styles
+        return np.stack([self.values(model, questions, method, each, metric) for each in styles])
 
-    def given(self, model: str, method: str) -> list[Answer]:
-        """All answers of a method, each once."""
-        asks = [ask for ask in self.grid.asks(model) if ask.method == method]
-        found = (self.answers.get(ask.key) for ask in asks)
+    def given(self, model: str, questions: str, method: str) -> list[Answer]:
+        """A method's answers to a set of questions, each once."""
+        asked = {case.question for case in self.grid.cases if case.questions == questions}
+        asks = (ask for ask in self.grid.asks(model) if ask.method == method)
+        found = (self.answers.get(ask.key) for ask in asks if ask.question in asked)
         return [answer for answer in found if isinstance(answer, Answer)]
 
     def failures(self) -> list[Failure]:

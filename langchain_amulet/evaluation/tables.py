@@ -65,9 +65,9 @@ class Table:
         return printed(cell.mean) == (max if self.better[column] == "higher" else min)(known)
 
 
-def cell(values: Floats, baseline: Floats | None = None) -> Cell:
-    """A cell from a number per question, and the baseline's for the same questions."""
-    difference = None if baseline is None else interval(values - baseline)
+def cell(values: Floats, differences: Floats | None = None) -> Cell:
+    """A cell from a number per question, and how they differ from the baseline's."""
+    difference = None if differences is None else interval(differences)
     return Cell(float(mean_of(values)), int((values == values).sum()), difference)
 
 
