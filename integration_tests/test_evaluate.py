@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli import app
-from langchain_amulet.errors import ConfigurationError, EngineClosedError
+from langchain_amulet.errors import ConfigurationError, EngineClosedError, RequestError
 from langchain_amulet.evaluation import Decoding, Evaluation, Scoring, evaluate, report
 from langchain_amulet.evaluation.attributes import length
 from langchain_amulet.evaluation.decoding import Decoder
@@ -196,6 +196,16 @@ def test_an_answer_that_fails_is_written_down_and_the_others_go_on(
     assert len(found) == 4 * 7
     assert "7 answers failed" in (place / "tables.md").read_text()
     assert {line["n"] for line in cells(place, "words")} == {"3"}
+
+
+def test_settings_that_a_method_can_t_have_are_refused_before_anything_is_decoded(
+    tiny: str, tmp_path: Path
+) -> None:
+    decoding = {"max_tokens": 4, "repetition_penalty": 1.2}
+    methods = {"Pref": "pref", "Beams": "beam_search:n=2"}
+    with pytest.raises(RequestError, match="penalt"):
+        evaluate(small(tiny, tmp_path, decoding=decoding, methods=methods), tmp_path / "run")
+    assert answers(tmp_path / "run") == []
 
 
 def test_a_model_that_is_closed_meanwhile_ends_the_run(tiny: str, tmp_path: Path) -> None:
@@ -428,6 +438,25 @@ def test_options_override_the_config_file_and_leave_the_rest(tiny: str, tmp_path
     assert str(place / "report") in again.output
 
 
+def forgetful(question: str, answer: str, preference: str) -> float:
+    """A score whose author forgot to install something."""
+    import nowhere_to_be_found  # type: ignore[import-not-found]
+
+    return float(nowhere_to_be_found.score(answer))
+
+
+def test_what_one_s_own_code_lacks_isn_t_taken_for_an_extra_of_the_package(
+    tiny: str, tmp_path: Path
+) -> None:
+    done = run(
+        *("evaluate", "--out", tmp_path / "run", "--model", tiny, "--max-tokens", "2"),
+        *("--questions", asked(tmp_path, 1), "-p", "Be kind.", "-m", "pref"),
+        *("--score", f"{__name__}:forgetful"),
+    )
+    assert isinstance(done.exception, ModuleNotFoundError)
+    assert "langchain-amulet[evaluate]" not in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "rule"),
     [
@@ -436,6 +465,8 @@ def test_options_override_the_config_file_and_leave_the_rest(tiny: str, tmp_path
         (["evaluate", "--out", "{}", "--questions", "none.csv"], "No such file"),
         (["evaluate", "--out", "{}", "--config", "none.json"], "A config file must hold settings"),
         (["report", "{}"], "must be the folder of an evaluation"),
+        (["evaluate", "--out", "{}", "--objective", "6"], "--objective says more of"),
+        (["evaluate", "--out", "{}", "--column", "q"], "--column says more of"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_a_failure(

@@ -159,6 +159,8 @@ def test_the_question_is_shown_with_the_wish_or_alone(armo: Path) -> None:
     expected = by_hand(armo, "How are you?", "Fine.")
     torch.testing.assert_close(torch.tensor(list(alone.values())), expected)
     assert scorer(armo).name != scorer(armo, with_preference=False).name
+    titles = {scorer(armo, with_preference=shown).metrics[0].title for shown in (True, False)}
+    assert len(titles) == 2
 
 
 def test_what_is_too_long_gets_no_reward_and_an_error(armo: Path) -> None:

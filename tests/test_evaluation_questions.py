@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.evaluation.questions import Question, QuestionSet, QuestionSource
+from langchain_amulet.evaluation.questions import Question, QuestionSet, QuestionSource, read_sets
 from langchain_amulet.evaluation.questions import read_questions as read
 from langchain_amulet.evaluation.styles import PAPER_STYLES, Style, read_styles
 
@@ -66,6 +66,8 @@ def test_column_and_name_are_chosen(tmp_path):
         ("a.jsonl", '"A?"\n{"question": 3}', "row 2"),
         ("a.jsonl", '"A?"\n"B', "must hold what its name says"),
         ("a.csv", "query\nA?\n", r"its columns are \['query'\]"),
+        ("a.json", "[]", "one at least, but '.*' has none"),
+        ("a.csv", "question\n", "one at least, but '.*' has none"),
     ],
 )
 def test_a_file_that_holds_something_else_is_refused_with_its_name(tmp_path, name, text, rule):
@@ -73,6 +75,19 @@ def test_a_file_that_holds_something_else_is_refused_with_its_name(tmp_path, nam
     with pytest.raises(ConfigurationError, match=rule) as refused:
         read(QuestionSource(source=source))
     assert "a.json" in str(refused.value) or "a.csv" in str(refused.value)
+
+
+def test_sources_are_told_apart_by_their_names(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, "test.json", json.dumps(TEXTS))
+    first, second = (
+        QuestionSource(source=str(tmp_path / each / "test.json")) for each in ("one", "two")
+    )
+    with pytest.raises(ConfigurationError, match="two are called 'test'"):
+        read_sets([first, second], limit=None, seed=0)
+    named = second.model_copy(update={"name": "other"})
+    assert [each.name for each in read_sets([first, named], 2, seed=0)] == ["test", "other"]
 
 
 def test_a_missing_file_is_refused_and_not_sought_on_the_hub(tmp_path):

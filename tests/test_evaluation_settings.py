@@ -144,6 +144,19 @@ def test_a_run_doesn_t_go_on_with_what_answers_would_differ_by(fields, rule):
         manifest(**fields).following(manifest())
 
 
+def test_a_run_goes_on_in_less_memory():
+    loads = ({"dtype": "float32", "max_rows": 64}, {"dtype": "float32", "max_rows": 8})
+    before, now = (manifest(settings={"decoding": {}, "load": load}) for load in loads)
+    assert now.following(before).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(("baseline", "names"), [("amulet", ["wins"]), ("pref", [])])
+def test_comparisons_with_another_baseline_are_no_metric_any_more(baseline, names):
+    wins = Metric(name="wins", title="wins", scorer="judge against amulet", needs="rival")
+    after = manifest(baseline=baseline).following(manifest(metrics=(wins,)))
+    assert [metric.name for metric in after.metrics] == names
+
+
 def test_a_run_doesn_t_go_on_with_other_weights():
     begun = manifest().weighed({"m": "1"})
     assert begun.weighed({"n": "2"}).weights == {"m": "1", "n": "2"}

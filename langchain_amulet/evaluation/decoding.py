@@ -49,11 +49,13 @@ class Decoder:
     def warm(self) -> None:
         """Load the model and what the methods need: what is wrong with them is found now.
 
-        A scorer of best-of-n isn't asked, as it may know nothing but the run's own questions.
+        So is what is wrong with the settings, of which some methods can't have all. A scorer of
+        best-of-n isn't asked, as it may know nothing but the run's own questions.
         """
         for method in self.methods.values():
             plainly = method.method if isinstance(method, BestOf) else method
-            self.llm.invoke("Hello!", preference="Be kind.", method=plainly, max_tokens=1)
+            call = {**self.decoding.call(plainly), "max_tokens": 1}
+            self.llm.invoke("Hello!", preference="Be kind.", **call)
 
     async def decode(
         self, asks: Iterable[Ask], concurrency: int, told: Callable[[int], None]

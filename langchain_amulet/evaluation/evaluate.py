@@ -19,7 +19,7 @@ from langchain_amulet.evaluation.grid import Grid, cases, note
 from langchain_amulet.evaluation.journal import Journal, rows
 from langchain_amulet.evaluation.judging import JudgeScorer
 from langchain_amulet.evaluation.manifest import Manifest, fingerprints, session
-from langchain_amulet.evaluation.questions import QuestionSet, read_questions
+from langchain_amulet.evaluation.questions import QuestionSet, read_sets
 from langchain_amulet.evaluation.records import Answer
 from langchain_amulet.evaluation.report import report
 from langchain_amulet.evaluation.rewards import RewardScorer
@@ -53,6 +53,7 @@ def evaluate(
     Raises:
         ConfigurationError: Something in ``evaluation`` can't work, or isn't what the run in
             ``folder`` was begun with.
+        RequestError: A method can't decode with these settings.
     """
     work = _Work(evaluation, RunFolder(Path(folder)), told)
     scorers = tuple(_scorers(evaluation))
@@ -82,9 +83,8 @@ class _Work:
     @cached_property
     def sets(self) -> tuple[QuestionSet, ...]:
         """The questions."""
-        limit, seed = self.evaluation.limit, self.evaluation.decoding.seed
-        sources = self.evaluation.questions
-        return tuple(read_questions(source).sample(limit, seed) for source in sources)
+        evaluation = self.evaluation
+        return read_sets(evaluation.questions, evaluation.limit, evaluation.decoding.seed)
 
     @cached_property
     def grid(self) -> Grid:

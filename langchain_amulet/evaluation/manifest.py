@@ -31,6 +31,9 @@ from langchain_amulet.version import VERSION
 WEIGHTS = {".safetensors", ".bin", ".json", ".jinja", ".model"}
 """Ends of the names of files that decide what a model answers."""
 
+PACING = {"max_rows", "max_queue", "prefill_chunk"}
+"""Options for loading that decide how fast answers come, and nothing else."""
+
 END = 2**20
 """How many bytes at either end of a file its fingerprint is made of."""
 
@@ -90,7 +93,7 @@ class Manifest(BaseModel):
     @property
     def fingerprint(self) -> str:
         """A name for everything that the answers depend on, besides what is asked."""
-        settings = (self.settings["decoding"], self.settings["load"])
+        settings = (self.settings["decoding"], _deciding(self.settings["load"]))
         return digest(json.dumps([*settings, _made_of(self.methods), self.weights], sort_keys=True))
 
     def following(self, earlier: Manifest) -> Manifest:
@@ -101,13 +104,21 @@ class Manifest(BaseModel):
         """
         checked = {
             "setting": (earlier.settings["decoding"], self.settings["decoding"]),
-            "option for loading": _filled(earlier.settings["load"], self.settings["load"]),
+            "option for loading": _filled(
+                _deciding(earlier.settings["load"]), _deciding(self.settings["load"])
+            ),
             "method": (_made_of(earlier.methods), _made_of(self.methods)),
         }
         for what, (before, now) in checked.items():
             _refuse_change(what, before, now)
         own = {(metric.scorer, metric.name) for metric in self.metrics}
-        kept = (each for each in earlier.metrics if (each.scorer, each.name) not in own)
+        kept = (
+            each
+            for each in earlier.metrics
+            if (each.scorer, each.name) not in own
+            # What was compared with another baseline says nothing of this one.
+            and (each.needs != "rival" or earlier.baseline == self.baseline)
+        )
         return self.model_copy(
             update={
                 "methods": {**earlier.methods, **self.methods},
@@ -169,6 +180,11 @@ def fingerprints(models: Iterable[str]) -> dict[str, str]:
 
 def _made_of(methods: Mapping[str, MethodNote]) -> dict[str, str]:
     return {label: note.made_of for label, note in methods.items()}
+
+
+def _deciding(load: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for loading that answers depend on."""
+    return {name: value for name, value in load.items() if name not in PACING}
 
 
 def _filled(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

@@ -68,11 +68,31 @@ class QuestionSet:
         return replace(self, questions=tuple(each for each in self.questions if each.id in kept))
 
 
+def read_sets(
+    sources: Iterable[QuestionSource], limit: int | None, seed: int
+) -> tuple[QuestionSet, ...]:
+    """A sample of each source, see `QuestionSet.sample`.
+
+    Raises:
+        ConfigurationError: See `read_questions`; or two sources have one name, so that no table
+            could tell them apart.
+    """
+    sets = tuple(read_questions(source).sample(limit, seed) for source in sources)
+    names = [each.name for each in sets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigurationError(
+            f"Each source of questions needs a name of its own, but two are called {twice!r}: "
+            "give one another name, in Python or in a config file."
+        )
+    return sets
+
+
 def read_questions(source: QuestionSource) -> QuestionSet:
     """All questions of a source.
 
     Raises:
-        ConfigurationError: The source isn't there, or a row has no question.
+        ConfigurationError: The source isn't there or is empty, or a row has no question.
     """
     path = Path(source.source).expanduser()
     reader = READERS.get(path.suffix.lower())
@@ -81,6 +101,10 @@ def read_questions(source: QuestionSource) -> QuestionSet:
     else:
         rows, name = _from_file(path, reader), path.stem
     found = tuple(_question(row, at, source) for at, row in enumerate(rows, 1))
+    if not found:
+        raise ConfigurationError(
+            f"Questions must be one at least, but {source.source!r} has none: name another source."
+        )
     ids = [question.id for question in found]
     if len(set(ids)) < len(ids):  # ids of the rows' own don't tell them apart: their places do
         found = tuple(replace(each, id=str(at)) for at, each in enumerate(found, 1))

@@ -49,7 +49,7 @@ class RewardScorer:
         self.metrics = tuple(map(self._metric, choose(self._heads, settings.objectives)))
 
     def _metric(self, head: str) -> Metric:
-        short = Path(self._settings.model).name
+        short = Path(self.name).name
         title = short if len(self._heads) == 1 else f"{short}: {head}"
         return Metric(name=head, title=title, scorer=self.name, needs=self.needs)
 
