@@ -215,17 +215,37 @@ def test_an_agent_answers_with_an_object(tiny: str, strategy: Any) -> None:
     assert isinstance(answer["structured_response"], Order)
 
 
-def test_an_agent_calls_a_tool_and_then_answers_with_an_object(pocket: ChatAmulet) -> None:
-    class Balance(BaseModel):
-        """The balance of a customer."""
+class Balance(BaseModel):
+    """The balance of a customer."""
 
-        balance: str = Field(max_length=12)
+    balance: str = Field(pattern=r"^\$[0-9]{1,4}$")
 
-    agent = create_agent(pocket, [account_balance], response_format=ProviderStrategy(Balance))
-    asked = {"messages": [("user", "What is the balance of Robert?")]}
-    outcome = agent.invoke(asked, {"recursion_limit": 8})
+
+REPORT = Balance.model_json_schema() | {
+    "title": "report_balance",
+    "description": "Report a balance.",
+}
+
+
+@pytest.mark.parametrize("run", ["invoke", "stream_updates", "astream_updates"])
+@pytest.mark.parametrize("style", [CHEERFUL, FORMAL])
+def test_two_tools_in_a_row_lead_to_an_object(pocket: ChatAmulet, style: str, run: str) -> None:
+    agent = create_agent(pocket, TOOLS, response_format=ProviderStrategy(Balance))
+    messages = RUNS[run](agent, {"config": {"configurable": {"preference": style}}})
+    assert_right(messages)
+    assert Balance.model_validate_json(messages[-1].text) == Balance(balance="$86")
+
+
+@pytest.mark.parametrize("strategy", [ToolStrategy, ProviderStrategy])
+@pytest.mark.parametrize("style", [CHEERFUL, FORMAL])
+def test_both_strategies_end_with_an_object_after_a_tool(
+    pocket: ChatAmulet, style: str, strategy: Any
+) -> None:
+    agent = create_agent(pocket, [account_balance], response_format=strategy(REPORT))
+    asked = [("user", "Get the balance of Robert, then report a balance of the result.")]
+    outcome = agent.invoke({"messages": asked}, {"configurable": {"preference": style}})
     assert next(m.content for m in outcome["messages"] if isinstance(m, ToolMessage)) == "$86"
-    assert isinstance(outcome["structured_response"], Balance)
+    assert outcome["structured_response"] == {"balance": "$86"}
 
 
 def test_a_schema_alone_is_answered_by_what_the_profile_promises(tiny: str) -> None:

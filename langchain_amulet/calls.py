@@ -307,4 +307,5 @@ def _constraint(
     closing = grammars.token(reply.thinking.closing) if reply.thinking else None
     ends = () if closing is None else (closing,)
     rules = output.rules(reply, grammars, is_thinking)
-    return grammars.compile(rules, settings.max_tokens, stop_ids, ends)
+    turn = output.turn(reply, grammars)
+    return grammars.compile(rules, settings.max_tokens, stop_ids, ends, turn)

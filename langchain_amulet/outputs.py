@@ -54,6 +54,19 @@ class Output:
         rules["start"] = _thought(reply, compiler, is_thinking) + " body"
         return "\n".join(f"{name}: {rule}" for name, rule in rules.items())
 
+    def turn(self, reply: ReplyFormat, compiler: GrammarCompiler) -> int | None:
+        """The token by which the answer turns to calls instead of to its schema.
+
+        A model that wants to say something else than a call begins neither a call nor JSON, so
+        what these two tokens have of the probability says little. What all other tokens have
+        together is for the answer.
+
+        Returns:
+            None if there is no such choice, or if it isn't made by a token of its own.
+        """
+        is_choice = bool(self.calls) and self.schema is not None and not self.must_call
+        return compiler.token(reply.region.get("open", "")) if is_choice else None
+
     def _body(self, reply: ReplyFormat, compiler: GrammarCompiler) -> str:
         if self.schema is not None:
             return json_rule(self.schema) + (" | calls" if self.calls else "")

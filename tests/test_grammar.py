@@ -84,6 +84,11 @@ def test_the_reason_names_the_keyword() -> None:
         grammar_of("start: " + json_rule(REFUSED["unique items"]))
 
 
+def test_the_reason_says_what_is_wrong_with_a_pattern() -> None:
+    with pytest.raises(SchemaError, match=r"regex parse error: unclosed group, in \"\(a\"\. Take"):
+        grammar_of("start: " + json_rule(obj(a={"type": "string", "pattern": "(a"})))
+
+
 def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"but: \S.+"):
         grammar_of("start: " + json_rule(ENDLESS))
@@ -300,6 +305,62 @@ def test_strict_calls_are_valid_and_text_stays_free() -> None:
         grammar.accept(ids[-1])
     (call, *_) = read(reply, str(TOKENIZER.decode(ids))).calls
     assert call.name in {"add", "greet", "now"}
+
+
+CHOICE = Output(calls=TOOLS, schema=obj(a=INTEGER))
+"""An answer that is calls or JSON."""
+
+(TURN,) = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+
+
+def choice(reply: ReplyFormat) -> Grammar:
+    rules, turn = CHOICE.rules(reply, COMPILER, False), CHOICE.turn(reply, COMPILER)
+    ends = [COMPILER.token(reply.thinking.closing)] if reply.thinking else []
+    return COMPILER.compile(rules, LIMIT, frozenset({STOP}), ends, turn)
+
+
+def test_whatever_begins_no_call_leads_to_the_schema() -> None:
+    answer = grammar_of("start: " + json_rule(obj(a=INTEGER))).allowed()
+    for token in set(range(len(TOKENIZER))) - {TURN, STOP}:
+        grammar = choice(ReplyFormat())
+        assert grammar.allowed()[token]
+        if not grammar.accept(token):
+            assert torch.equal(grammar.allowed(), answer)
+
+
+def test_what_begins_a_call_goes_on_with_it() -> None:
+    grammar = choice(ReplyFormat())
+    assert grammar.allowed()[TURN]
+    assert not grammar.allowed()[STOP]
+    assert grammar.accept(TURN)
+    rest = written(grammar, seed=1, limit=LIMIT - 1)
+    (call, *_) = read(ReplyFormat(), "<tool_call>" + rest).calls
+    assert call.name in {"add", "greet", "now"}
+    assert not call.is_broken
+
+
+def test_a_thought_puts_the_choice_off() -> None:
+    reply = ReplyFormat(thinking=Thinking("<|think|>", "<|im_start|>"))
+    opening, closing = TOKENIZER.convert_tokens_to_ids(["<|think|>", "<|im_start|>"])
+    (prose,) = TOKENIZER.encode("W", add_special_tokens=False)
+    grammar = choice(reply)
+    for token in (opening, prose, closing):
+        assert grammar.accept(token)
+    assert grammar.allowed()[prose]
+    assert not grammar.accept(prose)
+    assert not grammar.allowed()[[prose, TURN]].any()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        Output(calls=TOOLS),
+        Output(schema=obj(a=INTEGER)),
+        Output(calls=TOOLS, schema=obj(a=INTEGER), must_call=True),
+    ],
+)
+def test_there_is_no_turn_without_a_choice(output: Output) -> None:
+    assert output.turn(ReplyFormat(), COMPILER) is None
 
 
 def test_thoughts_come_before_the_structure_and_end_in_time() -> None:

@@ -33,7 +33,12 @@ class GrammarCompiler:
         self._begin = lru_cache(maxsize=KEPT)(self._beginning)
 
     def compile(
-        self, lark: str, max_tokens: int, stops: frozenset[int], ends: Sequence[int] = ()
+        self,
+        lark: str,
+        max_tokens: int,
+        stops: frozenset[int],
+        ends: Sequence[int] = (),
+        turn: int | None = None,
     ) -> Grammar:
         """The constraint of one request: it serves that one only.
 
@@ -42,13 +47,14 @@ class GrammarCompiler:
             max_tokens: The most tokens the answer may have.
             stops: Tokens that end it.
             ends: Tokens that end a part of it that could go on for ever.
+            turn: A token that is chosen for its own sake, see `Grammar`.
 
         Raises:
             SchemaError: A schema in it can't be decoded under; the message says why.
             ContextLengthError: ``max_tokens`` is too small for any valid answer.
         """
         beginning = self._begin(lark, max_tokens, tuple(ends))
-        return Grammar(beginning, self._vocabulary, max_tokens, stops)
+        return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
     def spell(self, text: str) -> str:
         """A text as a grammar's symbols; control tokens in it are written as such."""

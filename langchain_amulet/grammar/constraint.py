@@ -17,7 +17,7 @@ from llguidance import LLMatcher
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError
-from langchain_amulet.grammar.tokens import Vocabulary, bits_of
+from langchain_amulet.grammar.tokens import Bits, Vocabulary, bits_of, has
 from langchain_amulet.grammar.way_out import Guide, WayOut
 
 PATIENCE = 16
@@ -47,9 +47,22 @@ class Grammar:
     """
 
     def __init__(
-        self, beginning: Beginning, vocabulary: Vocabulary, max_tokens: int, stops: Collection[int]
+        self,
+        beginning: Beginning,
+        vocabulary: Vocabulary,
+        max_tokens: int,
+        stops: Collection[int],
+        turn: int | None = None,
     ) -> None:
-        """Begin an answer of at most ``max_tokens``, which one of ``stops`` ends.
+        """Begin an answer.
+
+        Args:
+            beginning: Where it begins.
+            vocabulary: Its tokens.
+            max_tokens: The most that it may have.
+            stops: Tokens that end it.
+            turn: A token that is chosen for its own sake: where it may come, any other may be
+                drawn, and one that the grammar doesn't take says that it doesn't come.
 
         Raises:
             ContextLengthError: No valid answer was found that fits into ``max_tokens``.
@@ -62,7 +75,7 @@ class Grammar:
         self._matcher = beginning.matcher.deep_copy()
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
-        self._stops = sorted(stops)
+        self._stops, self._turn = sorted(stops), turn
         self._left = max_tokens
         self._refused: list[int] = []
 
@@ -70,14 +83,25 @@ class Grammar:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
         if len(self._way_out) == self._left or len(self._refused) > PATIENCE:
             return self._only(self._way_out.tokens[:1] or self._stops)
-        bits = np.unpackbits(bits_of(self._matcher), count=self._vocabulary.size, bitorder="little")
-        mask = torch.from_numpy(bits.view(np.bool_))
+        bits = bits_of(self._matcher)
+        if self._is_at_turn(bits):
+            return self._all_but([*self._stops, *self._refused])
+        unpacked = np.unpackbits(bits, count=self._vocabulary.size, bitorder="little")
+        mask = torch.from_numpy(unpacked.view(np.bool_))
         mask[self._stops] = self._matcher.is_accepting()
         mask[self._refused] = False
         return mask
 
     def accept(self, token: int) -> bool:
-        """Move on by one token, unless too few would be left after it to end the answer."""
+        """Move on by one token, unless too few would be left after it to end the answer.
+
+        A token that the grammar doesn't take, at a turn, says that the turn isn't wanted: it isn't
+        allowed any more.
+        """
+        turn = self._open_turn
+        if turn is not None and not self._matcher.validate_tokens([token]):
+            self._refused.append(turn)
+            return False
         if not self._matcher.consume_token(token):
             raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
         way_out = self._guide.follow(self._way_out, token, self._matcher, self._left - 1)
@@ -87,6 +111,23 @@ class Grammar:
             return False
         self._way_out, self._left, self._refused = way_out, self._left - 1, []
         return True
+
+    @property
+    def _open_turn(self) -> int | None:
+        """The turn, unless it was refused in this place."""
+        return None if self._turn in self._refused else self._turn
+
+    def _is_at_turn(self, bits: Bits) -> bool:
+        """Whether the turn may come, and something else, too."""
+        turn = self._open_turn
+        if turn is None or not has(bits, turn):
+            return False
+        return bool(np.unpackbits(bits).sum() > 1)
+
+    def _all_but(self, tokens: Sequence[int]) -> Tensor:
+        mask = torch.ones(self._vocabulary.size, dtype=torch.bool)
+        mask[tokens] = False
+        return mask
 
     def _only(self, tokens: Sequence[int]) -> Tensor:
         mask = torch.zeros(self._vocabulary.size, dtype=torch.bool)

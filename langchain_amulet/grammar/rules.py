@@ -49,8 +49,17 @@ def unheld(reason: str) -> SchemaError:
     """What to raise for a schema that no answer can be held to, by llguidance's word on it."""
     return SchemaError(
         "A schema must be one that answers can be held to while they are written, but: "
-        f"{reason.strip().splitlines()[0]}. Take that out of the schema, or check it afterwards."
+        f"{_told(reason)}. Take that out of the schema, or check it afterwards."
     )
+
+
+def _told(reason: str) -> str:
+    """The reason in a line: what is wrong with a pattern is said some lines below it."""
+    what, *lines = reason.strip().splitlines()
+    cause = next((line for line in lines if line.startswith("error: ")), None)
+    if cause is None:
+        return what
+    return f"{what} {cause.removeprefix('error: ')}, in {json.dumps(lines[0].strip())}"
 
 
 def _everywhere(schema: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
