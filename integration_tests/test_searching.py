@@ -200,6 +200,14 @@ def test_a_score_must_be_a_number(llm: ChatAmulet, score: Any) -> None:
         llm.invoke(QUESTION, method=BestOf(2, scorer=lambda messages, answer: score))
 
 
+def test_an_answer_that_must_not_be_given_isn_t_even_if_there_is_no_other(llm: ChatAmulet) -> None:
+    scores = iter((-math.inf, -1.0, -math.inf, -math.inf))
+    method = BestOf(2, scorer=lambda messages, answer: next(scores))
+    assert llm.invoke(QUESTION, method=method).response_metadata["search"]["chosen"] == 1
+    with pytest.raises(GenerationError, match="scored each of 2 with -inf"):
+        llm.invoke(QUESTION, method=method)
+
+
 def test_what_a_scorer_raises_is_raised_and_leaves_no_rows(llm: ChatAmulet) -> None:
     def fail(messages: Sequence[BaseMessage], answer: AIMessage) -> float:
         raise LookupError("no such reward")

@@ -122,7 +122,7 @@ def numbers(values: Any) -> list[float]:
     """Scores as numbers.
 
     Raises:
-        GenerationError: One of them isn't one.
+        GenerationError: One of them isn't one, or all forbid their answers.
     """
     scores = []
     for value in values:
@@ -132,6 +132,11 @@ def numbers(values: Any) -> list[float]:
             raise GenerationError(_unscored(value)) from error
         if math.isnan(scores[-1]):
             raise GenerationError(_unscored(value))
+    if scores and max(scores) == -math.inf:
+        raise GenerationError(
+            "A scorer must leave an answer that may be given, but scored each of "
+            f"{len(scores)} with -inf: look at more answers, or score the least bad one higher."
+        )
     return scores
 
 
