@@ -1,9 +1,19 @@
 """Answers that nobody gave, for tests of what becomes of answers."""
 
+from collections.abc import Callable
 from typing import Any
 
-from langchain_amulet.evaluation.grid import Ask
-from langchain_amulet.evaluation.records import Answer
+from langchain_amulet.evaluation.grid import Ask, Grid, cases, note
+from langchain_amulet.evaluation.manifest import Metric
+from langchain_amulet.evaluation.questions import Question, QuestionSet
+from langchain_amulet.evaluation.records import Answer, Failure
+from langchain_amulet.evaluation.results import DECODED_METRICS, Results
+from langchain_amulet.evaluation.styles import Style
+from langchain_amulet.methods import Amulet, Pref
+
+REWARD = Metric(name="reward", title="reward", scorer="rm", needs="wish")
+METHODS = {"pref": note(Pref()), "amulet": note(Amulet())}
+STYLES = (Style("easy", ("Be easy.",)), Style("hard", ("Be hard.",)))
 
 
 def answer(text: str = "Fine.", ask: Ask | None = None, **fields: Any) -> Answer:
@@ -18,3 +28,24 @@ def answer(text: str = "Fine.", ask: Ask | None = None, **fields: Any) -> Answer
         "seconds": 1.0,
     }
     return Answer(ask or Ask("m", "pref", "Why?", "Be kind."), text, **{**made, **fields})
+
+
+def grid(**sets: int) -> Grid:
+    """Sets of so many questions, whose texts begin with the set's name."""
+    made = [
+        QuestionSet(name, tuple(Question(str(at), f"{name} {at}?") for at in range(count)))
+        for name, count in sets.items()
+    ]
+    return Grid(("m",), METHODS, cases(made, STYLES, seed=0))
+
+
+def results(asked: Grid, reward: Callable[[Ask], float | None], **fields: Any) -> Results:
+    """A run where ``reward(ask)`` is each answer's; None for one that failed."""
+    answers: dict[str, Answer | Failure] = {}
+    scores = {}
+    for ask in asked.asks("m"):
+        value = reward(ask)
+        failed = Failure(ask, "ContextLengthError", "It is too long.")
+        answers[ask.key] = failed if value is None else answer(ask=ask, **fields)
+        scores["rm", ask.key, ask.wish, None] = {"reward": value}
+    return Results(asked, answers, scores, (REWARD, *DECODED_METRICS), "pref")

@@ -6,39 +6,7 @@ import numpy as np
 import pytest
 
 from langchain_amulet.evaluation.comparison import by_style, note, overview
-from langchain_amulet.evaluation.grid import Grid, cases
-from langchain_amulet.evaluation.grid import note as note_of
-from langchain_amulet.evaluation.manifest import Metric
-from langchain_amulet.evaluation.questions import Question, QuestionSet
-from langchain_amulet.evaluation.records import Failure
-from langchain_amulet.evaluation.results import DECODED_METRICS, Results
-from langchain_amulet.evaluation.styles import Style
-from langchain_amulet.methods import Amulet, Pref
-from tests.evaluation_builders import answer
-
-REWARD = Metric(name="reward", title="reward", scorer="rm", needs="wish")
-METHODS = {"pref": note_of(Pref()), "amulet": note_of(Amulet())}
-STYLES = (Style("easy", ("Be easy.",)), Style("hard", ("Be hard.",)))
-
-
-def grid(**sets):
-    """Sets of so many questions, whose texts begin with the set's name."""
-    made = [
-        QuestionSet(name, tuple(Question(str(at), f"{name} {at}?") for at in range(count)))
-        for name, count in sets.items()
-    ]
-    return Grid(("m",), METHODS, cases(made, STYLES, seed=0))
-
-
-def results(asked, reward, **fields):
-    """A run where ``reward(ask)`` is each answer's; None for an answer that failed."""
-    answers, scores = {}, {}
-    for ask in asked.asks("m"):
-        value = reward(ask)
-        failed = Failure(ask, "ContextLengthError", "too long")
-        answers[ask.key] = failed if value is None else answer(ask=ask, **fields)
-        scores["rm", ask.key, ask.wish, None] = {"reward": value}
-    return Results(asked, answers, scores, (REWARD, *DECODED_METRICS), "pref")
+from tests.evaluation_builders import REWARD, STYLES, grid, results
 
 
 def test_a_style_that_one_side_lacks_for_a_question_doesn_t_move_the_mean_s_difference():

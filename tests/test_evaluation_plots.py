@@ -1,15 +1,12 @@
 """What pictures are made of: means by place in an answer, and families of methods."""
 
 import numpy as np
-import pytest
 
 from langchain_amulet.evaluation.grid import Grid, note
-from langchain_amulet.evaluation.page import Token, tokens
-from langchain_amulet.evaluation.plots import families, mean_by_place
-from langchain_amulet.evaluation.records import Piece
+from langchain_amulet.evaluation.plots import bars, families, mean_by_place
 from langchain_amulet.evaluation.results import Results, mean_of, tokens_per_second
 from langchain_amulet.methods import Amulet, Base, GuidedReranking, LinearAlignment
-from tests.evaluation_builders import answer
+from tests.evaluation_builders import REWARD, answer, grid, results
 
 
 def test_the_mean_at_a_place_is_over_the_answers_that_reach_it():
@@ -37,8 +34,8 @@ def test_families_are_sorted_by_what_tells_their_methods_apart():
         "LA 1": LinearAlignment(1.0),
     }
     notes = {label: note(method) for label, method in methods.items()}
-    grid = Grid(("m",), notes, ())
-    assert families(Results(grid, {}, {}, (), "Base")) == [
+    asked = Grid(("m",), notes, ())
+    assert families(Results(asked, {}, {}, (), "Base")) == [
         ("Base", ["Base"]),
         ("amulet", ["subtle", "full"]),
         ("cap", ["cap"]),
@@ -48,8 +45,8 @@ def test_families_are_sorted_by_what_tells_their_methods_apart():
 
 def test_methods_without_a_number_that_tells_them_apart_are_each_alone():
     methods = {"four": GuidedReranking(4), "sixteen": GuidedReranking(16)}
-    grid = Grid(("m",), {label: note(method) for label, method in methods.items()}, ())
-    found = families(Results(grid, {}, {}, (), "four"))
+    asked = Grid(("m",), {label: note(method) for label, method in methods.items()}, ())
+    found = families(Results(asked, {}, {}, (), "four"))
     assert found == [("four", ["four"]), ("sixteen", ["sixteen"])]
 
 
@@ -72,20 +69,6 @@ def test_means_leave_out_what_is_missing():
     np.testing.assert_array_equal(mean_of(values, axis=0), [2.0, np.nan])
 
 
-def piece(text, pref, steered):
-    return Piece(text, None, pref, steered)
-
-
-def test_tokens_that_were_hardly_moved_are_one_stretch_of_text():
-    found = tokens([piece("Be ", 0.5, 0.51), piece("kind", 0.2, 0.2), piece("!", 0.1, 0.9)])
-    assert found[0] == Token("Be kind")
-    assert found[1].text == "!"
-    assert found[1].level == 3
-    assert "10.0%" in found[1].told
-    assert "+2.20 nats" in found[1].told
-
-
-@pytest.mark.parametrize(("pref", "level"), [(0.99, 0), (0.85, 1), (0.4, 2), (0.1, 3), (0.0, 3)])
-def test_a_token_s_colour_tells_how_far_it_was_moved(pref, level):
-    (token,) = tokens([piece("x", pref, 1.0)])
-    assert token.level == level
+def test_bars_are_drawn_of_numbers_that_are_all_alike_and_partly_missing():
+    run = results(grid(one=40), lambda ask: None if "1" in ask.question else 0.3)
+    assert bars(run, "m", "one", REWARD).title == "reward: one, m"

@@ -3,13 +3,14 @@
 import json
 
 import pytest
+import torch
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.evaluation import Decoding, Evaluation, Scoring
 from langchain_amulet.evaluation.grid import note
 from langchain_amulet.evaluation.manifest import Manifest, Metric, fingerprint
 from langchain_amulet.evaluation.spelled import method_of
-from langchain_amulet.methods import Amulet, BestOf, GuidedReranking, Pref, as_method
+from langchain_amulet.methods import Amulet, BestOf, GuidedReranking, Iterated, Pref, as_method
 
 QUESTIONS = {"questions": ("q.json",)}
 
@@ -62,6 +63,8 @@ def test_best_of_n_s_scorer_is_named_by_where_it_lies():
 def test_a_method_with_a_function_is_noted_alike_in_every_process():
     assert note(BestOf(scorer=lambda: 0)).made_of == note(BestOf(scorer=lambda: 0)).made_of
     assert "0x" not in note(BestOf(scorer=longest)).made_of
+    first, second = (BestOf(scorer=longest, method=Iterated(torch.sub)) for _ in range(2))
+    assert note(first).made_of == note(second).made_of
 
 
 def test_samples_that_are_chosen_among_are_drawn_even_if_answers_are_greedy():

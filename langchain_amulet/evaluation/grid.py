@@ -92,7 +92,8 @@ def _made_of(method: Method) -> str:
     kept: Any = method  # a frozen dataclass, as all methods are
     given = {each.name: getattr(method, each.name) for each in fields(kept) if each.compare}
     text = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    text = re.sub(r" at 0x[0-9a-f]+", "", text)  # a function's place is another in every process
+    # A function's place, and the key of a method that holds one, are others in every process.
+    text = re.sub(r" at 0x[0-9a-f]+|, key='[0-9a-f]{32}'", "", text)
     return f"{type(method).__name__}({text})"
 
 

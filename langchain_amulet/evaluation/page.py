@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from langchain_amulet.evaluation.comparison import NamedTable, note
 from langchain_amulet.evaluation.grid import Case
 from langchain_amulet.evaluation.manifest import Manifest
-from langchain_amulet.evaluation.records import Answer, Piece
+from langchain_amulet.evaluation.records import Answer, Failure, Piece
 from langchain_amulet.evaluation.results import Results
 from langchain_amulet.evaluation.tables import number
 from langchain_amulet.terminal import SHADES
@@ -43,7 +43,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Card:
-    """One answer beside others.
+    """One answer beside others, or why there is none.
 
     Attributes:
         method: Label of the method.
@@ -106,11 +106,9 @@ def exhibits(results: Results, traces: Mapping[str, Sequence[Piece]]) -> Iterato
             method: results.answers.get(results.grid.ask(model, method, case).key)
             for method in results.grid.methods
         }
-        answers = {label: each for label, each in found.items() if isinstance(each, Answer)}
-        if any(answer.ask.key in traces for answer in answers.values()):
-            cards = [
-                _card(results, case, label, answer, traces) for label, answer in answers.items()
-            ]
+        given = {label: each for label, each in found.items() if each is not None}
+        if any(each.ask.key in traces for each in given.values()):
+            cards = [_card(results, case, label, each, traces) for label, each in given.items()]
             yield Exhibit(model, case, cards)
 
 
@@ -138,9 +136,11 @@ def _card(
     results: Results,
     case: Case,
     method: str,
-    answer: Answer,
+    answer: Answer | Failure,
     traces: Mapping[str, Sequence[Piece]],
 ) -> Card:
+    if isinstance(answer, Failure):
+        return Card(method, (), f"no answer, {answer.kind}: {answer.message}")
     pieces = traces.get(answer.ask.key)
     text = tokens(pieces) if pieces else [Token(answer.text)]
     told = [f"{answer.tokens} tokens", f"{answer.mean_kl:.2f} nats per token"]

@@ -169,9 +169,9 @@ def mean_by_place(series: Sequence[Sequence[float]]) -> Floats:
 
 
 def _errors(values: Floats) -> tuple[float, float]:
-    """How far below and above its mean the interval ends."""
+    """How far below and above its mean the interval ends, never less than nothing by rounding."""
     found, mean = interval(values), float(mean_of(values))
-    return (mean - found.low, found.high - mean) if found else (0.0, 0.0)
+    return (max(0.0, mean - found.low), max(0.0, found.high - mean)) if found else (0.0, 0.0)
 
 
 def _finished(figure: Figure, title: str, labelled: Axes | None = None) -> Plot:

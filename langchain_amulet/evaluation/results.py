@@ -90,9 +90,13 @@ class Results:
 
     def given(self, model: str, questions: str, method: str) -> list[Answer]:
         """A method's answers to a set of questions, each once."""
-        asked = {case.question for case in self.grid.cases if case.questions == questions}
-        asks = (ask for ask in self.grid.asks(model) if ask.method == method)
-        found = (self.answers.get(ask.key) for ask in asks if ask.question in asked)
+        asks = dict.fromkeys(
+            self.grid.ask(model, method, case, sample)
+            for case in self.grid.cases
+            if case.questions == questions
+            for sample in range(self.grid.samples)
+        )
+        found = (self.answers.get(ask.key) for ask in asks)
         return [answer for answer in found if isinstance(answer, Answer)]
 
     def failures(self) -> list[Failure]:
