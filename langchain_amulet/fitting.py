@@ -69,6 +69,7 @@ class Fitting(Generic[AnyPreference]):
         """
         if not applying:
             return Plan.plain()
+        # One of weight 0 is read, too: it may be learned that it counts.
         weights = [self.preferences[k].weight or 1.0 for k in applying]
         shares = [(row, weight / sum(weights)) for row, weight in enumerate(weights)]
         return Plan(

@@ -138,6 +138,14 @@ def test_wishes_come_from_files(tmp_path, name, text):
     assert listed == read_styles(["Be kind.", "Be short.", "concise"])
 
 
+def test_a_file_s_name_may_have_spaces_and_a_wish_may_end_like_one(tmp_path):
+    (tmp_path / "my wishes.txt").write_text("Be kind.\n")
+    (style,) = read_styles([str(tmp_path / "my wishes.txt")])
+    assert style.name == "Be kind."
+    for wish in ("Answer as in notes.txt", "Answer as in " + "very " * 99 + "old notes.txt"):
+        assert read_styles([wish]) == (Style(wish, (wish,)),)
+
+
 def test_a_style_s_wordings_take_turns_and_each_question_keeps_its_own():
     (style,) = read_styles({"short": ["Be short.", "Keep it brief.", "Few words."]})
     asked = [f"{at}?" for at in range(300)]

@@ -80,7 +80,7 @@ def bars(results: Results, model: str, questions: str, metric: Metric) -> Plot:
     width = 0.8 / len(methods)
     for at, method in enumerate(methods):
         found = [results.values(model, questions, method, each, metric) for each in styles]
-        heights = np.array([float(mean_of(values)) for values in found])
+        heights = [float(mean_of(values)) for values in found]
         places = np.arange(len(styles)) + (at - (len(methods) - 1) / 2) * width
         errors = np.array([_errors(values) for values in found]).T
         axes.bar(places, heights, width * 0.92, color=_colour(at), label=_label(method))
@@ -105,16 +105,12 @@ def tradeoff(
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, name in zip(panels, styles, strict=False):
         for at, (family, methods) in enumerate(families(results)):
-            points = [
-                [
-                    float(mean_of(results.values(model, questions, method, name, each)))
-                    for each in (degeneration, metric)
-                ]
-                for method in methods
-            ]
-            across, up = zip(*points, strict=True)
+            across, up = (
+                [results.mean(model, questions, method, name, each) for method in methods]
+                for each in (degeneration, metric)
+            )
             panel.plot(across, up, "-", color=_colour(at), linewidth=1)
-            sizes = np.linspace(12, 60, len(points)) if len(points) > 1 else 30
+            sizes = np.linspace(12, 60, len(methods)) if len(methods) > 1 else 30
             panel.scatter(across, up, sizes, color=_colour(at), label=_label(family), zorder=3)
         panel.set_title(name, fontsize=9)
         panel.grid(alpha=0.3)

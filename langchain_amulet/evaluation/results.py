@@ -83,6 +83,10 @@ class Results:
             )
         return self._found[place]
 
+    def mean(self, model: str, questions: str, method: str, style: str, metric: Metric) -> float:
+        """The mean of `values`."""
+        return float(mean_of(self.values(model, questions, method, style, metric)))
+
     def by_styles(self, model: str, questions: str, method: str, metric: Metric) -> Floats:
         """The same for all styles: ``[styles, questions]``."""
         styles = self.grid.styles

@@ -6,6 +6,7 @@ This module knows texts: nothing of models or methods.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,10 +64,18 @@ def read_styles(given: Preferences) -> tuple[Style, ...]:
 
 def _listed(texts: Iterable[str]) -> Iterable[Style]:
     for text in texts:
-        if Path(text).suffix in {".txt", ".json"} and not any(map(str.isspace, text)):
+        if _names_file(text):
             yield from _from_file(Path(text).expanduser())
         else:
             yield _style(text, SENTENCE.format(text) if text in PAPER_STYLES else text)
+
+
+def _names_file(text: str) -> bool:
+    """Whether it is a file's name; with spaces it may be a wish, unless there is such a file."""
+    path = Path(text).expanduser()
+    if path.suffix not in {".txt", ".json"}:
+        return False
+    return os.path.isfile(path) or not any(map(str.isspace, text))  # of any length, unlike Path's
 
 
 def _named(wordings: Mapping[str, Any]) -> Iterable[Style]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from langchain_amulet.evaluation.bootstrap import Floats, Interval, interval
 from langchain_amulet.evaluation.results import mean_of
 
@@ -68,7 +70,7 @@ class Table:
 def cell(values: Floats, differences: Floats | None = None) -> Cell:
     """A cell from a number per question, and how they differ from the baseline's."""
     difference = None if differences is None else interval(differences)
-    return Cell(float(mean_of(values)), int((values == values).sum()), difference)
+    return Cell(float(mean_of(values)), int(np.count_nonzero(~np.isnan(values))), difference)
 
 
 def markdown(table: Table) -> str:
