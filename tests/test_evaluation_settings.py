@@ -189,3 +189,17 @@ def test_a_model_s_fingerprint_changes_with_its_weights_and_not_with_its_place(t
     (second / "model.safetensors").write_bytes(bytes(3 * 2**20 - 1) + b"1")
     assert fingerprint(str(first)) != fingerprint(str(second))
     assert fingerprint("nobody/has-this-model") is None
+
+
+def test_a_repository_s_fingerprint_is_the_commit_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commits = {"main": "a" * 40, "v2": "b" * 40}
+    cached = tmp_path / "models--owner--name"
+    (cached / "refs").mkdir(parents=True)
+    for revision, commit in commits.items():
+        (cached / "refs" / revision).write_text(commit)
+        (cached / "snapshots" / commit).mkdir(parents=True)
+        (cached / "snapshots" / commit / "config.json").write_text("{}")
+    assert fingerprint("owner/name") == commits["main"]
+    assert fingerprint("owner/name", "v2") == commits["v2"]
+    assert fingerprint("owner/name", "v3") is None

@@ -129,7 +129,8 @@ class _Work:
             used = {ask.method: self.methods[ask.method] for ask in missing}
             decoder = Decoder(llm, used, self.evaluation.decoding, answers, traces, self._traced)
             decoder.warm()
-            manifest = manifest.weighed(fingerprints([model, *_other_models(used)]))
+            others = dict.fromkeys(_other_models(used))  # of which the newest is always used
+            manifest = manifest.weighed(fingerprints({**others, model: llm.revision}))
             self.run.write(manifest)
             before, concurrency = len(asks) - len(missing), self.evaluation.concurrency
             asyncio.run(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -152,15 +152,16 @@ def session() -> dict[str, str]:
     }
 
 
-def fingerprint(model: str) -> str | None:
+def fingerprint(model: str, revision: str | None = None) -> str | None:
     """A name for a model's weights, tokenizer and template; None while the Hub has them alone.
 
     Of a local folder it is made of the names, sizes and ends of its files, which is enough to
-    tell trainings apart; of a repository on the Hub it is the commit in the local cache.
+    tell trainings apart; of a repository on the Hub it is the commit in the local cache, that of
+    a branch, tag or commit if ``revision`` names one.
     """
     folder = Path(resolve_model(model))
     if not folder.is_dir():
-        cached = try_to_load_from_cache(model, "config.json")
+        cached = try_to_load_from_cache(model, "config.json", revision=revision)
         return Path(cached).parent.name if isinstance(cached, str) else None
     found = hashlib.sha256()
     for path in sorted(each for each in folder.iterdir() if each.suffix in WEIGHTS):
@@ -172,9 +173,9 @@ def fingerprint(model: str) -> str | None:
     return found.hexdigest()[:16]
 
 
-def fingerprints(models: Iterable[str]) -> dict[str, str]:
-    """The fingerprints of those models that are here."""
-    found = {model: fingerprint(model) for model in models}
+def fingerprints(models: Mapping[str, str | None]) -> dict[str, str]:
+    """The fingerprints of those models that are here, each of its revision."""
+    found = {model: fingerprint(model, revision) for model, revision in models.items()}
     return {model: name for model, name in found.items() if name is not None}
 
 
