@@ -2,6 +2,7 @@
 
 import stat
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from langgraph.store.sqlite import SqliteStore
 from integration_tests import test_cli
 from integration_tests.test_cli import QUESTION, answer, chat
 from langchain_amulet import PreferenceMemory
+from langchain_amulet.memory import StoredPreference
 
 KIND, SHORT = "Be kind to them.", "Keep it short."
 
@@ -73,11 +75,12 @@ def test_a_style_of_now_comes_before_what_is_remembered(tiny: str) -> None:
 
 def test_a_chat_forgets_one_thing_or_all(tiny: str) -> None:
     run("preferences", "set", KIND, SHORT, "--user", "ada")
-    _, known, one, rest, none = chat(
-        tiny, "/preferences", f"/forget {KIND.upper()}", "/forget", QUESTION,
+    _, known, missed, one, rest, none = chat(
+        tiny, "/preferences", "/forget it.", f"/forget {KIND.upper()}", "/forget", QUESTION,
         options=("--user", "ada"),
     )  # fmt: skip
     assert known.split("\n") == ["remembered for ada:", f"  {KIND}", f"  {SHORT}"]
+    assert missed.split("\n") == ["There was nothing to forget.", *known.split("\n")]
     assert one.split("\n") == ["remembered for ada:", f"  {SHORT}"]
     assert rest.split("\n") == ["remembered for ada:", "  nothing"]
     assert answer(tiny) in none
@@ -115,6 +118,15 @@ def test_preferences_are_set_listed_and_forgotten() -> None:
     run("preferences", "forget", "--user", "bob")
     assert listed() == ["ada", f"  {KIND}"]
     assert "nothing to forget" in run("preferences", "forget", "--user", "bob").output
+
+
+def test_what_is_over_is_shown_as_such(file: Path) -> None:
+    run("preferences", "set", KIND, "--user", "ada")  # makes the file
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    with SqliteStore.from_conn_string(str(file)) as store:
+        PreferenceMemory(store).set("ada", StoredPreference(KIND, expires_at=yesterday))
+    (shown,) = listed("--user", "ada")[1:]
+    assert shown == f"  {KIND}  (over since {yesterday:%Y-%m-%d %H:%M} UTC)"
 
 
 def test_the_file_is_a_langgraph_store_that_only_its_owner_reads(file: Path) -> None:

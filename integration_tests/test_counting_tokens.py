@@ -1,5 +1,6 @@
 """Tokens are counted by the model's own tokenizer, without a network."""
 
+import pytest
 from langchain_core.messages import HumanMessage, SystemMessage, trim_messages
 from langchain_core.tools import tool
 
@@ -18,6 +19,20 @@ def test_messages_have_the_tokens_that_a_plain_call_reports(llm: ChatAmulet) -> 
     usage = llm.invoke(messages).usage_metadata
     assert usage
     assert llm.get_num_tokens_from_messages(messages) == usage["input_tokens"]
+
+
+def test_a_long_text_is_counted_without_a_warning(
+    llm: ChatAmulet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = llm._handle.opened.tokenizer
+    limit, tokenizer.model_max_length = tokenizer.model_max_length, 4
+    try:
+        llm.get_num_tokens("How do I sleep better?")
+        llm.get_num_tokens_from_messages([HumanMessage("How do I sleep better?")])
+        llm.invoke("How do I sleep better?")
+    finally:
+        tokenizer.model_max_length = limit
+    assert capsys.readouterr().err == ""
 
 
 def test_tools_count_where_the_template_writes_them(tiny: str) -> None:

@@ -18,7 +18,11 @@ every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
 @pytest.mark.parametrize(
     ("fields", "rule"),
     [
-        ({"temprature": 0.1}, r"'temprature' is unknown: use one of .*temperature"),
+        (
+            {"temprature": 0.1},
+            r"'temprature' is unknown: did you mean 'temperature'\? Use one of .*top_p",
+        ),
+        ({"xyz": 1}, r"'xyz' is unknown: use one of .*temperature"),
         ({"temperature": -1.0}, r"temperature must be .*at least 0.*not -1.0: 0 is greedy"),
         ({"temperature": "hot"}, r"'temperature' can't be 'hot'"),
         ({"top_p": 0.0}, r"top_p must be .*above 0.*not 0.0: use 1"),
@@ -85,13 +89,46 @@ def test_a_malformed_preference_is_refused_wherever_it_comes_from(
 
 @every_way
 def test_an_unknown_argument_is_refused_with_the_known_ones(llm: ChatAmulet, way: Way) -> None:
-    with pytest.raises(errors.RequestError, match=r"'temprature' is unknown.*temperature"):
-        way(llm, QUESTION, temprature=0.1)
+    hint = r"'preferences' is unknown: did you mean 'preference'\? Use one of .*temperature"
+    with pytest.raises(errors.ConfigurationError, match=hint):
+        way(llm, QUESTION, preferences="Be kind.")
 
 
-def test_an_argument_out_of_range_is_refused(llm: ChatAmulet) -> None:
-    with pytest.raises(errors.RequestError, match="'max_tokens' can't be 0"):
-        invoke(llm, QUESTION, max_tokens=0)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temprature": 0.1},
+        {"temperature": -1.0},
+        {"temperature": "hot"},
+        {"max_tokens": 0},
+        {"timeout": -1.0},
+        {"stop": 7},
+        {"method": "amulett"},
+        {"preference": 7},
+        {"preference": {"text": "Be kind.", "strength": "bold"}},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_raises_the_same_for_a_model_and_for_a_call(
+    llm: ChatAmulet, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.AmuletError) as of_model:
+        ChatAmulet(**wrong)
+    with pytest.raises(errors.AmuletError) as of_call:
+        llm.bind(**wrong).invoke(QUESTION)
+    assert type(of_model.value) is type(of_call.value)
+
+
+@every_way
+def test_a_name_in_configurable_that_is_nearly_the_preferences_is_pointed_out(
+    llm: ChatAmulet, way: Way
+) -> None:
+    for name in ("preferences", "prefrence"):
+        with pytest.warns(errors.PreferenceWarning, match=f"'preference', .* has '{name}'"):
+            way(llm, QUESTION, {"configurable": {name: "Be kind."}})
+    nobodys: Any = {"references": 1, "thread_id": "1", "pressure": 2, 3: 4}
+    way(llm, QUESTION, {"configurable": nobodys})
+    way(llm, QUESTION, {"configurable": {"preferences": 1}}, preference="Be kind.")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +166,8 @@ def test_an_empty_call_is_refused(llm: ChatAmulet, question: Any) -> None:
 def test_an_unknown_model_is_refused_at_first_use(tmp_path: Path) -> None:
     llm = ChatAmulet(model=str(tmp_path / "missing"))
     with pytest.raises(
-        errors.ModelNotFoundError, match=r"must be a folder.*missing.*Check the name"
+        errors.ModelNotFoundError,
+        match=r"must be a folder.*missing.*Check the name.*Without a network there are 'pocket'",
     ):
         llm.invoke(QUESTION)
 

@@ -10,7 +10,12 @@ import pytest
 from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet import ChatAmulet, Preference, PreferenceMemory
-from langchain_amulet.errors import ContextLengthError, PreferenceError, RequestError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ContextLengthError,
+    PreferenceError,
+    RequestError,
+)
 from langchain_amulet.learning import TOKENS_WEIGHED
 from langchain_amulet.lessons import Examples, Given
 from langchain_amulet.memory import StoredPreference
@@ -148,7 +153,7 @@ def test_examples_and_deviations_that_make_no_sense_are_refused(llm: ChatAmulet)
         Examples()
     with pytest.raises(RequestError, match="in pairs"):
         Examples(chosen=LIKED)
-    with pytest.raises(RequestError, match="deviation"):
+    with pytest.raises(ConfigurationError, match="deviation"):
         llm.fit([CHEERFUL], Examples(liked=LIKED), deviation=0.0)
     with pytest.raises(RequestError, match="there is none"):
         llm.fit([], Examples(liked=LIKED))

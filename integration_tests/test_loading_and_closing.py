@@ -62,6 +62,15 @@ def test_a_closed_model_refuses_with_a_clear_error(tiny: str, way: Way) -> None:
         way(llm, QUESTION)
 
 
+def test_a_closed_model_is_named_as_it_was_named() -> None:
+    llm = make("pocket")
+    llm.close()
+    for closed in (llm, copy.deepcopy(llm)):
+        closed.close()
+        with pytest.raises(EngineClosedError, match="the one for 'pocket' was closed"):
+            closed.invoke(QUESTION)
+
+
 def test_closing_one_leaves_the_others_on_the_same_weights(tiny: str) -> None:
     first, second = make(tiny), make(tiny)
     expected = invoke(first, QUESTION)

@@ -223,7 +223,7 @@ def test_a_failing_call_does_not_show_it(private: ChatAmulet, traces: Traces) ->
     config: Any = {"callbacks": traces.callbacks}
     with pytest.raises(errors.ContextLengthError):
         invoke(private, QUESTION, config, preference=SECRET, max_tokens=5000)
-    with pytest.raises(errors.RequestError):
+    with pytest.raises(errors.ConfigurationError):
         invoke(private, QUESTION, config, preference=SECRET, temprature=1)
     assert len([run for run in traces.runs() if run.error]) == 2
     assert SECRET not in traces.of_everything

@@ -1,7 +1,9 @@
 """Tools: offered in every shape, chosen in every way, called whole while the answer is steered."""
 
 import json
+import operator
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,6 +127,18 @@ def test_any_tool_can_be_called_for(llm: ChatAmulet, choice: Any) -> None:
     assert len(llm.bind_tools([add, now], tool_choice=choice).invoke("Go.").tool_calls) == 1
 
 
+def test_an_answer_of_calls_ends_for_that_reason(llm: ChatAmulet) -> None:
+    bound = llm.bind_tools([add, now], tool_choice="any")
+    whole = [bound.invoke("Go."), reduce(operator.add, bound.stream("Go."))]
+    assert [each.response_metadata["finish_reason"] for each in whole] == ["tool_calls"] * 2
+
+
+def test_an_answer_in_words_ends_as_ever(pocket: ChatAmulet) -> None:
+    said = pocket.bind_tools([get_weather]).invoke("Hello!")
+    assert said.text
+    assert said.response_metadata["finish_reason"] == "stop"
+
+
 def test_several_calls_in_one_answer(llm: ChatAmulet) -> None:
     bound = llm.bind_tools([now], tool_choice="any", parallel_tool_calls=True)
     answers = [bound.invoke("Go.", seed=seed) for seed in range(4)]
@@ -246,7 +260,7 @@ def test_tools_reach_a_model_whose_template_has_no_place_for_them(llm: ChatAmule
 def test_a_chosen_tool_must_be_there(llm: ChatAmulet) -> None:
     with pytest.raises(ToolError, match=r"must name one of the tools, which are add, not 'sub'"):
         llm.bind_tools([add], tool_choice="sub").invoke("Go.")
-    with pytest.raises(ToolError, match="which are none"):
+    with pytest.raises(ToolError, match=r"is 'any' and there are none: pass tools"):
         llm.invoke("Go.", tool_choice="any")
     with pytest.raises(ToolError, match="tool_choice must be"):
         llm.invoke("Go.", tools=[RAW], tool_choice=3)

@@ -8,7 +8,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from integration_tests.ways import DIRECT, Way, invoke
 from langchain_amulet import ChatAmulet, Preference
-from langchain_amulet.errors import RequestError
+from langchain_amulet.errors import ConfigurationError
 
 QUESTION = "How do I sleep better?"
 
@@ -109,6 +109,6 @@ def test_callbacks_hear_the_start_the_tokens_and_the_end_once(llm: ChatAmulet, w
 @every_way
 def test_callbacks_hear_of_an_error_once(llm: ChatAmulet, way: Way) -> None:
     order = Order()
-    with pytest.raises(RequestError):
+    with pytest.raises(ConfigurationError):
         way(llm, QUESTION, {"callbacks": [order]}, max_tokens=0)
     assert order.heard == ["start", "error"]

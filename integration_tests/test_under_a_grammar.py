@@ -88,6 +88,7 @@ def test_a_call_that_a_stop_string_cuts_is_none(llm: ChatAmulet) -> None:
     answer = bound.invoke("Go.", stop=['"size"'])
     assert not answer.tool_calls
     assert len(answer.invalid_tool_calls) == 1
+    assert answer.response_metadata["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize("name", ["search", "expression", "email", "tree"])

@@ -91,6 +91,7 @@ class Answer:
     _shown: int = 0
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
+    _calls: int = 0  # of tools, that can be read
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -113,19 +114,30 @@ class Answer:
         self._shown += len(text)
         pieces = self.reader.feed(text)
         self._count(pieces)
-        return [self.writer.write(piece) for piece in pieces]
+        return self._write(pieces)
 
     def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
 
         Args:
-            reason: Why decoding ended; a stop string overrides it.
+            reason: Why decoding ended; a stop string overrides it, and calls of tools are told
+                apart from an end of text, as OpenAI does.
         """
         text = self._text.flush()
         self._shown += len(text)
         pieces = [*self.reader.feed(text), *self.reader.finish()]
-        metadata = self._metadata("stop" if self.stopped else reason)
-        return [*map(self.writer.write, pieces), self.writer.last(self._usage, metadata)]
+        chunks = self._write(pieces)
+        return [*chunks, self.writer.last(self._usage, self._metadata(self._finish(reason)))]
+
+    def _write(self, pieces: Sequence[Piece]) -> list[ChatGenerationChunk]:
+        kinds = [piece.kind for piece in pieces]
+        self._calls += kinds.count("call") - kinds.count("broken")
+        return [self.writer.write(piece) for piece in pieces]
+
+    def _finish(self, reason: str | None) -> str | None:
+        if self.stopped:
+            return "stop"
+        return "tool_calls" if reason == "stop" and self._calls else reason
 
     def _count(self, pieces: Sequence[Piece]) -> None:
         """Tokens of thoughts; one that shows nothing, such as a marker, goes with the next."""

@@ -27,7 +27,7 @@ from langchain_amulet.calls import Answering, prepare, prompt_builder
 from langchain_amulet.description import Described
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.given import TakesAnswers
-from langchain_amulet.handle import ModelHandle, resolve_model
+from langchain_amulet.handle import ModelHandle
 from langchain_amulet.memory import as_memory
 from langchain_amulet.messages import to_turns
 from langchain_amulet.preferences import PreferenceLike, as_preferences, check_lengths
@@ -80,7 +80,7 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
     @model_validator(mode="after")
     def _set_up_amulet(self) -> Self:
         self._add_version("langchain-amulet", VERSION)
-        self._handle = ModelHandle(resolve_model(self.model), self.load_options)
+        self._handle = ModelHandle(self.model, self.load_options)
         return self
 
     # --- Life ---
@@ -294,7 +294,7 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         """Token ids of a text, by the model's own tokenizer."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False)
+        ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False, verbose=False)
         return [int(index) for index in ids]
 
     def get_num_tokens_from_messages(

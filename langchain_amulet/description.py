@@ -21,7 +21,7 @@ from typing_extensions import Self
 from langchain_amulet.answers import PROVIDER
 from langchain_amulet.engine import declared_context
 from langchain_amulet.handle import resolve_model, writes_thoughts
-from langchain_amulet.settings import AnswerSettings, LoadSettings
+from langchain_amulet.settings import AnswerSettings, LoadSettings, as_stops
 from langchain_amulet.sources import PREFERENCE, STANDING
 
 REDACTED = "[redacted]"
@@ -73,7 +73,7 @@ class Described(AnswerSettings, LoadSettings, BaseChatModel):
         return self._shown(super()._get_invocation_params(stop=stop, **kwargs))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        stops = list(self.stop if stop is None else stop)
+        stops = list(self.stop if stop is None else as_stops(stop))
         params = super()._get_ls_params(stop=stops or None, **kwargs)
         params["ls_provider"] = PROVIDER
         if not self.redact_preferences:

@@ -32,6 +32,10 @@ its retries and fallbacks know what is worth another try: ModelNotFoundError,
 ModelInvalidRequestError (RequestError), ContextOverflowError (ContextLengthError),
 ModelRateLimitError (QueueFullError) and ModelTimeoutError (DeadlineError).
 
+A wrong value raises the same wherever it is given, to a model or to one of its calls: what is
+wrong with a setting by itself, its name included, is a ConfigurationError. A RequestError is about
+what is asked: messages, preferences, tools, formats, and settings that don't go with these.
+
 Every message says the rule that was broken, the value that broke it and what to do instead.
 A failure belongs to one call: the other requests of the same batch go on.
 This module knows nothing but langchain-core's own exceptions.

@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_amulet.errors import RequestError
+from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.fitting import Fitting
 from langchain_amulet.handle import ModelHandle
 from langchain_amulet.lessons import Applies, Examples, Learned, always
@@ -134,7 +134,7 @@ class TakesAnswers:
         self, preferences: Sequence[AnyPreference], deviation: float, kwargs: Mapping[str, Any]
     ) -> Fitting[AnyPreference]:
         if not (math.isfinite(deviation) and deviation > 0.0):
-            raise RequestError(
+            raise ConfigurationError(
                 f"deviation must be a finite number above 0, not {deviation!r}: 1.0 is usual."
             )
         if not preferences:

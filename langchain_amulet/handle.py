@@ -59,17 +59,17 @@ class ModelHandle:
     name and options along and no weights.
     """
 
-    def __init__(self, model_id: str, options: LoadOptions) -> None:
-        """Hold the process's runtime for the model; nothing is loaded yet."""
-        self._model_id = model_id
+    def __init__(self, name: str, options: LoadOptions) -> None:
+        """Hold the process's runtime for the model of that name; nothing is loaded yet."""
+        self._name, self._model_id = name, resolve_model(name)
         self._options = options
-        self._runtime: Runtime | None = acquire(model_id, options)
+        self._runtime: Runtime | None = acquire(self._model_id, options)
         self._siblings: dict[str, ModelHandle] = {}
         self._companions: dict[str, Companion] = {}
 
     def __reduce__(self) -> tuple[type[ModelHandle], tuple[str, LoadOptions]]:
         """Copy what to load, not what is loaded."""
-        return ModelHandle, (self._model_id, self._options)
+        return ModelHandle, (self._name, self._options)
 
     @property
     def opened(self) -> OpenModel:
@@ -82,7 +82,7 @@ class ModelHandle:
         """
         if self._runtime is None:
             raise EngineClosedError(
-                f"A closed model can't answer, and the one for {self._model_id!r} was closed: "
+                f"A closed model can't answer, and the one for {self._name!r} was closed: "
                 "make a new ChatAmulet."
             )
         return self._runtime.derived(OpenModel)
@@ -92,7 +92,7 @@ class ModelHandle:
         model_id = resolve_model(name)
         if self._runtime is None or model_id == self._model_id:
             return self
-        return self._siblings.setdefault(model_id, ModelHandle(model_id, self._options))
+        return self._siblings.setdefault(model_id, ModelHandle(name, self._options))
 
     def companion(self, name: str) -> OpenModel:
         """A second model, loaded the same way, whose name streams of this one's requests may have.
@@ -106,7 +106,7 @@ class ModelHandle:
         opened = self.opened
         if name not in self._companions:
             # A revision is one of this model's repository.
-            handle = ModelHandle(resolve_model(name), replace(self._options, revision=None))
+            handle = ModelHandle(name, replace(self._options, revision=None))
             other = handle.opened
             check_same_tokens(opened.tokenizer.get_vocab(), other.tokenizer.get_vocab(), name)
             self._companions[name] = Companion(handle, opened.engine.attach(name, other.engine))

@@ -22,7 +22,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from langchain_amulet.engine import LoadOptions
-from langchain_amulet.errors import ConfigurationError, RequestError
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Amulet, Method, Pull, as_method, spell
 from langchain_amulet.outputs import Output, only
 from langchain_amulet.preferences import Preference, as_preferences, check_lengths
@@ -215,12 +215,13 @@ class AnswerSettings(BaseModel):
         """The settings of one call: these, but for what its arguments set.
 
         Raises:
-            RequestError: An argument is unknown or malformed.
+            ConfigurationError: An argument is unknown or malformed, as for the model itself.
+            RequestError: Preferences, tools or a response format are: see `errors`.
         """
         chosen = {name: getattr(self, name) for name in AnswerSettings.model_fields}
         chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}
-        with explained(RequestError, CallSettings.model_fields):
+        with explained(ConfigurationError, CallSettings.model_fields):
             return CallSettings.model_validate(chosen)
 
 

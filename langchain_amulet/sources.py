@@ -19,15 +19,17 @@ stores, prompts or models.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from langchain_amulet.errors import RequestError
+from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences import Preference, as_preferences
 
 PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
@@ -104,6 +106,8 @@ class Sources:
         said = _first(PREFERENCE, _places(kwargs, config))
         given = None if said is UNSAID else as_preferences(said)
         is_told = STANDING in kwargs
+        if given is None and not self.default:
+            _point_out(config)
         compose = is_told or bool(kwargs.get(COMPOSE, self.compose))
         is_needed = not is_told and (given is None or (compose and given != ()))
         return _Search(
@@ -194,6 +198,22 @@ def _places(
 ) -> tuple[Mapping[str, Any], ...]:
     surroundings = ensure_config(config)
     return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
+
+
+def _point_out(config: RunnableConfig | None) -> None:
+    """Warn of a name that is nearly the preference's, where the answer would go without.
+
+    It can't be refused: ``configurable`` is for all that takes part in a run.
+    """
+    names = (str(name) for name in ensure_config(config).get("configurable", {}))
+    starts = (name for name in names if name[:2] == PREFERENCE[:2])  # not "reference"
+    for name in get_close_matches(PREFERENCE, starts, n=1, cutoff=0.8):
+        warnings.warn(
+            f"A call's preference is found under {PREFERENCE!r}, but configurable has {name!r}, "
+            "which means nothing to the model: rename it if it is meant for the model.",
+            PreferenceWarning,
+            stacklevel=2,
+        )
 
 
 def _user_of(context: Any) -> Mapping[str, Any]:

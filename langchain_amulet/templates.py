@@ -25,6 +25,9 @@ Turn = dict[str, Any]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+SILENT = {"verbose": False}
+"""Has tokenizers say nothing of long texts: what is too long, the engine refuses."""
+
 PROBE = "qzjx"
 """A text that no template writes by itself."""
 
@@ -223,7 +226,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None,
         prompting: bool,
     ) -> tuple[int, ...]:
-        options = {"return_dict": True, "sanitize_control_tokens": True}
+        options = {"return_dict": True, "sanitize_control_tokens": True, "tokenizer_kwargs": SILENT}
         rendered = self._apply(
             turns, variables, tools=tools, add_generation_prompt=prompting, **options
         )
@@ -236,7 +239,7 @@ class ChatTemplate:
                 "writes right after its prompt for an answer, which it doesn't for "
                 f"{answer['content'][:40]!r}: leave them out, or change chat_template_kwargs."
             )
-        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
+        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False, **SILENT))
 
     def _apply(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> Any:
         settings = {"add_generation_prompt": True, **options}
@@ -267,7 +270,7 @@ class ChatTemplate:
         }
 
     def _holds_control(self, text: str) -> bool:
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        ids = self.tokenizer.encode(text, add_special_tokens=False, **SILENT)
         return not set(self._controls.values()).isdisjoint(ids)
 
     def _neutral(self, turn: Turn) -> Turn:

@@ -149,10 +149,14 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
     names = [tool["function"]["name"] for tool in tools]
     if choice in (AUTO, NONE) or (choice == ANY and names) or choice in names:
         return
-    offered = ", ".join(names) or "none"
+    if not names:
+        raise ToolError(
+            f"A tool can be chosen only where there are some, but tool_choice is {choice!r} and "
+            "there are none: pass tools by bind_tools, or leave tool_choice out."
+        )
     raise ToolError(
-        f"tool_choice must name one of the tools, which are {offered}, not {choice!r}: bind the "
-        "tool, or choose 'auto'."
+        f"tool_choice must name one of the tools, which are {', '.join(names)}, not {choice!r}: "
+        "bind the tool, or choose 'auto'."
     )
 
 

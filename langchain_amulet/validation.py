@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,7 +41,9 @@ def explained(
 def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:
     place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
-        return f"{place!r} is unknown: use one of {', '.join(sorted(names))}."
+        close = get_close_matches(place, names := sorted(names), n=1)
+        hint = f"did you mean {close[0]!r}? Use" if close else "use"
+        return f"{place!r} is unknown: {hint} one of {', '.join(names)}."
     if detail["type"] == "missing":
         return f"{place!r} is missing: give it a value."
     rule = detail["msg"].removeprefix("Value error, ")

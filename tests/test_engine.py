@@ -383,9 +383,9 @@ def test_requests_that_can_never_run_are_refused(engine: Engine) -> None:
         Request(((1,),), AMULET, SamplingParams(), 1)
     with pytest.raises(EmptyInputError, match="stream 1"):
         Request(((1,), ()), AMULET, SamplingParams(), 1)
-    with pytest.raises(RequestError, match="max_tokens"):
+    with pytest.raises(ConfigurationError, match="max_tokens"):
         Request(((1,),), PLAIN, SamplingParams(), 0)
-    with pytest.raises(RequestError, match="timeout"):
+    with pytest.raises(ConfigurationError, match="timeout"):
         Request(((1,),), PLAIN, SamplingParams(), 1, timeout=0.0)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.hf_api import api as hub
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
@@ -20,6 +22,7 @@ from transformers import (
     T5Config,
     ViTConfig,
 )
+from transformers.utils.logging import set_tqdm_hook
 
 from langchain_amulet.engine import LoadOptions, acquire, load
 from langchain_amulet.engine.loading import _Registry
@@ -133,6 +136,44 @@ def test_a_device_map_without_accelerate_is_refused(
 def test_an_unknown_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="nowhere"):
         load(str(tmp_path / "nowhere"))
+
+
+def test_without_a_network_a_model_of_the_hub_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "endpoint", "http://127.0.0.1:1")  # where nobody listens
+    began = time.monotonic()
+    with pytest.raises(ModelNotFoundError, match=r"'no/such-model' isn't: \S.*'pocket'.*OFFLINE"):
+        load("no/such-model")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "not/a/name", "no such model"])
+def test_what_cannot_be_on_the_hub_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"must be a folder or Hub repository .* Check"):
+        load(name)
+
+
+def test_only_what_takes_long_has_a_progress_bar(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(folder, FLOAT32)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("langchain_amulet.engine.quiet.SMALL", 0)
+    load(folder, FLOAT32)
+    assert "Loading weights" in capsys.readouterr().err
+
+
+def test_a_programs_own_hook_on_progress_bars_stays(folder: str) -> None:
+    def hook(bar: Any, given: Any, named: Any) -> Any:
+        raise AssertionError("a bar was made")
+
+    before = set_tqdm_hook(hook)
+    try:
+        load(folder, FLOAT32)
+    finally:
+        assert set_tqdm_hook(before) is hook
 
 
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:

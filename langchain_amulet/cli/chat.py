@@ -163,8 +163,8 @@ class Conversation:
         user_id, memory = self._person.user_id, self._person.memory
         if command == "/remember":
             memory.add(user_id, argument)
-        elif command == "/forget":
-            memory.forget(user_id, argument or None)
+        elif command == "/forget" and not memory.forget(user_id, argument or None):
+            self._say("There was nothing to forget.", "dim")
         self._say(f"remembered for {user_id}:", "dim")
         kept = [shown(preference) for preference in self._person.preferences]
         for line in kept or [Text("nothing", "dim")]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from langchain_amulet import PreferenceMemory
 from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
 from langchain_amulet.memory import StoredPreference
+from langchain_amulet.memory.profiles import now
 
 DEFAULT_STORE = Path(typer.get_app_dir("langchain-amulet")) / "preferences.db"
 
@@ -62,11 +63,12 @@ def _open(path: Path, stack: ExitStack) -> BaseStore:
 
 def shown(preference: StoredPreference) -> Text:
     """A stored preference as a line, with what else is known of it."""
+    word = "over since" if preference.is_over(now()) else "until"
     details = [
         f"strength {preference.strength}" if preference.strength is not None else "",
         f"weight {preference.weight:g}" if preference.weight != 1.0 else "",
         f"when: {', '.join(preference.when)}" if preference.when else "",
-        f"until {preference.expires_at:%Y-%m-%d %H:%M %Z}" if preference.expires_at else "",
+        f"{word} {preference.expires_at:%Y-%m-%d %H:%M %Z}" if preference.expires_at else "",
     ]
     known = "; ".join(detail for detail in details if detail)
     return Text.assemble(preference.text, (f"  ({known})" if known else "", "dim"))

@@ -19,12 +19,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.finding import find, not_found
 from langchain_amulet.engine.lockstep import context_length
 from langchain_amulet.engine.member import logits_width
 from langchain_amulet.engine.packing import pack
+from langchain_amulet.engine.quiet import quiet_if_small
 from langchain_amulet.errors import (
     ConfigurationError,
-    ModelNotFoundError,
     UnsupportedModelError,
 )
 
@@ -143,11 +144,12 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     _require_causal(model_id, config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            model_id, **source, **_placement(config, options)
-        )
+        with quiet_if_small(model_id):
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                model_id, **source, **_placement(config, options)
+            )
     except OSError as error:
-        raise ModelNotFoundError(_not_found(model_id, error)) from error
+        raise not_found(model_id, error) from error
     model.eval()
     if not _is_spread(options):
         model.to(_device(options))
@@ -219,15 +221,11 @@ def acquire(model_id: str, options: LoadOptions | None = None) -> Runtime:
 
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:
-    folder = Path(model_id)
-    if model_id.startswith((".", "/", "~")) and not folder.is_dir():
-        raise ModelNotFoundError(_not_found(model_id, FileNotFoundError("there is no such folder")))
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise ModelNotFoundError(_not_found(model_id, FileNotFoundError("it has no config.json")))
+    find(model_id, source.get("revision"))
     try:
         return AutoConfig.from_pretrained(model_id, **source)
     except OSError as error:
-        raise ModelNotFoundError(_not_found(model_id, error)) from error
+        raise not_found(model_id, error) from error
     except (ValueError, KeyError) as error:
         raise UnsupportedModelError(
             f"The installed transformers must know the model's architecture, but not that of "
@@ -277,17 +275,6 @@ def _is_spread(options: LoadOptions) -> bool:
             "installed. Install langchain-amulet[accelerate], or leave both out."
         )
     return True
-
-
-def _not_found(model_id: str, error: OSError) -> str:
-    is_local = Path(model_id).exists()
-    place = "folder" if is_local else "folder or Hub repository"
-    offline = "" if is_local else " Without a network, HF_HUB_OFFLINE=1 keeps it from being sought."
-    return (
-        f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{model_id!r} isn't: {str(error).rstrip('.')}. Check the name, the revision and the "
-        f"access rights.{offline}"
-    )
 
 
 def _cpu_flags() -> set[str]:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from langchain_amulet.errors import EmptyInputError, RequestError
+from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 
@@ -81,6 +81,7 @@ class Request:
         pauses: Where the answer isn't steered.
 
     Raises:
+        ConfigurationError: A number is out of its range.
         RequestError: The parts don't fit each other.
         EmptyInputError: A stream has no token to start from.
     """
@@ -108,12 +109,12 @@ class Request:
                 "none. Put a message, or the model's begin-of-text token, in each prompt."
             )
         if self.max_tokens < 1:
-            raise RequestError(
+            raise ConfigurationError(
                 f"max_tokens must be at least 1, got {self.max_tokens}. Leave the call out "
                 "if no token is wanted."
             )
         if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
-            raise RequestError(
+            raise ConfigurationError(
                 f"timeout must be a positive number of seconds or None, got {self.timeout}. "
                 "Use None to wait without a limit."
             )

@@ -175,7 +175,10 @@ class PreferenceMemory(Learns):
         return ()
 
     def profile(self, user_id: str) -> Profile | None:
-        """Everything that is stored of a user, whether it applies now or not; None for nothing."""
+        """Everything that is stored of a user, whether it applies now or not; None for nothing.
+
+        What is over stays in it until something is added or set: see `StoredPreference.is_over`.
+        """
         return self._ask(self._records.lookup(user_id, self._tolerance.complain))
 
     async def aprofile(self, user_id: str) -> Profile | None:
