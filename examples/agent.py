@@ -40,7 +40,7 @@ def get_weather(city: str) -> str:
 
 def main() -> dict[str, list[BaseMessage]]:
     """Let both users say their wish, and ask in a new conversation; returns the latter."""
-    with ChatAmulet(model="pocket", method="balanced", temperature=0) as llm:
+    with ChatAmulet(model="pocket", temperature=0) as llm:
         agent = create_agent(
             llm,
             [get_weather],

@@ -266,6 +266,18 @@ def test_a_lifetime_holds_for_what_has_none_of_its_own(store: Watched) -> None:
     assert memory.get("ada") == (Preference(KIND),)
 
 
+@pytest.mark.parametrize("namespace", [("preferences",), ("{user_id}", "wishes")], ids=len)
+def test_what_can_be_nobodys_id_is_not_listed(store: Watched, namespace: tuple[str, ...]) -> None:
+    """Other programs write where they like, and everybody else is listed all the same."""
+    memory = PreferenceMemory(store, namespace)
+    memory.set("ada", SHORT)
+    for other in (" ", "x" * 257, "a\nb"):
+        place = (namespace, other) if len(namespace) == 1 else ((other, "wishes"), "1")
+        store.put(*place, {"content": KIND})
+    store.put(("preference_changes", "wishes"), "1", {"content": KIND})
+    assert memory.list() == ("ada",)
+
+
 def test_users_of_a_function_can_not_be_listed(store: Watched) -> None:
     with pytest.raises(ConfigurationError, match="listed"):
         PreferenceMemory(store, lambda user: ("preferences",)).list()
@@ -278,6 +290,34 @@ def test_threads_of_one_program_lose_nothing(store: Watched) -> None:
         found = list(pool.map(memory.get, [f"user-{n}" for n in range(20)]))
     texts = {f"Wish {n}." for n in range(8)}
     assert all({preference.text for preference in each} == texts for each in found)
+
+
+class Disturbed(dict[Any, Any]):
+    """What a store keeps its items in, into which another thread writes during the first search."""
+
+    def __init__(self, held: Any) -> None:
+        super().__init__(held)
+        self.is_calm = False
+
+    def __missing__(self, key: Any) -> Any:
+        return self.setdefault(key, {})
+
+    def __iter__(self) -> Iterator[Any]:
+        for key in super().__iter__():
+            if not self.is_calm:
+                self.is_calm = True
+                self[("others",)] = {}
+            yield key
+
+
+@both_ways
+def test_a_search_that_another_threads_write_breaks_off_is_begun_anew(is_async: bool) -> None:
+    store = InMemoryStore()
+    memory = PreferenceMemory(store, ("users", "{user_id}"))
+    memory.set("ada", SHORT)
+    store._data = Disturbed(store._data)  # type: ignore[assignment]
+    assert ask(memory, is_async, "ada") == (Preference(SHORT),)
+    assert ("others",) in store._data
 
 
 # --- Functions as memories ---
@@ -355,6 +395,13 @@ def test_a_function_that_gives_no_preference_is_an_error_or_no_preference(is_asy
     with pytest.warns(PreferenceWarning):
         assert ask(lenient, is_async, "ada") == ()
     assert lenient.failures == 1
+
+
+@pytest.mark.parametrize("given", ["a\x1b[31m", {"text": "a\0"}, {1: SHORT}], ids=repr)
+@both_ways
+def test_what_a_function_gives_is_held_to_the_same_rules(given: Any, is_async: bool) -> None:
+    with pytest.raises(CorruptProfileError, match="'ada' is unusable"):
+        ask(ResolverMemory(lambda user: given), is_async, "ada")
 
 
 @pytest.mark.parametrize("user", [None, 3, "", "a\n"])

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelFallbackMiddleware
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, RunnableWithFallbacks
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
-from integration_tests.test_users import Notes
+from integration_tests.test_users import Empty, Notes
 from integration_tests.ways import invoke
 from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.errors import ConfigurationError
@@ -184,6 +185,11 @@ def test_a_memory_of_its_own_comes_before_the_agents_store(
     assert invoked(agent, {"configurable": {"user_id": "bob"}}) == kind
 
 
+def test_a_memory_that_counts_as_false_is_asked(llm: ChatAmulet, kind: str) -> None:
+    agent = create_agent(llm, [], middleware=[PreferenceMiddleware(Empty())])
+    assert invoked(agent, ADA) == kind
+
+
 def test_a_model_with_a_memory_needs_no_store(llm: ChatAmulet, kind: str) -> None:
     knowing = llm.model_copy(update={"memory": Notes(ada=KIND)})
     assert invoked(create_agent(knowing, [], middleware=[PreferenceMiddleware()]), ADA) == kind
@@ -245,6 +251,65 @@ def test_a_model_that_cannot_be_steered_answers_plainly_and_it_is_said(way: Way)
         assert way(parroting(unsupported_model_behavior="ignore"), ADA) == "Polly."
     with pytest.raises(ConfigurationError, match=r"not a Parrot.*use a ChatAmulet"):
         way(parroting(unsupported_model_behavior="raise"), ADA)
+
+
+# --- Models for when another fails ---
+
+
+@pytest.fixture
+def closed(other_tiny: str) -> ChatAmulet:
+    """A model that always fails."""
+    model = ChatAmulet(model=other_tiny)
+    model.close()
+    return model
+
+
+FALLBACKS: dict[str, Callable[[Any, Any], Any]] = {
+    "ours": lambda first, other: first.with_fallbacks([other]),
+    "bound": lambda first, other: first.with_fallbacks([other]).bind(seed=3),
+    "configured": lambda first, other: first.with_fallbacks([other]).with_config(tags=["x"]),
+    "LangChain's": lambda first, other: RunnableWithFallbacks(runnable=first, fallbacks=[other]),
+}
+every_fallback = pytest.mark.parametrize("fallen", FALLBACKS.values(), ids=FALLBACKS)
+
+
+@pytest.mark.parametrize("tools", [[], [now]])
+@every_fallback
+@every_way
+def test_whichever_of_several_models_answers_is_steered(
+    llm: ChatAmulet, closed: ChatAmulet, fallen: Any, tools: Any, way: Way
+) -> None:
+    expected = llm.bind_tools(tools, preference=KIND) if tools else llm.bind(preference=KIND)
+    for model in (fallen(llm, closed), fallen(closed, llm)):
+        middleware = PreferenceMiddleware(Notes(ada=KIND))
+        agent = create_agent(model, tools, middleware=[middleware], context_schema=Context)
+        assert way(agent, context=Context("ada")) == expected.invoke(QUESTION).text
+        assert way(agent) == (llm.bind_tools(tools) if tools else llm).invoke(QUESTION).text
+
+
+@pytest.mark.parametrize("fallen", [FALLBACKS[name] for name in ("ours", "configured")])
+@pytest.mark.parametrize("way", [invoked, ainvoked])
+def test_of_several_models_those_that_cannot_be_steered_are_sent_nothing(
+    llm: ChatAmulet, closed: ChatAmulet, kind: str, fallen: Any, way: Way
+) -> None:
+    parrot = Parrot(responses=["Polly."])
+    for model, answer in ((fallen(closed, parrot), "Polly."), (fallen(llm, parrot), kind)):
+        agent = create_agent(model, [], middleware=[PreferenceMiddleware(Notes(ada=KIND))])
+        with pytest.warns(UserWarning, match="not a Parrot"):
+            assert way(agent, ADA) == answer
+    strict = PreferenceMiddleware(Notes(ada=KIND), unsupported_model_behavior="raise")
+    with pytest.raises(ConfigurationError, match="not a Parrot"):
+        way(create_agent(fallen(llm, parrot), [], middleware=[strict]), ADA)
+
+
+def test_within_langchains_own_fallbacks_each_model_gets_what_is_its(
+    llm: ChatAmulet, closed: ChatAmulet, kind: str
+) -> None:
+    """Within: after it in the list. Around it, what is for the first model would reach them all."""
+    for other, answer in ((llm, kind), (Parrot(responses=["Polly."]), "Polly.")):
+        preferring = PreferenceMiddleware(Notes(ada=KIND), unsupported_model_behavior="ignore")
+        agent = create_agent(closed, [], middleware=[ModelFallbackMiddleware(other), preferring])
+        assert invoked(agent, ADA) == answer
 
 
 def test_an_unknown_behavior_is_refused() -> None:

@@ -257,6 +257,25 @@ async def test_a_store_that_only_answers_in_an_event_loop_is_a_memory(
         assert [answer.text for answer in await knowing.abatch([QUESTION] * 2, ada)] == [kind] * 2
 
 
+class Empty:
+    """A memory over what is empty, and so false, until it is asked."""
+
+    def __len__(self) -> int:
+        return 0
+
+    def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        return (Preference(KIND),)
+
+    async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+        return (Preference(KIND),)
+
+
+@every_way
+def test_a_memory_that_counts_as_false_is_asked(llm: ChatAmulet, kind: str, way: Way) -> None:
+    knowing = llm.model_copy(update={"memory": Empty()})
+    assert way(knowing, QUESTION, user_id="ada") == kind
+
+
 # --- What the memory doesn't get into ---
 
 

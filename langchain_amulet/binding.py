@@ -195,10 +195,19 @@ class Fallbacks(_Named, RunnableWithFallbacks[LanguageModelInput, AIMessage]):
     A config is not: it belongs to the run that tries one after the other.
     """
 
+    @classmethod
+    def of(
+        cls,
+        plain: RunnableWithFallbacks[LanguageModelInput, AIMessage],
+        runnables: Sequence[Runnable[LanguageModelInput, AIMessage]],
+    ) -> Fallbacks:
+        """Other models that take each other's place by the same rules."""
+        first, *others = runnables
+        return cls(**{**dict(plain), "runnable": first, "fallbacks": others})
+
     def bind(self, **kwargs: Any) -> Fallbacks:
         """The same with arguments for every call, whoever answers it."""
-        bound = [runnable.bind(**kwargs) for runnable in self.runnables]
-        return Fallbacks(**{**dict(self), "runnable": bound[0], "fallbacks": bound[1:]})
+        return Fallbacks.of(self, [runnable.bind(**kwargs) for runnable in self.runnables])
 
 
 @dataclass(frozen=True)
@@ -216,10 +225,15 @@ class Unbound:
     config: RunnableConfig
 
 
-def unbound(model: Runnable[Any, Any]) -> Unbound:
-    """Take bindings and configurable fields off a model, as a call would that is made now."""
+def unbound(model: Runnable[Any, Any], config: RunnableConfig | None = None) -> Unbound:
+    """Take bindings and configurable fields off a model, as a call would that is made now.
+
+    Args:
+        model: The model.
+        config: The config of what the model is part of.
+    """
     kwargs: dict[str, Any] = {}
-    config = RunnableConfig()
+    config = merge_configs(config)
     while isinstance(model, (RunnableBindingBase, DynamicRunnable)):
         if isinstance(model, RunnableBindingBase):
             kwargs, config = {**model.kwargs, **kwargs}, merge_configs(model.config, config)

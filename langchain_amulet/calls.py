@@ -6,17 +6,16 @@ ways of calling.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.answers import Answer, Report, count_prompts, strengths
 from langchain_amulet.chunks import ChunkWriter
-from langchain_amulet.engine import Constraint, Engine, Generation, Pause, Request
+from langchain_amulet.drafts import Call
+from langchain_amulet.engine import Constraint, Pause, Request
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.formats import ReplyFormat, Thinking
 from langchain_amulet.handle import ModelHandle, OpenModel
@@ -27,97 +26,6 @@ from langchain_amulet.replies import PlainReader, Reader
 from langchain_amulet.settings import AnswerSettings, CallSettings
 from langchain_amulet.steering import Plan
 from langchain_amulet.tools import ResponseFormat
-
-Chunks = Generator[ChatGenerationChunk, None, None]
-AsyncChunks = AsyncGenerator[ChatGenerationChunk, None]
-
-
-class Answering(Protocol):
-    """A call on its way to an answer, whatever way that is.
-
-    The answer comes in chunks; the last one tells what it cost. Closing the generator ends the
-    work and frees its rows.
-    """
-
-    def chunks(self) -> Chunks:
-        """Find the answer."""
-        ...
-
-    def achunks(self) -> AsyncChunks:
-        """Find the answer without blocking the event loop."""
-        ...
-
-
-@dataclass(frozen=True)
-class Draft:
-    """One answer that only has to be decoded: what is slow or refused about it lies behind."""
-
-    engine: Engine
-    request: Request
-    answer: Answer
-
-    def chunks(self) -> Chunks:
-        """Decode the answer."""
-        with self.submit() as generation:
-            yield from self.read(generation)
-
-    async def achunks(self) -> AsyncChunks:
-        """Decode the answer without blocking the event loop."""
-        with self.submit() as generation:
-            async for chunk in self.aread(generation):
-                yield chunk
-
-    def submit(self) -> Generation:
-        """Ask for the tokens; leaving the generation's ``with`` block frees its rows."""
-        return self.engine.submit(self.request)
-
-    def read(self, generation: Generation) -> Chunks:
-        """The answer as it is decoded."""
-        for token in generation:
-            yield from self.answer.feed(token)
-            if self.answer.stopped:
-                break
-        generation.cancel()  # nobody needs what follows a stop string
-        yield from self.answer.finish(generation.finish_reason)
-
-    async def aread(self, generation: Generation) -> AsyncChunks:
-        """The answer as it is decoded, without blocking the event loop."""
-        async for token in generation:
-            for chunk in self.answer.feed(token):
-                yield chunk
-            if self.answer.stopped:
-                break
-        generation.cancel()
-        for chunk in self.answer.finish(generation.finish_reason):
-            yield chunk
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call made ready, from which any number of answers can be drafted.
-
-    Attributes:
-        engine: Who decodes them.
-        messages: The conversation.
-        request: What is asked of the engine, but for the constraint.
-        constrain: Makes the constraint of one answer; None where it is free.
-        read: Makes what turns one answer's tokens into chunks.
-    """
-
-    engine: Engine
-    messages: tuple[BaseMessage, ...]
-    request: Request
-    constrain: Callable[[], Constraint | None]
-    read: Callable[[], Answer]
-
-    def draft(self, **changes: Any) -> Draft:
-        """An answer to this call; ``changes`` are to fields of its request.
-
-        Raises:
-            SchemaError: The answer can't be held to a schema that it must have.
-        """
-        request = replace(self.request, constraint=self.constrain(), **changes)
-        return Draft(self.engine, request, self.read())
 
 
 def prepare(
@@ -159,14 +67,7 @@ def prepare(
         trace=settings.trace,
         pauses=tuple(_pauses(opened, settings, reply, start)),
     )
-    report = Report(
-        model_name=model_name,
-        method=settings.method.name,
-        strength=strengths(plan),
-        prompt_tokens=count_prompts(plan, prompts),
-        logprobs=settings.logprobs,
-        trace=settings.trace,
-    )
+    report = _report(model_name, settings, plan, prompts)
     return Call(
         engine=opened.engine,
         messages=tuple(messages),
@@ -232,6 +133,19 @@ def prompt_builder(
         variables=settings.chat_template_kwargs,
         tools=(tools or None) if reply.writes_tools else None,
         note="\n\n".join(notes),
+    )
+
+
+def _report(
+    model_name: str, settings: CallSettings, plan: Plan, prompts: Sequence[Sequence[int]]
+) -> Report:
+    return Report(
+        model_name=model_name,
+        method=settings.method.name,
+        strength=strengths(plan),
+        prompt_tokens=count_prompts(plan, prompts),
+        logprobs=settings.logprobs,
+        trace=settings.trace,
     )
 
 

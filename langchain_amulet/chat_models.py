@@ -23,8 +23,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_vali
 from typing_extensions import Self
 
 from langchain_amulet.binding import Bindable
-from langchain_amulet.calls import Answering, prepare, prompt_builder
+from langchain_amulet.calls import prepare, prompt_builder
 from langchain_amulet.description import Described
+from langchain_amulet.drafts import Answering
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.given import TakesAnswers
 from langchain_amulet.handle import ModelHandle

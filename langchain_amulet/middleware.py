@@ -8,26 +8,30 @@ This module knows agents' requests for an answer: nothing of prompts or decoding
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableWithFallbacks
+from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
-from langchain_amulet.binding import unbound
+from langchain_amulet.binding import Fallbacks, Unbound, unbound
 from langchain_amulet.chat_models import ChatAmulet
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import PreferenceExtractor, as_memory, preference_tools
 from langchain_amulet.memory.graph_memory import GraphMemory
 from langchain_amulet.memory.resolvers import Resolve
-from langchain_amulet.sources import USER, Memory, Sources, find_user
+from langchain_amulet.sources import USER, Memory, Sources, find_user, without_user
 
 Behavior = Literal["ignore", "warn", "raise"]
 """What to do about a model that can't be steered: answer plainly, warn of it, or refuse."""
+
+Settings = dict[str, Any]
+"""Arguments for a model's call."""
 
 
 class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -45,8 +49,8 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
     Args:
         memory: What `ChatAmulet` takes for one; None for the agent's own store.
         learning: Whether the agent gets the tools of `preference_tools`.
-        unsupported_model_behavior: What to do where the agent's model isn't a `ChatAmulet`, as a
-            fallback's may not be: it is never sent a preference.
+        unsupported_model_behavior: What to do where the agent's model, or one of those for when
+            it fails, isn't a `ChatAmulet`: it is never sent a preference.
 
     Raises:
         ConfigurationError: An argument is none of what it may be, or the agent is to remember in
@@ -80,10 +84,8 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Have the model answer in the style of the user who asks."""
-        ask = self._ask(request)
-        if ask is None:
-            return handler(request)
-        return handler(ask.answered(ask.sources.find(ask.kwargs, ask.config, ask.messages)))
+        asks = self._asks(request)
+        return handler(_styled(request, [ask.find() if ask else None for ask in asks]))
 
     async def awrap_model_call(
         self,
@@ -91,28 +93,29 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """The same without blocking the event loop."""
-        ask = self._ask(request)
-        if ask is None:
-            return await handler(request)
-        found = await ask.sources.afind(ask.kwargs, ask.config, ask.messages)
-        return await handler(ask.answered(found))
+        asks = self._asks(request)
+        found = [await ask.afind() if ask else None for ask in asks]
+        return await handler(_styled(request, found))
 
-    def _ask(self, request: ModelRequest[Any]) -> _Ask | None:
-        """What is to be found out for a request; None if its model can't be steered."""
-        bare = unbound(request.model)
+    def _asks(self, request: ModelRequest[Any]) -> list[_Ask | None]:
+        """What is to be found out for each model that may answer; None if it can't be steered."""
+        whole = unbound(request.model)
+        return [self._ask(request, whole, unbound(model, whole.config)) for model in _models(whole)]
+
+    def _ask(self, request: ModelRequest[Any], whole: Unbound, bare: Unbound) -> _Ask | None:
         if not isinstance(bare.model, ChatAmulet):
             self._report(bare.model)
             return None
         sources = replace(bare.model.sources, memory=self._memory_for(request, bare.model))
-        kwargs = {**bare.kwargs, **request.model_settings}
+        kwargs = {**bare.kwargs, **whole.kwargs, **request.model_settings}
         user = {USER: find_user(bare.config, kwargs, request.runtime.context)}
-        return _Ask(request, sources, kwargs | user, bare.config)
+        return _Ask(request.messages, sources, kwargs | user, bare.config)
 
     def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> Memory:
         store = request.runtime.store
         if self._memory is None and store is None and model.memory is not None:
             return model.memory
-        return self._memory or self._kept.over(store)
+        return self._kept.over(store) if self._memory is None else self._memory
 
     def _report(self, model: object) -> None:
         if self._behavior == "ignore":
@@ -153,18 +156,47 @@ class ExtractionMiddleware(AgentMiddleware[Any, Any, Any]):
 
 @dataclass(frozen=True)
 class _Ask:
-    """A request for an answer, and how to find out what it prefers."""
+    """How to find out what a model is to prefer."""
 
-    request: ModelRequest[Any]
+    written: Sequence[BaseMessage]
     sources: Sources
     kwargs: dict[str, Any]
     config: RunnableConfig
 
+    def find(self) -> Settings:
+        """What the model prefers, for it not to search again."""
+        return {**self.sources.find(self.kwargs, self.config, self.messages), USER: None}
+
+    async def afind(self) -> Settings:
+        """The same without blocking the event loop."""
+        found = await self.sources.afind(self.kwargs, self.config, self.messages)
+        return {**found, USER: None}
+
     def messages(self) -> Sequence[BaseMessage]:
         """The conversation."""
-        return self.request.messages
+        return self.written
 
-    def answered(self, found: Mapping[str, Any]) -> ModelRequest[Any]:
-        """The request with what was found, for the model not to search again."""
-        settings = {**self.request.model_settings, **found, USER: None}
-        return self.request.override(model_settings=settings)
+
+def _models(whole: Unbound) -> Iterable[Runnable[Any, Any]]:
+    """The models that may answer: one, and those for when it fails."""
+    model = whole.model
+    return model.runnables if isinstance(model, RunnableWithFallbacks) else [model]
+
+
+def _styled(request: ModelRequest[Any], found: Sequence[Settings | None]) -> ModelRequest[Any]:
+    """The request with what was found for each model, and nothing for those it is nothing to."""
+    whole = unbound(request.model)
+    if not isinstance(whole.model, RunnableWithFallbacks):
+        settings = {**request.model_settings, **(found[0] or {})}
+        return request.override(model_settings=settings)
+    # The agent's settings reach all of them, so each is told by itself.
+    models = [
+        model.bind(**{**whole.kwargs, **(settings or {})})
+        for model, settings in zip(whole.model.runnables, found, strict=True)
+    ]
+    fallbacks = Fallbacks.of(whole.model, models)
+    config = request.model.config if isinstance(request.model, RunnableBindingBase) else None
+    return request.override(
+        model=cast("Any", fallbacks.with_config(config) if config else fallbacks),
+        model_settings=without_user(request.model_settings),
+    )

@@ -7,6 +7,7 @@ This module knows nothing of LangChain, of where preferences come from, of promp
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.methods import Pull, resolve_strength
 from langchain_amulet.validation import explained
+
+LAYOUT = frozenset("\n\t")
+"""Control characters that a text may hold."""
 
 
 class Preference(BaseModel):
@@ -27,7 +31,8 @@ class Preference(BaseModel):
         weight: Its share beside other preferences of the same call; 0 leaves it out.
 
     Raises:
-        PreferenceError: The text is empty, or a field is unknown or malformed.
+        PreferenceError: A field is unknown or malformed, or the text is empty or holds control
+            characters other than new lines and tabs.
         ConfigurationError: The strength has an unknown name, or isn't a finite number.
     """
 
@@ -42,6 +47,11 @@ class Preference(BaseModel):
         given = {} if text is None else {"text": text}
         with explained(PreferenceError, type(self).model_fields, quoting=False):
             super().__init__(**given, **fields)
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _check_text(cls, text: object) -> object:
+        return check_characters("text", text)
 
     @field_validator("strength")
     @classmethod
@@ -85,13 +95,31 @@ def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[An
     if isinstance(value, str):
         return (kind(value),)
     if isinstance(value, (Preference, Mapping)):
-        return (kind(**dict(value)),)
+        return (kind(**{str(name): field for name, field in dict(value).items()}),)
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return tuple(preference for item in value for preference in preferences_of(item, kind))
     raise PreferenceError(
         "A preference must be a text or a Preference, or a list of these, not of type "
         f"{type(value).__name__}: use None for no preference."
     )
+
+
+def check_characters(name: str, text: object) -> object:
+    """Refuse control characters and halves of characters; Windows' line ends become new lines.
+
+    Raises:
+        PreferenceError: There is one.
+    """
+    if not isinstance(text, str):
+        return text  # which pydantic refuses
+    text = text.replace("\r\n", "\n")
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT:
+            raise PreferenceError(
+                f"{name!r} may hold no control characters but new lines and tabs, not "
+                f"{character!r}: remove it."
+            )
+    return text
 
 
 def check_lengths(preferences: Iterable[Preference], limit: int) -> None:

@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.calls import Answering, AsyncChunks, Call, Chunks, Draft
+from langchain_amulet.drafts import Answering, AsyncChunks, Call, Chunks, Draft
 from langchain_amulet.engine import Found, Generation
 from langchain_amulet.errors import RequestError
 from langchain_amulet.methods import (

@@ -109,12 +109,13 @@ class Sources:
         if given is None and not self.default:
             _point_out(config)
         compose = is_told or bool(kwargs.get(COMPOSE, self.compose))
-        is_needed = not is_told and (given is None or (compose and given != ()))
+        is_open = not is_told and (given is None or (compose and given != ()))
+        is_asked = is_open and self.memory is not None
         return _Search(
             given=given,
             standing=as_preferences(kwargs[STANDING]) if is_told else self.default,
             compose=compose,
-            user_id=find_user(config, kwargs) if self.memory and is_needed else None,
+            user_id=find_user(config, kwargs) if is_asked else None,
         )
 
     def _check_user(self, kwargs: Mapping[str, Any]) -> None:

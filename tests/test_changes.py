@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from langchain_amulet.memory.changes import (
     Edit,
     Found,
     adding,
+    distinct,
     forgetting,
     merge,
     new_id,
@@ -42,7 +43,7 @@ edits = st.one_of(
     st.builds(lambda text: adding(stored_preferences(text), LIMIT), ids),
     st.builds(lambda texts: setting(stored_preferences(texts)), st.lists(ids, max_size=3)),
     st.builds(forgetting, st.none() | ids),
-    st.builds(lambda text: updating(stored_preferences(text)), ids),
+    st.builds(lambda text: updating(stored_preferences(text), "strength"), ids),
 )
 
 
@@ -95,11 +96,21 @@ def test_forgetting_what_is_not_there_changes_nothing() -> None:
 def test_only_what_is_still_there_is_updated() -> None:
     held = {"1": StoredPreference("a"), "2": StoredPreference("b", weight=2.0)}
     learned = [StoredPreference("A", strength=2.0), StoredPreference("c", strength=2.0)]
-    change = updating(learned)(Found(record=held), NOW)
+    change = updating(learned, "strength")(Found(record=held), NOW)
     assert change is not None and change.action == "learn"
-    assert list(change.added.values()) == [learned[0]]
+    assert list(change.added.values()) == [StoredPreference("a", strength=2.0)]
     assert change.removed == {"1": held["1"]}
-    assert updating(learned[1:])(Found(record=held), NOW) is None
+    assert updating(learned[1:], "strength")(Found(record=held), NOW) is None
+
+
+def test_what_was_learned_changes_nothing_else_about_a_preference() -> None:
+    """Fitting takes its time, in which others write."""
+    by_now = StoredPreference("a", weight=0.5, when=["work"], expires_at=NOW + timedelta(days=1))
+    over = StoredPreference("b", expires_at=NOW)
+    learned = [StoredPreference("a", strength=2.0), StoredPreference("b", strength=2.0)]
+    change = updating(learned, "strength")(Found(record={"1": by_now, "2": over}), NOW)
+    assert change is not None
+    assert list(change.added.values()) == [by_now.model_copy(update={"strength": 2.0})]
 
 
 def test_what_another_program_wrote_over_does_not_come_back() -> None:
@@ -122,6 +133,35 @@ def test_everything_that_writers_add_at_the_same_time_is_kept(
     assert _texts(store, namespace) == set(texts)
 
 
+@settings(max_examples=100)
+@given(st.data(), st.sampled_from([("preferences",), ("users", "{user_id}")]))
+def test_what_several_writers_add_at_the_same_time_is_one_wish(
+    data: st.DataObject, namespace: tuple[str, ...]
+) -> None:
+    """The newest is given, one more fits where two may be, and forgetting it forgets all copies."""
+    store, records = InMemoryStore(), _records(namespace)
+    wishes = [StoredPreference(text, weight=place) for place, text in enumerate(("a", "A", " a "))]
+    writers = [records.change("ada", adding([wish], 1), _fail) for wish in wishes]
+    _interleaved(store, writers, data)
+    history = _run(store, records.history("ada", 9, _fail))
+    newest = max(name for change in history for name in change.added)
+    (given,) = _run(store, records.lookup("ada", _fail)).preferences
+    assert given == next(change.added[newest] for change in history if newest in change.added)
+    _run(store, records.change("ada", adding([StoredPreference("b")], 2), _fail))
+    assert _texts(store, namespace) == {given.text, "b"}
+    _run(store, records.change("ada", forgetting("a"), _fail))
+    assert _texts(store, namespace) == {"b"}
+
+
+def test_copies_of_a_text_count_once_and_go_together() -> None:
+    copies = {"1": StoredPreference("Be kind."), "2": StoredPreference("be kind.", weight=2.0)}
+    found = Found(record=copies, ours=True)
+    assert distinct(copies) == {"2": copies["2"]}
+    assert adding([StoredPreference("Keep it short.")], 2)(found, NOW) is not None
+    change = forgetting("Be KIND.")(found, NOW)
+    assert change is not None and change.removed == copies
+
+
 @settings(max_examples=300)
 @given(st.data(), st.lists(edits, min_size=2, max_size=4))
 def test_the_record_ends_as_its_history_says(data: st.DataObject, edits: list[Edit]) -> None:
@@ -131,7 +171,7 @@ def test_the_record_ends_as_its_history_says(data: st.DataObject, edits: list[Ed
     history = _run(store, records.history("ada", 64, _fail))
     profile = _run(store, records.lookup("ada", _fail))
     kept = merge({}, {f"{place:03d}": each for place, each in enumerate(reversed(history))})
-    assert (profile.preferences if profile else ()) == tuple(kept.values())
+    assert (profile.preferences if profile else ()) == tuple(distinct(kept).values())
 
 
 def test_a_set_beside_an_add_leaves_nothing_older() -> None:

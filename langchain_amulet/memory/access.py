@@ -20,6 +20,9 @@ from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.patience import in_thread
 from langchain_amulet.memory.procedures import Answer, Procedure
 
+TRIES = 100
+"""How often a search is begun that others' writes break off."""
+
 
 class Access:
     """A store, asked by procedures.
@@ -31,7 +34,7 @@ class Access:
     def __init__(self, store: BaseStore) -> None:
         """Nothing is asked yet."""
         self.store = store
-        # Alone among the stores, this one can't be searched while another thread writes.
+        # See `_undisturbed`. What is asked here needn't disturb itself.
         self._alone: AbstractContextManager[object] = (
             Lock() if isinstance(store, InMemoryStore) else nullcontext()
         )
@@ -76,6 +79,8 @@ class Access:
 
     def _batch(self, operations: Sequence[Op]) -> list[Any]:
         with _failing(self.store), self._alone:
+            if isinstance(self.store, InMemoryStore):
+                return _undisturbed(self.store, operations)
             return self.store.batch(operations)
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
@@ -87,6 +92,20 @@ class Access:
             except NotImplementedError:
                 # SqliteStore knows no other way than to be waited for.
                 return await asyncio.wrap_future(in_thread(lambda: self.store.batch(operations)))
+
+
+def _undisturbed(store: InMemoryStore, operations: Sequence[Op]) -> list[Any]:
+    """Ask a store that, alone among all, can't be searched while another thread writes to it.
+
+    It searches before it writes, so nothing has been done where a search is broken off.
+    """
+    for _ in range(TRIES):
+        try:
+            return store.batch(operations)
+        except RuntimeError as error:
+            if "during iteration" not in str(error):
+                raise
+    return store.batch(operations)
 
 
 @contextmanager

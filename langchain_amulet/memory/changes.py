@@ -101,13 +101,13 @@ def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
 
     The edit raises `PreferenceError` if there would be more than ``limit``.
     """
-    texts = {_folded(preference.text) for preference in preferences}
+    texts = {folded(preference.text) for preference in preferences}
 
     def edit(found: Found, at: datetime) -> Change:
         gives_way = {
             name: entry
             for name, entry in found.entries.items()
-            if _folded(entry.text) in texts or entry.is_over(at)
+            if folded(entry.text) in texts or entry.is_over(at)
         }
         kept = {name: each for name, each in found.entries.items() if name not in gives_way}
         check_count(len(distinct(kept)) + len(preferences), limit)
@@ -121,15 +121,22 @@ def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
     return edit
 
 
-def updating(preferences: Sequence[StoredPreference]) -> Edit:
-    """Have these in place of those with the same text, as far as these are still there."""
+def updating(learned: Iterable[StoredPreference], field: str) -> Edit:
+    """Have this field of those with the same text, as far as these are still there.
+
+    All else about them may have changed since they were read, and stays as it is now.
+    """
+    values = {folded(each.text): getattr(each, field) for each in learned}
 
     def edit(found: Found, at: datetime) -> Change | None:
-        texts = {_folded(entry.text) for entry in found.entries.values()}
-        kept = [each for each in preferences if _folded(each.text) in texts]
-        if not kept:
+        updated = [
+            entry.model_copy(update={field: values[folded(entry.text)]})
+            for entry in distinct(found.entries).values()
+            if folded(entry.text) in values and not entry.is_over(at)
+        ]
+        if not updated:
             return None
-        change = adding(kept, len(found.entries))(found, at)
+        change = adding(updated, len(found.entries))(found, at)
         return change and change.model_copy(update={"action": "learn"})
 
     return edit
@@ -142,7 +149,7 @@ def forgetting(text: str | None) -> Edit:
         forgotten = {
             name: entry
             for name, entry in found.entries.items()
-            if text is None or _folded(entry.text) == _folded(text)
+            if text is None or folded(entry.text) == folded(text)
         }
         if not forgotten and not found.unreadable:
             return None
@@ -157,8 +164,8 @@ def distinct(entries: Entries) -> Entries:
     Writers at the same time can't see each other add the same text; what a user prefers is said
     once all the same. The others stay in the record, so that all of them can be forgotten.
     """
-    last = {_folded(entry.text): name for name, entry in entries.items()}
-    return {name: entry for name, entry in entries.items() if last[_folded(entry.text)] == name}
+    last = {folded(entry.text): name for name, entry in entries.items()}
+    return {name: entry for name, entry in entries.items() if last[folded(entry.text)] == name}
 
 
 def check_count(count: int, limit: int) -> None:
@@ -183,5 +190,6 @@ def _named(preferences: Iterable[StoredPreference]) -> dict[str, StoredPreferenc
     return {new_id(): preference for preference in preferences}
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """What two texts have in common that are the same wish."""
     return text.strip().casefold()

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import Self
 
 from langchain_amulet.errors import ConfigurationError, QueueFullError
+from langchain_amulet.memory.changes import folded
 from langchain_amulet.memory.preference_memory import PreferenceMemory
 from langchain_amulet.memory.tools import MAX_CHARS
 
@@ -179,11 +180,11 @@ class PreferenceExtractor:
 
     def _apply(self, user_id: str, heard: Heard, known: Sequence[str]) -> Heard:
         """Change what isn't so already; a model may well say what is known once more."""
-        folded = {_folded(text) for text in known}
-        wishes = {_folded(text): text.strip() for text in heard.remember if text.strip()}
+        held = {folded(text) for text in known}
+        wishes = {folded(text): text.strip() for text in heard.remember if text.strip()}
         changed = Heard(
-            remember=[text for fold, text in wishes.items() if fold not in folded],
-            forget=[text for text in heard.forget if _folded(text) in folded],
+            remember=[text for fold, text in wishes.items() if fold not in held],
+            forget=[text for text in heard.forget if folded(text) in held],
         )
         for text in changed.forget:
             self._memory.forget(user_id, text)
@@ -200,10 +201,6 @@ class PreferenceExtractor:
 
 def _log(error: Exception) -> None:
     logger.warning("A turn could not be read for preferences: %s", error, exc_info=error)
-
-
-def _folded(text: str) -> str:
-    return text.strip().casefold()
 
 
 def _nothing() -> None:

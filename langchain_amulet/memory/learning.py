@@ -47,7 +47,7 @@ class Learns(ABC):
         examples = Examples(liked, chosen, rejected)
         stored = learnable(user_id, self.profile(user_id))
         learned = model.fit(stored, examples, applies=self._is_met, **kwargs)
-        self._keep(user_id, learned.preferences)
+        self._keep(user_id, learned)
         return learned
 
     async def alearn(
@@ -64,7 +64,7 @@ class Learns(ABC):
         examples = Examples(liked, chosen, rejected)
         stored = learnable(user_id, await self.aprofile(user_id))
         learned = await model.afit(stored, examples, applies=self._is_met, **kwargs)
-        await self._akeep(user_id, learned.preferences)
+        await self._akeep(user_id, learned)
         return learned
 
     @abstractmethod
@@ -80,11 +80,11 @@ class Learns(ABC):
         """Whether a preference applies to a message."""
 
     @abstractmethod
-    def _keep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
+    def _keep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
         """Store what was learned of preferences that are still there."""
 
     @abstractmethod
-    async def _akeep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
+    async def _akeep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
         """See `_keep`."""
 
 

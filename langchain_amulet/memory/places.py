@@ -125,9 +125,9 @@ class Namespace:
         return tuple("*" if USER in label else label for label in self.pattern)
 
     def user_of(self, namespace: tuple[str, ...]) -> str | None:
-        """Whose namespace this is; None if nobody's."""
+        """Whose namespace this is; None if nobody's, or of what can't be a user's id."""
         patterns = self.pattern if not callable(self.pattern) else ()
-        if len(namespace) != len(patterns):
+        if len(namespace) != len(patterns) or namespace[0] in RESERVED:
             return None
         users: set[str] = set()
         for label, pattern in zip(namespace, patterns, strict=True):
@@ -135,7 +135,16 @@ class Namespace:
             if found is None:
                 return None
             users.update(found.groups())
-        return users.pop() if len(users) == 1 else None
+        return users.pop() if len(users) == 1 and is_user_id(*users) else None
+
+
+def is_user_id(text: str) -> bool:
+    """Whether this may be a user's id: other programs' keys may be anything."""
+    try:
+        check_user_id(text)
+    except PreferenceError:
+        return False
+    return True
 
 
 def check_user_id(user_id: object) -> None:

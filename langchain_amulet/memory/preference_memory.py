@@ -1,63 +1,34 @@
 """`PreferenceMemory`: what users prefer, remembered in any LangGraph store.
 
 A chat model asks it for a user's preferences once per call. Programs set, add and forget them, and
-look at their history. What is stored is in `profiles`, where in `places`, how a change is made in
-`changes`, and how a store is asked in `procedures` and `access`.
+look at their history. What is stored is in `profiles`, where in `places`, what of it applies in
+`rules`, how a change is made in `changes`, and how a store is asked in `procedures` and `access`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
 from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
-from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
+from langchain_amulet.errors import ConfigurationError, CorruptProfileError
+from langchain_amulet.lessons import Learned
 from langchain_amulet.memory.access import Access
 from langchain_amulet.memory.cache import ProfileCache
-from langchain_amulet.memory.changes import (
-    Edit,
-    adding,
-    check_count,
-    forgetting,
-    setting,
-    updating,
-)
+from langchain_amulet.memory.changes import Edit, adding, forgetting, setting, updating
 from langchain_amulet.memory.conditions import Matcher, mentions
 from langchain_amulet.memory.learning import Learns
 from langchain_amulet.memory.patience import Patience
 from langchain_amulet.memory.places import Namespace, NamespaceLike, check_user_id
 from langchain_amulet.memory.procedures import Answer, Procedure, Records
-from langchain_amulet.memory.profiles import (
-    Change,
-    Lifetime,
-    Profile,
-    StoredPreference,
-    end_of,
-    now,
-    stored_preferences,
-)
+from langchain_amulet.memory.profiles import Change, Lifetime, Profile, StoredPreference
 from langchain_amulet.memory.reading import Complain
+from langchain_amulet.memory.rules import Rules
 from langchain_amulet.memory.tolerance import OnFailure, Tolerance
-from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
+from langchain_amulet.preferences import Preference, PreferenceLike
 from langchain_amulet.validation import explained
-
-
-class Settings(BaseModel):
-    """What `PreferenceMemory` may be told, as far as it isn't checked elsewhere."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ttl: timedelta | None = Field(gt=timedelta(0))
-    matcher: Matcher
-    max_preferences: int = Field(ge=1)
-    max_preference_chars: int = Field(ge=1)
-    max_history: int = Field(ge=16)
-    cache_seconds: float | None = Field(gt=0.0, allow_inf_nan=False)
-    cache_users: int = Field(ge=1)
 
 
 class PreferenceMemory(Learns):
@@ -86,7 +57,7 @@ class PreferenceMemory(Learns):
             Or a function of the user's id that gives the namespace of the user's record.
         on_store_error: "ignore" to have a lookup find nothing, with a warning, if the store fails.
         on_corrupt: "ignore" to leave out what can't be read, with a warning.
-        timeout: Seconds that a lookup may take; None for as long as the store likes.
+        timeout: Seconds that the store may take for a lookup; None for as long as it likes.
         ttl: How long a preference lasts that has no end of its own; seconds if a number.
         matcher: Decides whether a message is about one of a preference's topics.
         max_preferences: The most preferences of one user.
@@ -123,17 +94,17 @@ class PreferenceMemory(Learns):
                 f"A store must be one of LangGraph's, not {store!r}: use InMemoryStore() or "
                 "SqliteStore to begin with."
             )
-        with explained(ConfigurationError, Settings.model_fields):
-            self._settings = Settings.model_validate(
-                {
-                    "ttl": ttl,
-                    "matcher": matcher,
-                    "max_preferences": max_preferences,
-                    "max_preference_chars": max_preference_chars,
-                    "max_history": max_history,
-                    "cache_seconds": cache_seconds,
-                    "cache_users": cache_users,
-                }
+        with explained(ConfigurationError):
+            self._rules = Rules.model_validate(
+                dict(
+                    ttl=ttl,
+                    matcher=matcher,
+                    max_preferences=max_preferences,
+                    max_preference_chars=max_preference_chars,
+                    max_history=max_history,
+                    cache_seconds=cache_seconds,
+                    cache_users=cache_users,
+                )
             )
         place = Namespace.of(namespace)
         self._records = Records.of(store, place, max_preference_chars, max_history)
@@ -162,16 +133,16 @@ class PreferenceMemory(Learns):
             about: The conversation's last message; without it, conditions aren't met.
         """
         with self._tolerance:
-            return self._applying(self._ask(self._lookup(user_id)), about)
+            return self._rules.applying(self._ask(self._lookup(user_id)), about)
         return ()
 
     async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
         """See `get`."""
         with self._tolerance:
             profile = await self._aask(self._lookup(user_id))
-            if self._settings.matcher is mentions:
-                return self._applying(profile, about)
-            return await run_in_executor(None, self._applying, profile, about)
+            if self._rules.matcher is mentions:
+                return self._rules.applying(profile, about)
+            return await run_in_executor(None, self._rules.applying, profile, about)
         return ()
 
     def profile(self, user_id: str) -> Profile | None:
@@ -266,45 +237,33 @@ class PreferenceMemory(Learns):
         self._cache.put(user_id, profile, before)
         return profile
 
-    def _applying(self, profile: Profile | None, about: str | None) -> tuple[Preference, ...]:
-        at = now()
-        applying = [
-            stored.plain
-            for stored in (profile.preferences if profile else ())
-            if not stored.is_over(at) and self._is_met(stored, about)
-        ]
-        return tuple(applying[-self._settings.max_preferences :])
-
     def _is_met(self, stored: StoredPreference, about: str | None) -> bool:
-        if not stored.when:
-            return True
-        try:
-            return about is not None and self._settings.matcher(stored.when, about)
-        except Exception as error:
-            raise PreferenceStoreError(
-                f"The matcher failed on {stored.when}: {type(error).__name__}: {error} Mend it, "
-                "or go on without preferences by on_store_error='ignore'."
-            ) from error
+        return self._rules.is_met(stored, about)
 
     def _setting(
         self, user_id: str, preference: PreferenceLike, expires: Lifetime
     ) -> Procedure[Change | None]:
-        return self._changing(user_id, setting(self._checked(preference, expires)), _ignore)
+        return self._changing(user_id, setting(self._rules.checked(preference, expires)), _ignore)
 
     def _adding(
         self, user_id: str, preference: PreferenceLike, expires: Lifetime
     ) -> Procedure[Change | None]:
-        edit = adding(self._checked(preference, expires), self._settings.max_preferences)
+        edit = adding(self._rules.checked(preference, expires), self._rules.max_preferences)
         return self._changing(user_id, edit, _raise)
 
     def _forgetting(self, user_id: str, text: str | None) -> Procedure[Change | None]:
         return self._changing(user_id, forgetting(text), _ignore if text is None else _raise)
 
-    def _keep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
-        self._write(self._changing(user_id, updating(learned), _raise))
+    def _keep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
+        self._write(self._learning(user_id, learned))
 
-    async def _akeep(self, user_id: str, learned: Sequence[StoredPreference]) -> None:
-        await self._awrite(self._changing(user_id, updating(learned), _raise))
+    async def _akeep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
+        await self._awrite(self._learning(user_id, learned))
+
+    def _learning(
+        self, user_id: str, learned: Learned[StoredPreference]
+    ) -> Procedure[Change | None]:
+        return self._changing(user_id, updating(learned.preferences, learned.field), _raise)
 
     def _changing(self, user_id: str, edit: Edit, complain: Complain) -> Procedure[Change | None]:
         try:
@@ -317,16 +276,6 @@ class PreferenceMemory(Learns):
             yield from self._records.erase(user_id)
         finally:
             self._cache.drop(user_id)
-
-    def _checked(
-        self, preference: PreferenceLike, expires: Lifetime
-    ) -> tuple[StoredPreference, ...]:
-        """Preferences as they are to be stored."""
-        end = end_of(self._settings.ttl if expires is None else expires, now())
-        preferences = tuple(each.until(end) for each in stored_preferences(preference))
-        check_lengths(preferences, self._settings.max_preference_chars)
-        check_count(len(preferences), self._settings.max_preferences)
-        return preferences
 
     # --- The two ways ---
 

@@ -20,12 +20,9 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from langchain_amulet.errors import (
-    CorruptProfileError,
-    PreferenceStoreError,
-)
+from langchain_amulet.errors import CorruptProfileError, PreferenceStoreError
 from langchain_amulet.memory.changes import Edit, Found, merge, new_id
-from langchain_amulet.memory.places import Namespace, Place
+from langchain_amulet.memory.places import Namespace, Place, is_user_id
 from langchain_amulet.memory.profiles import (
     Change,
     Entries,
@@ -152,7 +149,8 @@ class Records:
         pattern = self.namespace.wildcard
         if not self.namespace.owned:
             (found,) = yield [SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)]
-            return tuple(item.key for item in within(pattern, found) if not is_empty(item))
+            known = [item for item in within(pattern, found) if not is_empty(item)]
+            return tuple(item.key for item in known if is_user_id(item.key))
         (found,) = yield [_listing(pattern, limit, offset)]
         users = [user for user in map(self.namespace.user_of, found) if user is not None]
         places = [self.namespace.place(user) for user in users]

@@ -15,7 +15,6 @@ stores, nor of whose profile it reads.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Annotated, Any, Literal
@@ -23,11 +22,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from langchain_amulet.errors import AmuletError, PreferenceError
-from langchain_amulet.preferences import Preference, PreferenceLike, preferences_of
+from langchain_amulet.preferences import (
+    Preference,
+    PreferenceLike,
+    check_characters,
+    preferences_of,
+)
 from langchain_amulet.validation import explained
-
-LAYOUT = frozenset("\n\t")
-"""Control characters that a text may hold."""
 
 TOPIC_CHARS = 100
 TOPICS = 32
@@ -83,17 +84,11 @@ class StoredPreference(Preference):
         expires_at: From then on it doesn't apply; None for never.
 
     Raises:
-        PreferenceError: A field is unknown or malformed, or the text holds control characters
-            other than new lines and tabs.
+        PreferenceError: As for `Preference`.
     """
 
     when: Annotated[tuple[str, ...], BeforeValidator(_topics), Field(max_length=TOPICS)] = ()
     expires_at: Annotated[AwareDatetime | None, BeforeValidator(_moment)] = None
-
-    @field_validator("text", mode="before")
-    @classmethod
-    def _check_text(cls, text: object) -> object:
-        return check_characters("text", text)
 
     @field_validator("when")
     @classmethod
@@ -121,24 +116,6 @@ class StoredPreference(Preference):
     def plain(self) -> Preference:
         """What of it a model is told."""
         return Preference(self.text, strength=self.strength, weight=self.weight)
-
-
-def check_characters(name: str, text: object) -> object:
-    """Refuse control characters and halves of characters; Windows' line ends become new lines.
-
-    Raises:
-        PreferenceError: There is one.
-    """
-    if not isinstance(text, str):
-        return text  # which pydantic refuses
-    text = text.replace("\r\n", "\n")
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT:
-            raise PreferenceError(
-                f"{name!r} may hold no control characters but new lines and tabs, not "
-                f"{character!r}: remove it."
-            )
-    return text
 
 
 def stored_preferences(value: PreferenceLike) -> tuple[StoredPreference, ...]:
@@ -247,10 +224,9 @@ def _dumped(entry: StoredPreference) -> dict[str, Any]:
 def _read(value: object, place: str = "") -> StoredPreference:
     """One preference; a complaint names the place."""
     try:
-        if isinstance(value, str):
-            return StoredPreference(text=value)
-        if isinstance(value, Mapping):
-            return StoredPreference(**{str(name): field for name, field in value.items()})
+        if isinstance(value, (str, Mapping)):
+            (preference,) = stored_preferences(value)
+            return preference
         raise PreferenceError(f"A preference can't be {value!r:.80}: store a text or an object.")
     except AmuletError as error:
         raise PreferenceError(f"in {place}, {error}" if place else str(error)) from error

@@ -7,7 +7,7 @@ This module knows LangChain's tools and a memory: nothing of agents or models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from langchain_core.runnables import RunnableConfig
@@ -77,20 +77,26 @@ def preference_tools(memory: Memory | GraphMemory | None = None) -> list[BaseToo
             return "Forgotten." if forgotten else _unknown(await kept.aprofile(user_id))
 
     return [
-        StructuredTool.from_function(
-            func,
-            coroutine=coroutine,
-            name=name,
-            args_schema=schema,
-            description=schema.__doc__,
-            handle_tool_error=True,
-            handle_validation_error=True,
-        )
-        for name, schema, func, coroutine in (
-            ("remember_preference", Remember, remember, aremember),
-            ("forget_preference", Forget, forget, aforget),
-        )
+        _tool("remember_preference", Remember, remember, aremember),
+        _tool("forget_preference", Forget, forget, aforget),
     ]
+
+
+def _tool(
+    name: str,
+    schema: type[BaseModel],
+    func: Callable[..., str],
+    coroutine: Callable[..., Awaitable[str]],
+) -> BaseTool:
+    return StructuredTool.from_function(
+        func,
+        coroutine=coroutine,
+        name=name,
+        args_schema=schema,
+        description=schema.__doc__,
+        handle_tool_error=True,
+        handle_validation_error=True,
+    )
 
 
 def _whose(keeper: GraphMemory, config: RunnableConfig) -> tuple[str, PreferenceMemory]:
