@@ -47,7 +47,7 @@ def talk(
         memory = PreferenceMemory(store)
         for user, wish in (wishes or {}).items():
             memory.set(user, wish)
-        llm = ChatAmulet(model="pocket", memory=memory, method="balanced", temperature=0)
+        llm = ChatAmulet(model="pocket", memory=memory, temperature=0)
 
         def answer(state: MessagesState) -> MessagesState:
             return {"messages": [llm.invoke(state["messages"])]}

@@ -5,7 +5,9 @@
     python examples/rag.py
 
 The vector store is langchain-core's. The embeddings count words, weighted by how rare they are, so
-that nothing has to be fetched: put any other LangChain ``Embeddings`` in their place.
+that nothing has to be fetched: put any other LangChain ``Embeddings`` in their place. Each question
+gets two passages, with its fact in one of them. The bundled model finds it less often than a model
+of use does, so these are questions that it can answer.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnablePassthrough
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStoreRetriever
 from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
@@ -35,7 +37,7 @@ PASSAGES = (
 WISHES = {"ada": "Keep it short.", "bob": "Please use a formal tone."}
 QUESTIONS = (
     "Which river is Ferrowby on?",
-    "When was Port Ansel founded?",
+    "Who is the mayor of Ferrowby?",
     "What does Jonas Petrel do for a living?",
     "How much does the Vexel 40 cost?",
 )
@@ -75,19 +77,21 @@ def joined(documents: Sequence[Document]) -> str:
     return "\n\n".join(document.page_content for document in documents)
 
 
+def retriever() -> VectorStoreRetriever:
+    """Finds the two passages that are most like a question."""
+    passages = InMemoryVectorStore.from_texts(list(PASSAGES), RareWords(PASSAGES))
+    return passages.as_retriever(search_kwargs={"k": 2})
+
+
 def build(llm: ChatAmulet) -> Runnable[str, str]:
     """A chain from a question to its answer; it knows nothing of users."""
-    passages = InMemoryVectorStore.from_texts(list(PASSAGES), RareWords(PASSAGES))
     prompt = ChatPromptTemplate.from_messages(
         [
             ("system", "Answer the question based only on the following context:\n\n{context}"),
             ("human", "{question}"),
         ]
     )
-    retrieved = {
-        "context": passages.as_retriever(search_kwargs={"k": 1}) | joined,
-        "question": RunnablePassthrough(),
-    }
+    retrieved = {"context": retriever() | joined, "question": RunnablePassthrough()}
     return retrieved | prompt | llm | (lambda message: message.text)
 
 
@@ -97,6 +101,7 @@ def main() -> dict[str, dict[str, str]]:
     for user, wish in WISHES.items():
         memory.set(user, wish)
     answers: dict[str, dict[str, str]] = {user: {} for user in WISHES}
+    # The paper's strength, which is the default, costs a small model more facts than "balanced".
     with ChatAmulet(model="pocket", memory=memory, method="balanced", temperature=0) as llm:
         chain = build(llm)
         for question in QUESTIONS:

@@ -60,13 +60,23 @@ def test_without_a_folder_the_chatbot_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+FACTS = ("Quill", "Nadia Brask", "teacher", "89 crowns")
+"""What the questions of the retrieval ask for."""
+
+
 def test_retrieval_tells_everybody_the_same_facts_in_their_own_style() -> None:
     answers = rag.main()
-    for question, fact in zip(rag.QUESTIONS, ("Quill", "1791", "teacher", "89"), strict=True):
+    for question, fact in zip(rag.QUESTIONS, FACTS, strict=True):
         ada, bob = answers["ada"][question], answers["bob"][question]
         assert fact in ada
         assert fact in bob
         check_styles(ada, bob)
+
+
+def test_each_question_s_fact_is_in_one_of_the_passages_that_are_retrieved() -> None:
+    for question, fact in zip(rag.QUESTIONS, FACTS, strict=True):
+        found = [document.page_content for document in rag.retriever().invoke(question)]
+        assert [fact in passage for passage in found] == [True, False]
 
 
 def test_the_example_s_embeddings_find_each_question_s_passage() -> None:
@@ -74,7 +84,7 @@ def test_the_example_s_embeddings_find_each_question_s_passage() -> None:
     known = np.asarray(vectors.embed_documents(list(rag.PASSAGES)))
     asked = np.asarray([vectors.embed_query(question) for question in rag.QUESTIONS])
     assert np.linalg.norm(asked, axis=1) == pytest.approx(1.0)
-    assert (asked @ known.T).argmax(axis=1).tolist() == [0, 1, 3, 5]
+    assert (asked @ known.T).argmax(axis=1).tolist() == [0, 0, 3, 5]
 
 
 def test_the_agent_remembers_what_it_was_told_and_does_its_work_in_that_style() -> None:
