@@ -167,6 +167,20 @@ def test_what_is_no_judge_is_refused(judge: str, rule: str) -> None:
 speechless = FakeListChatModel(responses=["Well..."])
 
 
+def test_a_service_that_can_t_be_used_is_refused_whatever_it_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class ServiceError(Exception):
+        """What a provider's package raises where its service has no key."""
+
+    def init_chat_model(name: str) -> BaseChatModel:
+        raise ServiceError("The api_key option must be set.")
+
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", init_chat_model)
+    with pytest.raises(ConfigurationError, match=r"'openai:gpt' must be .* api_key option"):
+        make_judge("openai:gpt")
+
+
 def test_a_judge_may_be_made_by_a_function() -> None:
     assert make_judge(f"{__name__}:make_fair") is fair
 

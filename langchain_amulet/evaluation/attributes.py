@@ -73,7 +73,8 @@ class English:
         self._analyzer, self._tagger = PatternAnalyzer(), PatternTagger()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # textblob leaves its files open
-            self.sentiment("Fine."), self.formality("Fine.")
+            self.sentiment("Fine.")
+            self.formality("Fine.")
 
     def sentiment(self, text: str) -> float:
         """From -1, negative, to 1, positive; 0 where no word expresses anything."""

@@ -184,8 +184,9 @@ def _from_langchain(judge: str) -> BaseChatModel:
         from langchain.chat_models import init_chat_model
 
         return init_chat_model(judge)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a provider's own, where there is no key for its service
         raise ConfigurationError(
             f"{judge!r} must be a chat model for LangChain's init_chat_model, such as "
-            f"'openai:gpt-5', but isn't: {error} One of your own is named package.module:name."
+            f"'openai:gpt-5', but isn't: {str(error).rstrip('.')}. One of your own is named "
+            "package.module:name."
         ) from error

@@ -96,22 +96,24 @@ def tradeoff(
 ) -> Plot:
     """A metric against degeneration, a panel per style.
 
-    Methods of one family are joined, and their points grow with their strength.
+    Methods of one family are joined, in the colour that the strongest has elsewhere, and their
+    points grow with their strength.
     """
-    styles = results.grid.styles
+    styles, order = results.grid.styles, list(results.grid.methods)
     columns = min(4, len(styles))
     lines = math.ceil(len(styles) / columns)
     figure = Figure(figsize=(2.6 * columns + 0.6, 2.4 * lines + 1.2))
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for panel, name in zip(panels, styles, strict=False):
-        for at, (family, methods) in enumerate(families(results)):
+        for family, methods in families(results):
             across, up = (
                 [results.mean(model, questions, method, name, each) for method in methods]
                 for each in (degeneration, metric)
             )
-            panel.plot(across, up, "-", color=_colour(at), linewidth=1)
+            colour = _colour(order.index(methods[-1]))
+            panel.plot(across, up, "-", color=colour, linewidth=1)
             sizes = np.linspace(12, 60, len(methods)) if len(methods) > 1 else 30
-            panel.scatter(across, up, sizes, color=_colour(at), label=_label(family), zorder=3)
+            panel.scatter(across, up, sizes, color=colour, label=_label(family), zorder=3)
         panel.set_title(name, fontsize=9)
         panel.grid(alpha=0.3)
     for panel in panels[len(styles) :]:
