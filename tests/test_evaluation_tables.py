@@ -38,8 +38,20 @@ def test_markdown_has_methods_down_and_styles_across_and_the_best_in_bold():
         ["---", "---:", "---:"],
         ["pref", "0.334", "**0.436**"],
         ["amulet", "**0.436** [+0.080, +0.120]", "0.434 [-0.010, +0.000]"],
-        [r"beam\_search:n=16", "-", "0.434"],
+        [r"beam\_search:n=16", "-", "0.434 n=100"],
     ]
+
+
+def test_a_number_over_fewer_questions_than_others_says_so_in_every_format():
+    rows = {"a": (Cell(0.5, 200),), "b": (Cell(0.4, 199, Interval(-0.2, 0.0)),)}
+    table = Table("t", ("x",), {**rows, "c": (Cell(math.nan, 0),)}, ("higher",))
+    of_markdown, of_latex = (
+        [line for line in text.splitlines() if re.match(r"\W*[abc] ", line)]
+        for text in (markdown(table), latex(table))
+    )
+    for a, b, c in (of_markdown, of_latex):
+        assert "[-0.200, +0.000] n=199" in b
+        assert "n=" not in a + c
 
 
 def test_the_lowest_is_best_where_lower_is_wanted_and_none_where_it_depends():

@@ -74,7 +74,7 @@ def overview(results: Results, model: str, questions: str) -> Table:
     def row(method: str) -> tuple[Cell, ...]:
         given = results.given(model, questions, method)
         every = (results.by_styles(model, questions, method, each) for each in results.metrics)
-        speed = Cell(tokens_per_second(given), len(given))
+        speed = Cell(tokens_per_second(given), len({each.ask.question for each in given}))
         return (*(cell(mean_of(values, axis=0)) for values in every), speed)
 
     return Table(

@@ -66,6 +66,12 @@ class Table:
             return False
         return printed(cell.mean) == (max if self.better[column] == "higher" else min)(known)
 
+    def beside(self, column: int, cell: Cell) -> str:
+        """What is printed beside a number: its interval, and if it is over fewer than others."""
+        most = max(cells[column].count for cells in self.rows.values())
+        fewer = f"n={cell.count}" if 0 < cell.count < most else ""
+        return " ".join(filter(None, (cell.bounds, fewer)))
+
 
 def cell(values: Floats, differences: Floats | None = None) -> Cell:
     """A cell from a number per question, and how they differ from the baseline's."""
@@ -74,7 +80,10 @@ def cell(values: Floats, differences: Floats | None = None) -> Cell:
 
 
 def markdown(table: Table) -> str:
-    """As Markdown: the best in bold, intervals of the difference from the baseline in brackets."""
+    """As Markdown: the best in bold, intervals of the difference from the baseline in brackets.
+
+    A number over fewer questions than others of its column says so.
+    """
     lines = [["method", *map(_in_markdown, table.columns)], ["---", *["---:"] * len(table.columns)]]
     for label, cells in table.rows.items():
         lines.append([_in_markdown(label), *_shown(table, cells, "**{}**", "{}")])
@@ -121,7 +130,8 @@ def _shown(table: Table, cells: Sequence[Cell], bold: str, small: str) -> list[s
     for column, each in enumerate(cells):
         text = number(each.mean)
         text = bold.format(text) if table.is_best(column, each) else text
-        texts.append(f"{text} {small.format(each.bounds)}" if each.bounds else text)
+        beside = table.beside(column, each)
+        texts.append(f"{text} {small.format(beside)}" if beside else text)
     return texts
 
 
