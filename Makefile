@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-profiles docs results clean
+.PHONY: demo test check bench bench-profiles docs results results-sampled clean
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
@@ -26,10 +26,17 @@ docs: .venv/test
 	@echo ">> running the pages' snippets, and showing what they print now"
 	$(BIN)/python -m docs.snippets
 
-results: .venv/test
-	@echo ">> the bundled model by all methods, greedy and sampled (under an hour); again goes on"
+results: build/reward/model.safetensors
+	@echo ">> the bundled model by all methods, greedy (under half an hour); again goes on"
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
+
+results-sampled: build/reward/model.safetensors
+	@echo ">> the same, sampled"
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --temperature 0.7 --out build/results/sampled
+
+build/reward/model.safetensors: .venv/test
+	@echo ">> training PAD's reward model (some minutes; needs Python 3.11)"
+	$(BIN)/python -m training.reward --out build/reward
 
 bench: .venv/demo
 	$(BIN)/python -m benchmarks.decode
