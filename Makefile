@@ -26,15 +26,15 @@ docs: .venv/test
 	@echo ">> running the pages' snippets, and showing what they print now"
 	$(BIN)/python -m docs.snippets
 
-results: build/reward/model.safetensors
+results: .venv/test build/reward/model.safetensors
 	@echo ">> the bundled model by all methods, greedy (under half an hour); again goes on"
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
 
-results-sampled: build/reward/model.safetensors
+results-sampled: .venv/test build/reward/model.safetensors
 	@echo ">> the same, sampled"
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --temperature 0.7 --out build/results/sampled
 
-build/reward/model.safetensors: .venv/test
+build/reward/model.safetensors: | .venv/test
 	@echo ">> training PAD's reward model (some minutes; needs Python 3.11)"
 	$(BIN)/python -m training.reward --out build/reward
 
