@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
+import langchain_amulet
 from integration_tests.conftest import engine_of
 from integration_tests.test_stop_and_characters import wait_until_idle
 from langchain_amulet import ChatAmulet
-from langchain_amulet.cli import Conversation, app
+from langchain_amulet.cli import app
+from langchain_amulet.cli.conversation import Conversation
 from langchain_amulet.engine import Engine
 from langchain_amulet.methods import STRENGTHS
 from langchain_amulet.terminal import coloured
@@ -44,6 +48,24 @@ def chat(model: str, *lines: str, options: tuple[str, ...] = ()) -> list[str]:
 def answer(model: str, question: str = QUESTION, **style: object) -> str:
     llm = ChatAmulet(model=model, temperature=0.0, max_tokens=12, **style)
     return llm.invoke(question).text
+
+
+def test_help_is_there_without_loading_what_models_run_on() -> None:
+    """In a process of its own, as this one has loaded everything."""
+    asked = "import sys; from typer.testing import CliRunner; from langchain_amulet.cli import app"
+    loaded = "print(*sys.modules.keys() & {'torch', 'transformers', 'langgraph'})"
+    for command in ([], ["chat"], ["compare"], ["evaluate"], ["preferences"], ["report"]):
+        asked += f"; assert 'Usage' in CliRunner().invoke(app, {[*command, '--help']}).output"
+    done = subprocess.run([sys.executable, "-c", f"{asked}; {loaded}"], stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, b"\n")
+
+
+def test_public_names_are_there_before_they_are_imported() -> None:
+    assert set(langchain_amulet.__all__) <= set(dir(langchain_amulet))
+    for name in langchain_amulet.__all__:
+        assert getattr(langchain_amulet, name) is not None
+    with pytest.raises(AttributeError, match="'langchain_amulet' has no attribute 'Amulett'"):
+        _ = langchain_amulet.Amulett  # type: ignore[attr-defined]
 
 
 # --- compare ---

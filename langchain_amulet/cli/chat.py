@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
+from rich.console import Console
 
-from langchain_amulet import ChatAmulet, PreferenceMemory
-from langchain_amulet.cli.options import (
-    MaxTokens,
-    Model,
-    Seed,
-    Strength,
-    Temperature,
-    method_at,
-    one_line,
-    reporting,
-    warm,
-)
-from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened, shown
-from langchain_amulet.errors import AmuletError
-from langchain_amulet.memory import StoredPreference
-from langchain_amulet.memory.places import check_user_id
-from langchain_amulet.terminal import TraceEntry, coloured, legend, why
-
-HELP = """\
-/prefer TEXT     answer in this style from now on; /prefer alone turns it off
-/strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number
-/why             what steering did to the last answer, token by token
-/reset           forget the conversation, keep the preference
-/quit            leave
-
-With --user, and kept for the next time:
-/remember TEXT   answer in this style whenever nothing else is preferred
-/forget TEXT     no longer; /forget alone forgets all
-/preferences     what is remembered"""
+from langchain_amulet.cli.options import MaxTokens, Model, Seed, Strength, Temperature, reporting
+from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened
 
 
 def chat(
@@ -58,6 +27,10 @@ def chat(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Talk with the model; /help lists what else can be typed."""
+    from langchain_amulet import ChatAmulet
+    from langchain_amulet.cli.conversation import Conversation, Person
+    from langchain_amulet.cli.models import method_at, warm
+
     console = Console()
     with reporting(), ExitStack() as stack:
         person = None if user is None else Person(user, stack.enter_context(opened(store)))
@@ -71,123 +44,3 @@ def chat(
         )
         with warm(llm, console):
             Conversation(llm, console, person).run()
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who is talking, and where it is kept what they prefer."""
-
-    user_id: str
-    memory: PreferenceMemory
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be a user before a model is loaded."""
-        check_user_id(self.user_id)
-
-    @property
-    def preferences(self) -> tuple[StoredPreference, ...]:
-        """What is remembered."""
-        profile = self.memory.profile(self.user_id)
-        return profile.preferences if profile else ()
-
-
-class Conversation:
-    """A conversation in the terminal: its messages, its style and why the last answer is as it is.
-
-    What users and models write is shown as it is, never read as the terminal's markup.
-    """
-
-    def __init__(self, llm: ChatAmulet, console: Console, person: Person | None = None) -> None:
-        """Begin with no messages, in the style that ``llm`` is set to."""
-        memory = person.memory if person else None
-        self._llm = llm.with_preference(None).model_copy(update={"memory": memory})
-        self._console, self._person = console, person
-        self._style = llm.preference
-        self._messages: list[BaseMessage] = []
-        self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
-
-    def run(self) -> None:
-        """Read lines until /quit or the end of input."""
-        self._say(f"{self._llm.model}: ask something, or /help.", "dim")
-        for line in self._lines():
-            command, _, argument = line.partition(" ")
-            try:
-                if command == "/quit":
-                    return
-                if command.startswith("/"):
-                    self._obey(command, argument.strip())
-                else:
-                    self._reply(line)
-            except AmuletError as error:
-                self._say(one_line(error), "red")
-            except KeyboardInterrupt:
-                self._say("\n(stopped)", "dim")
-
-    def _lines(self) -> Iterator[str]:
-        while True:
-            try:
-                line = self._console.input("[bold]> [/bold]").strip()
-            except (EOFError, KeyboardInterrupt):
-                self._console.print()
-                return
-            if line:
-                yield line
-
-    def _say(self, text: str, style: str = "") -> None:
-        self._console.print(Text(text, style), soft_wrap=True)
-
-    def _obey(self, command: str, argument: str) -> None:
-        match command:
-            case "/prefer":
-                self._style = self._llm.with_preference(argument or None).preference
-                self._say(f"preference: {argument or 'off'}", "dim")
-            case "/strength":
-                self._llm = self._llm.model_copy(update={"method": method_at(argument)})
-                self._say(f"strength: {argument}", "dim")
-            case "/why":
-                self._console.print(self._why())
-            case "/reset":
-                self._messages, self._trace = [], ()
-                self._say("The conversation begins anew.", "dim")
-            case "/remember" | "/forget" | "/preferences":
-                self._recall(command, argument)
-            case "/help":
-                self._say(HELP)
-            case _:
-                self._say(f"There is no command {command}; /help lists them.")
-
-    def _recall(self, command: str, argument: str) -> None:
-        if self._person is None:
-            self._say("Nothing is remembered of nobody: start with --user NAME.")
-            return
-        user_id, memory = self._person.user_id, self._person.memory
-        if command == "/remember":
-            memory.add(user_id, argument)
-        elif command == "/forget" and not memory.forget(user_id, argument or None):
-            self._say("There was nothing to forget.", "dim")
-        self._say(f"remembered for {user_id}:", "dim")
-        kept = [shown(preference) for preference in self._person.preferences]
-        for line in kept or [Text("nothing", "dim")]:
-            self._console.print(Text("  "), line, sep="", soft_wrap=True)
-
-    def _reply(self, question: str) -> None:
-        asked = [*self._messages, HumanMessage(question)]
-        answer, trace = "", self._trace
-        for chunk in self._llm.stream(asked, trace=True, **self._settings):
-            self._console.out(chunk.text, end="", highlight=False)
-            answer += chunk.text
-            trace = chunk.response_metadata.get("trace", trace)
-        self._console.print()
-        # Only a whole answer is kept: the next one must not build on half of it.
-        self._messages, self._trace = [*asked, AIMessage(answer)], trace
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What a call is told: who asks, and the style of now, if there is one."""
-        style = {"preference": self._style} if self._style else {}
-        return style | ({"user_id": self._person.user_id} if self._person else {})
-
-    def _why(self) -> RenderableType:
-        if not self._trace:
-            return Text("There is no answer yet to explain.")
-        return Group(coloured(self._trace), why(self._trace, limit=12), legend())

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from langchain_core.messages import AIMessage
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.cli.options import (
     MaxTokens,
     Model,
     Seed,
     Strength,
     Temperature,
-    method_at,
     reporting,
-    warm,
 )
 from langchain_amulet.terminal import coloured, legend
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
+    from langchain_amulet import ChatAmulet
 
 
 def compare(
@@ -39,6 +40,9 @@ def compare(
     seed: Seed = 0,
 ) -> None:
     """Answer QUESTION plainly, with the style in the prompt alone, and steered by Amulet."""
+    from langchain_amulet import ChatAmulet, Preference
+    from langchain_amulet.cli.models import method_at, warm
+
     console = Console()
     with reporting():
         wishes, steering = [Preference(wish) for wish in prefer], method_at(strength)

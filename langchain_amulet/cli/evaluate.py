@@ -13,7 +13,7 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
-from langchain_amulet.cli.options import quiet_loading, reporting
+from langchain_amulet.cli.options import reporting
 from langchain_amulet.errors import ConfigurationError
 
 # Several values by repeating the option; None and no value leave what the config file says.
@@ -121,9 +121,10 @@ def report(
 
 
 def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
+    from langchain_amulet.cli.models import quiet_loading
+
     quiet_loading()
     with _extra():
-        # Here, because it takes a second that other commands shouldn't wait for.
         from langchain_amulet.evaluation import Evaluation
         from langchain_amulet.evaluation import evaluate as run
 

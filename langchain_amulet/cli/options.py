@@ -1,11 +1,10 @@
-"""What the commands have in common: options, errors in one line, a model that is warm.
+"""What the commands have in common: options, and errors in one line.
 
-This module knows ChatAmulet's public face and the terminal.
+This module knows the terminal: nothing of models, which take seconds to import.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated
@@ -13,11 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.text import Text
-from transformers.utils.logging import disable_progress_bar
 
-from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import AmuletError
-from langchain_amulet.methods import Amulet, Method
 
 Model = Annotated[str, typer.Option(help="`pocket`, a Hub id, or a local folder of a causal LM.")]
 Strength = Annotated[
@@ -28,30 +24,11 @@ Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the li
 Seed = Annotated[int, typer.Option(help="Makes sampled answers repeatable.")]
 
 
-def method_at(strength: str) -> Method:
-    """Amulet at a strength as it is typed."""
-    return Amulet(strength=typed(strength))
-
-
 def typed(strength: str) -> float | str:
     """A strength as it is typed: a number, or else a name."""
     with suppress(ValueError):
         return float(strength)
     return strength
-
-
-def warm(llm: ChatAmulet, console: Console) -> ChatAmulet:
-    """The model, loaded and run once, so that the seconds shown are those of the answer alone."""
-    quiet_loading()
-    with console.status(Text(f"loading {llm.model}")):
-        llm.invoke("Hello!", max_tokens=1)
-    return llm
-
-
-def quiet_loading() -> None:
-    """Keep what loads models from writing into what the commands show."""
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries, without a network
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from langchain_amulet.cli.options import reporting, typed
 from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened, shown
-from langchain_amulet.memory import StoredPreference
 
 preferences = typer.Typer(help="What `chat --user` remembers of its users.", no_args_is_help=True)
 
@@ -45,6 +44,8 @@ def set_preferences(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Have a user prefer TEXTS, and nothing else."""
+    from langchain_amulet.memory import StoredPreference
+
     value = None if strength is None else typed(strength)
     with reporting(), opened(store) as memory:
         memory.set(user, [StoredPreference(text=text, strength=value) for text in texts])

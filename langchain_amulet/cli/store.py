@@ -8,17 +8,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from langgraph.store.base import BaseStore
 from rich.text import Text
 
-from langchain_amulet import PreferenceMemory
 from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
-from langchain_amulet.memory import StoredPreference
-from langchain_amulet.memory.profiles import now
+
+if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
+    from langchain_amulet import PreferenceMemory
+    from langchain_amulet.memory import StoredPreference
 
 DEFAULT_STORE = Path(typer.get_app_dir("langchain-amulet")) / "preferences.db"
 
@@ -35,6 +38,8 @@ def opened(path: Path) -> Iterator[PreferenceMemory]:
         ConfigurationError: The library that reads it isn't installed.
         PreferenceStoreError: It can't be opened.
     """
+    from langchain_amulet import PreferenceMemory
+
     with ExitStack() as stack:
         yield PreferenceMemory(_open(path, stack))
 
@@ -63,7 +68,7 @@ def _open(path: Path, stack: ExitStack) -> BaseStore:
 
 def shown(preference: StoredPreference) -> Text:
     """A stored preference as a line, with what else is known of it."""
-    word = "over since" if preference.is_over(now()) else "until"
+    word = "over since" if preference.is_over(datetime.now(timezone.utc)) else "until"
     details = [
         f"strength {preference.strength}" if preference.strength is not None else "",
         f"weight {preference.weight:g}" if preference.weight != 1.0 else "",
