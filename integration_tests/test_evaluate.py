@@ -176,8 +176,9 @@ def test_a_method_s_own_models_belong_to_what_the_run_was_made_with(
     assert len(set(told["weights"].values())) == 2
 
 
-def longest(messages: Any, answer: Any) -> float:
+def longest(messages: Any, answer: Any, preferences: list[str]) -> float:
     """What is best for best-of-n."""
+    assert preferences in (["Be kind."], ["Be short."], ["Few words."])
     assert "What is" in messages[-1].text  # it knows nothing but the run's questions
     return len(answer.text)
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from integration_tests.conftest import engine_of
 from integration_tests.test_stop_and_characters import wait_until_idle
 from integration_tests.ways import DIRECT, INSIDE, Way
-from langchain_amulet import ChatAmulet
+from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import (
     ConfigurationError,
     DeadlineError,
@@ -105,6 +105,19 @@ def test_all_samples_share_one_prefill_and_are_counted(llm: ChatAmulet) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     longest = llm.get_token_ids(answer.text)
     assert usage["output_token_details"] == {"answer": len(longest)}  # type: ignore[comparison-overlap]
+
+
+def test_a_scorer_that_asks_for_preferences_is_told_those_that_count(llm: ChatAmulet) -> None:
+    told: list[list[str]] = []
+
+    def scorer(messages: Sequence[BaseMessage], answer: AIMessage, preferences: list[str]) -> float:
+        told.append(preferences)
+        return 0.0
+
+    wishes = ["Keep it short.", Preference("Use a formal tone.", weight=0)]
+    llm.invoke(QUESTION, method=BestOf(2, scorer=scorer), preference=wishes)
+    llm.invoke(QUESTION, method=BestOf(1, scorer=scorer), preference=None)
+    assert told == [["Keep it short."], ["Keep it short."], []]
 
 
 def test_a_runnable_can_be_the_scorer(llm: ChatAmulet) -> None:

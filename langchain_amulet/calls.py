@@ -71,6 +71,7 @@ def prepare(
     return Call(
         engine=opened.engine,
         messages=tuple(messages),
+        preferences=tuple(each.text for each in settings.preferences if each.weight > 0.0),
         request=request,
         constrain=partial(_constraint, opened, settings, reply, stop_ids, reply.is_thinking(start)),
         read=partial(_answer, opened, settings, reply, start, report, output_version),

@@ -87,6 +87,7 @@ class Call:
     Attributes:
         engine: Who decodes them.
         messages: The conversation.
+        preferences: How it is to be answered, in words: those that count.
         request: What is asked of the engine, but for the constraint.
         constrain: Makes the constraint of one answer; None where it is free.
         read: Makes what turns one answer's tokens into chunks.
@@ -94,6 +95,7 @@ class Call:
 
     engine: Engine
     messages: tuple[BaseMessage, ...]
+    preferences: tuple[str, ...]
     request: Request
     constrain: Callable[[], Constraint | None]
     read: Callable[[], Answer]

@@ -5,6 +5,7 @@ This module knows whole answers and their tokens: nothing of how they are found.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_amulet.engine import Token
 from langchain_amulet.errors import GenerationError
 
-Scorer = Callable[[Sequence[BaseMessage], AIMessage], float] | Runnable[dict[str, Any], Any]
-"""Says how good an answer to a conversation is; a runnable takes both by name."""
+Scorer = Callable[..., float] | Runnable[dict[str, Any], Any]
+"""Says how good an answer to a conversation is; see `langchain_amulet.methods.BestOf`."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class Candidate:
 
     Attributes:
         messages: The conversation.
+        preferences: How it is to be answered, in words.
         chunks: The answer as it would be streamed.
         tokens: Its tokens, with that which ended it, if one did.
     """
 
     messages: tuple[BaseMessage, ...]
+    preferences: tuple[str, ...]
     chunks: tuple[ChatGenerationChunk, ...]
     tokens: tuple[Token, ...]
 
@@ -59,17 +62,27 @@ class Ranking(Protocol):
 
 @dataclass(frozen=True)
 class ByFunction:
-    """Ranks by a function, called for one answer after another."""
+    """Ranks by a function, called for one answer after another.
 
-    function: Callable[[Sequence[BaseMessage], AIMessage], float]
+    Attributes:
+        function: The function.
+        with_preferences: Whether it is told the preferences, too.
+    """
+
+    function: Callable[..., float]
+    with_preferences: bool = False
 
     def scores(self, candidates: Sequence[Candidate]) -> list[float]:
         """What the function returns."""
-        return numbers(self.function(list(each.messages), each.message) for each in candidates)
+        return numbers(map(self._score, candidates))
 
     async def ascores(self, candidates: Sequence[Candidate]) -> list[float]:
         """What the function returns, in another thread."""
         return await run_in_executor(None, self.scores, candidates)
+
+    def _score(self, candidate: Candidate) -> float:
+        more = {"preferences": list(candidate.preferences)} if self.with_preferences else {}
+        return self.function(list(candidate.messages), candidate.message, **more)
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,9 @@ class Guided:
 
 def as_ranking(scorer: Scorer) -> Ranking:
     """A ranking by a function or a runnable."""
-    return ByRunnable(scorer) if isinstance(scorer, Runnable) else ByFunction(scorer)
+    if isinstance(scorer, Runnable):
+        return ByRunnable(scorer)
+    return ByFunction(scorer, with_preferences=_takes_preferences(scorer))
 
 
 def numbers(values: Any) -> list[float]:
@@ -138,6 +153,13 @@ def numbers(values: Any) -> list[float]:
             f"{len(scores)} with -inf: look at more answers, or score the least bad one higher."
         )
     return scores
+
+
+def _takes_preferences(function: Callable[..., float]) -> bool:
+    try:
+        return "preferences" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some that are written in C don't tell
+        return False
 
 
 def _asked(candidate: Candidate) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any, cast
 
-from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
@@ -46,13 +46,13 @@ def answering(method: Method, call: Call) -> Answering:
 
 @answering.register
 def _(method: BestOf, call: Call) -> Answering:
-    return Samples(call.messages, _drafts(call, method.n), as_ranking(method.scorer))
+    return Samples(call, _drafts(call, method.n), as_ranking(method.scorer))
 
 
 @answering.register
 def _(method: GuidedReranking, call: Call) -> Answering:
     ranking = Guided(resolve_strength(method.strength))
-    return Samples(call.messages, _drafts(call, method.n, trace=True), ranking)
+    return Samples(call, _drafts(call, method.n, trace=True), ranking)
 
 
 @answering.register
@@ -64,7 +64,7 @@ def _(method: BeamSearch, call: Call) -> Answering:
 class Samples:
     """The best of several answers, decoded together; it comes when all are done and ranked."""
 
-    messages: tuple[BaseMessage, ...]
+    call: Call
     drafts: tuple[Draft, ...]
     ranking: Ranking
 
@@ -92,7 +92,7 @@ class Samples:
     ) -> Candidate:
         last = generation.stop_token
         tokens = (*draft.answer.tokens, *([] if last is None else [last]))
-        return Candidate(self.messages, tuple(chunks), tokens)
+        return Candidate(self.call.messages, self.call.preferences, tuple(chunks), tokens)
 
 
 @dataclass(frozen=True)

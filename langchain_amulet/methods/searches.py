@@ -53,7 +53,9 @@ class BestOf(Search):
         n: How many samples are drawn, in one batch; they need a temperature above 0.
         scorer: Says how good an answer is: a function of the conversation, a list of LangChain's
             messages, and the answer, an ``AIMessage``; or a runnable that takes a dict of both as
-            ``messages`` and ``answer``. It returns a number.
+            ``messages`` and ``answer``. It returns a number, -inf for what must not be given. A
+            function with a parameter ``preferences`` is given a list of their texts as that; a
+            runnable isn't told them, since what it is told is in its traces.
         method: How each sample is decoded.
     """
 
