@@ -227,7 +227,7 @@ REPORT = Balance.model_json_schema() | {
 }
 
 
-@pytest.mark.parametrize("run", ["invoke", "stream_updates", "astream_updates"])
+@pytest.mark.parametrize("run", ["invoke", "stream_updates", "astream_messages"])
 @pytest.mark.parametrize("style", [CHEERFUL, FORMAL])
 def test_two_tools_in_a_row_lead_to_an_object(pocket: ChatAmulet, style: str, run: str) -> None:
     agent = create_agent(pocket, TOOLS, response_format=ProviderStrategy(Balance))

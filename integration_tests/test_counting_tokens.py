@@ -5,6 +5,7 @@ from langchain_core.messages import HumanMessage, SystemMessage, trim_messages
 from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import ContextLengthError
 
 
 def test_a_text_has_the_tokens_of_the_models_tokenizer(llm: ChatAmulet) -> None:
@@ -21,18 +22,15 @@ def test_messages_have_the_tokens_that_a_plain_call_reports(llm: ChatAmulet) -> 
     assert llm.get_num_tokens_from_messages(messages) == usage["input_tokens"]
 
 
-def test_a_long_text_is_counted_without_a_warning(
-    llm: ChatAmulet, capsys: pytest.CaptureFixture[str]
+def test_a_long_text_is_counted_and_refused_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    tokenizer = llm._handle.opened.tokenizer
-    limit, tokenizer.model_max_length = tokenizer.model_max_length, 4
-    try:
-        llm.get_num_tokens("How do I sleep better?")
-        llm.get_num_tokens_from_messages([HumanMessage("How do I sleep better?")])
-        llm.invoke("How do I sleep better?")
-    finally:
-        tokenizer.model_max_length = limit
-    assert capsys.readouterr().err == ""
+    llm, long = ChatAmulet(model="pocket"), "How do I sleep better? " * 500
+    assert llm.get_num_tokens(long) > llm._handle.opened.tokenizer.model_max_length
+    assert llm.get_num_tokens_from_messages([HumanMessage(long)]) > llm.get_num_tokens(long)
+    with pytest.raises(ContextLengthError):
+        llm.invoke(long)
+    assert not caplog.records
 
 
 def test_tools_count_where_the_template_writes_them(tiny: str) -> None:

@@ -295,7 +295,7 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         """Token ids of a text, by the model's own tokenizer."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
-        ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False, verbose=False)
+        ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False)
         return [int(index) for index in ids]
 
     def get_num_tokens_from_messages(

@@ -25,9 +25,6 @@ Turn = dict[str, Any]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-SILENT = {"verbose": False}
-"""Has tokenizers say nothing of long texts: what is too long, the engine refuses."""
-
 PROBE = "qzjx"
 """A text that no template writes by itself."""
 
@@ -226,7 +223,7 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] | None,
         prompting: bool,
     ) -> tuple[int, ...]:
-        options = {"return_dict": True, "sanitize_control_tokens": True, "tokenizer_kwargs": SILENT}
+        options = {"return_dict": True, "sanitize_control_tokens": True}
         rendered = self._apply(
             turns, variables, tools=tools, add_generation_prompt=prompting, **options
         )
@@ -239,7 +236,7 @@ class ChatTemplate:
                 "writes right after its prompt for an answer, which it doesn't for "
                 f"{answer['content'][:40]!r}: leave them out, or change chat_template_kwargs."
             )
-        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False, **SILENT))
+        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
 
     def _apply(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> Any:
         settings = {"add_generation_prompt": True, **options}
@@ -270,7 +267,7 @@ class ChatTemplate:
         }
 
     def _holds_control(self, text: str) -> bool:
-        ids = self.tokenizer.encode(text, add_special_tokens=False, **SILENT)
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
         return not set(self._controls.values()).isdisjoint(ids)
 
     def _neutral(self, turn: Turn) -> Turn:

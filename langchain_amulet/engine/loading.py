@@ -31,6 +31,9 @@ from langchain_amulet.errors import (
 
 T = TypeVar("T")
 
+TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
+"""What the library's tokenizers call their warning of a long text, each of which says it once."""
+
 
 @dataclass(frozen=True)
 class LoadOptions:
@@ -144,6 +147,8 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     _require_causal(model_id, config)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
+        # Said already: what is too long is refused by the engine, and counting it is no mistake.
+        tokenizer.deprecation_warnings[TOO_LONG] = True
         with quiet_if_small(model_id):
             model: Any = AutoModelForCausalLM.from_pretrained(
                 model_id, **source, **_placement(config, options)
