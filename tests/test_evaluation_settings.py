@@ -46,6 +46,14 @@ def test_methods_are_given_as_text_or_as_values():
     assert list(Evaluation(**QUESTIONS, methods="pref").methods) == ["pref"]
 
 
+def test_a_number_is_amulet_at_that_strength():
+    assert list(Evaluation(**QUESTIONS, methods=[1.5]).methods) == ["amulet:strength=1.5"]
+    named = Evaluation(**QUESTIONS, methods={"Mine": 1.5, "Typed": "0.5"})
+    again = Evaluation(**json.loads(named.model_dump_json()))
+    strengths = [method_of(each) for each in again.methods.values()]
+    assert strengths == [Amulet(strength=1.5), Amulet(strength=0.5)]
+
+
 def longest(messages, answer):
     """A scorer of best-of-n."""
     return len(answer.text)
@@ -97,6 +105,7 @@ def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():
         ({"decoding": {"temprature": 1}}, "'temprature' is unknown"),
         ({"scoring": {"baseline": "pad"}}, "baseline must be the label of a method, one of"),
         ({"questions": [{"column": "x"}]}, "source"),
+        ({"load": {"model": "x"}}, "name it in models"),
     ],
 )
 def test_what_can_t_work_is_refused(fields, rule):

@@ -64,7 +64,8 @@ def test_what_has_no_text_is_shown_at_least():
 
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
-    assert as_method(name) == as_method(STRENGTHS[name]) == Amulet(strength=name)
+    number = STRENGTHS[name]
+    assert as_method(name) == as_method(number) == as_method(str(number)) == Amulet(strength=name)
 
 
 def test_a_method_is_itself():
@@ -77,6 +78,7 @@ def test_a_method_is_itself():
     [
         ("amulett", "method must be one of amulet, .*strong, .*not 'amulett'"),
         ("amulett:kl_cap=1", "method must be one of"),
+        ("nan", "A strength must be a finite number"),
         ("", "method must be one of"),
         ("amulet:", "written name:parameter=value"),
         ("amulet:kl_cap", "has 'kl_cap'"),

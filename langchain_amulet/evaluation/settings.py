@@ -125,7 +125,7 @@ class Scoring(Settings):
     baseline: str | None = None
 
 
-def as_methods(given: Any) -> dict[str, str | Method]:
+def as_methods(given: Any) -> dict[str, str | float | Method]:
     """Methods by their labels; of a list, each one's label is how it is spelled.
 
     Raises:
@@ -156,7 +156,7 @@ class Evaluation(Settings):
         questions: Where questions come from.
         limit: The most questions of each source.
         preferences: See `langchain_amulet.evaluation.styles.read_styles`.
-        methods: Methods, or labels with methods: as values, or as text for `method_of`.
+        methods: Methods, or labels with methods: as values, or as text or numbers for `method_of`.
         samples: Answers per question; more than one needs a temperature above 0.
         decoding: How answers are decoded.
         scoring: How answers are scored.
@@ -183,6 +183,11 @@ class Evaluation(Settings):
                 f"Greedy answers to a question are all the same, but samples is {self.samples}: "
                 "use 1, or a temperature above 0."
             )
+        if "model" in self.load:
+            raise ConfigurationError(
+                "What models are loaded with must not name one of them, but load has "
+                f"{self.load['model']!r} as its 'model': name it in models."
+            )
         if self.scoring.baseline not in {None, *self.methods}:
             raise ConfigurationError(
                 f"baseline must be the label of a method, one of {list(self.methods)}, not "
@@ -199,5 +204,5 @@ class Evaluation(Settings):
         return next(prompting, next(iter(self.methods)))
 
 
-def _spelled(method: str | Method) -> str:
-    return method if isinstance(method, str) else spell(method)
+def _spelled(method: str | float | Method) -> str:
+    return method if isinstance(method, str) else spell(method_of(method))

@@ -34,9 +34,9 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
 def as_method(value: Method | str | float) -> Method:
     """A method, given as itself or as text, or by the name or number of Amulet's strength.
 
-    As text it is a name, with parameters where they differ from the method's own::
+    As text it is a name, with parameters where they differ from the method's own, or a number::
 
-        "pref"  "strong"  "amulet:kl_cap=0.5,plausibility=0"  "pad:model=./reward,weight=1.5"
+        "pref"  "strong"  "1.5"  "amulet:kl_cap=0.5,plausibility=0"  "pad:model=./reward,weight=1.5"
 
     Raises:
         ConfigurationError: The name or a parameter is unknown, or a value is out of its range.
@@ -45,6 +45,8 @@ def as_method(value: Method | str | float) -> Method:
         return value
     if not isinstance(value, str) or value in STRENGTHS:
         return Amulet(strength=value)
+    if (strength := _number(value)) is not None:
+        return Amulet(strength=strength)
     name, given = read(value)
     if name not in METHODS:
         raise ConfigurationError(
@@ -52,3 +54,10 @@ def as_method(value: Method | str | float) -> Method:
             f"not {value!r}: use one of those."
         )
     return make(METHODS[name], given)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
