@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -18,8 +19,10 @@ from langchain_amulet.errors import (
     PreferenceStoreError,
     PreferenceTimeoutError,
     PreferenceWarning,
+    RequestError,
 )
 from langchain_amulet.memory import ResolverMemory, StoredPreference, as_memory
+from langchain_amulet.memory.patience import UNANSWERED
 
 SHORT, KIND, FORMAL = "Keep it short.", "Be kind.", "Please be formal."
 
@@ -135,6 +138,20 @@ def test_what_was_read_before_a_write_is_not_cached_after_it(store: Watched) -> 
     assert memory.get("ada") == other.get("ada") == (Preference(SHORT),)
 
 
+@both_ways
+def test_a_user_who_is_cached_waits_for_no_store_that_hangs(store: Watched, is_async: bool) -> None:
+    memory = PreferenceMemory(store, cache_seconds=60.0, timeout=0.001)
+    memory.set("ada", SHORT)
+    while not memory._held("ada"):
+        with suppress(PreferenceTimeoutError):
+            memory.get("ada")
+    store.gate.clear()
+    for _ in range(UNANSWERED):
+        with pytest.raises(PreferenceTimeoutError):
+            memory.get("bob")
+    assert ask(memory, is_async, "ada") == (Preference(SHORT),)
+
+
 # --- Failures ---
 
 
@@ -197,6 +214,22 @@ def test_a_matcher_that_fails_is_a_failure_like_others(store: Watched) -> None:
         assert memory.get("ada", "work") == ()
 
 
+@both_ways
+def test_a_history_that_makes_no_sense_is_an_error_until_preferences_are_set_anew(
+    store: Watched, is_async: bool
+) -> None:
+    memory = PreferenceMemory(store)
+    memory.set("ada", SHORT)
+    store.put(("preference_changes", "preferences", "ada"), "0", {"action": "shrug"})
+    for broken in (lambda: memory.add("ada", KIND), lambda: memory.history("ada")):
+        with pytest.raises(CorruptProfileError, match=r"'ada'.*set them anew"):
+            broken()
+    assert ask(memory, is_async, "ada") == (Preference(SHORT),)
+    memory.set("ada", FORMAL)
+    memory.add("ada", KIND)
+    assert [change.action for change in memory.history("ada")] == ["add", "set", "set"]
+
+
 # --- Limits ---
 
 
@@ -221,6 +254,16 @@ def test_what_can_not_be_stored_is_refused(
     memory = PreferenceMemory(store, max_preferences=2, max_preference_chars=20)
     with pytest.raises(PreferenceError, match=complaint):
         write(memory)
+
+
+@pytest.mark.parametrize("page", [{"limit": -1}, {"limit": 5, "offset": -1}], ids=str)
+def test_there_is_no_page_before_the_first(store: Watched, page: dict[str, int]) -> None:
+    memory = PreferenceMemory(store)
+    memory.set("ada", SHORT)
+    with pytest.raises(RequestError, match=r"at least 0.*-1"):
+        memory.list(**page)
+    with pytest.raises(RequestError, match=r"at least 0.*-1"):
+        memory.history("ada", limit=-1)
 
 
 def test_of_too_many_preferences_the_newest_apply(store: Watched) -> None:

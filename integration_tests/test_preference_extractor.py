@@ -16,7 +16,12 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from pydantic import Field
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
-from langchain_amulet.errors import ConfigurationError, PreferenceError, QueueFullError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    PreferenceError,
+    PreferenceStoreError,
+    QueueFullError,
+)
 from langchain_amulet.memory import PreferenceExtractor
 from langchain_amulet.memory.tools import MAX_CHARS
 from langchain_amulet.middleware import ExtractionMiddleware
@@ -193,11 +198,21 @@ async def test_it_writes_to_a_store_that_only_answers_in_an_event_loop(tmp_path:
     async with AsyncSqliteStore.from_conn_string(str(tmp_path / "users.db")) as store:
         await store.setup()
         memory = PreferenceMemory(store)
-        extractor = PreferenceExtractor(Listener(), memory)
-        extractor.submit("ada", wrote(LASTING + "Be kind."))
-        assert await extractor.aflush()
-        assert [each.text for each in await memory.aget("ada")] == ["Be kind."]
-        extractor.close()
+        async with PreferenceExtractor(Listener(), memory) as extractor:
+            extractor.submit("ada", wrote(LASTING + "Be kind."))
+            assert await extractor.aflush()
+            assert [each.text for each in await memory.aget("ada")] == ["Be kind."]
+            extractor.submit("ada", wrote(LASTING + "Be brief."))
+        assert [each.text for each in await memory.aget("ada")] == ["Be kind.", "Be brief."]
+
+
+async def test_it_does_not_hold_up_the_event_loop_that_its_store_answers_in(tmp_path: Any) -> None:
+    async with AsyncSqliteStore.from_conn_string(str(tmp_path / "users.db")) as store:
+        await store.setup()
+        async with PreferenceExtractor(Listener(), PreferenceMemory(store)) as extractor:
+            for wait in (extractor.flush, extractor.close):
+                with pytest.raises(PreferenceStoreError, match="asynchronous ways"):
+                    wait()
 
 
 def test_the_bundled_model_can_be_asked_and_what_it_hears_is_within_bounds(

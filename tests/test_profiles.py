@@ -88,8 +88,9 @@ def test_a_complaint_names_the_field(value: Any, named: str) -> None:
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\x1b[31m", "a\x7f", "a\x85b", "a\ud800"])
 def test_control_characters_are_refused(text: str) -> None:
-    with pytest.raises(PreferenceError, match="control characters"):
-        StoredPreference(text)
+    for kind in (Preference, StoredPreference):
+        with pytest.raises(PreferenceError, match="control characters"):
+            kind(text)
     with pytest.raises(PreferenceError, match=r"control characters|'when"):
         StoredPreference("Keep it short.", when=[text])
 

@@ -66,16 +66,8 @@ class Access:
             return end.value  # type: ignore[no-any-return]
 
     def check_thread(self) -> None:
-        """Refuse to be asked from an event loop's thread if the store answers in an event loop.
-
-        Raises:
-            PreferenceStoreError: That would wait for ever.
-        """
-        if isinstance(self.store, AsyncBatchedBaseStore) and _loop_runs_here():
-            raise PreferenceStoreError(
-                f"{type(self.store).__name__} can't be asked from inside an event loop without "
-                "await: use aget, ainvoke and the other asynchronous ways, or a synchronous store."
-            )
+        """See `check_thread`."""
+        check_thread(self.store)
 
     def _batch(self, operations: Sequence[Op]) -> list[Any]:
         with _failing(self.store), self._alone:
@@ -92,6 +84,19 @@ class Access:
             except NotImplementedError:
                 # SqliteStore knows no other way than to be waited for.
                 return await asyncio.wrap_future(in_thread(lambda: self.store.batch(operations)))
+
+
+def check_thread(store: BaseStore) -> None:
+    """Refuse to wait in an event loop's thread for a store that answers in an event loop.
+
+    Raises:
+        PreferenceStoreError: That would wait for ever.
+    """
+    if isinstance(store, AsyncBatchedBaseStore) and _loop_runs_here():
+        raise PreferenceStoreError(
+            f"{type(store).__name__} can't be asked from inside an event loop without "
+            "await: use aget, ainvoke and the other asynchronous ways, or a synchronous store."
+        )
 
 
 def _undisturbed(store: InMemoryStore, operations: Sequence[Op]) -> list[Any]:

@@ -34,6 +34,7 @@ class Found:
         items: What other programs put beside it, by key, where a namespace is the user's own.
         unreadable: Keys of items, the record's among them, that hold no preferences.
         changes: By key, oldest first; as many as are kept.
+        unreadable_changes: Keys of changes that can't be read.
     """
 
     record: Entries = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Found:
     items: Entries = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
+    unreadable_changes: tuple[str, ...] = ()
 
     @property
     def entries(self) -> Entries:

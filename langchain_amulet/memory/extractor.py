@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import Self
 
 from langchain_amulet.errors import ConfigurationError, QueueFullError
+from langchain_amulet.memory.access import check_thread
 from langchain_amulet.memory.changes import folded
 from langchain_amulet.memory.preference_memory import PreferenceMemory
 from langchain_amulet.memory.tools import MAX_CHARS
@@ -138,11 +139,14 @@ class PreferenceExtractor:
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until all turns so far are read; returns whether they are.
 
-        In an event loop, use `aflush`: a store that answers in that loop would wait for it.
-
         Args:
             timeout: Seconds to wait at most.
+
+        Raises:
+            PreferenceStoreError: The store answers in the event loop that this would hold up: use
+                `aflush`.
         """
+        check_thread(self._memory.store)
         try:
             last = self._worker.submit(_nothing)  # by the one thread, so after all the others
         except RuntimeError:  # it is closed, and has waited
@@ -154,8 +158,31 @@ class PreferenceExtractor:
         return await run_in_executor(None, self.flush, timeout)
 
     def close(self) -> None:
-        """Read what waits, and then no more."""
+        """Read what waits, and then no more.
+
+        Raises:
+            PreferenceStoreError: The store answers in the event loop that this would hold up: use
+                `aclose` or ``async with``.
+        """
+        check_thread(self._memory.store)
         self._worker.shutdown(wait=True)
+
+    async def aclose(self) -> None:
+        """See `close`."""
+        await run_in_executor(None, self.close)
+
+    async def __aenter__(self) -> Self:
+        """Close on leaving the block."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Read what waits."""
+        await self.aclose()
 
     def __enter__(self) -> Self:
         """Close on leaving the block."""

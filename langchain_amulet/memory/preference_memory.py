@@ -133,13 +133,15 @@ class PreferenceMemory(Learns):
             about: The conversation's last message; without it, conditions aren't met.
         """
         with self._tolerance:
-            return self._rules.applying(self._ask(self._lookup(user_id)), about)
+            self._access.check_thread()
+            (profile,) = self._held(user_id) or (self._ask(self._lookup(user_id)),)
+            return self._rules.applying(profile, about)
         return ()
 
     async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
         """See `get`."""
         with self._tolerance:
-            profile = await self._aask(self._lookup(user_id))
+            (profile,) = self._held(user_id) or (await self._aask(self._lookup(user_id)),)
             if self._rules.matcher is mentions:
                 return self._rules.applying(profile, about)
             return await run_in_executor(None, self._rules.applying, profile, about)
@@ -228,10 +230,11 @@ class PreferenceMemory(Learns):
 
     # --- What both ways share ---
 
-    def _lookup(self, user_id: str) -> Procedure[Profile | None]:
+    def _held(self, user_id: str) -> tuple[Profile | None] | None:
         check_user_id(user_id)
-        if held := self._cache.get(user_id):
-            return held[0]
+        return self._cache.get(user_id)
+
+    def _lookup(self, user_id: str) -> Procedure[Profile | None]:
         before = self._cache.drops
         profile = yield from self._records.lookup(user_id, self._tolerance.complain)
         self._cache.put(user_id, profile, before)

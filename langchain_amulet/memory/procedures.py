@@ -20,7 +20,7 @@ from langgraph.store.base import (
     SearchOp,
 )
 
-from langchain_amulet.errors import CorruptProfileError, PreferenceStoreError
+from langchain_amulet.errors import CorruptProfileError, PreferenceStoreError, RequestError
 from langchain_amulet.memory.changes import Edit, Found, merge, new_id
 from langchain_amulet.memory.places import Namespace, Place, is_user_id
 from langchain_amulet.memory.profiles import (
@@ -138,14 +138,24 @@ class Records:
     def history(
         self, user_id: str, limit: int, complain: Complain
     ) -> Procedure[tuple[Change, ...]]:
-        """A user's last changes, newest first."""
+        """A user's last changes, newest first.
+
+        Raises:
+            RequestError: There is no such number of changes.
+        """
+        _check_page(limit)
         place = self.namespace.place(user_id)
         (found,) = yield [self._searching(place)]
         changes = changes_of(place, found, complain)
         return tuple(reversed(changes.values()))[: min(limit, self.max_history)]
 
     def users(self, limit: int, offset: int) -> Procedure[tuple[str, ...]]:
-        """A page of the users of whom something is stored."""
+        """A page of the users of whom something is stored.
+
+        Raises:
+            RequestError: There is no such page.
+        """
+        _check_page(limit, offset)
         pattern = self.namespace.wildcard
         if not self.namespace.owned:
             (found,) = yield [SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)]
@@ -188,10 +198,11 @@ class Records:
         key = new_id(found.changes)
         changes = {**found.changes, key: change}
         others = (change.removed.keys() & found.items.keys()) | {*found.unreadable} - {place.key}
+        gone = [*found.unreadable_changes, *sorted(changes)[: -self.max_history]]
         return [
             self._put(place, merge(found.record, changes)),
             PutOp(place.history, key, dump_change(change), index=False, ttl=self.ttl),
-            *(PutOp(place.history, old, None) for old in sorted(changes)[: -self.max_history]),
+            *(PutOp(place.history, old, None) for old in gone),
             *(PutOp(place.namespace, other, None) for other in sorted(others)),
         ]
 
@@ -216,6 +227,15 @@ def _listing(pattern: tuple[str, ...], limit: int, offset: int) -> Op:
     """The operation for namespaces that a pattern with wildcards describes whole."""
     conditions = (MatchCondition("prefix", pattern), MatchCondition("suffix", pattern))
     return ListNamespacesOp(conditions, limit=limit, offset=offset)
+
+
+def _check_page(limit: int, offset: int = 0) -> None:
+    """Refuse what each store would understand in its own way."""
+    if limit < 0 or offset < 0:
+        raise RequestError(
+            f"A page has a limit and an offset of at least 0, not {limit} and {offset}: give "
+            "numbers of records to return and to leave out."
+        )
 
 
 def _let_pass(error: CorruptProfileError) -> None:

@@ -73,12 +73,15 @@ def found_of(
         except AmuletError as error:
             complain(_corrupt(place, key, error))
     record = items.get(place.key)
+    told = within(place.history, history)
+    changes = changes_of(place, told, complain)
     return Found(
         record=read.get(place.key, {}),
         ours=record is not None and is_ours(record.value),
         items={k: v for key in read if key != place.key for k, v in read[key].items()},
         unreadable=tuple(items.keys() - read.keys()),
-        changes=changes_of(place, history, complain),
+        changes=changes,
+        unreadable_changes=tuple({item.key for item in told} - changes.keys()),
     )
 
 
