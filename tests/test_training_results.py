@@ -14,7 +14,7 @@ from langchain_amulet.evaluation.styles import read_styles
 from training.questions import HELD_OUT_ASK_FRAMES, HELD_OUT_NOUN_FRAMES
 from training.results import export, scores
 from training.styles import Coins, advise
-from training.world import STYLES, load_world
+from training.world import load_world
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def test_the_questions_are_200_in_phrasings_that_training_never_saw(asked):
 
 
 def test_no_wish_asks_for_two_styles(wordings):
-    assert tuple(wordings) == STYLES
+    assert tuple(wordings) == export.PAPER_STYLES
     counted = Counter(text for texts in wordings.values() for text in texts)
     assert set(counted.values()) == {1}
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", export.PAPER_STYLES)
 def test_the_generator_s_own_answers_are_the_ends_of_the_scale(style, world, asked, wordings):
     topics = {topic.id: topic for topic in world.topics}
     wish = wordings[style][0]

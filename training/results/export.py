@@ -15,10 +15,12 @@ from typing import Annotated
 import typer
 
 from training.questions import ask, wish
-from training.world import STYLES, World, load_world
+from training.world import World, load_world
 
 FOLDER = Path(__file__).parent
 QUESTIONS, WISHES = FOLDER / "questions.jsonl", FOLDER / "styles.json"
+PAPER_STYLES = ("creative", "verbose", "concise", "uplifting")
+"""Those of the paper's table, in its order."""
 
 
 def questions(world: World, count: int, seed: int) -> list[dict[str, str]]:
@@ -37,9 +39,9 @@ def questions(world: World, count: int, seed: int) -> list[dict[str, str]]:
 def wishes(world: World, count: int, seed: int) -> dict[str, list[str]]:
     """For each style several wordings; none asks for two styles."""
     rng = random.Random(seed)
-    found: dict[str, list[str]] = {style: [] for style in STYLES}
+    found: dict[str, list[str]] = {style: [] for style in PAPER_STYLES}
     taken: set[str] = set()
-    for style in STYLES:
+    for style in PAPER_STYLES:
         while len(found[style]) < count:
             text = wish(frozenset({style}), world, rng)
             if text not in taken:

@@ -16,7 +16,7 @@ from statistics import mean
 from training.results.export import QUESTIONS, WISHES
 from training.scorers import SCORERS, FactCheck
 from training.styles import Coins, advise
-from training.world import STYLES, Topic, load_world
+from training.world import Topic, load_world
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,6 @@ def key() -> Key:
     return Key(
         topics=topics,
         styles={text: style for style, texts in wordings.items() for text in texts},
-        scales={style: Scale(average(style), average(style, style)) for style in STYLES},
+        scales={style: Scale(average(style), average(style, style)) for style in wordings},
         true=FactCheck(world),
     )
