@@ -31,8 +31,9 @@ results: .venv/test build/reward/model.safetensors
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
 
 results-sampled: .venv/test build/reward/model.safetensors
-	@echo ">> the same, sampled"
-	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --temperature 0.7 --out build/results/sampled
+	@echo ">> the same sampled, then style against degeneration over strength"
+	$(BIN)/langchain-amulet evaluate --config training/results/sampled.json --out build/results/sampled
+	$(BIN)/langchain-amulet evaluate --config training/results/strengths.json --out build/results/strengths
 
 build/reward/model.safetensors: | .venv/test
 	@echo ">> training PAD's reward model (some minutes; needs Python 3.11)"
