@@ -10,6 +10,7 @@ from langchain_core.messages import HumanMessage
 from integration_tests.conftest import save_model
 from integration_tests.ways import DIRECT, Way, invoke
 from langchain_amulet import Amulet, ChatAmulet, Preference, errors
+from langchain_amulet.memory import as_memory
 
 QUESTION = "How do I sleep better?"
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
@@ -123,12 +124,28 @@ def test_a_wrong_value_raises_the_same_for_a_model_and_for_a_call(
 def test_a_name_in_configurable_that_is_nearly_the_preferences_is_pointed_out(
     llm: ChatAmulet, way: Way
 ) -> None:
-    for name in ("preferences", "prefrence"):
+    for name in ("preferences", "prefrence", "Preference"):
         with pytest.warns(errors.PreferenceWarning, match=f"'preference', .* has '{name}'"):
             way(llm, QUESTION, {"configurable": {name: "Be kind."}})
     nobodys: Any = {"references": 1, "thread_id": "1", "pressure": 2, 3: 4}
     way(llm, QUESTION, {"configurable": nobodys})
     way(llm, QUESTION, {"configurable": {"preferences": 1}}, preference="Be kind.")
+
+
+@every_way
+def test_a_name_in_configurable_that_is_nearly_the_users_is_pointed_out(
+    llm: ChatAmulet, way: Way
+) -> None:
+    knowing = llm.model_copy(update={"memory": as_memory({"ada": "Be kind."}.get)})
+    for name in ("userid", "user-id", "userId", "user_ID"):
+        with pytest.warns(errors.PreferenceWarning, match=f"'user_id', .* has '{name}'"):
+            way(knowing, QUESTION, {"configurable": {name: "ada"}})
+    for nobodys in ({"users": 1, "user_name": "Ada", "thread_id": "1"}, {"user_id": None}):
+        way(knowing, QUESTION, {"configurable": nobodys})
+    misspelled: Any = {"configurable": {"userid": "ada"}}
+    way(llm, QUESTION, misspelled)  # without a memory nobody is looked for
+    way(knowing, QUESTION, misspelled, user_id="ada")
+    way(knowing, QUESTION, misspelled, preference="Be kind.")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from integration_tests.test_users import Empty, Notes
 from integration_tests.ways import invoke
 from langchain_amulet import ChatAmulet, PreferenceMemory
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, PreferenceWarning
 from langchain_amulet.middleware import PreferenceMiddleware
 
 QUESTION = "How do I sleep better?"
@@ -123,6 +123,16 @@ def test_the_config_names_users_and_preferences_too(
     assert way(agent, told) == invoke(llm, QUESTION, preference=FORMAL)
     off: Any = {"configurable": {"user_id": "ada", "preference": None}}
     assert way(agent, off) == invoke(llm, QUESTION)
+
+
+@every_way
+def test_a_name_that_is_nearly_the_users_is_pointed_out_once(
+    llm: ChatAmulet, store: InMemoryStore, way: Way
+) -> None:
+    agent = create_agent(llm, [], middleware=[PreferenceMiddleware()], store=store)
+    with pytest.warns(PreferenceWarning, match="'user_id', .* has 'userid'") as warned:
+        assert way(agent, {"configurable": {"userid": "ada"}}) == invoke(llm, QUESTION)
+    assert len(warned) == 1
 
 
 @every_way

@@ -25,7 +25,7 @@
     │   └── PreferenceTimeoutError (TimeoutError)  the store gave no answer in time
     └── CorruptProfileError (ValueError)     what is stored for a user isn't a profile
 
-    PreferenceWarning (UserWarning)          the same, where the program chose to go on without
+    PreferenceWarning (UserWarning)          an answer that went on without a preference
 
 Where langchain-core has an exception for the same condition, ours is one of those too, so that
 its retries and fallbacks know what is worth another try: ModelNotFoundError,
@@ -141,4 +141,4 @@ class CorruptProfileError(AmuletError, ValueError):
 
 
 class PreferenceWarning(UserWarning):
-    """An answer went on without stored preferences, as the program chose."""
+    """An answer went on without a preference: the program chose so, or misspelled its name."""

@@ -107,15 +107,18 @@ class Sources:
         given = None if said is UNSAID else as_preferences(said)
         is_told = STANDING in kwargs
         if given is None and not self.default:
-            _point_out(config)
+            _point_out(PREFERENCE, config)
         compose = is_told or bool(kwargs.get(COMPOSE, self.compose))
         is_open = not is_told and (given is None or (compose and given != ()))
         is_asked = is_open and self.memory is not None
+        user_id = find_user(config, kwargs) if is_asked else None
+        if is_asked and user_id is None:
+            _point_out(USER, config)
         return _Search(
             given=given,
             standing=as_preferences(kwargs[STANDING]) if is_told else self.default,
             compose=compose,
-            user_id=find_user(config, kwargs) if is_asked else None,
+            user_id=user_id,
         )
 
     def _check_user(self, kwargs: Mapping[str, Any]) -> None:
@@ -201,17 +204,20 @@ def _places(
     return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
 
 
-def _point_out(config: RunnableConfig | None) -> None:
-    """Warn of a name that is nearly the preference's, where the answer would go without.
+def _point_out(name: str, config: RunnableConfig | None) -> None:
+    """Warn of what is called nearly ``name``, where nothing is: the answer would go without.
 
     It can't be refused: ``configurable`` is for all that takes part in a run.
     """
-    names = (str(name) for name in ensure_config(config).get("configurable", {}))
-    starts = (name for name in names if name[:2] == PREFERENCE[:2])  # not "reference"
-    for name in get_close_matches(PREFERENCE, starts, n=1, cutoff=0.8):
+    configurable = ensure_config(config).get("configurable", {})
+    if name in configurable:  # None, for nobody
+        return
+    others = {str(other).casefold(): other for other in configurable}
+    starts = (other for other in others if other[:2] == name[:2])  # not "reference"
+    for close in get_close_matches(name, starts, n=1, cutoff=0.8):
         warnings.warn(
-            f"A call's preference is found under {PREFERENCE!r}, but configurable has {name!r}, "
-            "which means nothing to the model: rename it if it is meant for the model.",
+            f"The model looks for {name!r}, but configurable has {others[close]!r}, which means "
+            "nothing to it: rename it if it is meant for the model.",
             PreferenceWarning,
             stacklevel=2,
         )
