@@ -1,6 +1,7 @@
 """The command line on random weights: what it shows, and how it takes what people type."""
 
 import asyncio
+import io
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from click.testing import Result
@@ -24,7 +26,8 @@ from langchain_amulet.cli import app
 from langchain_amulet.cli.conversation import Conversation
 from langchain_amulet.engine import Engine
 from langchain_amulet.methods import STRENGTHS
-from langchain_amulet.terminal import coloured
+from langchain_amulet.terminal import Legend, coloured
+from langchain_amulet.version import VERSION
 
 QUESTION = "How do I sleep better?"
 
@@ -68,12 +71,17 @@ def test_public_names_are_there_before_they_are_imported() -> None:
         _ = langchain_amulet.Amulett  # type: ignore[attr-defined]
 
 
+def test_the_version_is_shown() -> None:
+    shown = run("--version")
+    assert (shown.exit_code, shown.output) == (0, f"langchain-amulet {VERSION}\n")
+
+
 # --- compare ---
 
 
 def test_compare_shows_three_answers_side_by_side_with_words_and_seconds(tiny: str) -> None:
     shown = run("compare", QUESTION, "-p", "Be kind.", "-p", "Be short.", "--model", tiny).output
-    for text in (QUESTION, "Be kind.", "Be short.", "moved by steering"):
+    for text in (QUESTION, "Be kind.", "Be short."):
         assert text in shown
     assert len(re.findall(r"base +prompt only +Amulet", shown)) == 2
     assert len(re.findall(r"(?:\d+ words, \d+\.\d s\s*){3}", shown)) == 2
@@ -94,6 +102,19 @@ def test_the_coloured_answer_is_the_answer_however_its_characters_are_spread(
         message = llm.invoke(QUESTION, preference="Be kind.", **drawn)
         visible = message.text.translate(dict.fromkeys((7, 8, 11, 12, 13)))  # as rich has it
         assert coloured(message.response_metadata["trace"]).plain == visible
+
+
+@pytest.mark.parametrize("colours", [None, "standard", "truecolor"])
+@pytest.mark.parametrize("no_color", [False, True])
+def test_the_colours_are_explained_where_there_are_any(
+    colours: Literal["standard", "truecolor"] | None, no_color: bool
+) -> None:
+    console = Console(file=io.StringIO(), color_system=colours, no_color=no_color)
+    with console.capture() as shown:
+        console.print(Legend())
+    is_coloured = colours is not None and not no_color
+    assert ("moved by steering" in shown.get()) == is_coloured
+    assert bool(shown.get()) == is_coloured
 
 
 # --- what is refused ---
@@ -150,7 +171,15 @@ def test_a_chat_steers_as_strongly_as_asked(tiny: str) -> None:
         assert begun == steered
 
 
-@pytest.mark.parametrize("value", ["", " ", "bold", "nan", "inf", "1e300", "[/b]", "1 2"])
+def test_the_strength_of_now_is_shown_as_it_is_typed(tiny: str) -> None:
+    for value in (*STRENGTHS, "2.5", "0", "-1"):
+        _, begun = chat(tiny, "/strength", options=("--strength", value))
+        _, told, shown = chat(tiny, f"/strength {value}", "/strength")
+        assert begun == told == shown
+        assert shown.strip() == f"strength: {value}"
+
+
+@pytest.mark.parametrize("value", ["bold", "nan", "inf", "1e300", "[/b]", "1 2"])
 def test_a_wrong_strength_is_one_line_and_the_chat_goes_on(tiny: str, value: str) -> None:
     style = ("--prefer", "Be kind.")
     _, refused, steered = chat(tiny, f"/strength {value}", QUESTION, options=style)
@@ -176,6 +205,7 @@ def test_why_explains_the_last_answer(tiny: str) -> None:
         tiny, "/why", QUESTION, "/why", "/reset", "/why", options=("--prefer", "Be kind.")
     )
     assert "no answer yet" in early
+    assert "moved by steering" not in why  # without colours
     for heading in ("token", "plain conversation", "with the preference", "steered", "moved"):
         assert heading in why
     assert len(re.findall(r"[+-]\d+\.\d\d nats", why)) == 12
@@ -208,8 +238,18 @@ def test_a_chat_ends_at_quit_and_at_the_end_of_input(tiny: str) -> None:
 def test_a_question_that_does_not_fit_is_one_line_and_the_chat_goes_on(tiny: str) -> None:
     _, refused, shown = chat(tiny, QUESTION * 300, QUESTION)
     assert "context of 1024" in refused
+    assert "/reset" not in refused  # which wouldn't help
     assert len(refused.strip().splitlines()) == 1
     assert answer(tiny) in shown
+
+
+def test_a_conversation_that_does_not_fit_any_more_is_told_how_to_begin_anew(tiny: str) -> None:
+    long = QUESTION * 30
+    _, first, *_, refused, _, again = chat(tiny, *[long] * 9, "/reset", long)
+    assert "context of 1024" in refused
+    assert refused.strip().endswith("/reset begins anew.")
+    assert len(refused.strip().splitlines()) == 1
+    assert answer(tiny, long) in first == again
 
 
 @pytest.fixture

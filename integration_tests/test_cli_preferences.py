@@ -73,6 +73,16 @@ def test_a_style_of_now_comes_before_what_is_remembered(tiny: str) -> None:
     assert listed() == ["ada", f"  {KIND}"]
 
 
+def test_who_has_something_remembered_is_told_if_a_style_of_now_comes_before_it(tiny: str) -> None:
+    _, _, told, listed, _, later = chat(
+        tiny, f"/prefer {SHORT}", f"/remember {KIND}", "/preferences", "/prefer",
+        f"/remember {KIND}", options=("--user", "ada"),
+    )  # fmt: skip
+    *kept, holds = told.split("\n")
+    assert kept == listed.split("\n") == later.split("\n")
+    assert holds == "For now /prefer's style holds; /prefer alone turns it off."
+
+
 def test_a_chat_forgets_one_thing_or_all(tiny: str) -> None:
     run("preferences", "set", KIND, SHORT, "--user", "ada")
     _, known, missed, one, rest, none = chat(

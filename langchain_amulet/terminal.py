@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -45,11 +46,16 @@ def coloured(trace: Iterable[TraceEntry]) -> Text:
     return Text.assemble(*pieces, utf8.decode(b"", final=True))
 
 
-def legend() -> Text:
-    """What the shades mean, for the foot of a comparison."""
-    named = [(f"from {least} nats", style) for least, style in SHADES[1:]]
-    parts = [part for pair in named for part in (pair, ("  ", ""))]
-    return Text.assemble(("moved by steering: ", "dim"), *parts)
+class Legend:
+    """What the shades mean, for the foot of a comparison; nothing where no colours are shown."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it."""
+        if console.color_system is None or console.no_color:
+            return
+        named = [(f"from {least} nats", style) for least, style in SHADES[1:]]
+        parts = [part for pair in named for part in (pair, ("  ", ""))]
+        yield Text.assemble(("moved by steering: ", "dim"), *parts)
 
 
 def why(trace: Sequence[TraceEntry], limit: int) -> Table:

@@ -4,12 +4,17 @@ Knows ChatAmulet's public face and the terminal; nothing of tokens or tensors. C
 they run on when they run: PyTorch takes seconds, for which nobody should wait who asks for help.
 """
 
+from __future__ import annotations
+
+from typing import Annotated
+
 import typer
 
 from langchain_amulet.cli.chat import chat
 from langchain_amulet.cli.compare import compare
 from langchain_amulet.cli.evaluate import evaluate, report
 from langchain_amulet.cli.preferences import preferences
+from langchain_amulet.version import VERSION
 
 __all__ = ["app"]
 
@@ -23,3 +28,21 @@ app.command()(chat)
 app.command()(evaluate)
 app.command()(report)
 app.add_typer(preferences, name="preferences")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"langchain-amulet {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_commands(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take what is said before a command."""

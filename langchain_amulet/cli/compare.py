@@ -20,7 +20,7 @@ from langchain_amulet.cli.options import (
     Temperature,
     reporting,
 )
-from langchain_amulet.terminal import coloured, legend
+from langchain_amulet.terminal import Legend, coloured
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -54,7 +54,7 @@ def compare(
                 prompted = _ask(llm, question, preference=wish, method="pref")
                 steered = _ask(llm, question, preference=wish, method=steering)
                 console.print(_side_by_side(wish.text, base, prompted, steered))
-            console.print(legend())
+            console.print(Legend())
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,18 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
-from langchain_amulet.cli.models import method_at
+from langchain_amulet.cli.models import method_at, strength_of
 from langchain_amulet.cli.options import one_line
 from langchain_amulet.cli.store import shown
-from langchain_amulet.errors import AmuletError
+from langchain_amulet.errors import AmuletError, ContextLengthError
 from langchain_amulet.memory import StoredPreference
 from langchain_amulet.memory.places import check_user_id
-from langchain_amulet.terminal import TraceEntry, coloured, legend, why
+from langchain_amulet.terminal import Legend, TraceEntry, coloured, why
 
 HELP = """\
 /prefer TEXT     answer in this style from now on; /prefer alone turns it off
-/strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number
+/strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number;
+                 /strength alone shows it
 /why             what steering did to the last answer, token by token
 /reset           forget the conversation, keep the preference
 /quit            leave
@@ -81,7 +82,7 @@ class Conversation:
                 else:
                     self._reply(line)
             except AmuletError as error:
-                self._say(one_line(error), "red")
+                self._say(self._explained(error), "red")
             except KeyboardInterrupt:
                 self._say("\n(stopped)", "dim")
 
@@ -104,8 +105,9 @@ class Conversation:
                 self._style = self._llm.with_preference(argument or None).preference
                 self._say(f"preference: {argument or 'off'}", "dim")
             case "/strength":
-                self._llm = self._llm.model_copy(update={"method": method_at(argument)})
-                self._say(f"strength: {argument}", "dim")
+                if argument:
+                    self._llm = self._llm.model_copy(update={"method": method_at(argument)})
+                self._say(f"strength: {strength_of(self._llm.method)}", "dim")
             case "/why":
                 self._console.print(self._why())
             case "/reset":
@@ -131,6 +133,14 @@ class Conversation:
         kept = [shown(preference) for preference in self._person.preferences]
         for line in kept or [Text("nothing", "dim")]:
             self._console.print(Text("  "), line, sep="", soft_wrap=True)
+        if command == "/remember" and self._style:
+            self._say("For now /prefer's style holds; /prefer alone turns it off.", "dim")
+
+    def _explained(self, error: AmuletError) -> str:
+        """What went wrong in one line, with what can be typed about it."""
+        if isinstance(error, ContextLengthError) and self._messages:
+            return f"{one_line(error)} /reset begins anew."
+        return one_line(error)
 
     def _reply(self, question: str) -> None:
         asked = [*self._messages, HumanMessage(question)]
@@ -152,4 +162,4 @@ class Conversation:
     def _why(self) -> RenderableType:
         if not self._trace:
             return Text("There is no answer yet to explain.")
-        return Group(coloured(self._trace), why(self._trace, limit=12), legend())
+        return Group(coloured(self._trace), why(self._trace, limit=12), Legend())

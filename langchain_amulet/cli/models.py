@@ -13,12 +13,19 @@ from transformers.utils.logging import disable_progress_bar
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli.options import typed
-from langchain_amulet.methods import Amulet, Method
+from langchain_amulet.methods import STRENGTHS, Amulet, Method, spell
 
 
 def method_at(strength: str) -> Method:
     """Amulet at a strength as it is typed."""
     return Amulet(strength=typed(strength))
+
+
+def strength_of(method: Method) -> str:
+    """The strength of a method as it is typed; the method itself if it has none."""
+    value = getattr(method, "strength", None)
+    names = (name for name, known in STRENGTHS.items() if known == value)
+    return next(names, spell(method) if value is None else f"{value:g}")
 
 
 def warm(llm: ChatAmulet, console: Console) -> ChatAmulet:
