@@ -138,5 +138,6 @@ def _is_async(resolve: Resolve) -> bool:
 def _failed(user_id: str, error: Exception) -> PreferenceStoreError:
     return PreferenceStoreError(
         f"Resolving the preferences of user {user_id!r} failed: {type(error).__name__}: {error} "
-        "Mend the function, or go on without preferences by on_store_error='ignore'."
+        "Mend the function, or go on without preferences by "
+        "memory=ResolverMemory(function, on_store_error='ignore')."
     )
