@@ -42,8 +42,10 @@ from langchain_amulet.version import VERSION
 class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
-    Every field of `AnswerSettings` can also be set by a call, as a keyword argument. The
-    preference may come in ``configurable`` or ``metadata`` of the call's config, too::
+    Settings, with their defaults and meanings, are those of `langchain_amulet.settings`: see
+    ``help(AnswerSettings)`` and ``help(LoadSettings)``, or the tables of docs/chat-model.md under
+    "API reference". Every field of `AnswerSettings` can also be set by a call, as a keyword
+    argument. The preference may come in ``configurable`` or ``metadata`` of its config, too::
 
         llm = ChatAmulet(model="pocket")
         llm.invoke("How do I sleep better?", preference="Keep it short.")
