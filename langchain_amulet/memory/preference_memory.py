@@ -130,7 +130,7 @@ class PreferenceMemory(Learns):
 
         Args:
             user_id: Whose preferences.
-            about: The conversation's last message; without it, conditions aren't met.
+            about: The last message that the human wrote; without it, no condition is met.
         """
         with self._tolerance:
             self._access.check_thread()

@@ -79,8 +79,8 @@ class StoredPreference(Preference):
     """A preference as it is kept for a user.
 
     Attributes:
-        when: Topics; the preference applies if the conversation's last message is about one of
-            them. Without any it applies always.
+        when: Topics; the preference applies if the last message that the human wrote is about
+            one of them. Without any it applies always.
         expires_at: From then on it doesn't apply; None for never.
 
     Raises:
