@@ -133,9 +133,9 @@ def test_an_unknown_model_is_one_line_and_a_failure(tmp_path: Path, command: tup
     ("arguments", "rule"),
     [
         (["compare", QUESTION, "-p", "Be kind.", "--strength", "bold"], "must be one of"),
-        (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "'text' can't be"),
+        (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "can't be empty"),
         (["chat", "--strength", "nan"], "must be a finite number or a name, not nan"),
-        (["chat", "--prefer", ""], "'text' can't be"),
+        (["chat", "--prefer", ""], "can't be empty"),
     ],
 )
 def test_a_wrong_style_is_refused_before_a_model_is_loaded(arguments: list[str], rule: str) -> None:

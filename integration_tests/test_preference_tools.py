@@ -127,7 +127,7 @@ def test_what_cannot_be_done_is_told_to_the_model(memory: PreferenceMemory, way:
     for tool in (remember, forget):
         assert "nobody is signed in" in used(tool, "Be kind.", {}, way)
         assert "validation error" in used(tool, "x" * (MAX_CHARS + 1), ADA, way)
-    assert "'text' can't be" in used(remember, " ", ADA, way)
+    assert "can't be empty" in used(remember, " ", ADA, way)
     assert "control characters" in used(remember, "Be \x1b[31mkind.", ADA, way)
     assert memory.list() == ()
 

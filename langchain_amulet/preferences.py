@@ -51,6 +51,11 @@ class Preference(BaseModel):
     @field_validator("text", mode="before")
     @classmethod
     def _check_text(cls, text: object) -> object:
+        if isinstance(text, str) and not text.strip():
+            raise PreferenceError(
+                f"A preference can't be empty, but its text is {text!r}: leave the preference out, "
+                "or use None for none."
+            )
         return check_characters("text", text)
 
     @field_validator("strength")

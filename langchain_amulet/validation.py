@@ -1,18 +1,41 @@
-"""Pydantic's complaints as the package's own errors: rule, value, remedy.
+"""Errors in words: rule, value, remedy. Pydantic's complaints become the package's own errors.
 
 This module knows nothing of what is validated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
 from langchain_amulet.errors import AmuletError
+
+RULES: Mapping[str, str] = MappingProxyType(
+    {
+        "greater_than": "above {gt}",
+        "greater_than_equal": "at least {ge}",
+        "less_than": "below {lt}",
+        "less_than_equal": "at most {le}",
+        "finite_number": "a finite number",
+        "float_type": "a number",
+        "float_parsing": "a number",
+        "int_type": "a whole number",
+        "int_parsing": "a whole number",
+        "int_from_float": "a whole number",
+        "bool_type": "True or False",
+        "bool_parsing": "True or False",
+        "string_type": "a text",
+        "string_too_short": "a text with {min_length} or more characters",
+        "string_too_long": "a text with {max_length} or fewer characters",
+        "literal_error": "{expected}",
+    }
+)
+"""What a value must be that broke a rule, by pydantic's name for the complaint."""
 
 
 @contextmanager
@@ -24,7 +47,8 @@ def explained(
     Args:
         kind: The error to raise, unless a validator raised one of the package by itself.
         names: Names that would have been accepted, for the message on an unknown one.
-        quoting: Whether messages quote the values that were refused, or name their types only.
+        quoting: Whether messages quote the values that were refused, or of all but numbers name
+            their types only.
     """
     try:
         yield
@@ -38,17 +62,39 @@ def explained(
         raise kind(message) from (error if quoting else None)
 
 
+def told(error: object) -> str:
+    """What an error says, in a line without a full stop; its kind where it says nothing."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that an unknown one was probably meant for; None if there is none."""
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
+
+
+def choose(name: str, known: Iterable[str]) -> str:
+    """The beginning of the remedy for an unknown name: which one to use, or to use one at all."""
+    close = nearest(name, known)
+    return f"did you mean {close!r}? Use" if close else "use"
+
+
 def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:
     place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
-        close = get_close_matches(place, names := sorted(names), n=1)
-        hint = f"did you mean {close[0]!r}? Use" if close else "use"
-        return f"{place!r} is unknown: {hint} one of {', '.join(names)}."
+        names = sorted(names)
+        return f"{place!r} is unknown: {choose(place, names)} one of {', '.join(names)}."
     if detail["type"] == "missing":
         return f"{place!r} is missing: give it a value."
-    rule = detail["msg"].removeprefix("Value error, ")
-    value = _short(detail["input"]) if quoting else f"this {type(detail['input']).__name__}"
-    return f"{place!r} can't be {value}: {rule[0].lower()}{rule[1:]}."
+    is_shown = quoting or isinstance(detail["input"], (int, float))
+    value = _short(detail["input"]) if is_shown else f"this {type(detail['input']).__name__}"
+    return f"{place!r} can't be {value}: {_rule(detail)}."
+
+
+def _rule(detail: Any) -> str:
+    if detail["type"] in RULES:
+        return f"it must be {RULES[detail['type']].format(**detail.get('ctx', {}))}"
+    rule: str = detail["msg"].removeprefix("Value error, ")
+    return f"{rule[0].lower()}{rule[1:]}"
 
 
 def _short(value: object, limit: int = 80) -> str:

@@ -12,9 +12,10 @@ from typing import ClassVar
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.guidance import PROBE, guided, side_by_side
 from langchain_amulet.methods.method import Method, Pull, prompted
-from langchain_amulet.methods.strengths import check_finite, is_finite
+from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.methods.terms import BASE, Difference, Formula, plausibility_mask
 from langchain_amulet.steering import Plan, Stream, TopP
+from langchain_amulet.steering.checks import is_finite
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Drift(Method):
 
     def __post_init__(self) -> None:
         """Refuse what no plan could be made of."""
+        if not isinstance(self.weights, Sequence) or isinstance(self.weights, str):
+            raise ConfigurationError(
+                f"weights must be a list of numbers, one per preference, not {self.weights!r}: "
+                "write it as in 'drift:weights=[0.5,-1]'."
+            )
         for weight in self.weights:
             check_finite("A weight", weight, "0.0 for an attribute that doesn't matter")
         if not (is_finite(self.beta) and self.beta > 0.0):

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.strengths import check_finite, is_finite
+from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan
+from langchain_amulet.steering.checks import is_finite
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignm
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.plain import Base, Pref
-from langchain_amulet.methods.searches import BeamSearch, GuidedReranking
+from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking
 from langchain_amulet.methods.spelling import make, read
 from langchain_amulet.methods.strengths import STRENGTHS
+from langchain_amulet.validation import choose, nearest
 
 METHODS: Mapping[str, type[Method]] = MappingProxyType(
     {
@@ -50,10 +51,18 @@ def as_method(value: Method | str | float) -> Method:
     name, given = read(value)
     if name not in METHODS:
         raise ConfigurationError(
-            f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method, "
-            f"not {value!r}: use one of those."
+            f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method "
+            f"such as BestOf(n, scorer=...), not {value!r}: {_remedy(name)}."
         )
     return make(METHODS[name], given)
+
+
+def _remedy(name: str) -> str:
+    """What to do about a name that no method has which could be typed."""
+    known = [*METHODS, *STRENGTHS, BestOf.name]
+    if nearest(name, known) == BestOf.name:
+        return "a scorer has no text, so use BestOf(n, scorer=...)"
+    return f"{choose(name, known)} one of those"
 
 
 def _number(text: str) -> float | None:

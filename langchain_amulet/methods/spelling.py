@@ -60,13 +60,7 @@ def make(kind: type[Method], given: Mapping[str, Any]) -> Method:
             f"The method {kind.name!r} {wrong}: its parameters are {known}, and one is given as "
             f"in '{kind.name}:{missing[0] if missing else 'parameter'}=...'."
         )
-    try:
-        return kind(**given)
-    except TypeError as error:  # a text where a number is needed
-        raise ConfigurationError(
-            f"The method {kind.name!r} can't be made with {dict(given)}: {error}. Give numbers "
-            "where it wants numbers."
-        ) from error
+    return kind(**given)
 
 
 def spell(method: Method) -> str:

@@ -5,12 +5,13 @@ This module knows numbers only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.steering.checks import is_finite
+from langchain_amulet.validation import choose
 
 STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}
@@ -29,7 +30,7 @@ def resolve_strength(value: float | str) -> float:
         if value not in STRENGTHS:
             raise ConfigurationError(
                 f"A strength's name must be one of {names}, not {value!r}: "
-                "use one of those, or a number."
+                f"{choose(value, STRENGTHS)} one of those, or a number."
             )
         return STRENGTHS[value]
     if not is_finite(value):
@@ -38,13 +39,6 @@ def resolve_strength(value: float | str) -> float:
             f"use a number such as 1.0, or one of {names}."
         )
     return float(value)
-
-
-def is_finite(value: object) -> bool:
-    """Whether it is a number that one can calculate with."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return math.isfinite(value)
 
 
 def check_finite(what: str, value: object, remedy: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from langchain_amulet.steering.checks import require
+from langchain_amulet.steering.checks import is_finite, require
 
 WIDTH, GROWTH = 64, 16  # how many of the best are sorted at first, and how many times more then
 
@@ -45,7 +45,7 @@ class Plausibility(Mask):
     def __post_init__(self) -> None:
         """Refuse shares that would keep everything or nothing."""
         require(
-            0.0 < self.share <= 1.0,
+            is_finite(self.share) and 0.0 < self.share <= 1.0,
             f"plausibility must be above 0 and at most 1, not {self.share!r}: leave the mask out "
             "to keep all tokens.",
         )
@@ -67,7 +67,7 @@ class TopP(Mask):
     def __post_init__(self) -> None:
         """Refuse what no set of tokens can reach, or the empty one does."""
         require(
-            0.0 < self.mass < 1.0,
+            is_finite(self.mass) and 0.0 < self.mass < 1.0,
             f"A mask's top-p must be between 0 and 1, not {self.mass!r}: leave the mask out to "
             "keep all tokens.",
         )

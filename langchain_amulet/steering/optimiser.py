@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from langchain_amulet.steering.checks import require
+from langchain_amulet.steering.checks import is_finite, require
 
 Utility = Callable[[Tensor, Tensor], Tensor]
 """``utility(log_policy, log_base)``: what each token is worth, all three of shape ``[V]``."""
@@ -39,7 +39,7 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
         ConfigurationError: A parameter is outside its range, or d is beyond floating point.
     """
     check_optimiser(lam, eta, updates)
-    require(math.isfinite(alpha), f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
+    require(is_finite(alpha), f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
     ratio, inertia = alpha / lam, 1.0 / lam / eta
     d = total = 0.0
     for t in range(1, updates + 1):
@@ -96,8 +96,14 @@ def bounded(pull: Tensor) -> Tensor:
 
 def check_optimiser(lam: float, eta: float, updates: int) -> None:
     """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
-    require(0.0 < lam < math.inf, f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.")
-    require(0.0 < eta < math.inf, f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.")
+    require(
+        is_finite(lam) and lam > 0.0,
+        f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.",
+    )
+    require(
+        is_finite(eta) and eta > 0.0,
+        f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.",
+    )
     require(
         isinstance(updates, int) and updates >= 0,
         f"updates must be a whole number, at least 0, not {updates!r}: 60 is usual.",

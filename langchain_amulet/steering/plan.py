@@ -5,10 +5,9 @@ Knows indices and weights. Doesn't know tensors, and of models only their names.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
-from langchain_amulet.steering.checks import require
+from langchain_amulet.steering.checks import is_finite, require
 from langchain_amulet.steering.masks import Mask
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
 
@@ -112,7 +111,7 @@ class Plan:
             "leave out streams of weight 0 and divide by the sum.",
         )
         require(
-            self.kl_cap is None or 0.0 <= self.kl_cap < math.inf,
+            self.kl_cap is None or (is_finite(self.kl_cap) and self.kl_cap >= 0.0),
             f"kl_cap must be finite and at least 0, not {self.kl_cap!r}: use None for no cap.",
         )
         require(
