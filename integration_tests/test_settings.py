@@ -7,6 +7,7 @@ import pytest
 from integration_tests.conftest import engine_of
 from integration_tests.ways import invoke
 from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import AmuletError, ConfigurationError, EngineClosedError
 from langchain_amulet.settings import AnswerSettings, LoadSettings
 
 QUESTION = "How do I sleep better?"
@@ -54,6 +55,76 @@ def test_a_setting_has_the_same_effect_on_the_model_and_by_a_call(
     baseline = invoke(llm, QUESTION, **(without if len(change) > 1 else {}))
     changed = invoke(llm, QUESTION, **change)
     assert changed == invoke(make(llm, **change), QUESTION) != baseline
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("preference", "Be kind."),
+        ("preference", ["Be kind.", {"text": "Keep it short.", "weight": 0.5}]),
+        ("preference", None),
+        ("method", "balanced"),
+        ("method", 1.5),
+        ("temperature", 1),
+        ("stop", "."),
+        ("max_tokens", 3),
+        ("memory", lambda user_id: "Be kind."),
+        ("streaming", True),
+        ("redact_preferences", True),
+    ],
+    ids=str,
+)
+def test_a_setting_can_be_changed_later_to_what_a_new_model_would_have(
+    llm: ChatAmulet, name: str, value: Any
+) -> None:
+    changed = make(llm)
+    invoke(changed, QUESTION)  # which has LangChain keep what it knows of the model
+    setattr(changed, name, value)
+    expected = make(llm, **{name: value})
+    assert type(getattr(changed, name)) is type(getattr(expected, name))
+    assert changed.model_dump() == expected.model_dump()
+    assert changed._serialized == expected._serialized
+    assert engine_of(changed) is engine_of(llm)
+    assert invoke(changed, QUESTION, seed=1) == invoke(expected, QUESTION, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("temperature", "hot"),
+        ("temperature", -1.0),
+        ("method", "nope"),
+        ("preference", 7),
+        ("preference", ""),
+        ("preference_template", "Please."),
+        ("top_logprobs", 2),
+        ("temprature", 0.5),
+    ],
+)
+def test_what_a_new_model_would_refuse_cannot_be_set_later(
+    llm: ChatAmulet, name: str, value: Any
+) -> None:
+    before = llm.model_dump()
+    with pytest.raises(AmuletError) as of_a_new_one:
+        make(llm, **{name: value})
+    with pytest.raises(type(of_a_new_one.value)) as of_this_one:
+        setattr(llm, name, value)
+    assert str(of_this_one.value) == str(of_a_new_one.value)
+    assert llm.model_dump() == before
+
+
+@pytest.mark.parametrize("name", LoadSettings.model_fields)
+def test_what_is_loaded_cannot_be_changed_later(llm: ChatAmulet, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name} is fixed .*ChatAmulet\({name}=...\)"):
+        setattr(llm, name, getattr(llm, name))
+
+
+def test_a_closed_model_stays_closed_when_it_is_changed(tiny: str) -> None:
+    llm = ChatAmulet(model=tiny)
+    llm.close()
+    llm.preference = "Be kind."  # type: ignore[assignment]
+    with pytest.raises(EngineClosedError):
+        llm.invoke(QUESTION)
 
 
 def test_variables_reach_the_chat_template(llm: ChatAmulet) -> None:

@@ -20,6 +20,7 @@ from typing_extensions import Self
 
 from langchain_amulet.answers import PROVIDER
 from langchain_amulet.engine import declared_context
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.handle import resolve_model, writes_thoughts
 from langchain_amulet.settings import AnswerSettings, LoadSettings, as_stops
 from langchain_amulet.sources import PREFERENCE, STANDING
@@ -104,6 +105,28 @@ class Described(AnswerSettings, LoadSettings, BaseChatModel):
         """The model as traces show it."""
         written = dumpd(self)
         return {**written, "kwargs": self._shown(written["kwargs"])}
+
+    # --- To whoever changes it ---
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field to what a new model would have for this value; traces show what it is now.
+
+        LangChain's own fields are set as they are, as they are for any chat model.
+
+        Raises:
+            ConfigurationError: There is no such field, or it says which weights are loaded.
+            AmuletError: As for a new model with this value; nothing was changed.
+        """
+        if not (name.startswith("_") or name in BaseChatModel.model_fields):
+            if name in LoadSettings.model_fields:
+                raise ConfigurationError(
+                    f"{name} is fixed once a model is made, and can't become {value!r}: make "
+                    f"another one, with ChatAmulet({name}=...)."
+                )
+            kept = {field: getattr(self, field) for field in type(self).model_fields}
+            value = getattr(type(self)(**{**kept, name: value}), name)
+            self.__dict__.pop("_serialized", None)
+        super().__setattr__(name, value)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same with other settings, which aren't checked; traces show what it is now."""
