@@ -1,6 +1,7 @@
 """Structured output: whatever the model and however it is steered, the object is valid."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, TypedDict
@@ -8,10 +9,10 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, RootModel
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.errors import ContextLengthError, SchemaError
+from langchain_amulet.errors import ContextLengthError, SchemaError, ToolError
 
 
 class Person(BaseModel):
@@ -116,6 +117,87 @@ def test_any_json_object_can_be_asked_for(llm: ChatAmulet) -> None:
     assert isinstance(llm.with_structured_output(method="json_mode").invoke("Who?"), dict)
 
 
+LISTS = {"title": "numbers", "type": "array", "items": {"type": "integer"}, "maxItems": 3}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        LISTS,
+        {"title": "number", "type": "integer", "maximum": 99, "minimum": 0},
+        {"title": "colour", "enum": ["red", "blue"]},
+        {"title": "either", "anyOf": [{"type": "object"}, {"type": "null"}]},
+        {"$defs": {"N": {"type": "integer"}}, "title": "n", "$ref": "#/$defs/N"},
+        RootModel[Annotated[list[int], Field(max_length=3)]],
+    ],
+    ids=str,
+)
+def test_what_is_no_object_is_no_call_s_arguments_but_can_be_an_answer(
+    llm: ChatAmulet, schema: Any
+) -> None:
+    with pytest.raises(SchemaError, match=r"must be an object.*use method='json_schema'"):
+        llm.with_structured_output(schema)
+    found = llm.with_structured_output(schema, method="json_schema", include_raw=True).invoke("?")
+    assert found["parsing_error"] is None
+    with pytest.raises(ToolError, match="arguments must be an object"):
+        llm.bind_tools([schema])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        RootModel[Person | Leaf],
+        {"title": "who", "anyOf": [SCHEMA, {"type": "object"}]},
+        {"title": "who", "properties": {"age": {"type": "integer"}}, "required": ["age"]},
+        {"title": "anything"},
+    ],
+    ids=str,
+)
+def test_whatever_is_an_object_is_a_call_s_arguments(llm: ChatAmulet, schema: Any) -> None:
+    for seed in range(3):
+        assert llm.with_structured_output(schema, seed=seed).invoke("Who?") is not None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("strict", [None, True])
+def test_a_schema_needs_no_title(llm: ChatAmulet, method: Any, strict: bool | None) -> None:
+    untitled = {key: value for key, value in SCHEMA.items() if key != "title"}
+    found = llm.with_structured_output(untitled, method=method, strict=strict).invoke("Who?")
+    Person.model_validate(found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schema", [{}, {"loud": True}, {"function": 3}, "str", 3, int])
+def test_what_is_no_schema_is_refused(llm: ChatAmulet, schema: Any, method: Any) -> None:
+    with pytest.raises(SchemaError, match=r"A schema must be a Pydantic class.*Use one of those"):
+        llm.with_structured_output(schema, method=method)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("function_calling", "tools"), ("json_schema", "response_format")]
+)
+def test_what_a_method_sets_by_itself_cannot_be_given_too(
+    llm: ChatAmulet, method: Any, name: str
+) -> None:
+    given: dict[str, Any] = {name: None}
+    with pytest.raises(SchemaError, match=rf"sets {name} by itself.*leave it out"):
+        llm.with_structured_output(Person, method=method, **given)
+
+
+@pytest.mark.parametrize("schema", [Person, SCHEMA], ids=["class", "json"])
+@pytest.mark.parametrize("method", ["json_schema", "json_mode"])
+def test_a_call_of_a_tool_instead_of_an_answer_is_no_failure(
+    llm: ChatAmulet, schema: Any, method: Any
+) -> None:
+    tool = {"name": "now", "description": "The time.", "parameters": {"type": "object"}}
+    asked: dict[str, Any] = {"method": method, "tools": [tool], "tool_choice": "any"}
+    found = llm.with_structured_output(schema, include_raw=True, **asked).invoke("When?")
+    assert found["raw"].tool_calls
+    assert (found["parsed"], found["parsing_error"]) == (None, None)
+    assert llm.with_structured_output(schema, **asked).invoke("When?") is None
+    assert list(llm.with_structured_output(schema, **asked).stream("When?")) == []
+
+
 def test_the_preference_survives_structure(llm: ChatAmulet) -> None:
     plain = llm.with_preference(None)
     chains = [
@@ -161,6 +243,14 @@ def test_a_schema_that_cannot_be_held_to_is_refused_with_the_reason(llm: ChatAmu
             chain.invoke("Who?")
 
 
-def test_too_little_room_is_refused(llm: ChatAmulet) -> None:
-    with pytest.raises(ContextLengthError, match="raise max_tokens"):
-        llm.with_structured_output(Person, max_tokens=5).invoke("Who?")
+@pytest.mark.parametrize("method", METHODS)
+def test_too_little_room_is_refused_and_how_much_is_enough_is_told(
+    llm: ChatAmulet, method: Any
+) -> None:
+    chain = llm.bind(max_tokens=5).with_structured_output(Person, method=method)
+    with pytest.raises(ContextLengthError, match=r"raise max_tokens to \d+ or more") as caught:
+        chain.invoke("Who?")
+    (enough,) = re.findall(r"to (\d+) or more", str(caught.value))
+    assert isinstance(chain.invoke("Who?", max_tokens=int(enough)), Person)
+    with pytest.raises(ContextLengthError):
+        chain.invoke("Who?", max_tokens=int(enough) - 1)

@@ -273,6 +273,14 @@ def test_what_is_no_tool_is_refused(llm: ChatAmulet) -> None:
         llm.invoke("Go.", tools=RAW)
 
 
+@pytest.mark.parametrize("alone", [get_weather, add, Order, RAW, "get_weather", 3])
+def test_tools_come_in_a_list(llm: ChatAmulet, alone: Any) -> None:
+    with pytest.raises(ToolError, match=r"must be a list of tools, not .*: put it in a list"):
+        llm.bind_tools(alone)
+    for several in ((each for each in [add]), {"add": add}.values(), (add,)):
+        assert llm.bind_tools(several) == llm.bind_tools([add])  # type: ignore[arg-type]
+
+
 def test_a_tool_that_cannot_be_held_to_is_refused_before_decoding(llm: ChatAmulet) -> None:
     odd = {**RAW, "parameters": {"type": "object", "properties": {"a": {"not": {}}}}}
     with pytest.raises(SchemaError, match="not"):

@@ -9,7 +9,7 @@ This module knows LangChain's runnables: nothing of how calls are answered.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -35,8 +35,8 @@ from langchain_core.runnables.utils import AnyConfigurableField
 from langchain_core.tools import BaseTool
 from pydantic.fields import FieldInfo
 
-from langchain_amulet.structured import Structure, assembled, structure_arguments
-from langchain_amulet.tools import as_tool
+from langchain_amulet.structured import Structure, assembled, structure_arguments, with_more
+from langchain_amulet.tools import as_tools
 
 
 class _Named:
@@ -74,11 +74,11 @@ class TakesTools:
             **kwargs: Further arguments of every call, such as ``preference``.
 
         Raises:
-            ToolError: A tool can't be read as one.
+            ToolError: They are no list, or a tool can't be read as one.
         """
         choice = {} if tool_choice is None else {"tool_choice": tool_choice}
-        schemas = [as_tool(tool, strict) for tool in tools]
-        return self.bind(tools=schemas, **choice, **kwargs)
+        schemas = as_tools(list(tools) if isinstance(tools, Iterator) else tools, strict)
+        return self.bind(tools=list(schemas), **choice, **kwargs)
 
     def with_structured_output(
         self,
@@ -102,10 +102,11 @@ class TakesTools:
             **kwargs: Further arguments of every call, such as ``preference``.
 
         Raises:
-            SchemaError: There is no such method, or the schema is missing.
+            SchemaError: There is no such method, the schema is missing, is none or can't be held
+                to by this method, or an argument is one that the method sets by itself.
         """
         arguments, parser = structure_arguments(schema, method, strict)
-        return assembled(self.bind(**arguments, **kwargs), parser, include_raw)
+        return assembled(self.bind(**with_more(arguments, kwargs, method)), parser, include_raw)
 
 
 class Wrappable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):

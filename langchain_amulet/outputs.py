@@ -116,9 +116,14 @@ def _call_rules(
     }
     for name, tool in zip(names, tools, strict=True):
         written = json.dumps(tool["name"], ensure_ascii=False)[1:-1]
-        arguments = json_rule(tool.get("parameters") or NO_ARGUMENTS)
+        arguments = json_rule(_arguments(tool.get("parameters") or NO_ARGUMENTS))
         rules[name] = f"{compiler.spell(written + shape.middle)} {arguments}"
     return rules
+
+
+def _arguments(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of an object, which a call's arguments are even where theirs doesn't say so."""
+    return {"type": "object", **schema} if "properties" in schema else schema
 
 
 def tools_note(tools: Sequence[Mapping[str, Any]], shape: CallShape) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from types import MappingProxyType
 from typing import Any, cast
 
 from langchain_core.tools import BaseTool
@@ -18,6 +19,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel
 
 from langchain_amulet.errors import SchemaError, ToolError
+from langchain_amulet.validation import told
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -35,6 +37,15 @@ CHOICES: Mapping[Any, str] = {
 
 LISTED = ("properties", "name", "function", "input_schema", "toolSpec")
 """With one of these at its top, a schema is taken by LangChain as it is."""
+
+NAMING = ("title", "name", "function", "toolSpec")
+"""With one of these at its top, a schema has a name, or is no JSON schema."""
+
+SAYING = ("type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "items")
+"""With one of these at its top, a JSON schema says what is valid."""
+
+UNTITLED = "answer"
+"""The name of a schema that has none."""
 
 REFERENCE = re.compile(r'"#/\$defs/([^"]+)"')
 
@@ -64,22 +75,73 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
             f"A tool must be a function, a Pydantic class, a BaseTool or a schema, but {value!r} "
-            f"can't be read as one: {error} Give it a name, a description and typed arguments."
+            f"can't be read as one: {told(error)}. Give it a name, a description and typed "
+            "arguments."
         ) from error
     if not is_tool:
         raise ToolError(
             f"A tool must be one that the caller runs, a function with a name, not {value!r}: "
             "this model has no tools of its own."
         )
+    if not is_of_objects(tool["function"].get("parameters")):
+        raise ToolError(
+            f"A tool's arguments must be an object, as they have names, but those of {value!r} "
+            "may be something else: put it into an object, as a property."
+        )
+    return tool
+
+
+def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
+    """A Pydantic class, a TypedDict or a JSON schema as a tool whose arguments it describes.
+
+    Raises:
+        SchemaError: It is none of these.
+    """
+    try:
+        tool = convert_to_openai_tool(_as_function(_titled(value)), strict=strict)
+        _ = convert_to_json_schema(tool)  # which checks that there is a name
+    except Exception as error:  # whatever a class can make the conversion raise
+        reason = f": {told(error)}" if isinstance(value, type) else ""
+        raise SchemaError(
+            "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is "
+            f"valid, but {value!r} can't be read as one{reason}. Use one of those."
+        ) from error
     return tool
 
 
 def as_schema(value: Any) -> Mapping[str, Any]:
-    """A Pydantic class, a TypedDict or a JSON schema as a JSON schema with a title."""
-    return cast("Mapping[str, Any]", convert_to_json_schema(_as_function(value)))
+    """A Pydantic class, a TypedDict or a JSON schema as a JSON schema with a title.
+
+    Raises:
+        SchemaError: It is none of these.
+    """
+    return cast("Mapping[str, Any]", convert_to_json_schema(schema_tool(value)))
 
 
-def as_tools(value: Any) -> tuple[dict[str, Any], ...]:
+def is_of_objects(schema: Any, definitions: Mapping[str, Any] = MappingProxyType({})) -> bool:
+    """Whether nothing but objects is valid by a schema, as far as its outermost level says.
+
+    Args:
+        schema: The schema.
+        definitions: What it may refer to, besides its own.
+    """
+    if not isinstance(schema, Mapping):
+        return True
+    definitions = schema.get("$defs", definitions)
+    target = REFERENCE.fullmatch(json.dumps(schema.get("$ref")))
+    if target and target[1] in definitions:
+        others = {name: each for name, each in definitions.items() if name != target[1]}
+        return is_of_objects(definitions[target[1]], others)
+    if "type" in schema:
+        return schema["type"] in ("object", ["object"])
+    values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
+    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    return all(isinstance(value, Mapping) for value in values) and all(
+        is_of_objects(choice, definitions) for choice in choices
+    )
+
+
+def as_tools(value: Any, strict: bool | None = None) -> tuple[dict[str, Any], ...]:
     """Tools as OpenAI's schemas; None for none.
 
     Raises:
@@ -87,9 +149,9 @@ def as_tools(value: Any) -> tuple[dict[str, Any], ...]:
     """
     if value is None:
         return ()
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection):
         raise ToolError(f"tools must be a list of tools, not {value!r}: put it in a list.")
-    return tuple(as_tool(tool) for tool in value)
+    return tuple(as_tool(tool, strict) for tool in value)
 
 
 def as_choice(value: Any) -> str:
@@ -158,6 +220,12 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
         f"tool_choice must name one of the tools, which are {', '.join(names)}, not {choice!r}: "
         "bind the tool, or choose 'auto'."
     )
+
+
+def _titled(value: Any) -> Any:
+    """A JSON schema with a title, as LangChain's conversion wants one; anything else as it is."""
+    is_schema = isinstance(value, Mapping) and not value.keys().isdisjoint(SAYING)
+    return {"title": UNTITLED, **value} if is_schema and value.keys().isdisjoint(NAMING) else value
 
 
 def _as_function(value: Any) -> Any:

@@ -24,6 +24,10 @@ PATIENCE = 16
 """After how many refusals in one place the way out is taken there."""
 
 
+SEARCHED = 1024
+"""How long a way out is looked for, to say how many tokens would have been enough."""
+
+
 @dataclass(frozen=True)
 class Beginning:
     """Where all answers under one grammar begin; it may be shared between threads.
@@ -67,10 +71,12 @@ class Grammar:
         Raises:
             ContextLengthError: No valid answer was found that fits into ``max_tokens``.
         """
-        if beginning.way_out is None or len(beginning.way_out) > max_tokens:
+        if beginning.way_out is None:
+            enough = beginning.guide.start(beginning.matcher, SEARCHED)
+            remedy = f" to {len(enough)} or more" if enough else ""
             raise ContextLengthError(
                 f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too "
-                "few for the shortest one that matches the schema: raise max_tokens."
+                f"few for the shortest one that matches the schema: raise max_tokens{remedy}."
             )
         self._matcher = beginning.matcher.deep_copy()
         self._guide, self._way_out = beginning.guide, beginning.way_out
