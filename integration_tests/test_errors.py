@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from langchain_core import exceptions as core
 from langchain_core.messages import HumanMessage
 
@@ -25,18 +26,24 @@ every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
         ),
         ({"xyz": 1}, r"'xyz' is unknown: use one of .*temperature"),
         ({"temperature": -1.0}, r"temperature must be .*at least 0.*not -1.0: 0 is greedy"),
-        ({"temperature": "hot"}, r"'temperature' can't be 'hot'"),
+        ({"temperature": "hot"}, r"'temperature' can't be 'hot': it must be a number"),
         ({"top_p": 0.0}, r"top_p must be .*above 0.*not 0.0: use 1"),
-        ({"max_tokens": 0}, r"'max_tokens' can't be 0"),
-        ({"timeout": 0}, r"'timeout' can't be 0"),
+        ({"max_tokens": 0}, r"'max_tokens' can't be 0: it must be at least 1"),
+        ({"max_tokens": 1.5}, r"'max_tokens' can't be 1.5: it must be a whole number"),
+        ({"trace": "perhaps"}, r"'trace' can't be 'perhaps': it must be True or False"),
+        ({"top_logprobs": 2}, r"logprobs=True.*is 2 without that: set logprobs=True, or leave"),
+        ({"timeout": 0}, r"'timeout' can't be 0: it must be above 0"),
         ({"stop": [""]}, r"Stop strings must .*not \[''\]: use None"),
         ({"stop": 7}, r"Stop strings must .*not 7: use None"),
-        ({"placement": "top"}, r"'placement' can't be 'top': .*'system' or 'user'"),
+        ({"placement": "top"}, r"'placement' can't be 'top': it must be 'system' or 'user'"),
         ({"preference_template": "Please."}, r"must contain {preference}.*'Please.': add it"),
         ({"method": "amulett"}, r"method must be one of amulet, base, .*not 'amulett'"),
+        ({"method": "ballanced"}, r"not 'ballanced': did you mean 'balanced'\? Use one of those"),
+        ({"method": "best_of"}, r"such as BestOf\(n, scorer=...\), .*: .* use BestOf\(n, scorer"),
         ({"method": {"lam": 0}}, r"must be"),
         ({"dtype": "bfloat"}, r"dtype must be .*not 'bfloat': use 'bfloat16'"),
-        ({"model": ""}, r"'model' can't be ''"),
+        ({"model": ""}, r"'model' can't be '': it must be a text with 1 or more characters"),
+        ({"device": "gpu"}, r"device must be .*, not 'gpu': use 'cpu' or 'cuda:0', or None"),
         ({"max_queue": 0}, r"'max_queue' can't be 0"),
     ],
     ids=str,
@@ -66,13 +73,14 @@ def test_an_unknown_style_name_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("preference", "rule"),
     [
-        ("", "'text' can't be this str: .*at least 1 character"),
-        (" \n", "'text' can't be"),
+        ("", "can't be empty, but its text is '': leave .* out, or use None"),
+        (" \n", "can't be empty"),
         (7, "must be a text or a Preference.*not of type int: use None"),
         (["Be kind.", 7], "must be a text or a Preference"),
         ({"text": "Be kind.", "loud": True}, "'loud' is unknown: use one of strength, text"),
         ({"strength": 1.0}, "'text' is missing"),
-        ({"text": "Be kind.", "weight": -1}, "'weight' can't be this int: .*greater than or equal"),
+        ({"text": "Be kind.", "weight": -1}, "'weight' can't be -1: it must be at least 0"),
+        ({"text": "Be kind.", "weight": "much"}, "'weight' can't be this str: it must be a number"),
         (["Be kind.", "x" * 2001], "at most 2000 .*number 2 of this call has 2001: shorten it"),
     ],
 )
@@ -178,6 +186,31 @@ def test_images_are_refused_by_a_text_model(llm: ChatAmulet) -> None:
 def test_an_empty_call_is_refused(llm: ChatAmulet, question: Any) -> None:
     with pytest.raises(errors.EmptyInputError, match="at least one message with text"):
         llm.invoke(question)
+
+
+def test_a_device_that_is_not_there_is_refused_at_first_use(tiny: str) -> None:
+    there = torch.cuda.device_count()
+    llm = ChatAmulet(model=tiny, device=f"cuda:{there}")
+    with pytest.raises(
+        errors.ConfigurationError, match=rf"device must be .* have, not 'cuda:{there}': .*Use 'cpu'"
+    ):
+        llm.invoke(QUESTION)
+    assert ChatAmulet(model=tiny, device=torch.device("cpu"), max_tokens=2).invoke(QUESTION)
+
+
+def test_half_a_character_is_refused_as_what_it_is(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.RequestError, match=r"half of one, '\\ud83d': take it out"):
+        llm.invoke([("system", "Be exact."), ("human", "Hello \ud83d!")])
+
+
+def test_the_bundled_model_is_pointed_out_to_who_nearly_named_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(errors.ModelNotFoundError, match=r"Did you mean 'pocket'\? Check"):
+        ChatAmulet(model="Pocket").invoke(QUESTION)
+    with pytest.raises(errors.ModelNotFoundError, match=r"\. Check"):
+        ChatAmulet(model="nobody/model").invoke(QUESTION)
 
 
 def test_an_unknown_model_is_refused_at_first_use(tmp_path: Path) -> None:

@@ -58,6 +58,22 @@ def as_dtype(value: Any) -> str | None:
     return name
 
 
+def as_device(value: Any) -> str | None:
+    """The name of a torch device, given as such or by its name; None for a GPU if there is one.
+
+    Whether there is such a device is found out where the model is loaded.
+    """
+    if value is None:
+        return None
+    try:
+        return str(torch.device(str(value)))
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"device must be the name of a torch device, not {value!r}: use 'cpu' or 'cuda:0', or "
+            "None for a GPU if there is one."
+        ) from error
+
+
 def as_stops(value: Any) -> tuple[str, ...]:
     """Stop strings as a tuple; a single one may come as it is."""
     several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
@@ -103,7 +119,7 @@ class LoadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     model: str = Field(default=POCKET, min_length=1)
-    device: str | None = None
+    device: Annotated[str | None, BeforeValidator(as_device)] = None
     dtype: Annotated[str | None, BeforeValidator(as_dtype)] = None
     device_map: str | dict[str, int | str] | None = None
     quantization_config: Any = Field(default=None, exclude=True, repr=False)
@@ -195,6 +211,11 @@ class AnswerSettings(BaseModel):
                 f"preference's text, but is {self.preference_template!r}: add it."
             )
         _ = self.sampling  # which checks its numbers
+        if self.top_logprobs and not self.logprobs:
+            raise ConfigurationError(
+                f"top_logprobs adds to what logprobs=True gives, but is {self.top_logprobs} "
+                "without that: set logprobs=True, or leave top_logprobs out."
+            )
         return self
 
     @property

@@ -110,8 +110,10 @@ class ChatTemplate:
 
         Raises:
             ChatTemplateError: The template refuses the conversation.
-            RequestError: A control token in a turn can't be kept as text.
+            RequestError: A control token in a turn can't be kept as text, or half a character is
+                in one.
         """
+        _check_characters(turns)
         fitted = self._fit(turns, variables)
         ids = self._ids(fitted, variables, tools, prompting)
         if self._holds_control("\n".join(_strings([*turns, *fitted]))):
@@ -300,6 +302,17 @@ def _join(first: Turn, second: Turn) -> Turn:
     joined = {**first, **second, "content": join_texts(first["content"], second["content"])}
     calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
     return {**joined, "tool_calls": calls} if calls else joined
+
+
+def _check_characters(turns: Sequence[Turn]) -> None:
+    """Refuse halves of characters, which no tokenizer reads, with `RequestError`."""
+    try:
+        "\n".join(_strings(turns)).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            "Messages must be whole characters, but one holds half of one, "
+            f"{error.object[error.start]!r}: take it out, or put its other half beside it."
+        ) from error
 
 
 def _strings(value: Any) -> Iterator[str]:

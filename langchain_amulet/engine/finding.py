@@ -10,8 +10,11 @@ from pathlib import Path
 from huggingface_hub import file_exists, try_to_load_from_cache
 
 from langchain_amulet.errors import ModelNotFoundError
+from langchain_amulet.validation import nearest, told
 
 CONFIG = "config.json"
+BUNDLED = "pocket"
+"""What the model that comes with the package is called."""
 
 
 def find(model_id: str, revision: str | None = None) -> None:
@@ -41,13 +44,14 @@ def not_found(model_id: str, reason: object) -> ModelNotFoundError:
     offline = (
         ""
         if is_local
-        else " Without a network there are 'pocket', which comes with this package, folders, and "
-        "what is cached; HF_HUB_OFFLINE=1 keeps the Hub from being asked."
+        else f" Without a network there are {BUNDLED!r}, which comes with this package, folders, "
+        "and what is cached; HF_HUB_OFFLINE=1 keeps the Hub from being asked."
     )
+    hint = f" Did you mean {BUNDLED!r}?" if nearest(model_id, [BUNDLED]) else ""
     return ModelNotFoundError(
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{model_id!r} isn't: {' '.join(str(reason).split()).rstrip('.')}. Check the name, the "
-        f"revision and the access rights.{offline}"
+        f"{model_id!r} isn't: {told(reason)}.{hint} Check the name, "
+        f"the revision and the access rights.{offline}"
     )
 
 

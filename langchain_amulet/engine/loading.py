@@ -28,6 +28,7 @@ from langchain_amulet.errors import (
     ConfigurationError,
     UnsupportedModelError,
 )
+from langchain_amulet.validation import told
 
 T = TypeVar("T")
 
@@ -139,6 +140,7 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     Raises:
         ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
         UnsupportedModelError: Not a decoder-only language model.
+        ConfigurationError: There is no such device.
     """
     options = options or LoadOptions()
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
@@ -157,7 +159,7 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
         raise not_found(model_id, error) from error
     model.eval()
     if not _is_spread(options):
-        model.to(_device(options))
+        model.to(device_of(options.device))
     if options.pack and options.quantization_config is None and model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return LoadedModel(model, tokenizer, model_id, options)
@@ -177,6 +179,24 @@ def declared_context(model_id: str, revision: str | None = None) -> int | None:
     except (OSError, ValueError, KeyError):
         return None
     return context_length(config)
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of a name; the first CUDA device for None, or else the CPU.
+
+    Raises:
+        ConfigurationError: There is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # by the kind of device, and of torch
+        reason = told(str(error).partition("\n")[0])
+        raise ConfigurationError(
+            f"device must be one that this machine and this torch have, not {name!r}: {reason}. "
+            "Use 'cpu', or None for a GPU if there is one."
+        ) from error
 
 
 def default_dtype(device: torch.device) -> torch.dtype | None:
@@ -253,7 +273,7 @@ def _require_causal(model_id: str, config: Any) -> None:
 
 
 def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
-    device, mapped = _device(options), options.device_map
+    device, mapped = device_of(options.device), options.device_map
     chosen: dict[str, Any] = {
         "dtype": getattr(torch, options.dtype) if options.dtype else default_dtype(device),
         "quantization_config": options.quantization_config,
@@ -264,10 +284,6 @@ def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
     if _is_spread(options):
         chosen["device_map"] = dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device}
     return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _device(options: LoadOptions) -> torch.device:
-    return torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _is_spread(options: LoadOptions) -> bool:

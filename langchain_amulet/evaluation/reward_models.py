@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from langchain_amulet.engine.loading import default_dtype
+from langchain_amulet.engine.loading import default_dtype, device_of
 from langchain_amulet.errors import ModelNotFoundError, RequestError, UnsupportedModelError
 from langchain_amulet.handle import resolve_model
 from langchain_amulet.templates import ChatTemplate
@@ -85,8 +85,9 @@ def load(model: str, config: Any, device: str | None, dtype: str | None) -> Rewa
     Raises:
         ModelNotFoundError: There are no weights.
         UnsupportedModelError: The weights have no head to read a reward from.
+        ConfigurationError: There is no such device.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = device_of(device)
     try:
         loaded, info = AutoModelForSequenceClassification.from_pretrained(
             resolve_model(model),
