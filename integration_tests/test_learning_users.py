@@ -161,6 +161,28 @@ def test_examples_and_deviations_that_make_no_sense_are_refused(llm: ChatAmulet)
         llm.fit([CHEERFUL], Examples(liked=[(QUESTIONS[0], "word " * 3000)]))
 
 
+def test_a_preference_to_fit_may_be_given_as_for_a_call(llm: ChatAmulet) -> None:
+    examples = Examples(liked=LIKED)
+    expected = llm.fit([CHEERFUL], examples)
+    assert llm.fit([CHEERFUL.text], examples) == llm.fit(CHEERFUL.text, examples) == expected
+    assert llm.fit(CHEERFUL, examples) == expected
+    with pytest.raises(PreferenceError, match="must be a text or a Preference"):
+        llm.fit([7], examples)
+
+
+def test_examples_are_examples(llm: ChatAmulet) -> None:
+    pairs: Any = LIKED
+    with pytest.raises(RequestError, match=r"not of type list: make them by Examples\(liked="):
+        llm.fit([CHEERFUL], pairs)
+
+
+@pytest.mark.parametrize("wrong", ["a text", ["a text"], [("a", "b", "c")], [("a", None)]])
+@pytest.mark.parametrize("name", ["liked", "chosen", "rejected"])
+def test_what_is_no_pair_is_no_example(name: str, wrong: Any) -> None:
+    with pytest.raises(RequestError, match=r"must be a pair .*aren't.*\(question, answer\)"):
+        Examples(**{name: wrong})
+
+
 async def test_asynchronously_it_is_the_same(llm: ChatAmulet) -> None:
     examples = Examples(liked=LIKED)
     assert await llm.afit([CHEERFUL], examples) == llm.fit([CHEERFUL], examples)
@@ -195,6 +217,15 @@ async def test_asynchronously_the_same_is_stored(llm: ChatAmulet) -> None:
         assert [each.weight for each in kept] == [each.weight for each in learned.preferences]
         stored.append(learned)
     assert stored[0] == stored[1]
+
+
+async def test_only_a_model_can_learn(memory: PreferenceMemory) -> None:
+    memory.set("ada", CHEERFUL)
+    named: Any = "pocket"
+    with pytest.raises(ConfigurationError, match="not 'pocket': use the ChatAmulet"):
+        memory.learn("ada", model=named, liked=LIKED)
+    with pytest.raises(ConfigurationError, match="not 'pocket': use the ChatAmulet"):
+        await memory.alearn("ada", model=named, liked=LIKED)
 
 
 def test_a_preference_learns_only_from_what_it_applies_to(

@@ -380,6 +380,18 @@ class Known:
         return await _aknown(user_id)
 
 
+@pytest.mark.parametrize("said", ["db down for eve", "db down for eve.", "db down\nfor eve"])
+async def test_what_a_function_raises_is_told_in_a_sentence(said: str) -> None:
+    def fail(user_id: str) -> None:
+        raise RuntimeError(said)
+
+    memory = ResolverMemory(fail)
+    with pytest.raises(PreferenceStoreError, match=r"RuntimeError: db down for eve\. Mend the"):
+        memory.get("eve")
+    with pytest.raises(PreferenceStoreError, match=r"RuntimeError: db down for eve\. Mend the"):
+        await memory.aget("eve")
+
+
 @both_ways
 @pytest.mark.parametrize("resolve", [_known, _aknown, Known(), lambda user: _aknown(user)], ids=str)
 def test_a_function_of_the_users_id_is_a_memory(resolve: Any, is_async: bool) -> None:

@@ -21,6 +21,7 @@ from langchain_amulet.errors import (
     PreferenceError,
     PreferenceStoreError,
     QueueFullError,
+    RequestError,
 )
 from langchain_amulet.memory import PreferenceExtractor
 from langchain_amulet.memory.tools import MAX_CHARS
@@ -169,6 +170,27 @@ def test_by_default_failures_are_logged(
 def test_no_room_is_refused(memory: PreferenceMemory) -> None:
     with pytest.raises(ConfigurationError, match="capacity must be at least 1, not 0"):
         PreferenceExtractor(Listener(), memory, capacity=0)
+
+
+@pytest.mark.parametrize(
+    ("model", "memory", "rule"),
+    [
+        ("pocket", PreferenceMemory(InMemoryStore()), r"model must be a chat model .*'pocket'"),
+        (Listener(), None, r"memory must be a PreferenceMemory, not None: make one over a store"),
+    ],
+    ids=["model", "memory"],
+)
+def test_it_needs_a_model_and_a_memory(model: Any, memory: Any, rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        PreferenceExtractor(model, memory)
+
+
+@pytest.mark.parametrize("turn", ["hello", ["hello"], [("user", "hello")], None])
+def test_what_are_no_messages_are_refused(memory: PreferenceMemory, turn: Any) -> None:
+    with PreferenceExtractor(Listener(), memory) as extractor:
+        for read in (extractor.submit, extractor.extract):
+            with pytest.raises(RequestError, match=r"LangChain's messages.*\[HumanMessage\(text"):
+                read("ada", turn)
 
 
 # --- In an agent ---

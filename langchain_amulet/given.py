@@ -9,7 +9,7 @@ import asyncio
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
@@ -20,7 +20,7 @@ from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.fitting import Fitting
 from langchain_amulet.handle import ModelHandle
 from langchain_amulet.lessons import Applies, Examples, Learned, always
-from langchain_amulet.preferences import AnyPreference
+from langchain_amulet.preferences import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.scores import AnswerScore, Reading, read
 from langchain_amulet.settings import CallSettings
 from langchain_amulet.sources import last_question
@@ -70,7 +70,7 @@ class TakesAnswers:
 
     def fit(
         self,
-        preferences: Sequence[AnyPreference],
+        preferences: Sequence[AnyPreference] | PreferenceLike,
         examples: Examples,
         *,
         applies: Applies[AnyPreference] = always,
@@ -83,7 +83,7 @@ class TakesAnswers:
         What they were is where the fit starts from: the method's strength where they have none.
 
         Args:
-            preferences: Those by which answers are steered.
+            preferences: Those by which answers are steered, as for ``invoke``.
             examples: What was liked and what was chosen.
             applies: Whether a preference counts for a conversation with this last question.
             deviation: How far from where it starts the fit is expected to end, as a standard
@@ -91,9 +91,9 @@ class TakesAnswers:
             **kwargs: As for ``invoke``, such as ``method``.
 
         Raises:
-            RequestError: There is no preference, or an example can't be read.
+            RequestError: There is no preference, it isn't one, or an example can't be read.
         """
-        fitting = self._fitting(preferences, deviation, kwargs)
+        fitting: Fitting[AnyPreference] = self._fitting(preferences, deviation, kwargs)
         readings = self._readings(fitting, examples, applies, kwargs)
         heard = {
             each: fitting.heard(*each, each[1].submit().result())
@@ -103,7 +103,7 @@ class TakesAnswers:
 
     async def afit(
         self,
-        preferences: Sequence[AnyPreference],
+        preferences: Sequence[AnyPreference] | PreferenceLike,
         examples: Examples,
         *,
         applies: Applies[AnyPreference] = always,
@@ -111,7 +111,7 @@ class TakesAnswers:
         **kwargs: Any,
     ) -> Learned[AnyPreference]:
         """Fit preferences to answers that a user liked, or chose over others; see `fit`."""
-        fitting = self._fitting(preferences, deviation, kwargs)
+        fitting: Fitting[AnyPreference] = self._fitting(preferences, deviation, kwargs)
         readings = await run_in_executor(None, self._readings, fitting, examples, applies, kwargs)
         heard = {}
         for each in dict.fromkeys(readings):
@@ -131,18 +131,23 @@ class TakesAnswers:
         return read(self._answering(kwargs), settings, self._messages(input), answer, plan)
 
     def _fitting(
-        self, preferences: Sequence[AnyPreference], deviation: float, kwargs: Mapping[str, Any]
+        self,
+        preferences: Sequence[AnyPreference] | PreferenceLike,
+        deviation: float,
+        kwargs: Mapping[str, Any],
     ) -> Fitting[AnyPreference]:
         if not (math.isfinite(deviation) and deviation > 0.0):
             raise ConfigurationError(
                 f"deviation must be a finite number above 0, not {deviation!r}: 1.0 is usual."
             )
-        if not preferences:
+        given = as_preferences(preferences)
+        if not given:
             raise RequestError(
                 "Only a preference can be fitted, and there is none: give the one that the "
                 "answers are to be explained by."
             )
-        return Fitting(tuple(preferences), self.for_call(None, kwargs).method, deviation)
+        fitted = cast("tuple[AnyPreference, ...]", given)  # of whatever kind they were
+        return Fitting(fitted, self.for_call(None, kwargs).method, deviation)
 
     def _readings(
         self,
@@ -152,6 +157,11 @@ class TakesAnswers:
         kwargs: Mapping[str, Any],
     ) -> Readings:
         """Every answer to be learned from, rendered, in the order of the examples."""
+        if not isinstance(examples, Examples):
+            raise RequestError(
+                f"examples must be Examples, not of type {type(examples).__name__}: make them by "
+                "Examples(liked=[(question, answer), ...])."
+            )
         settings = self.for_call(None, {**kwargs, "preference": fitting.plain})
         handle, readings = self._answering(kwargs), []
         for input, answer in examples.all:

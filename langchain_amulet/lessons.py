@@ -33,7 +33,7 @@ class Examples:
         rejected: The same conversations in the same order, each with the worse one.
 
     Raises:
-        RequestError: There are none, or a choice lacks one side.
+        RequestError: There are none, one isn't a pair, or a choice lacks one side.
     """
 
     liked: Sequence[Given] = ()
@@ -42,6 +42,12 @@ class Examples:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be learned from."""
+        if wrong := [type(each).__name__ for each in self.all if not _is_example(each)]:
+            raise RequestError(
+                "An example must be a pair of a conversation and an answer, a text or an "
+                f"AIMessage, but {len(wrong)} of {len(self.all)} aren't, the first of type "
+                f"{wrong[0]}: write each as (question, answer)."
+            )
         if len(self.chosen) != len(self.rejected):
             raise RequestError(
                 "Each answer that was chosen needs the one that was rejected for it, but there "
@@ -62,6 +68,11 @@ class Examples:
     def count(self) -> int:
         """How many there are, a choice being one."""
         return len(self.liked) + len(self.chosen)
+
+
+def _is_example(value: Any) -> bool:
+    is_pair = isinstance(value, (tuple, list)) and len(value) == 2
+    return is_pair and isinstance(value[1], (AIMessage, str))
 
 
 @dataclass(frozen=True)

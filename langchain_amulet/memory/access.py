@@ -19,6 +19,7 @@ from langgraph.store.memory import InMemoryStore
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.patience import in_thread
 from langchain_amulet.memory.procedures import Answer, Procedure
+from langchain_amulet.validation import told
 
 TRIES = 100
 """How often a search is begun that others' writes break off."""
@@ -122,8 +123,8 @@ def _failing(store: BaseStore) -> Iterator[None]:
         raise
     except Exception as error:
         raise PreferenceStoreError(
-            f"{type(store).__name__} failed: {type(error).__name__}: {error} Mend the store; "
-            "lookups can go on without it by on_store_error='ignore'."
+            f"{type(store).__name__} failed: {type(error).__name__}: {told(error)}. Mend the "
+            "store; lookups can go on without it by on_store_error='ignore'."
         ) from error
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -22,7 +22,7 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import BaseModel, Field
 from typing_extensions import Self
 
-from langchain_amulet.errors import ConfigurationError, QueueFullError
+from langchain_amulet.errors import ConfigurationError, QueueFullError, RequestError
 from langchain_amulet.memory.access import check_thread
 from langchain_amulet.memory.changes import folded
 from langchain_amulet.memory.preference_memory import PreferenceMemory
@@ -73,7 +73,7 @@ class PreferenceExtractor:
         on_error: Told of every failure; None to log them.
 
     Raises:
-        ConfigurationError: There is no room to wait.
+        ConfigurationError: There is no room to wait, or the model or the memory is none.
     """
 
     def __init__(
@@ -89,6 +89,16 @@ class PreferenceExtractor:
             raise ConfigurationError(
                 f"capacity must be at least 1, not {capacity!r}: it is how many turns may wait."
             )
+        if not hasattr(model, "with_structured_output"):
+            raise ConfigurationError(
+                f"model must be a chat model with structured output, not {model!r}: use one such "
+                "as ChatAmulet(temperature=0)."
+            )
+        if not isinstance(memory, PreferenceMemory):
+            raise ConfigurationError(
+                f"memory must be a PreferenceMemory, not {memory!r}: make one over a store, in "
+                "which what is learned is kept."
+            )
         self._reader = model.with_structured_output(Heard)
         self._memory, self._capacity = memory, capacity
         self._on_error = on_error or _log
@@ -103,6 +113,7 @@ class PreferenceExtractor:
             messages: The turn's messages. Only those of the human are read: what documents, tools
                 and models say is nobody's wish.
         """
+        check_messages(messages)
         if not self._room.acquire(blocking=False):
             self._report(
                 QueueFullError(
@@ -127,6 +138,7 @@ class PreferenceExtractor:
             PreferenceError: What was heard can't be stored, such as more than a user may have.
             Exception: Whatever the model raises.
         """
+        check_messages(messages)
         said = [message.text for message in messages if isinstance(message, HumanMessage)]
         if not any(text.strip() for text in said):
             return Heard()
@@ -224,6 +236,20 @@ class PreferenceExtractor:
             self._on_error(error)
         except Exception:
             logger.exception("Reporting that a preference could not be extracted failed.")
+
+
+def check_messages(messages: Any) -> None:
+    """Refuse what aren't LangChain's messages, in which nobody would be found to have spoken.
+
+    Raises:
+        RequestError: They aren't.
+    """
+    is_list = isinstance(messages, Sequence) and not isinstance(messages, str)
+    if not (is_list and all(isinstance(message, BaseMessage) for message in messages)):
+        raise RequestError(
+            "What is read for preferences must be a list of LangChain's messages, not of type "
+            f"{type(messages).__name__}: write it as [HumanMessage(text)]."
+        )
 
 
 def _log(error: Exception) -> None:

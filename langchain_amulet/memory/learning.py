@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_amulet.errors import PreferenceError
+from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.lessons import Examples, Given, Learned, Learner
 from langchain_amulet.memory.profiles import Profile, StoredPreference, now
 
@@ -41,9 +41,11 @@ class Learns(ABC):
             **kwargs: As for `ChatAmulet.fit`, such as ``deviation``.
 
         Raises:
+            ConfigurationError: The model can't learn.
             PreferenceError: Nothing is stored for the user.
             RequestError: There are no examples, or they can't be read.
         """
+        check_learner(model)
         examples = Examples(liked, chosen, rejected)
         stored = learnable(user_id, self.profile(user_id))
         learned = model.fit(stored, examples, applies=self._is_met, **kwargs)
@@ -61,6 +63,7 @@ class Learns(ABC):
         **kwargs: Any,
     ) -> Learned[StoredPreference]:
         """See `learn`."""
+        check_learner(model)
         examples = Examples(liked, chosen, rejected)
         stored = learnable(user_id, await self.aprofile(user_id))
         learned = await model.afit(stored, examples, applies=self._is_met, **kwargs)
@@ -86,6 +89,15 @@ class Learns(ABC):
     @abstractmethod
     async def _akeep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
         """See `_keep`."""
+
+
+def check_learner(model: object) -> None:
+    """Refuse what can't fit preferences, with `ConfigurationError`."""
+    if not hasattr(model, "fit"):
+        raise ConfigurationError(
+            f"model must be one that can fit preferences, not {model!r}: use the ChatAmulet that "
+            "answers the user."
+        )
 
 
 def learnable(user_id: str, profile: Profile | None) -> tuple[StoredPreference, ...]:

@@ -25,6 +25,7 @@ from langchain_amulet.memory.preference_memory import PreferenceMemory
 from langchain_amulet.memory.tolerance import OnFailure, Tolerance
 from langchain_amulet.preferences import Preference, PreferenceLike, as_preferences
 from langchain_amulet.sources import Memory
+from langchain_amulet.validation import told
 
 Resolve = Callable[[str], PreferenceLike] | Callable[[str], Awaitable[PreferenceLike]]
 """``resolve(user_id)``: what the user prefers; None for nothing."""
@@ -137,7 +138,7 @@ def _is_async(resolve: Resolve) -> bool:
 
 def _failed(user_id: str, error: Exception) -> PreferenceStoreError:
     return PreferenceStoreError(
-        f"Resolving the preferences of user {user_id!r} failed: {type(error).__name__}: {error} "
-        "Mend the function, or go on without preferences by "
+        f"Resolving the preferences of user {user_id!r} failed: {type(error).__name__}: "
+        f"{told(error)}. Mend the function, or go on without preferences by "
         "memory=ResolverMemory(function, on_store_error='ignore')."
     )

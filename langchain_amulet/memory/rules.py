@@ -21,6 +21,7 @@ from langchain_amulet.memory.profiles import (
     stored_preferences,
 )
 from langchain_amulet.preferences import Preference, PreferenceLike, check_lengths
+from langchain_amulet.validation import told
 
 
 class Rules(BaseModel):
@@ -76,6 +77,6 @@ class Rules(BaseModel):
             return about is not None and self.matcher(stored.when, about)
         except Exception as error:
             raise PreferenceStoreError(
-                f"The matcher failed on {stored.when}: {type(error).__name__}: {error} Mend it, "
-                "or go on without preferences by on_store_error='ignore'."
+                f"The matcher failed on {stored.when}: {type(error).__name__}: {told(error)}. "
+                "Mend it, or go on without preferences by on_store_error='ignore'."
             ) from error
