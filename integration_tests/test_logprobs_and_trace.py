@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import ConfigurationError
 
 QUESTION = "How do I sleep better?"
 
@@ -33,6 +34,14 @@ def test_logprobs_cover_the_answer_token_by_token(llm: ChatAmulet) -> None:
         # A greedy answer takes the likeliest token of the steered distribution.
         assert entry["logprob"] == pytest.approx(likeliest[0])
         assert all(math.isfinite(logprob) for logprob in likeliest)
+
+
+def test_a_call_can_turn_off_the_model_s_own(llm: ChatAmulet) -> None:
+    listing = llm.model_copy(update={"logprobs": True, "top_logprobs": 3})
+    assert "logprobs" in listing.invoke(QUESTION).response_metadata
+    assert "logprobs" not in listing.invoke(QUESTION, logprobs=False).response_metadata
+    with pytest.raises(ConfigurationError, match="set logprobs=True, or leave top_logprobs out"):
+        listing.invoke(QUESTION, logprobs=False, top_logprobs=2)
 
 
 def test_without_a_number_no_alternatives_are_listed(llm: ChatAmulet) -> None:

@@ -240,6 +240,8 @@ class AnswerSettings(BaseModel):
             RequestError: Preferences, tools or a response format are: see `errors`.
         """
         chosen = {name: getattr(self, name) for name in AnswerSettings.model_fields}
+        if not kwargs.get("logprobs", True):
+            chosen["top_logprobs"] = None  # the model's own go with them
         chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}
         with explained(ConfigurationError, CallSettings.model_fields):
