@@ -27,7 +27,7 @@ docs: .venv/test
 	$(BIN)/python -m docs.snippets
 
 results: .venv/test build/reward/model.safetensors
-	@echo ">> the bundled model by all methods, greedy (under half an hour); again goes on"
+	@echo ">> the bundled model by all methods, greedy (about half an hour); again goes on"
 	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
 
 results-sampled: .venv/test build/reward/model.safetensors

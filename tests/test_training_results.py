@@ -1,5 +1,6 @@
 """What is asked for the results, and that its scores know a good answer from a bad one."""
 
+import csv
 import json
 import random
 from collections import Counter
@@ -88,3 +89,26 @@ def test_the_config_names_all_of_it(asked, wordings, monkeypatch):
     )
     assert len(evaluation.methods) >= 9
     assert evaluation.baseline == "Pref"
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+
+
+@pytest.mark.parametrize("run", ["greedy", "sampled"])
+def test_the_page_of_results_shows_what_was_measured(run):
+    with (PAGE.parent / "results" / f"{run}.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if not row["metric"]]
+    means = {(row["method"], row["column"]): float(row["mean"]) for row in rows}
+    section = PAGE.read_text(encoding="utf-8").split(f"## {run.title()}\n")[1].split("\n## ")[0]
+    header, _, *lines = [line for line in section.splitlines() if line.startswith("|")]
+    _, *columns = split_row(header)
+    assert {split_row(line)[0] for line in lines} == {method for method, _ in means}
+    for line in lines:
+        method, *shown = split_row(line)
+        for column, text in zip(columns, shown, strict=True):
+            rounding = 0.5 * 10.0 ** -len(text.partition(".")[2])
+            assert float(text) == pytest.approx(means[method, column], abs=1.01 * rounding)
+
+
+def split_row(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
