@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import threading
 import time
 import weakref
@@ -209,3 +210,21 @@ def test_a_model_that_writes_no_text_is_refused_by_name(tmp_path: Path) -> None:
     ViTConfig().save_pretrained(tmp_path)
     with pytest.raises(UnsupportedModelError, match="vit"):
         load(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["LlamaForSequenceClassification", "LlamaModel"])
+def test_weights_without_a_head_that_writes_text_are_refused(kind: str, tmp_path: Path) -> None:
+    LlamaConfig(architectures=[kind]).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match=kind):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("kinds", [None, ["LLaMAForCausalLM"], ["GPT2LMHeadModel"]])
+def test_weights_are_not_refused_for_a_head_that_nobody_names_or_an_older_name(
+    kinds: list[str] | None, folder: str, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = LlamaConfig.from_pretrained(folder)
+    config.architectures = kinds
+    config.save_pretrained(tmp_path)
+    assert load(str(tmp_path), FLOAT32).vocabulary == 16

@@ -16,7 +16,10 @@ from typing import Any, TypeVar
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+)
 
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.finding import find, not_found
@@ -31,6 +34,9 @@ from langchain_amulet.errors import (
 from langchain_amulet.validation import told
 
 T = TypeVar("T")
+
+HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How the names of classes end whose models predict the next token."""
 
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 """What the library's tokenizers call their warning of a long text, each of which says it once."""
@@ -264,12 +270,24 @@ def _require_causal(model_id: str, config: Any) -> None:
             f"Only decoder-only models can be steered, but {model_id!r} is an encoder-decoder "
             f"({config.model_type}). Use a causal language model instead."
         )
-    remote = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not remote:
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return
+    kinds = getattr(config, "architectures", None) or ()
+    is_trained = not kinds or any(map(_writes_text, kinds))
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not is_trained:
         raise UnsupportedModelError(
             f"Only causal language models can be steered, but {model_id!r} "
-            f"({config.model_type}) isn't one. Use a model for text generation."
+            f"({', '.join(kinds) or config.model_type}) isn't one. Use a model for text generation."
         )
+
+
+def _writes_text(architecture: str) -> bool:
+    """Whether weights of a class by this name have a head that predicts the next token.
+
+    Older checkpoints spell some of the library's classes differently, so endings count, too.
+    """
+    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    return architecture in known or architecture.endswith(HEADS)
 
 
 def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
