@@ -106,7 +106,7 @@ def test_control_tokens_in_an_answer_stay_text(llm: ChatAmulet) -> None:
 
 
 def test_answers_that_cannot_be_read_are_refused(llm: ChatAmulet) -> None:
-    with pytest.raises(EmptyInputError):
+    with pytest.raises(EmptyInputError, match="An answer needs text"):
         llm.score(QUESTION, "")
     with pytest.raises(ContextLengthError):
         llm.score(QUESTION, "word " * 3000)

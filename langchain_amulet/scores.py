@@ -16,6 +16,7 @@ from torch import Tensor
 
 from langchain_amulet.calls import render
 from langchain_amulet.engine import Engine
+from langchain_amulet.errors import EmptyInputError
 from langchain_amulet.handle import ModelHandle
 from langchain_amulet.messages import to_turns
 from langchain_amulet.settings import CallSettings
@@ -102,11 +103,16 @@ def read(
     """Render an answer to the conversation, and the prompts of ``plan`` and of the base.
 
     Raises:
-        RequestError: The messages or the answer can't be read.
+        RequestError: The messages or the answer can't be read, or it is empty.
         ChatTemplateError: There is no chat template, or it refuses them.
     """
     message = answer if isinstance(answer, AIMessage) else AIMessage(answer)
-    (turn,) = to_turns([message])
+    try:
+        (turn,) = to_turns([message])
+    except EmptyInputError as error:
+        raise EmptyInputError(
+            "An answer needs text or a tool call, but this one has neither: give it some text."
+        ) from error
     opened = handle.opened
     template = opened.template(settings.chat_template)
     plan, base = plan.with_base()
