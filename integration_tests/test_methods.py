@@ -230,6 +230,14 @@ def test_a_utility_that_raises_fails_its_own_call_only(llm: ChatAmulet) -> None:
     assert invoke(llm, QUESTION)
 
 
+@pytest.mark.parametrize("worth", [0.0, torch.zeros(1)])
+def test_a_utility_that_does_not_tell_each_token_s_worth_is_refused(
+    llm: ChatAmulet, worth: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="utility must return a tensor"):
+        invoke(llm, QUESTION, **KIND, method=Iterated(lambda policy, base: worth))
+
+
 # --- life --------------------------------------------------------------------
 
 

@@ -241,6 +241,13 @@ async def test_a_cancelled_search_frees_all_its_rows(llm: ChatAmulet) -> None:
     await wait_until_idle(llm)
 
 
+def test_the_samples_method_may_be_given_by_its_name() -> None:
+    scorer = Longest()
+    assert BestOf(2, scorer=scorer, method="strong") == BestOf(
+        2, scorer=scorer, method=Amulet(strength="strong")
+    )
+
+
 def test_searches_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="n must be"):
         GuidedReranking(0)
@@ -248,6 +255,14 @@ def test_searches_that_make_no_sense_are_refused() -> None:
         BestOf(2, scorer=Longest(), method=GuidedReranking(2))
     with pytest.raises(ConfigurationError, match="scorer must be"):
         BestOf(2, scorer="reward")
+    with pytest.raises(ConfigurationError, match=r"scorer must be a function .*not None"):
+        BestOf(2)
+    with pytest.raises(ConfigurationError, match=r"are \(answer\): write it as def scorer"):
+        BestOf(2, scorer=lambda answer: 0.0)
+    with pytest.raises(ConfigurationError, match=r"are \(messages, preferences\)"):
+        BestOf(2, scorer=lambda messages, preferences: 0.0)
+    with pytest.raises(ConfigurationError, match=r"method must be one of .*not 'amulett'"):
+        BestOf(2, scorer=Longest(), method="amulett")
     with pytest.raises(ConfigurationError, match="prompt must be"):
         GuidedReranking(2, prompt="both")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="at least 2 beams"):

@@ -5,7 +5,6 @@ This module knows whole answers and their tokens: nothing of how they are found.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from langchain_core.runnables.config import run_in_executor
 
 from langchain_amulet.engine import Token
 from langchain_amulet.errors import GenerationError
+from langchain_amulet.methods.best_of import takes_preferences
 
 Scorer = Callable[..., float] | Runnable[dict[str, Any], Any]
 """Says how good an answer to a conversation is; see `langchain_amulet.methods.BestOf`."""
@@ -130,7 +130,7 @@ def as_ranking(scorer: Scorer) -> Ranking:
     """A ranking by a function or a runnable."""
     if isinstance(scorer, Runnable):
         return ByRunnable(scorer)
-    return ByFunction(scorer, with_preferences=_takes_preferences(scorer))
+    return ByFunction(scorer, with_preferences=takes_preferences(scorer))
 
 
 def numbers(values: Any) -> list[float]:
@@ -153,13 +153,6 @@ def numbers(values: Any) -> list[float]:
             f"{len(scores)} with -inf: look at more answers, or score the least bad one higher."
         )
     return scores
-
-
-def _takes_preferences(function: Callable[..., float]) -> bool:
-    try:
-        return "preferences" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some that are written in C don't tell
-        return False
 
 
 def _asked(candidate: Candidate) -> dict[str, Any]:

@@ -63,13 +63,18 @@ def test_best_of_n_s_scorer_is_named_by_where_it_lies():
     spelled = f"best_of:n=4,scorer={__name__}:longest,method=amulet"
     assert method_of(spelled) == BestOf(4, scorer=longest, method=Amulet())
     assert method_of("guided_reranking:n=4") == GuidedReranking(4)
-    for wrong, rule in (("best_of", "needs 'scorer'"), ("best_of:scorer=nowhere:x", "importable")):
+    for wrong, rule in (
+        ("best_of", "scorer must be a function"),
+        ("best_of:scorer=nowhere:x", "importable"),
+    ):
         with pytest.raises(ConfigurationError, match=rule):
             Evaluation(**QUESTIONS, methods=[wrong])
 
 
 def test_a_method_with_a_function_is_noted_alike_in_every_process():
-    assert note(BestOf(scorer=lambda: 0)).made_of == note(BestOf(scorer=lambda: 0)).made_of
+    assert (
+        note(BestOf(scorer=lambda m, a: 0)).made_of == note(BestOf(scorer=lambda m, a: 0)).made_of
+    )
     assert "0x" not in note(BestOf(scorer=longest)).made_of
     first, second = (BestOf(scorer=longest, method=Iterated(torch.sub)) for _ in range(2))
     assert note(first).made_of == note(second).made_of

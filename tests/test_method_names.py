@@ -100,9 +100,14 @@ def test_a_method_is_itself():
         ("amulet:alpha=low", "alpha must be finite, not 'low'"),
         ("amulet:plausibility=low", "plausibility must be above 0 and at most 1, not 'low'"),
         ("linear_alignment:top_p=low", "top-p must be between 0 and 1, not 'low'"),
-        ("drift:weights=1", r"weights must be a list of numbers, .*not 1: .*'drift:weights=\[0.5"),
+        (
+            "drift:weights=2",
+            r"a list of numbers, .*not 2: .*Drift\(\(2,\)\) or 'drift:weights=\[2\]'",
+        ),
+        ("drift:weights=far", r"not 'far': .*'drift:weights=\[0.5, -1\]'"),
         ("linear_alignment:ratio=far", "ratio must be a finite number, not 'far'"),
-        ("iterated:utility=mine", "utility must be a function"),
+        ("iterated", r"not 'iterated': a utility has no text, so use Iterated\(utility\)"),
+        ("iterated:utility=mine", r"a utility has no text, so use Iterated\(utility\)"),
     ],
 )
 def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
@@ -112,7 +117,7 @@ def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
 
 def test_every_method_can_be_typed():
     assert {kind.name for kind in METHODS.values()} == set(METHODS)
-    needs = {"iterated": "utility", "pad": "model", "dera": "reference", "proxy_tuning": "expert"}
+    needs = {"pad": "model", "dera": "reference", "proxy_tuning": "expert"}
     for name in METHODS:
         if name in needs:
             with pytest.raises(ConfigurationError, match=f"needs '{needs[name]}'"):

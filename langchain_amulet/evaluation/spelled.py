@@ -22,7 +22,6 @@ def method_of(value: Method | str | float) -> Method:
     if not isinstance(value, str) or value.partition(":")[0].strip() != BestOf.name:
         return as_method(value)
     _, given = read(value)
-    for name, reader in (("scorer", load), ("method", as_method)):
-        if name in given:
-            given[name] = reader(given[name])
+    if "scorer" in given:
+        given["scorer"] = load(given["scorer"])
     return make(BestOf, given)

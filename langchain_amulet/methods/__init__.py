@@ -29,12 +29,13 @@ This package knows neither tensors nor models, and no preference's text: only ho
 """
 
 from langchain_amulet.methods.amulet import Amulet, Iterated
+from langchain_amulet.methods.best_of import BestOf
 from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
 from langchain_amulet.methods.method import Method, Pull
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.names import METHODS, as_method
 from langchain_amulet.methods.plain import Base, Pref
-from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking, Search
+from langchain_amulet.methods.searches import BeamSearch, GuidedReranking, Search
 from langchain_amulet.methods.spelling import spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 

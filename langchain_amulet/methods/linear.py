@@ -106,9 +106,10 @@ class Drift(Method):
     def __post_init__(self) -> None:
         """Refuse what no plan could be made of."""
         if not isinstance(self.weights, Sequence) or isinstance(self.weights, str):
+            example = (self.weights,) if is_finite(self.weights) else (0.5, -1)
             raise ConfigurationError(
                 f"weights must be a list of numbers, one per preference, not {self.weights!r}: "
-                "write it as in 'drift:weights=[0.5,-1]'."
+                f"write it as Drift({example}) or 'drift:weights={list(example)}'."
             )
         for weight in self.weights:
             check_finite("A weight", weight, "0.0 for an attribute that doesn't matter")

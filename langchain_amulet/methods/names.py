@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.amulet import Amulet, Iterated
+from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
 from langchain_amulet.methods.plain import Base, Pref
-from langchain_amulet.methods.searches import BeamSearch, BestOf, GuidedReranking
+from langchain_amulet.methods.searches import BeamSearch, GuidedReranking
 from langchain_amulet.methods.spelling import make, read
 from langchain_amulet.methods.strengths import STRENGTHS
 from langchain_amulet.validation import choose, nearest
@@ -24,12 +24,20 @@ METHODS: Mapping[str, type[Method]] = MappingProxyType(
         kind.name: kind
         for kind in (
             *(Amulet, Base, Pref, LinearAlignment, ContextSteering),
-            *(Drift, Iterated, PAD, DeRa, ProxyTuning),
+            *(Drift, PAD, DeRa, ProxyTuning),
             *(BeamSearch, GuidedReranking),
         )
     }
 )
-"""Kinds of methods by their names."""
+"""Kinds of methods by their names, for all that can be typed."""
+
+UNTYPED: Mapping[str, str] = MappingProxyType(
+    {
+        "best_of": "a scorer has no text, so use BestOf(n, scorer=...)",
+        "iterated": "a utility has no text, so use Iterated(utility)",
+    }
+)
+"""What to do about names of methods that hold a function, and so can't be typed."""
 
 
 def as_method(value: Method | str | float) -> Method:
@@ -59,10 +67,9 @@ def as_method(value: Method | str | float) -> Method:
 
 def _remedy(name: str) -> str:
     """What to do about a name that no method has which could be typed."""
-    known = [*METHODS, *STRENGTHS, BestOf.name]
-    if nearest(name, known) == BestOf.name:
-        return "a scorer has no text, so use BestOf(n, scorer=...)"
-    return f"{choose(name, known)} one of those"
+    known = [*METHODS, *STRENGTHS, *UNTYPED]
+    meant = nearest(name, known)
+    return UNTYPED.get(meant or "", f"{choose(name, known)} one of those")
 
 
 def _number(text: str) -> float | None:

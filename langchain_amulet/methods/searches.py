@@ -1,22 +1,23 @@
 """Methods over whole answers: several are found for a call, and the best one is given.
 
 =================  ==============================================================
-`BestOf`           n samples, ranked by a scorer such as a reward model
 `GuidedReranking`  n samples, ranked by sum_t l_pref + d (l_pref - l_base)
 `BeamSearch`       the likeliest answer that n beams find
 =================  ==============================================================
 
-This module knows what is asked for: nothing of how answers are found, or of what a scorer is.
+`BestOf`, whose samples are ranked by a scorer, is made of these and has a module of its own.
+
+This module knows what is asked for: nothing of how answers are found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method, Pull, own_key
+from langchain_amulet.methods.method import Method, Pull
 from langchain_amulet.methods.plain import Pref
 from langchain_amulet.methods.strengths import check_finite, resolve_strength
 from langchain_amulet.steering import Plan
@@ -43,44 +44,6 @@ class Search(Method):
             raise ConfigurationError(
                 f"n must be a whole number, at least 1, not {self.n!r}: 16 is usual."
             )
-
-
-@dataclass(frozen=True)
-class BestOf(Search):
-    """Best-of-n: the sample that a scorer likes best.
-
-    Attributes:
-        n: How many samples are drawn, in one batch; they need a temperature above 0.
-        scorer: Says how good an answer is: a function of the conversation, a list of LangChain's
-            messages, and the answer, an ``AIMessage``; or a runnable that takes a dict of both as
-            ``messages`` and ``answer``. It returns a number, -inf for what must not be given. A
-            function with a parameter ``preferences`` is given a list of their texts as that; a
-            runnable isn't told them, since what it is told is in its traces.
-        method: How each sample is decoded.
-    """
-
-    name: ClassVar[str] = "best_of"
-    scorer: Any = field(kw_only=True, repr=False)
-    method: Method = field(default=Pref(), kw_only=True)
-    key: str = own_key()
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be drawn or ranked."""
-        super().__post_init__()
-        if isinstance(self.method, Search):
-            raise ConfigurationError(
-                f"Samples must be decoded token by token, not by {self.method.name!r}, which is "
-                "a search itself: use a method such as Pref() or Amulet()."
-            )
-        if not (callable(self.scorer) or hasattr(self.scorer, "batch")):
-            raise ConfigurationError(
-                f"scorer must be a function or a runnable, not {self.scorer!r}: for one without "
-                "a model of its own use GuidedReranking."
-            )
-
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
-        """The plan of its samples' method."""
-        return self.method.plan(preferences)
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,17 @@ def spell(method: Method) -> str:
     given = {name: value for name, value, default in values if value != default}
     for name in list(given):  # what another parameter stands for needn't be said, either
         fewer = {other: value for other, value in given.items() if other != name}
-        if parameters[name].default is not inspect.Parameter.empty and make(kind, fewer) == method:
+        if _makes(kind, fewer, method):
             given = fewer
     written = ",".join(f"{name}={_text(value)}" for name, value in given.items())
     return f"{kind.name}:{written}" if written else kind.name
+
+
+def _makes(kind: type[Method], given: Mapping[str, Any], method: Method) -> bool:
+    try:
+        return make(kind, given) == method
+    except ConfigurationError:  # it can't do without what was left out
+        return False
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering.checks import is_finite, require
 
 Utility = Callable[[Tensor, Tensor], Tensor]
@@ -75,17 +76,30 @@ def iterate(
 
     ``logp_pref`` and ``logp_base`` are ``[..., V]``, under the prompt with the preference and
     without it, and so is the result: the last policy's log-probabilities. A utility of NaN or
-    +inf counts as 0. Settings outside their range raise `ConfigurationError`.
+    +inf counts as 0. Settings outside their range raise `ConfigurationError`, and so does a utility
+    that returns no tensor of this shape.
     """
     check_optimiser(lam, eta, updates)
     base = logp_base.double()
     first = policy = logp_pref.double().log_softmax(-1)
     worth = torch.zeros_like(first)
     for t in range(1, updates + 1):
-        worth = worth + bounded(utility(policy, base))
+        worth = worth + bounded(_worth(utility, policy, base))
         step = (eta * worth + lam * eta * t * first + policy) / (t * lam * eta + 1.0)
         policy = step.log_softmax(-1)
     return policy
+
+
+def _worth(utility: Utility, policy: Tensor, base: Tensor) -> Tensor:
+    worth: object = utility(policy, base)
+    if isinstance(worth, Tensor) and worth.shape == policy.shape:
+        return worth
+    shape = list(policy.shape)
+    found = list(worth.shape) if isinstance(worth, Tensor) else repr(worth)
+    raise ConfigurationError(
+        f"A utility must return a tensor of its arguments' shape, {shape}, but returned "
+        f"{found}: return one number for each token."
+    )
 
 
 def bounded(pull: Tensor) -> Tensor:

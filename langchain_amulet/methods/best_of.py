@@ -1,0 +1,94 @@
+"""Best-of-n: whole answers by any token-level method, the one given that a scorer likes best.
+
+This module knows what a scorer takes: nothing of how answers are found, or of what it thinks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.methods.method import Method, Pull, own_key
+from langchain_amulet.methods.names import as_method
+from langchain_amulet.methods.searches import Search
+from langchain_amulet.steering import Plan
+
+
+@dataclass(frozen=True, init=False)
+class BestOf(Search):
+    """Best-of-n: the sample that a scorer likes best.
+
+    Attributes:
+        n: How many samples are drawn, in one batch; they need a temperature above 0.
+        scorer: Says how good an answer is: a function of the conversation, a list of LangChain's
+            messages, and the answer, an ``AIMessage``; or a runnable that takes a dict of both as
+            ``messages`` and ``answer``. It returns a number, -inf for what must not be given. A
+            function with a parameter ``preferences`` is given a list of their texts as that; a
+            runnable isn't told them, since what it is told is in its traces.
+        method: How each sample is decoded.
+    """
+
+    name: ClassVar[str] = "best_of"
+    scorer: Any = field(kw_only=True, repr=False)
+    method: Method = field(kw_only=True)
+    key: str = own_key()
+
+    def __init__(
+        self, n: int = 16, *, scorer: Any = None, method: Method | str | float = "pref"
+    ) -> None:
+        """Refuse what can't be drawn or ranked.
+
+        Raises:
+            ConfigurationError: ``n`` is below 1, ``scorer`` is missing or can't be called with a
+                conversation and an answer, or ``method`` is unknown or a search itself.
+        """
+        # A frozen dataclass can only be filled past its own __setattr__.
+        self.__dict__.update(n=n, scorer=scorer, method=as_method(method), key=uuid4().hex)
+        super().__post_init__()
+        if isinstance(self.method, Search):
+            raise ConfigurationError(
+                f"Samples must be decoded token by token, not by {self.method.name!r}, which is "
+                "a search itself: use a method such as Pref() or Amulet()."
+            )
+        _check_scorer(scorer)
+
+    def plan(self, preferences: Sequence[Pull]) -> Plan:
+        """The plan of its samples' method."""
+        return self.method.plan(preferences)
+
+
+def takes_preferences(function: Callable[..., Any]) -> bool:
+    """Whether a scorer that is a function is told the preferences, too."""
+    signature = _signature(function)
+    return signature is not None and "preferences" in signature.parameters
+
+
+def _check_scorer(scorer: Any) -> None:
+    if hasattr(scorer, "batch"):
+        return
+    if not callable(scorer):
+        raise ConfigurationError(
+            f"scorer must be a function or a runnable, not {scorer!r}: for one without "
+            "a model of its own use GuidedReranking."
+        )
+    signature = _signature(scorer)
+    more = {"preferences": ()} if takes_preferences(scorer) else {}
+    try:
+        _ = signature and signature.bind((), None, **more)
+    except TypeError as error:
+        raise ConfigurationError(
+            "scorer must be a function of the conversation and the answer, but the parameters of "
+            f"{scorer!r} are {signature}: write it as def scorer(messages, answer)."
+        ) from error
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes; None for some that are written in C, which don't tell."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
