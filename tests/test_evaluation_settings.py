@@ -109,6 +109,8 @@ def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():
         ({"preference": "x"}, "'preference' is unknown"),
         ({"decoding": {"temprature": 1}}, "'temprature' is unknown"),
         ({"scoring": {"baseline": "pad"}}, "baseline must be the label of a method, one of"),
+        ({"judge": "openai:gpt-5"}, "'judge' is one of the settings in 'scoring'"),
+        ({"temperature": 1.0}, "'temperature' is one of the settings in 'decoding'"),
         ({"questions": [{"column": "x"}]}, "source"),
         ({"load": {"model": "x"}}, "name it in models"),
     ],

@@ -113,7 +113,7 @@ class Scoring(Settings):
             question, an answer and a preference, and returns a number, higher for better.
         reward_models: Reward models.
         judge: A chat model that compares answers: for LangChain's ``init_chat_model`` as in
-            "openai:gpt-5", or as ``package.module:name``.
+            "openai:gpt-5", or as ``module:name``.
         baseline: What the others are compared with, a label of a method; None for the first
             that only prompts.
     """
@@ -175,6 +175,19 @@ class Evaluation(Settings):
     scoring: Scoring = Field(default_factory=Scoring)
     concurrency: int = Field(default=32, ge=1)
     traced: int = Field(default=4, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_groups(cls, value: Any) -> Any:
+        groups = {"decoding": set(Decoding.model_fields), "scoring": set(Scoring.model_fields)}
+        for name in value:
+            for group, names in groups.items():
+                if name in names and name not in cls.model_fields:
+                    raise ConfigurationError(
+                        f"{name!r} is one of the settings in {group!r}, not beside them: write "
+                        f'{{"{group}": {{"{name}": ...}}}}.'
+                    )
+        return value
 
     @model_validator(mode="after")
     def _check_together(self) -> Evaluation:
