@@ -6,6 +6,7 @@ This module knows how they are called: nothing of what they count.
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -16,6 +17,7 @@ from langchain_amulet.evaluation.attributes import attributes
 from langchain_amulet.evaluation.imports import load
 from langchain_amulet.evaluation.manifest import Metric, Needs
 from langchain_amulet.evaluation.scoring import Sample, Score
+from langchain_amulet.validation import told
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ class FunctionScorer:
         self.metrics = (Metric(name=name, title=title, scorer=path, needs=self.needs),)
 
     def score(self, samples: Sequence[Sample]) -> Iterator[Score]:
-        """Its number for each; what it raises is raised.
+        """Its number for each.
 
         Raises:
-            ConfigurationError: It returned something else than a finite number.
+            ConfigurationError: It raised, or returned something else than a finite number.
         """
         for sample in samples:
-            value = self._function(sample.question, sample.answer.text, sample.wish or "")
+            value = self._value(sample)
             number = float(value) if isinstance(value, Real) else math.nan
             if not math.isfinite(number):
                 raise ConfigurationError(
@@ -88,3 +90,14 @@ class FunctionScorer:
                     f"{sample.answer.text[:80]!r}: mend the function."
                 )
             yield Score(sample, {self.metrics[0].name: number})
+
+    def _value(self, sample: Sample) -> Any:
+        try:
+            return self._function(sample.question, sample.answer.text, sample.wish or "")
+        except Exception as error:  # whatever somebody's own code raises
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigurationError(
+                f"A score must be a finite number, but {self.name!r} raised "
+                f"{type(error).__name__} in {frame.filename}, line {frame.lineno}: {told(error)}. "
+                "Mend the function and run the command again; the answers are kept."
+            ) from error
