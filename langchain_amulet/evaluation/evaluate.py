@@ -12,10 +12,11 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from langchain_amulet import ChatAmulet
+from langchain_amulet.engine.finding import find
 from langchain_amulet.evaluation.counting import AttributeScorer, FunctionScorer
 from langchain_amulet.evaluation.decoding import Decoder
 from langchain_amulet.evaluation.folder import RunFolder
-from langchain_amulet.evaluation.grid import Grid, cases, note
+from langchain_amulet.evaluation.grid import Ask, Grid, cases, note
 from langchain_amulet.evaluation.journal import Journal, rows
 from langchain_amulet.evaluation.judging import JudgeScorer
 from langchain_amulet.evaluation.manifest import Manifest, fingerprints, session
@@ -27,6 +28,7 @@ from langchain_amulet.evaluation.scoring import Scorer, read_scores, samples, sc
 from langchain_amulet.evaluation.settings import Evaluation
 from langchain_amulet.evaluation.spelled import method_of
 from langchain_amulet.evaluation.styles import read_styles
+from langchain_amulet.handle import resolve_model
 from langchain_amulet.methods import Method, Pull
 
 Told = Callable[[str, int, int], None]
@@ -53,11 +55,13 @@ def evaluate(
     Raises:
         ConfigurationError: Something in ``evaluation`` can't work, or isn't what the run in
             ``folder`` was begun with.
+        ModelNotFoundError: A model that is still to answer, or that a method needs, isn't there.
         RequestError: A method can't decode with these settings.
     """
     work = _Work(evaluation, RunFolder(Path(folder)), told)
     scorers = tuple(_scorers(evaluation))
     manifest = work.manifest(scorers)
+    work.find_models()
     with work.run.owned():
         manifest = work.run.begin(manifest, work.grid.cases)
         for model in work.grid.models:
@@ -112,11 +116,23 @@ class _Work:
             sessions=(session(),),
         )
 
+    def find_models(self) -> None:
+        """Make sure that all models are there that answers are still missing of.
+
+        Raises:
+            ModelNotFoundError: One isn't.
+        """
+        for model in self.grid.models:
+            used = {ask.method: self.methods[ask.method] for ask in self._missing(model)}
+            if used:
+                find(resolve_model(model), self.evaluation.load.get("revision"))
+            for other in _other_models(used):
+                find(resolve_model(other))
+
     def decode(self, model: str, manifest: Manifest) -> Manifest:
         """Have a model answer what it hasn't; returns the manifest with its weights."""
-        known = self.run.read_answers()
         asks = list(self.grid.asks(model))
-        missing = [ask for ask in asks if not isinstance(known.get(ask.key), Answer)]
+        missing = self._missing(model)
         tell = partial(self.told, f"answers of {model}")
         tell(len(asks) - len(missing), len(asks))
         if not missing:
@@ -144,6 +160,12 @@ class _Work:
         found = samples(self.grid, answers, scorer.needs, self.evaluation.baseline)
         with Journal(self.run.scores) as journal:
             score_all(scorer, found, known, journal, partial(self.told, scorer.name))
+
+    def _missing(self, model: str) -> list[Ask]:
+        """What a model is still to answer."""
+        known = self.run.read_answers()
+        asks = self.grid.asks(model)
+        return [ask for ask in asks if not isinstance(known.get(ask.key), Answer)]
 
     @property
     def _traced(self) -> frozenset[str]:

@@ -71,11 +71,15 @@ class RunFolder:
     def begin(self, manifest: Manifest, cases: Iterable[Case]) -> Manifest:
         """Write down what the run is made with; returns it with what was there before.
 
+        A run without a single answer has nothing to be comparable with, and begins anew.
+
         Raises:
             ConfigurationError: The run was begun with something else, see `Manifest.following`.
         """
         if self._manifest.exists():
-            manifest = manifest.following(self.manifest)
+            earlier = self.manifest
+            if any(isinstance(each, Answer) for each in self.read_answers().values()):
+                manifest = manifest.following(earlier)
         _replace(self._questions, b"".join(journal.line(asdict(case)) for case in cases))
         self.write(manifest)
         return manifest
