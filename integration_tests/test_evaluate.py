@@ -19,7 +19,12 @@ from typer.testing import CliRunner
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli import app
-from langchain_amulet.errors import ConfigurationError, EngineClosedError, RequestError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    EngineClosedError,
+    ModelNotFoundError,
+    RequestError,
+)
 from langchain_amulet.evaluation import Decoding, Evaluation, Scoring, evaluate, report
 from langchain_amulet.evaluation.attributes import length
 from langchain_amulet.evaluation.decoding import Decoder
@@ -294,6 +299,27 @@ def test_a_run_doesn_t_go_on_with_other_settings(finished: Path, tiny: str) -> N
     assert (finished / "run.json").read_bytes() == before
 
 
+def test_a_run_without_an_answer_begins_anew_with_other_settings(tiny: str, tmp_path: Path) -> None:
+    (tmp_path / "long.json").write_text(json.dumps(["Why? " * 5000]))
+    settings = small(tiny, tmp_path, questions=(str(tmp_path / "long.json"),))
+    evaluate(settings, tmp_path / "run")
+    assert all("error" in row for row in answers(tmp_path / "run"))
+    evaluate(small(tiny, tmp_path, count=1, decoding={"max_tokens": 3}), tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert told["settings"]["decoding"]["max_tokens"] == 3
+
+
+@pytest.mark.parametrize("place", ["models", "methods"])
+def test_a_model_that_isn_t_there_is_found_out_before_anything_is_decoded(
+    tiny: str, tmp_path: Path, place: str
+) -> None:
+    gone = str(tmp_path / "gone")
+    wrong = {"models": (tiny, gone), "methods": ["pref", f"pad:model={gone}"]}[place]
+    with pytest.raises(ModelNotFoundError, match="gone"):
+        evaluate(small(tiny, tmp_path, **{place: wrong}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_doesn_t_go_on_with_other_weights(tiny: str, other_tiny: str, tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.symlink_to(tiny)
@@ -454,8 +480,26 @@ def test_what_one_s_own_code_lacks_isn_t_taken_for_an_extra_of_the_package(
         *("--questions", asked(tmp_path, 1), "-p", "Be kind.", "-m", "pref"),
         *("--score", f"{__name__}:forgetful"),
     )
-    assert isinstance(done.exception, ModuleNotFoundError)
+    assert done.exit_code == 1
+    assert f"'{__name__}:forgetful' raised ModuleNotFoundError in {__file__}" in done.stderr
+    assert "the answers are kept" in done.stderr
     assert "langchain-amulet[evaluate]" not in done.output
+    assert len(answers(tmp_path / "run")) == 1
+
+
+def test_the_command_tells_of_what_failed_and_a_run_s_own_file_is_a_config(
+    tiny: str, tmp_path: Path
+) -> None:
+    (tmp_path / "asked.json").write_text(json.dumps(["Why?", "Why? " * 5000]))
+    settings = small(tiny, tmp_path, questions=(str(tmp_path / "asked.json"),))
+    (tmp_path / "config.json").write_text(settings.model_dump_json())
+    first, again = tmp_path / "first", tmp_path / "again"
+    for config, out in ((tmp_path / "config.json", first), (first / "run.json", again)):
+        done = run("evaluate", "--config", config, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert "7 of 14 answers failed. The first: ContextLengthError: " in done.stderr
+    made_with = [json.loads((out / "run.json").read_text())["settings"] for out in (first, again)]
+    assert made_with[0] == made_with[1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A chat model as judge: both orders, failures, and what the tables say of it."""
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from langchain_amulet.evaluation.grid import Ask
 from langchain_amulet.evaluation.journal import rows
 from langchain_amulet.evaluation.judging import JudgeScorer, Verdict, make_judge, prompt
 from langchain_amulet.evaluation.records import Answer
+from langchain_amulet.evaluation.report import failures
 from langchain_amulet.evaluation.scoring import Sample
 
 ANSWERS = re.compile(r"<(?:first|second)_answer>\n(.*?)\n</", re.DOTALL)
@@ -185,6 +187,40 @@ def test_a_judge_may_be_made_by_a_function() -> None:
     assert make_judge(f"{__name__}:make_fair") is fair
 
 
+def test_a_judge_may_lie_in_a_module_of_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"from {__name__} import fair, make_fair\n"
+    (tmp_path / "flat_judges.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert make_judge("flat_judges:fair") is make_judge("flat_judges:make_fair") is fair
+    with pytest.raises(ConfigurationError, match="importable from the folder one works in"):
+        make_judge("flat_judges:unfair")
+
+
+def test_a_provider_s_own_package_isn_t_taken_for_a_module_of_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some_provider.py").write_text("client = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("langchain.chat_models.init_chat_model", lambda name: fair)
+    assert make_judge("some_provider:model-1") is fair
+
+
+def test_two_judges_of_a_run_are_told_apart_in_its_tables(tiny: str, tmp_path: Path) -> None:
+    for name in ("fair", "lazy"):
+        scoring = Scoring(judge=f"{__name__}:{name}", attributes=False)
+        place = evaluate(small(tiny, tmp_path, count=1, scoring=scoring), tmp_path / "run")
+        alone = "| win rate against Pref |" in (place / "tables.md").read_text()
+        assert alone == (name == "fair")
+    (shown,) = re.findall(r"\| method \| win rate.*", (place / "tables.md").read_text())[:1]
+    titles = [title.replace("\\", "") for title in shown.split(" | ")[1:]]
+    assert len(set(titles)) == len(titles)
+    for name in ("fair", "lazy"):
+        assert f"win rate against Pref ({__name__}:{name})" in titles
+
+
 def test_win_rates_are_in_the_report_and_failures_are_counted_and_tried_again(
     tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +232,9 @@ def test_win_rates_are_in_the_report_and_failures_are_counted_and_tried_again(
     place = judge(down)
     for name in ("tables.md", "index.html"):
         assert f"{3 * 5 * 2} scores failed" in (place / name).read_text()
+    (line,) = failures(tmp_path / "run")
+    assert line.startswith(f"30 of 30 scores by {__name__}:moody against Pref failed.")
+    assert "The service is down. All are in scores.jsonl" in line
     judge(fair)
     lines = cells(place, "win_rate")
     by_method = {line["method"]: line for line in lines if line["column"] == "mean"}
@@ -206,6 +245,7 @@ def test_win_rates_are_in_the_report_and_failures_are_counted_and_tried_again(
     assert win_rate == pytest.approx(float(shares[0]) + float(shares[1]) / 2)
     assert by_method["Capped"]["difference_low"] != ""
     assert "failed" not in (place / "tables.md").read_text()
+    assert failures(tmp_path / "run") == []
     verdicts = list(rows(tmp_path / "run" / "scores.jsonl"))
     assert ["error" in row for row in verdicts] == [True] * 30 + [False] * 30
 

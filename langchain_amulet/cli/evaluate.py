@@ -44,11 +44,11 @@ Seed = Annotated[int | None, typer.Option(help="Of the choice of questions and o
 System = Annotated[str | None, typer.Option(help="System message of every prompt.")]
 Device = Annotated[str | None, typer.Option(help="Such as cuda:0.")]
 Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16.")]
-Score = Annotated[list[str] | None, typer.Option(help="A function: package.module:function.")]
+Score = Annotated[list[str] | None, typer.Option(help="A function: module:function.")]
 RewardModel = Annotated[list[str] | None, typer.Option(help="A reward model: Hub id or folder.")]
 Objective = Annotated[list[str] | None, typer.Option(help="Head of the reward model.")]
 Judge = Annotated[
-    str | None, typer.Option(help="A chat model: openai:gpt-5, or package.module:name.")
+    str | None, typer.Option(help="A chat model: openai:gpt-5, or module:name of your own.")
 ]
 Concurrency = Annotated[int | None, typer.Option(help="Answers decoded at a time.")]
 
@@ -56,7 +56,8 @@ Concurrency = Annotated[int | None, typer.Option(help="Answers decoded at a time
 def evaluate(
     out: Annotated[Path, typer.Option(help="The run's folder; a run that is there goes on.")],
     config: Annotated[
-        Path | None, typer.Option(help="Settings as JSON; the other options override it.")
+        Path | None,
+        typer.Option(help="Settings as JSON, or a run.json; options override it."),
     ] = None,
     model: Models = None,
     questions: Questions = None,
@@ -127,6 +128,7 @@ def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
     with _extra():
         from langchain_amulet.evaluation import Evaluation
         from langchain_amulet.evaluation import evaluate as run
+        from langchain_amulet.evaluation.report import failures
 
     evaluation = Evaluation(**settings)
     try:
@@ -135,6 +137,8 @@ def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
     except KeyboardInterrupt:
         Console().print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
+    for line in failures(out):
+        Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
     _tell_where(made)
 
 
@@ -175,7 +179,8 @@ def _read(config: Path) -> dict[str, Any]:
             f"A config file must hold settings by their names, but {str(config)!r} holds "
             f"{type(settings).__name__}: put them in braces."
         )
-    return settings
+    is_run = isinstance(settings.get("settings"), dict)  # a run.json, which says more than these
+    return settings["settings"] if is_run else settings
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from langchain_amulet.evaluation.bootstrap import Floats
 from langchain_amulet.evaluation.manifest import Metric
 from langchain_amulet.evaluation.results import Results, mean_of, tokens_per_second
 from langchain_amulet.evaluation.tables import Cell, Table, cell
+from langchain_amulet.validation import told
 
 MEAN = "mean"
 """The column over all styles."""
@@ -87,12 +88,30 @@ def overview(results: Results, model: str, questions: str) -> Table:
 
 def note(results: Results) -> str:
     """What a reader of the tables has to know."""
-    failed = {"answers": len(results.failures()), "scores": results.failed_scores}
+    failed = {"answers": len(results.failures()), "scores": len(results.failed_scores)}
     missing = "".join(f" {count} {what} failed." for what, count in failed.items() if count)
     return (
         f"In brackets: where the difference from {results.baseline} lies, and of a win rate that "
         f"from a half (paired bootstrap over questions, 95 %).{missing}"
     )
+
+
+def failures(results: Results) -> Iterator[str]:
+    """A line on the answers that failed, and one on each scorer's scores: how many, and why."""
+    failed = results.failures()
+    if failed:
+        asked = sum(len(list(results.grid.asks(model))) for model in results.grid.models)
+        why = f"{failed[0].kind}: {failed[0].message}"
+        yield _failed(f"{len(failed)} of {asked} answers", why, "answers.jsonl")
+    for scorer in dict.fromkeys(key[0] for key in results.failed_scores):
+        reasons = [why for key, why in results.failed_scores.items() if key[0] == scorer]
+        tried = len(reasons) + sum(key[0] == scorer for key in results.scores)
+        what = f"{len(reasons)} of {tried} scores by {scorer}"
+        yield _failed(what, reasons[0], "scores.jsonl")
+
+
+def _failed(what: str, why: str, file: str) -> str:
+    return f"{what} failed. The first: {told(why)}. All are in {file}; run again to retry."
 
 
 def _differences(

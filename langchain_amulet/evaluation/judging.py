@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.evaluation.chance import number
-from langchain_amulet.evaluation.imports import load
-from langchain_amulet.evaluation.manifest import Metric, Needs
+from langchain_amulet.evaluation.imports import is_there, load
+from langchain_amulet.evaluation.manifest import AGAINST, Metric, Needs
 from langchain_amulet.evaluation.scoring import Sample, Score
 
 WINDOW = 256
@@ -81,7 +81,7 @@ class JudgeScorer:
         Raises:
             ConfigurationError: There is no such judge, or it can't give structured answers.
         """
-        self.name = f"{judge} against {baseline}"
+        self.name = f"{judge}{AGAINST}{baseline}"
         self._concurrency = concurrency
         try:
             self._judge: Any = make_judge(judge).with_structured_output(Verdict)
@@ -134,15 +134,17 @@ class JudgeScorer:
 
 
 def make_judge(judge: str) -> BaseChatModel:
-    """A chat model, named for LangChain's ``init_chat_model``, or as ``package.module:name``.
+    """A chat model, named for LangChain's ``init_chat_model``, or as ``module:name``.
 
-    What stands before the colon has a dot if it is a module of a package. The name may be that of
-    a chat model, or of a function that makes one.
+    The name may be that of a chat model, or of a function that makes one. What stands before the
+    colon is a module if it has a dot, or if there is such a module with such a name in it:
+    "openai" is a package too, but has no "gpt-5".
 
     Raises:
         ConfigurationError: There is no such model.
     """
-    found = load(judge) if "." in judge.partition(":")[0] else _from_langchain(judge)
+    is_own = "." in judge.partition(":")[0] or is_there(judge)
+    found = load(judge) if is_own else _from_langchain(judge)
     if not isinstance(found, BaseChatModel) and callable(found):
         found = found()
     if not isinstance(found, BaseChatModel):
@@ -188,5 +190,5 @@ def _from_langchain(judge: str) -> BaseChatModel:
         raise ConfigurationError(
             f"{judge!r} must be a chat model for LangChain's init_chat_model, such as "
             f"'openai:gpt-5', but isn't: {str(error).rstrip('.')}. One of your own is named "
-            "package.module:name."
+            "module:name, and must be importable from the folder one works in."
         ) from error

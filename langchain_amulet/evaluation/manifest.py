@@ -38,6 +38,9 @@ END = 2**20
 """How many bytes at either end of a file its fingerprint is made of."""
 
 
+AGAINST = " against "
+"""What stands in the name of a scorer that compares, before the baseline's label."""
+
 Needs = Literal["answer", "wish", "rival"]
 """What a scorer reads: the question and the answer; the wish too; the baseline's answer too."""
 

@@ -15,6 +15,7 @@ import io
 import re
 from pathlib import Path
 
+from langchain_amulet.evaluation import comparison
 from langchain_amulet.evaluation.comparison import NamedTable, compare, note
 from langchain_amulet.evaluation.folder import RunFolder
 from langchain_amulet.evaluation.journal import rows
@@ -41,6 +42,15 @@ def report(folder: Path | str) -> Path:
     text = page(results, run.manifest, tables, pictures, traces)
     (run.report / "index.html").write_text(text, encoding="utf-8", errors="surrogatepass")
     return run.report
+
+
+def failures(folder: Path | str) -> list[str]:
+    """What failed in a run and why, in a line for its answers and one for each scorer.
+
+    Raises:
+        ConfigurationError: There is no run in ``folder``.
+    """
+    return list(comparison.failures(read_results(RunFolder(Path(folder)))))
 
 
 def _write_tables(place: Path, results: Results, tables: list[NamedTable]) -> None:

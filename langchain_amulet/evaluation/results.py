@@ -6,7 +6,8 @@ This module knows grids, answers and scores: nothing of tables or plots.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,12 +18,12 @@ from langchain_amulet.evaluation.bootstrap import Floats
 from langchain_amulet.evaluation.folder import RunFolder
 from langchain_amulet.evaluation.grid import Case, Grid
 from langchain_amulet.evaluation.journal import rows
-from langchain_amulet.evaluation.manifest import Metric
+from langchain_amulet.evaluation.manifest import AGAINST, Metric
 from langchain_amulet.evaluation.records import Answer, Failure
 from langchain_amulet.evaluation.scoring import (
     ScoreKey,
     Values,
-    count_failed,
+    read_failed,
     read_scores,
     sample_of,
 )
@@ -56,7 +57,7 @@ class Results:
         scores: Scores, by key.
         metrics: What there are scores by.
         baseline: Label of the method that the others are compared with.
-        failed_scores: How many scorers' tries came to nothing.
+        failed_scores: Why scorers' tries came to nothing, by key.
     """
 
     grid: Grid
@@ -64,7 +65,7 @@ class Results:
     scores: Mapping[ScoreKey, Values]
     metrics: Sequence[Metric]
     baseline: str
-    failed_scores: int = 0
+    failed_scores: Mapping[ScoreKey, str] = field(default_factory=dict)
     _found: dict[tuple[str, str, str, str, Metric], Floats] = field(default_factory=dict)
 
     @property
@@ -138,10 +139,19 @@ def read_results(folder: RunFolder) -> Results:
         grid=folder.grid,
         answers=folder.read_answers(),
         scores=read_scores(scored),
-        metrics=(*manifest.metrics, *DECODED_METRICS),
+        metrics=(*told_apart(manifest.metrics), *DECODED_METRICS),
         baseline=manifest.baseline,
-        failed_scores=count_failed(scored),
+        failed_scores=read_failed(scored),
     )
+
+
+def told_apart(metrics: Sequence[Metric]) -> Iterator[Metric]:
+    """The metrics, with who gives it in the title of each whose title is another's too."""
+    titles = Counter(each.title for each in (*metrics, *DECODED_METRICS))
+    for each in metrics:
+        scorer = each.scorer.partition(AGAINST)[0]  # of a judge: the title has the baseline
+        title = each.title if titles[each.title] == 1 else f"{each.title} ({scorer})"
+        yield each.model_copy(update={"title": title})
 
 
 def tokens_per_second(answers: Iterable[Answer]) -> float:

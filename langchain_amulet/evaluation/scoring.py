@@ -152,12 +152,14 @@ def read_scores(rows: Iterable[Mapping[str, Any]]) -> dict[ScoreKey, Values]:
     return {_key(row): row["values"] for row in rows if "error" not in row}
 
 
-def count_failed(rows: Iterable[Mapping[str, Any]]) -> int:
-    """How many scores failed, and never came to anything since."""
-    failed: set[ScoreKey] = set()
+def read_failed(rows: Iterable[Mapping[str, Any]]) -> dict[ScoreKey, str]:
+    """Why scores failed that never came to anything since, by their keys."""
+    failed: dict[ScoreKey, str] = {}
     for row in rows:
-        (failed.add if "error" in row else failed.discard)(_key(row))
-    return len(failed)
+        failed.pop(_key(row), None)
+        if "error" in row:
+            failed[_key(row)] = row["error"]
+    return failed
 
 
 def _key(row: Mapping[str, Any]) -> ScoreKey:
