@@ -206,7 +206,7 @@ def test_why_explains_the_last_answer(tiny: str) -> None:
     )
     assert "no answer yet" in early
     assert "moved by steering" not in why  # without colours
-    for heading in ("token", "plain conversation", "with the preference", "steered", "moved"):
+    for heading in ("token", "base", "prompted", "steered", "moved"):
         assert heading in why
     assert len(re.findall(r"[+-]\d+\.\d\d nats", why)) == 12
     assert "no answer yet" in late

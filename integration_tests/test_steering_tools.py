@@ -1,4 +1,4 @@
-"""A style changes what is said and not what is done: tool calls are the plain prompt's."""
+"""A style changes what is said and not what is done: tool calls are the prompt's alone."""
 
 from collections.abc import Iterator
 

@@ -39,7 +39,7 @@ class TakesAnswers:
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AnswerScore:
-        """How likely an answer would be, token by token: plainly, prompted and steered.
+        """How likely an answer would be, token by token: base, prompted and steered.
 
         Nothing is decoded. Thoughts aren't scored, tool calls are.
 

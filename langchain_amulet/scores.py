@@ -33,7 +33,7 @@ class AnswerScore:
     Attributes:
         token_ids: The answer as the model reads it.
         base: Log-probabilities under the conversation alone.
-        pref: Log-probabilities under the plain prompt with the preferences in it.
+        pref: Log-probabilities with the preferences in the prompt, and nothing more.
         steered: Log-probabilities after steering; -inf where the method's mask forbids the token.
     """
 
@@ -49,7 +49,7 @@ class AnswerScore:
 
     @property
     def pref_total(self) -> float:
-        """Log-probability of the whole answer under the plain prompt."""
+        """Log-probability of the whole answer with the preferences in the prompt alone."""
         return math.fsum(self.pref)
 
     @property

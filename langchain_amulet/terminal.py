@@ -14,8 +14,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-# Nats by which steering raised (or lowered) the chosen token's log-probability over the plain
-# prompt's, and the style a token is shown in from there on.
+# Nats by which steering raised (or lowered) the chosen token's log-probability over the
+# prompted one, and the style a token is shown in from there on.
 SHADES = ((0.0, "default"), (0.1, "cyan"), (0.7, "yellow"), (1.6, "bold magenta"))
 
 TraceEntry = Mapping[str, Any]
@@ -61,7 +61,7 @@ class Legend:
 def why(trace: Sequence[TraceEntry], limit: int) -> Table:
     """The tokens that steering moved the furthest, in the answer's order."""
     furthest = sorted(range(len(trace)), key=lambda i: abs(moved(trace[i])), reverse=True)
-    table = Table("token", "plain conversation", "with the preference", "steered", "moved")
+    table = Table("token", "base", "prompted", "steered", "moved")
     for i in sorted(furthest[:limit]):
         entry = trace[i]
         table.add_row(

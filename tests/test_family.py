@@ -334,6 +334,26 @@ def test_a_budget_alone_is_spent_whatever_the_preference_changes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("method", "is_prompted"),
+    [
+        (Amulet(), True),
+        (LinearAlignment(), True),
+        (ContextSteering(), True),
+        (Iterated(amulet_utility), True),
+        (DeRa("sft"), True),
+        (ProxyTuning("small"), True),
+        (PAD("rm"), False),
+        (Drift(), False),
+    ],
+)
+def test_divergence_is_measured_from_the_answering_model_s_prompt(
+    method: Method, is_prompted: bool
+) -> None:
+    plan = method.plan([Pull()])
+    assert [plan.streams[row] for row, _ in plan.reference] == [Stream((0,) if is_prompted else ())]
+
+
+@pytest.mark.parametrize(
     ("wrong", "rule"),
     [
         (lambda: PAD(""), "model"),

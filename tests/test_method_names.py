@@ -1,5 +1,8 @@
 """Methods as one types them."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 
 from langchain_amulet.errors import ConfigurationError
@@ -113,6 +116,18 @@ def test_a_method_is_itself():
 def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
     with pytest.raises(ConfigurationError, match=rule):
         as_method(typed)
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
+STEERED = sorted(METHODS.keys() - {"base", "pref"})
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_the_page_on_methods_names_every_parameter_that_can_be_typed(name):
+    parameters = PAGE.read_text(encoding="utf-8").partition("## Parameters")[2]
+    row = next(line for line in parameters.splitlines() if line.startswith(f"| `{name}`"))
+    for parameter in inspect.signature(METHODS[name]).parameters:
+        assert f"`{parameter}=" in row
 
 
 def test_every_method_can_be_typed():

@@ -1,4 +1,4 @@
-"""Beam search by the library's own ``generate``: one plain prompt, the likeliest answer found.
+"""Beam search by the library's own ``generate``: one prompt, the likeliest answer found.
 
 Knows token ids and a model. Doesn't know text, or who else uses the model: nobody does meanwhile.
 """
@@ -59,7 +59,7 @@ def check_for_beams(request: Request) -> None:
     ]
     if wrong:
         raise RequestError(
-            f"Beam search takes one plain prompt and nothing else, but not {', '.join(wrong)}: "
+            f"Beam search takes one prompt and nothing else, but not {', '.join(wrong)}: "
             "leave that out (tools that must be called and schemas need a grammar), or draw "
             "samples and choose among them."
         )

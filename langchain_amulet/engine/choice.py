@@ -87,8 +87,9 @@ def choose_at_gate(
 ) -> Token:
     """The next token of ``request`` where it may be one that begins a pause.
 
-    Whether one of these comes is decided by the plain prompt under the same mask. If none does,
-    the token is drawn from the others, with steering; its log-probability is among those.
+    Whether one of these comes is decided by the prompted distribution under the same mask. If
+    none does, the token is drawn from the others, with steering; its log-probability is among
+    those.
 
     Args:
         request: As in `choose`, like the others.

@@ -182,7 +182,7 @@ class Engine:
         length_penalty: float = 1.0,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Future[Found]:
-        """Find the likeliest answer to a plain prompt by beam search, while all others wait.
+        """Find the likeliest answer to one prompt by beam search, while all others wait.
 
         Args:
             request: Prompt, ``max_tokens`` and stop tokens; sampling doesn't apply.

@@ -145,7 +145,7 @@ class Token:
             and truncation.
         top_logprobs: The most likely ``(id, logprob)`` under the same distribution, best first;
             as many as the request asked for.
-        kl: KL divergence of the steered distribution from the plain prompt's, in nats.
+        kl: KL divergence of the steered distribution from the prompted one, in nats.
         trace: Where the probability came from, if the request asked.
         agreement: How far the plan's contrasts wanted the same here, from -1 to 1; ``None`` if
             there are fewer than two, or one of them was indifferent.

@@ -125,11 +125,8 @@ def tokens(pieces: Sequence[Piece]) -> list[Token]:
 
 
 def _told(piece: Piece) -> str:
-    base = "" if piece.base is None else f"plain conversation {piece.base:.1%}, "
-    return (
-        f"{base}with the preference {piece.pref:.1%}, steered {piece.steered:.1%} "
-        f"({piece.moved:+.2f} nats)"
-    )
+    base = "" if piece.base is None else f"base {piece.base:.1%}, "
+    return f"{base}prompted {piece.pref:.1%}, steered {piece.steered:.1%} ({piece.moved:+.2f} nats)"
 
 
 def _card(

@@ -136,7 +136,7 @@ def kl_per_token(results: Results, model: str, questions: str) -> Plot:
             places = np.arange(1, len(means) + 1)
             axes.plot(places, means, color=_colour(at), label=_label(method))
     axes.set_xlabel("token")
-    axes.set_ylabel("nats from the plain prompt")
+    axes.set_ylabel("nats from the prompted distribution")
     axes.grid(alpha=0.3)
     return _finished(figure, f"KL per token: {questions}, {model}")
 

@@ -31,7 +31,7 @@ class Answer:
         text: The answer.
         tokens: How many there are in it, without those of answers that weren't given.
         finish_reason: "stop" if it ended by itself, "length" if it was cut off.
-        mean_kl: Nats per token between the steered and the plain prompt's distribution.
+        mean_kl: Nats per token between the steered and the prompted distribution.
         kl: The same for each token.
         strength: How strongly the method steered, see ``response_metadata``.
         started: When it was asked for, in seconds since 1970.
@@ -112,7 +112,7 @@ class Piece:
     Attributes:
         text: What it adds to the text; nothing where a character isn't whole yet.
         base: Its probability under the conversation alone; None where that wasn't read.
-        pref: Its probability under the plain prompt.
+        pref: Its probability in the prompted distribution.
         steered: Its probability as it was drawn from.
     """
 
@@ -123,7 +123,7 @@ class Piece:
 
     @property
     def moved(self) -> float:
-        """Nats by which steering raised its log-probability over the plain prompt's."""
+        """Nats by which steering raised its log-probability over the prompted one."""
         return moved({"pref": self.pref, "steered": self.steered})
 
 

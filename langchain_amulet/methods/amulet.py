@@ -27,10 +27,10 @@ class Amulet(Method):
 
     Attributes:
         alpha: Weight of the utility.
-        lam: Pull back towards the plain prompt, above 0.
+        lam: Pull back towards the prompted distribution, above 0.
         eta: Learning rate, above 0.
         updates: How many updates the optimisation makes.
-        plausibility: Tokens below this share of the plain prompt's likeliest one are dropped.
+        plausibility: Tokens below this share of the likeliest prompted one are dropped.
         strength: d in ``l_pref + d (l_pref - l_base)``. `dataclasses.replace` keeps it unless it
             is replaced too.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
@@ -86,7 +86,7 @@ class Amulet(Method):
         """Amulet at no fixed strength: token by token, as strong as a divergence lets it be.
 
         Args:
-            nats: Most that steering may move one token's distribution from the plain prompt's.
+            nats: Most that steering may move one token's distribution from the prompted one.
                 Unlike a strength it means the same for every model and preference.
             plausibility: As above.
         """
@@ -110,10 +110,10 @@ class Iterated(Method):
     Attributes:
         utility: ``utility(log_policy, log_base)``, what each token is worth, three tensors of one
             shape; see `langchain_amulet.steering.Solver` for which tokens it is given.
-        lam: Pull back towards the plain prompt, above 0.
+        lam: Pull back towards the prompted distribution, above 0.
         eta: Learning rate, above 0.
         updates: How many updates it makes.
-        plausibility: Tokens below this share of the plain prompt's likeliest one are dropped.
+        plausibility: Tokens below this share of the likeliest prompted one are dropped.
             0 keeps all, which costs the whole vocabulary times ``updates`` per token.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
     """

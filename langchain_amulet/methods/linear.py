@@ -26,7 +26,7 @@ class LinearAlignment(Method):
 
     Attributes:
         ratio: The strength d in ``l_pref + d (l_pref - l_base)``.
-        top_p: Choose from the fewest of the plain prompt's likeliest tokens that reach this
+        top_p: Choose from the fewest of the likeliest prompted tokens that reach this
             probability; None for all tokens.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
     """
@@ -45,7 +45,7 @@ class LinearAlignment(Method):
     def original(cls, ratio: float = 3.0) -> LinearAlignment:
         """As its authors run it: masked, with ratios of 3 and 5.
 
-        Where the mask leaves no token that steering allows, the plain prompt decides.
+        Where the mask leaves no token that steering allows, the prompted distribution decides.
         """
         return cls(ratio, top_p=0.8)
 
@@ -61,7 +61,7 @@ class ContextSteering(Method):
 
     Attributes:
         strength: d in ``l_base + sum_k w_k (1 + d) (l_k - l_base)``.
-        plausibility: Tokens below this share of the plain prompts' likeliest one are dropped.
+        plausibility: Tokens below this share of the likeliest prompted one are dropped.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
     """
 

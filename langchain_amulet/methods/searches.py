@@ -70,7 +70,7 @@ class GuidedReranking(Search):
         _check_prompt(self.prompt)
 
     def plan(self, preferences: Sequence[Pull]) -> Plan:
-        """The plain prompt, with the other one beside it for comparison."""
+        """The prompt that samples are drawn from, with the other one beside it for comparison."""
         plan, base = Pref().plan(preferences).with_base()
         return plan if self.prompt == "pref" else replace(plan, anchor=base)
 
@@ -104,7 +104,7 @@ class BeamSearch(Search):
             )
 
     def plan(self, preferences: Sequence[Pull]) -> Plan:
-        """One plain prompt."""
+        """One prompt."""
         return Pref().plan(preferences if self.prompt == "pref" else ())
 
 

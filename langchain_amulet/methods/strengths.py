@@ -16,7 +16,7 @@ from langchain_amulet.validation import choose
 STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}
 )
-"""Names for strengths. 0 would be the plain prompt, -1 the base prompt."""
+"""Names for strengths. 0 would be the prompted distribution, -1 the base one."""
 
 
 def resolve_strength(value: float | str) -> float:

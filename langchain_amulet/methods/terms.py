@@ -33,7 +33,7 @@ class Formula:
     Attributes:
         anchor: What the differences are added to.
         differences: What is added.
-        reference: The plain prompt's distribution, as a mixture with weights of any sum above 0;
+        reference: The prompted distribution, as a mixture with weights of any sum above 0;
             empty for the anchor's.
     """
 

@@ -25,7 +25,7 @@ class Steered:
 
     Attributes:
         scores: Log-probabilities up to a constant, ``[V]``; -inf for what is masked.
-        reference: Log-probabilities under the plain prompt, ``[V]``.
+        reference: Log-probabilities of the plan's reference, ``[V]``.
     """
 
     scores: Tensor
@@ -141,7 +141,7 @@ def _solved(logprobs: Tensor, anchor: int, solver: Solver, kept: Tensor) -> Tens
 
 
 def kept(reference: Tensor, mask: Mask | None) -> Tensor:
-    """Which tokens may be chosen, bool ``[V]``, by their log-probabilities in the plain prompt."""
+    """Which tokens may be chosen, bool ``[V]``, by their log-probabilities in the reference."""
     possible = reference > -math.inf
     return possible if mask is None else possible & (reference >= mask.floor(reference))
 

@@ -1,4 +1,4 @@
-"""Which tokens steering may choose from: those that the plain prompt itself finds likely enough.
+"""Which tokens steering may choose from: those that are likely enough without steering.
 
 A mask is a floor under the reference's log-probabilities. What ties with the last token that is
 kept is kept too, so it never depends on the order of the columns.
@@ -28,8 +28,8 @@ class Mask(ABC):
         """The lowest log-probability that stays, as a scalar; -inf if everything does.
 
         Args:
-            reference: Log-probabilities under the plain prompt, ``[V]``, normalised over the whole
-                vocabulary. The columns may be a subset that holds all that will be kept.
+            reference: Log-probabilities of the prompted distribution, ``[V]``, normalised over the
+                whole vocabulary. The columns may be a subset that holds all that will be kept.
         """
 
 

@@ -31,7 +31,7 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
         alpha: Weight of the utility.
         lam: Pull back towards the first policy, above 0.
         eta: Learning rate, above 0.
-        updates: How many updates are made; 0 leaves the plain prompt.
+        updates: How many updates are made; 0 leaves the prompted distribution.
 
     Returns:
         d, for the scores ``l_pref + d (l_pref - l_base)``: guidance at scale 1 + d.

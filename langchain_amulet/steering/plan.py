@@ -79,8 +79,9 @@ class Plan:
         streams: The prompts, in the order of the rows that `steer` is given.
         anchor: Index of the stream that the contrasts are added to.
         contrasts: What is added to it.
-        reference: The plain prompt's distribution, which the mask and the cap are measured
-            against: a mixture of ``(stream, weight)`` pairs, whose weights sum to 1.
+        reference: The prompted distribution, which the mask and the cap are measured
+            against: a mixture of ``(stream, weight)`` pairs, whose weights sum to 1. What it is
+            prompted with is the method's choice: mostly the preferences, for some nothing.
         mask: Which tokens may be chosen; None for all.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
         solver: What takes the place of the contrasts; None for nothing.
@@ -150,6 +151,6 @@ class Plan:
 
     @property
     def unsteered(self) -> Plan:
-        """The same streams without steering: the plain prompt's, of several the heaviest."""
+        """The same streams without steering: the reference's own, of several the heaviest."""
         anchor = max(self.reference, key=lambda part: part[1])[0]
         return replace(self, anchor=anchor, contrasts=(), mask=None, kl_cap=None, solver=None)
