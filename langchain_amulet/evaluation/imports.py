@@ -1,4 +1,4 @@
-"""Things of one's own, named as ``package.module:name``.
+"""Things of one's own, named as ``module:name``, whose module may be one of a package.
 
 This module knows Python's imports: nothing of what is imported.
 """
