@@ -94,9 +94,9 @@ def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
         grammar_of("start: " + json_rule(ENDLESS))
 
 
-def takes(schema: Schema, value: Any) -> bool:
+def takes(schema: Schema, value: Any, limit: int = LIMIT) -> bool:
     """Whether the grammar takes the value, as the tokenizer spells it."""
-    grammar = grammar_of("start: " + json_rule(schema))
+    grammar = grammar_of("start: " + json_rule(schema), limit)
     for token in TOKENIZER.encode(json.dumps(value), add_special_tokens=False):
         if not grammar.allowed()[token] or not grammar.accept(token):
             return False
@@ -121,6 +121,16 @@ def takes(schema: Schema, value: Any) -> bool:
 )
 def test_dates_and_times_are_those_that_there_are(kind: str, value: str, is_one: bool) -> None:
     assert takes({"type": "string", "format": kind}, value) is is_one
+
+
+@pytest.mark.parametrize("more", [{}, {"maxLength": 300}])
+def test_a_host_has_no_longer_name_than_the_network_allows(more: dict[str, int]) -> None:
+    schema = {"type": "string", "format": "hostname", **more}
+    labels = ["a" * 62] * 4  # 251 characters, with the dots between them
+    assert takes(schema, ".".join([*labels, "a"]), limit=600)
+    assert not takes(schema, ".".join([*labels, "aa"]), limit=600)
+    assert takes({**schema, "maxLength": 3}, "a.b")
+    assert not takes({**schema, "maxLength": 3}, "ab.c")
 
 
 def test_too_few_tokens_for_any_answer_are_refused_before_decoding() -> None:

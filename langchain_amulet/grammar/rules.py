@@ -23,6 +23,9 @@ EXACT = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}T{_T
 """Formats of which more is asked than llguidance does: no leap seconds, which hardly any reader
 takes, no 29th of February but in leap years, no year 0."""
 
+LONGEST = {"hostname": 253}
+"""Characters that a format has at the most, which llguidance doesn't count."""
+
 VOID = frozenset({"password", "path", "binary"})
 """Formats that any string has."""
 
@@ -99,6 +102,9 @@ def _exact(schema: dict[str, Any]) -> dict[str, Any]:
         return schema
     if wanted in EXACT:
         return {"pattern": EXACT[wanted], **schema}
+    if wanted in LONGEST:
+        most = min(schema.get("maxLength", LONGEST[wanted]), LONGEST[wanted])
+        return {**schema, "maxLength": most}
     return {key: value for key, value in schema.items() if key != "format" or wanted not in VOID}
 
 
