@@ -167,7 +167,9 @@ def table(lines: list[Row], tokens: dict[str, float], title: str) -> Table:
     for column in ("median, ms", "99th percentile, ms", *shares):
         shown.add_column(column, justify="right")
     for line in lines:
-        shares = (f"{line.median / first:.2%}" for first in tokens.values())
+        shares = (
+            f"{line.median / first:.2%}, {line.slowest / first:.2%}" for first in tokens.values()
+        )
         shown.add_row(line.name, f"{line.median:.3f}", f"{line.slowest:.3f}", *shares)
     return shown
 

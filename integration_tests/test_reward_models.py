@@ -26,6 +26,7 @@ from langchain_amulet.evaluation.records import Answer
 from langchain_amulet.evaluation.reward_models import ARMO_OBJECTIVES
 from langchain_amulet.evaluation.rewards import RewardScorer, batches
 from langchain_amulet.evaluation.scoring import Sample
+from tests.model_builders import tiny_llama
 from tests.tokenizer_builders import CHATML, byte_level, wordpiece
 
 WISH = "Be kind."
@@ -37,13 +38,8 @@ def save_llama(folder: Path, labels: int, **config: Any) -> Path:
     tokenizer = byte_level(TEMPLATE)
     tokenizer.pad_token = tokenizer.eos_token
     torch.manual_seed(0)
-    llama = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+    llama = tiny_llama(
+        tokenizer,
         max_position_embeddings=512,
         pad_token_id=tokenizer.pad_token_id,
         num_labels=labels,

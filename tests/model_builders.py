@@ -1,9 +1,23 @@
 """Tiny models with random weights: everything about them is real but what they say."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+
+def tiny_llama(tokenizer: PreTrainedTokenizerFast, **more: Any) -> LlamaConfig:
+    """A Llama of two narrow layers for a tokenizer."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        **more,
+    )
 
 
 def save_random_model(
@@ -11,13 +25,8 @@ def save_random_model(
 ) -> str:
     """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+    config = tiny_llama(
+        tokenizer,
         max_position_embeddings=positions,
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=0.4,  # far from uniform, so that prompts matter
