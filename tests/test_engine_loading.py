@@ -159,6 +159,7 @@ def test_what_cannot_be_on_the_hub_is_refused(name: str) -> None:
 def test_only_what_takes_long_has_a_progress_bar(
     folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("transformers.utils.logging._tqdm_active", True)  # commands turn it off
     load(folder, FLOAT32)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("langchain_amulet.engine.quiet.SMALL", 0)
