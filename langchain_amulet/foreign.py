@@ -45,6 +45,8 @@ def _with_all_calls(message: AIMessage) -> AIMessage:
         for block in _blocks(message, "tool_use")
         if block.get("id") not in known and isinstance(block.get("input"), Mapping)
     ]
+    if not more:
+        return message
     return message.model_copy(update={"tool_calls": [*message.tool_calls, *more]})
 
 
