@@ -28,16 +28,16 @@ docs: .venv/test
 
 results: .venv/test build/reward/model.safetensors
 	@echo ">> the bundled model by all methods, greedy (about half an hour); again goes on"
-	$(BIN)/langchain-amulet evaluate --config training/results/greedy.json --out build/results/greedy
+	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/greedy.json --out build/results/greedy
 
 results-sampled: .venv/test build/reward/model.safetensors
 	@echo ">> the same sampled, then style against degeneration over strength"
-	$(BIN)/langchain-amulet evaluate --config training/results/sampled.json --out build/results/sampled
-	$(BIN)/langchain-amulet evaluate --config training/results/strengths.json --out build/results/strengths
+	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/sampled.json --out build/results/sampled
+	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/strengths.json --out build/results/strengths
 
 build/reward/model.safetensors: | .venv/test
 	@echo ">> training PAD's reward model (some minutes; needs Python 3.11)"
-	$(BIN)/python -m training.reward --out build/reward
+	$(BIN)/python -m pocket.training.reward --out build/reward
 
 bench: .venv/demo
 	$(BIN)/python -m benchmarks.decode

@@ -34,7 +34,7 @@ from benchmarks.harness import (
     together,
 )
 from langchain_amulet.engine import Engine
-from langchain_amulet.methods import Amulet, Pref, Pull
+from langchain_amulet.methods import Amulet, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 
@@ -118,11 +118,11 @@ def first_token(engine: Engine, plan: Plan, prompt: int = LONG_PROMPT) -> float:
 def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Row]:
     """Everything that is measured, in the order of the table.
 
-    On a CPU the engine's weights are packed, see ``langchain_amulet.engine.packing``; what that
+    On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
     alone gives to ``generate`` is a line of its own.
     """
-    amulet, one_stream = Amulet().plan([Pull()]), Pref().plan([Pull()])
-    short, long = Amulet(updates=1).plan([Pull()]), Amulet(updates=10_000).plan([Pull()])
+    amulet, one_stream = Amulet().plan([Guidance()]), Pref().plan([Guidance()])
+    short, long = Amulet(updates=1).plan([Guidance()]), Amulet(updates=10_000).plan([Guidance()])
     return [
         Row("generate, unsteered", lambda: generate(plain, tokens)),
         Row("generate, unsteered, engine's weights", lambda: generate(served, tokens)),

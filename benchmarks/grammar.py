@@ -34,13 +34,13 @@ from benchmarks.harness import (
     together,
 )
 from benchmarks.vocabulary import large_tokenizer
+from langchain_amulet.chat_formats.output_grammar import OutputGrammar
+from langchain_amulet.chat_formats.probe import ReplyFormat
 from langchain_amulet.engine import Engine, Request
-from langchain_amulet.formats import ReplyFormat
 from langchain_amulet.grammar import GrammarCompiler
-from langchain_amulet.methods import Amulet, Pull
-from langchain_amulet.outputs import Output
+from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
-from tests.schemas import DATE, NAME, REAL_LIFE, listed, obj, one_of
+from support.schemas import DATE, NAME, REAL_LIFE, listed, obj, one_of
 
 TOOLS = [
     {"name": "find_flights", "parameters": obj(origin=NAME, target=NAME, day=DATE)},
@@ -50,7 +50,10 @@ TOOLS = [
     },
     {"name": "remind", "parameters": obj(text={"type": "string"}, on=DATE)},
 ]
-OUTPUTS = [*(Output(schema=schema) for schema in REAL_LIFE.values()), Output(TOOLS, must_call=True)]
+OUTPUTS = [
+    *(OutputGrammar(schema=schema) for schema in REAL_LIFE.values()),
+    OutputGrammar(TOOLS, must_call=True),
+]
 PLENTY, HARDLY_ENOUGH = 4096, 320
 """Most tokens of an answer: so many that its end is far off, and so few that it is near."""
 
@@ -66,7 +69,7 @@ class Decode:
 
     def __call__(self) -> float:
         """Milliseconds per step."""
-        plan = Amulet().plan([Pull()])
+        plan = Amulet().plan([Guidance()])
         plain = [
             request(user, PROMPT, plan, PLENTY, SamplingParams(seed=user))
             for user in range(len(OUTPUTS))
@@ -118,7 +121,7 @@ def compile_times(compiler: GrammarCompiler, stop: int) -> tuple[float, float]:
     """Milliseconds to compile a user's grammar for the first time and again, means over users."""
     compiler.compile('start: "a"', PLENTY, frozenset({stop}))  # reads the tokenizer
     constrained = under_grammars(compiler, stop, PLENTY)
-    plain = request(0, PROMPT, Amulet().plan([Pull()]), PLENTY, SamplingParams())
+    plain = request(0, PROMPT, Amulet().plan([Guidance()]), PLENTY, SamplingParams())
     times = [time.perf_counter()]
     for _ in range(2):
         for user in range(len(OUTPUTS)):

@@ -21,10 +21,10 @@ import torch
 from rich.console import Console
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from amulet_evals.hardware import hardware
 from langchain_amulet.engine import Engine, Request
-from langchain_amulet.engine.loading import default_dtype
-from langchain_amulet.engine.packing import pack
-from langchain_amulet.machine import hardware
+from langchain_amulet.engine.loading.loader import default_dtype
+from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 
@@ -121,7 +121,7 @@ def build(shape: str, device: str, dtype: torch.dtype) -> Any:
 
 
 def packed(model: Any) -> Any:
-    """The same model as the engine's loader leaves it, see ``langchain_amulet.engine.packing``."""
+    """The same model as the engine's loader leaves it, see ``engine/loading/packing.py``."""
     if model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return model

@@ -35,14 +35,14 @@ from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
 from rich.console import Console
 from rich.table import Table
 
+from amulet_evals.hardware import hardware
 from benchmarks.decode import first_token
 from benchmarks.harness import PROMPT, build, packed
-from integration_tests.postgres import Postgres
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
 from langchain_amulet.engine import Engine
-from langchain_amulet.machine import hardware
-from langchain_amulet.memory.places import Namespace
-from langchain_amulet.methods import Pull
+from langchain_amulet.memory.namespaces import Namespace
+from langchain_amulet.methods import Guidance
+from support.postgres import Postgres
 
 QUESTION = "How do I sleep better?"
 WISHES = ("Keep it short.", "Be uplifting.", "Please use a formal tone.", "Explain it in detail.")
@@ -149,7 +149,7 @@ def first_tokens(rounds: int) -> dict[str, float]:
     with ChatAmulet(model="pocket", temperature=0) as llm:
         pocket = [_first_chunk(llm) for _ in range(rounds + 1)]
     model = packed(build("0.5b", "cpu", torch.bfloat16))
-    plan = Amulet().plan([Pull()])
+    plan = Amulet().plan([Guidance()])
     with Engine(model) as engine:
         half_billion = [first_token(engine, plan, PROMPT) for _ in range(rounds + 1)]
     # The first of each only warms up.

@@ -25,8 +25,8 @@ from rich.table import Table
 
 from benchmarks.harness import console
 from langchain_amulet import ChatAmulet, Preference
-from langchain_amulet.learning import TOKENS_WEIGHED
-from langchain_amulet.lessons import Examples, Learned
+from langchain_amulet.fitting.examples import Examples, FittedPreferences
+from langchain_amulet.fitting.likelihood import TOKENS_WEIGHED
 from langchain_amulet.methods import Amulet
 
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.6487)
@@ -62,7 +62,7 @@ class Found:
     """A fit, with what should be found."""
 
     planted: tuple[float, ...]
-    learned: Learned[Preference]
+    learned: FittedPreferences[Preference]
 
     @property
     def bars(self) -> list[tuple[float, float, float]]:

@@ -25,7 +25,7 @@ from benchmarks.harness import (
     settle,
 )
 from langchain_amulet.engine import Engine
-from langchain_amulet.methods import Amulet, Pull
+from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 
 SAMPLES, PROMPT = 16, 200
@@ -33,7 +33,7 @@ SAMPLES, PROMPT = 16, 200
 
 def first_tokens(engine: Engine, prompts: int, samples: int) -> float:
     """Milliseconds until so many samples of each prompt have a token."""
-    plan = Amulet().plan([Pull()])
+    plan = Amulet().plan([Guidance()])
     start = time.perf_counter()
     with ExitStack() as stack:
         generations = [

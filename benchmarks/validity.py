@@ -33,9 +33,9 @@ from benchmarks.harness import console
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ContextLengthError
 from langchain_amulet.methods import Amulet
-from tests.model_builders import save_random_model
-from tests.schemas import SCHEMAS, Schema
-from tests.tokenizer_builders import byte_fallback, byte_level
+from support.models import save_random_model
+from support.schemas import SCHEMAS, Schema
+from support.tokenizers import byte_fallback, byte_level
 
 MODELS = ("pocket", "random", "random-sentencepiece")
 AT_ONCE = 16

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from langchain_amulet.text import BYTE_OF
+from langchain_amulet.chat_formats.detokenizer import BYTE_OF
 
 WORDS = 151_643
 """Tokens that aren't control tokens, as in Qwen2."""

@@ -1,30 +1,12 @@
 """A tiny model with random weights: everything about it is real but what it says."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from tokenizers import AddedToken
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.engine import Engine, acquire
-from langchain_amulet.handle import resolve_model
-from tests.model_builders import save_random_model
-from tests.tokenizer_builders import CHATML, byte_level
-
-
-def save_model(
-    folder: Path, template: str | None = CHATML, seed: int = 0, controls: Sequence[str] = ()
-) -> str:
-    """Save a random two-layer Llama with its tokenizer; returns the folder's name."""
-    tokenizer = byte_level(template)
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in controls])
-    return save_random_model(folder, tokenizer, seed)
-
-
-def engine_of(llm: ChatAmulet) -> Engine:
-    """The engine that decodes for a chat model."""
-    return acquire(resolve_model(llm.model), llm.load_options).engine
+from support.models import save_model
+from support.tokenizers import CHATML
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from langchain_amulet import errors
 
 if TYPE_CHECKING:
-    from langchain_amulet.chat_models import ChatAmulet
+    from langchain_amulet.chat_models.chat_amulet import ChatAmulet
     from langchain_amulet.memory import PreferenceMemory
     from langchain_amulet.methods import Amulet
-    from langchain_amulet.preferences import Preference
+    from langchain_amulet.preferences.preference import Preference
 
 __all__ = ["Amulet", "ChatAmulet", "Preference", "PreferenceMemory", "errors"]
 

@@ -19,13 +19,19 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
-from langchain_amulet.binding import Fallbacks, Unbound, unbound
-from langchain_amulet.chat_models import ChatAmulet
+from langchain_amulet.chat_models.chat_amulet import ChatAmulet
+from langchain_amulet.chat_models.runnables import Fallbacks, Unbound, unbound
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import PreferenceExtractor, as_memory, preference_tools
 from langchain_amulet.memory.graph_memory import GraphMemory
 from langchain_amulet.memory.resolvers import Resolve
-from langchain_amulet.sources import USER, Memory, Sources, find_user, without_user
+from langchain_amulet.preferences.resolution import (
+    USER,
+    PreferenceResolver,
+    PreferenceSource,
+    find_user,
+    without_user,
+)
 
 Behavior = Literal["ignore", "warn", "raise"]
 """What to do about a model that can't be steered: answer plainly, warn of it, or refuse."""
@@ -59,7 +65,7 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def __init__(
         self,
-        memory: Memory | BaseStore | Resolve | None = None,
+        memory: PreferenceSource | BaseStore | Resolve | None = None,
         *,
         learning: bool = False,
         unsupported_model_behavior: Behavior = "warn",
@@ -111,7 +117,7 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         user = {USER: find_user(bare.config, kwargs, request.runtime.context)}
         return _Ask(request.messages, sources, kwargs | user, bare.config)
 
-    def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> Memory:
+    def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> PreferenceSource:
         store = request.runtime.store
         if self._memory is None and store is None and model.memory is not None:
             return model.memory
@@ -159,7 +165,7 @@ class _Ask:
     """How to find out what a model is to prefer."""
 
     written: Sequence[BaseMessage]
-    sources: Sources
+    sources: PreferenceResolver
     kwargs: dict[str, Any]
     config: RunnableConfig
 

@@ -2,17 +2,18 @@
 
 Knows ChatAmulet's public face and the terminal; nothing of tokens or tensors. Commands import what
 they run on when they run: PyTorch takes seconds, for which nobody should wait who asks for help.
+Other packages add commands by entry points of the group ``langchain_amulet.commands``.
 """
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated
 
 import typer
 
 from langchain_amulet.cli.chat import chat
 from langchain_amulet.cli.compare import compare
-from langchain_amulet.cli.evaluate import evaluate, report
 from langchain_amulet.cli.preferences import preferences
 from langchain_amulet.version import VERSION
 
@@ -25,9 +26,9 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(chat)
-app.command()(evaluate)
-app.command()(report)
 app.add_typer(preferences, name="preferences")
+for command in entry_points(group="langchain_amulet.commands"):
+    app.command(command.name)(command.load())
 
 
 def _show_version(asked: bool) -> None:

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from langchain_amulet.cli.colours import Legend, coloured
 from langchain_amulet.cli.options import (
     MaxTokens,
     Model,
@@ -20,7 +21,6 @@ from langchain_amulet.cli.options import (
     Temperature,
     reporting,
 )
-from langchain_amulet.terminal import Legend, coloured
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage

@@ -14,13 +14,14 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
+from langchain_amulet.cli.colours import Legend, coloured, why
 from langchain_amulet.cli.models import method_at, strength_of
 from langchain_amulet.cli.options import one_line
 from langchain_amulet.cli.store import shown
 from langchain_amulet.errors import AmuletError, ContextLengthError
 from langchain_amulet.memory import StoredPreference
-from langchain_amulet.memory.places import check_user_id
-from langchain_amulet.terminal import Legend, TraceEntry, coloured, why
+from langchain_amulet.memory.namespaces import check_user_id
+from langchain_amulet.trace import TraceEntry
 
 HELP = """\
 /prefer TEXT     answer in this style from now on; /prefer alone turns it off

@@ -1,37 +1,32 @@
 """Decoding of steered requests with local models: token ids in, token ids out.
 
-Knows no text and no LangChain. Read ``engine`` for the caller's side, ``core`` for the loop,
-``ensemble`` for the models of a step, ``lockstep`` for the forward pass of one, ``choice`` for one
+Knows no text and no LangChain. Read ``engine`` for the caller's side, ``scheduler`` for the loop,
+``ensemble`` for the models of a step, ``backends`` for the forward pass of one, ``sampler`` for one
 token.
 """
 
-from langchain_amulet.engine.beams import Found
-from langchain_amulet.engine.core import Stats
+from langchain_amulet.engine.beam_search import BeamResult
 from langchain_amulet.engine.engine import Engine
-from langchain_amulet.engine.generation import Generation
-from langchain_amulet.engine.loading import (
-    LoadedModel,
-    LoadOptions,
-    Runtime,
-    acquire,
-    declared_context,
-    load,
-)
+from langchain_amulet.engine.loading.loader import LoadedModel, LoadOptions, load
+from langchain_amulet.engine.loading.model_info import declared_context
+from langchain_amulet.engine.registry import ModelRuntime, acquire
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
+from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.token_stream import TokenStream
 
 __all__ = [
+    "BeamResult",
     "Constraint",
     "Engine",
     "Finish",
-    "Found",
-    "Generation",
     "LoadOptions",
     "LoadedModel",
+    "ModelRuntime",
     "Pause",
     "Request",
-    "Runtime",
     "Stats",
     "Token",
+    "TokenStream",
     "Trace",
     "acquire",
     "declared_context",

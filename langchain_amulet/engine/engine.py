@@ -16,16 +16,21 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from langchain_amulet.engine.backend import Prompts
-from langchain_amulet.engine.beams import Found, Watch, beam_search, check_for_beams
-from langchain_amulet.engine.core import Core, Stats
+from langchain_amulet.engine.backends.base import Prompts
+from langchain_amulet.engine.backends.select import select_backend
+from langchain_amulet.engine.beam_search import (
+    BeamMonitor,
+    BeamResult,
+    beam_search,
+    check_for_beams,
+)
 from langchain_amulet.engine.ensemble import Ensemble, on_common_tokens
-from langchain_amulet.engine.errand import Errand
-from langchain_amulet.engine.generation import Generation
-from langchain_amulet.engine.member import Member
+from langchain_amulet.engine.job import Job
+from langchain_amulet.engine.model_runner import ModelRunner
 from langchain_amulet.engine.request import Request
+from langchain_amulet.engine.scheduler import Scheduler, Stats
 from langchain_amulet.engine.scoring import score
-from langchain_amulet.engine.selection import select_backend
+from langchain_amulet.engine.token_stream import TokenStream
 from langchain_amulet.errors import (
     ConfigurationError,
     EmptyInputError,
@@ -67,8 +72,10 @@ class Engine:
         self._limits, self._attaching = (max_rows, prefill_chunk), threading.Lock()
         self._main = self._member(self)
         self._max_rows = min(max_rows, self._main.backend.max_streams)
-        self._companions: weakref.WeakValueDictionary[str, Member] = weakref.WeakValueDictionary()
-        self._core = Core(Ensemble(self._main, max_rows), max_queue)
+        self._companions: weakref.WeakValueDictionary[str, ModelRunner] = (
+            weakref.WeakValueDictionary()
+        )
+        self._core = Scheduler(Ensemble(self._main, max_rows), max_queue)
         self._finalizer = weakref.finalize(self, self._core.close)
 
     @property
@@ -76,7 +83,7 @@ class Engine:
         """Whether all requests share one forward pass per step."""
         return self._main.backend.in_one_pass
 
-    def attach(self, name: str, other: Engine) -> Member:
+    def attach(self, name: str, other: Engine) -> ModelRunner:
         """Let streams of requests name another engine's model, to be run here in lockstep.
 
         Weights are shared, and the other engine goes on as it is. The two must have the same
@@ -98,7 +105,7 @@ class Engine:
                 self._companions[name] = attached
             return attached
 
-    def submit(self, request: Request) -> Generation:
+    def submit(self, request: Request) -> TokenStream:
         """Queue a request and return its tokens to come.
 
         Raises:
@@ -115,7 +122,7 @@ class Engine:
                 f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
                 f"but has {len(readers)}. Raise max_rows or use fewer preferences."
             )
-        return Generation(self._core.submit(request, readers), owner=self)
+        return TokenStream(self._core.submit(request, readers), owner=self)
 
     def run(self, work: Callable[[Any], T]) -> Future[T]:
         """Do something else with the model: ``work(model)``, with nobody else using it.
@@ -131,7 +138,7 @@ class Engine:
             QueueFullError: ``max_queue`` pieces of work are waiting.
             EngineClosedError: The engine was closed; the future raises it if that comes later.
         """
-        errand = Errand(partial(work, self._model), owner=self)
+        errand = Job(partial(work, self._model), owner=self)
         self._core.send(errand)
         return errand.outcome
 
@@ -181,7 +188,7 @@ class Engine:
         beams: int,
         length_penalty: float = 1.0,
         is_wanted: Callable[[], bool] = lambda: True,
-    ) -> Future[Found]:
+    ) -> Future[BeamResult]:
         """Find the likeliest answer to one prompt by beam search, while all others wait.
 
         Args:
@@ -200,7 +207,7 @@ class Engine:
         check_for_beams(request)
         models = [stream.model for stream in request.plan.streams]
         (reader,) = self._readers(models, request.prompts, request.max_tokens)
-        model, head, watch = reader.model, reader.head, Watch(request.timeout, is_wanted)
+        model, head, watch = reader.model, reader.head, BeamMonitor(request.timeout, is_wanted)
         return self.run(lambda _: beam_search(model, head, request, beams, length_penalty, watch))
 
     def stats(self) -> Stats:
@@ -226,14 +233,14 @@ class Engine:
 
     def _readers(
         self, models: Sequence[str | None], prompts: Prompts, length: int
-    ) -> tuple[Member, ...]:
+    ) -> tuple[ModelRunner, ...]:
         """Who reads each prompt, once it is sure that they can, with ``length`` more tokens."""
         readers = tuple(map(self._reader, models))
         for member, prompt in zip(readers, prompts, strict=True):
             member.check(prompt, length)
         return readers
 
-    def _reader(self, model: str | None) -> Member:
+    def _reader(self, model: str | None) -> ModelRunner:
         member = self._main if model is None else self._companions.get(model)
         if member is None:
             raise ConfigurationError(
@@ -242,5 +249,5 @@ class Engine:
             )
         return member
 
-    def _member(self, other: Engine) -> Member:
-        return Member(other._model, other._make_backend(*self._limits))
+    def _member(self, other: Engine) -> ModelRunner:
+        return ModelRunner(other._model, other._make_backend(*self._limits))

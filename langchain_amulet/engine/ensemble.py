@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from langchain_amulet.engine.backend import Prompts
-from langchain_amulet.engine.choice import scouts
-from langchain_amulet.engine.head import Scout
-from langchain_amulet.engine.member import Heard, Member
+from langchain_amulet.engine.backends.base import Prompts
+from langchain_amulet.engine.backends.lm_head import CandidateQuery
+from langchain_amulet.engine.model_runner import ModelRunner, StepLogprobs
+from langchain_amulet.engine.sampler import candidate_queries
 from langchain_amulet.steering import Plan
 
 
 @dataclass(frozen=True)
-class Part:
+class RunnerSlot:
     """A request's place with one model.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
         streams: Indices of the request's streams that it reads, in the order of the seat's rows.
     """
 
-    member: Member
+    member: ModelRunner
     seat: Any
     streams: tuple[int, ...]
 
@@ -46,13 +46,13 @@ class Part:
 
 
 @dataclass(eq=False)
-class Seat:
+class EnsembleSlot:
     """A request's place with all the models that read for it."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RunnerSlot, ...]
     is_ready: bool = False
 
-    def of(self, member: Member) -> list[Part]:
+    def of(self, member: ModelRunner) -> list[RunnerSlot]:
         """Its place with a model, if that reads for it."""
         return [part for part in self.parts if part.member is member]
 
@@ -63,7 +63,7 @@ class Seat:
 
 
 @dataclass(eq=False)
-class Ask:
+class DecodeRequest:
     """A ready request that wants its next token.
 
     Attributes:
@@ -73,22 +73,22 @@ class Ask:
             model has found them.
     """
 
-    seat: Seat
+    seat: EnsembleSlot
     plan: Plan
     shortlist: Tensor | None = None
 
-    def scouts(self, part: Part) -> list[Scout]:
+    def candidate_queries(self, part: RunnerSlot) -> list[CandidateQuery]:
         """What is to be sought in a part: nothing if what to choose from is known already."""
-        return scouts(self.plan, part.rows) if self.shortlist is None else []
+        return candidate_queries(self.plan, part.rows) if self.shortlist is None else []
 
-    def has_references_in(self, part: Part) -> bool:
+    def has_references_in(self, part: RunnerSlot) -> bool:
         """Whether what was sought in a part are the candidates of every reference stream."""
         references = {stream for stream, _ in self.plan.reference}
         return self.plan.mask is not None and references <= set(part.streams)
 
 
 @dataclass(frozen=True)
-class Outlook:
+class StreamLogprobs:
     """What one request can choose its next token from.
 
     Attributes:
@@ -121,42 +121,42 @@ class Ensemble:
         max_rows: The most streams at a time, over all requests and models.
     """
 
-    def __init__(self, main: Member, max_rows: int) -> None:
+    def __init__(self, main: ModelRunner, max_rows: int) -> None:
         """Start without requests."""
         self.main = main
         self.prefill_tokens = 0
         self._max_rows = max_rows
-        self._seats: list[Seat] = []
+        self._seats: list[EnsembleSlot] = []
 
     @property
     def live_rows(self) -> int:
         """Streams that hold memory now, of all models."""
         return sum(member.backend.live_rows for member in self._members())
 
-    def has_room(self, readers: Sequence[Member]) -> bool:
+    def has_room(self, readers: Sequence[ModelRunner]) -> bool:
         """Whether a request could join now whose streams are read by these models."""
         if self.live_rows + len(readers) > self._max_rows:
             return False
         return all(m.backend.has_room(len(streams)) for m, streams in _by_member(readers).items())
 
-    def join(self, prompts: Prompts, readers: Sequence[Member]) -> Seat:
+    def join(self, prompts: Prompts, readers: Sequence[ModelRunner]) -> EnsembleSlot:
         """Take a request in, each of its streams with the model that reads it."""
         parts = [
-            Part(member, member.backend.join(tuple(prompts[k] for k in streams)), streams)
+            RunnerSlot(member, member.backend.join(tuple(prompts[k] for k in streams)), streams)
             for member, streams in _by_member(readers).items()
         ]
-        seat = Seat(tuple(parts))
+        seat = EnsembleSlot(tuple(parts))
         self._seats.append(seat)
         return seat
 
-    def leave(self, seat: Seat) -> None:
+    def leave(self, seat: EnsembleSlot) -> None:
         """Let a request go, at any time; its memory is free at once."""
         self._seats.remove(seat)
         with ExitStack() as everywhere:  # whichever of them raises
             for part in seat.parts:
                 everywhere.callback(part.member.backend.leave, part.seat)
 
-    def prefill(self) -> dict[Seat, Exception]:
+    def prefill(self) -> dict[EnsembleSlot, Exception]:
         """Put one more chunk of the waiting prompts into each model's cache, and start who can.
 
         Returns:
@@ -167,7 +167,7 @@ class Ensemble:
             before = member.backend.prefill_tokens
             failures.update(member.backend.prefill())
             self.prefill_tokens += member.backend.prefill_tokens - before
-        failed: dict[Seat, Exception] = {}
+        failed: dict[EnsembleSlot, Exception] = {}
         for seat in [seat for seat in self._seats if not seat.is_ready]:
             try:
                 _start(seat, failures)
@@ -175,22 +175,24 @@ class Ensemble:
                 failed[seat] = error
         return failed
 
-    def decode(self, asks: Sequence[Ask]) -> list[Outlook | Exception]:
+    def decode(self, asks: Sequence[DecodeRequest]) -> list[StreamLogprobs | Exception]:
         """One step of every ready seat.
 
         Returns:
             What each may choose from, or what one of its models raised.
         """
-        heard: dict[Member, Heard | Exception] = {}
+        heard: dict[ModelRunner, StepLogprobs | Exception] = {}
         for member in self._members():
             places = [(ask, part) for ask in asks for part in ask.seat.of(member)]
             if places:
                 heard[member] = self._hear(member, places)
         return [self._outlook(ask, heard) for ask in asks]
 
-    def _hear(self, member: Member, places: Sequence[tuple[Ask, Part]]) -> Heard | Exception:
+    def _hear(
+        self, member: ModelRunner, places: Sequence[tuple[DecodeRequest, RunnerSlot]]
+    ) -> StepLogprobs | Exception:
         """One pass of a model, or what it raised; the main model's finds the shortlists."""
-        groups = [ask.scouts(part) for ask, part in places]
+        groups = [ask.candidate_queries(part) for ask, part in places]
         known = [ask.shortlist.flatten() for ask, _ in places if ask.shortlist is not None]
         try:
             found = member.decode([scout for group in groups for scout in group], known)
@@ -202,12 +204,14 @@ class Ensemble:
                 ask.shortlist = candidates if ask.has_references_in(part) else None
         return found
 
-    def _members(self) -> list[Member]:
+    def _members(self) -> list[ModelRunner]:
         """The main model first, then those that read for somebody."""
         parts = (part for seat in self._seats for part in seat.parts)
         return list(dict.fromkeys([self.main, *(part.member for part in parts)]))
 
-    def _outlook(self, ask: Ask, heard: Mapping[Member, Heard | Exception]) -> Outlook | Exception:
+    def _outlook(
+        self, ask: DecodeRequest, heard: Mapping[ModelRunner, StepLogprobs | Exception]
+    ) -> StreamLogprobs | Exception:
         sources: dict[int, tuple[Tensor, int]] = {}
         for part in ask.seat.parts:
             found = heard[part.member]
@@ -215,8 +219,8 @@ class Ensemble:
                 return found
             sources |= {stream: (found.logprobs, row) for stream, row in part.rows.items()}
         main = heard.get(self.main)
-        width = main.logprobs.shape[-1] if isinstance(main, Heard) else self.main.width
-        return Outlook(tuple(sources[k] for k in sorted(sources)), width, ask.shortlist)
+        width = main.logprobs.shape[-1] if isinstance(main, StepLogprobs) else self.main.width
+        return StreamLogprobs(tuple(sources[k] for k in sorted(sources)), width, ask.shortlist)
 
 
 def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
@@ -240,15 +244,15 @@ def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
     return nn.functional.pad(stacked.log_softmax(-1), (0, width - common), value=-math.inf)
 
 
-def _by_member(readers: Sequence[Member]) -> dict[Member, tuple[int, ...]]:
+def _by_member(readers: Sequence[ModelRunner]) -> dict[ModelRunner, tuple[int, ...]]:
     """Which streams each model reads."""
-    streams: dict[Member, tuple[int, ...]] = {}
+    streams: dict[ModelRunner, tuple[int, ...]] = {}
     for index, member in enumerate(readers):
         streams[member] = (*streams.get(member, ()), index)
     return streams
 
 
-def _start(seat: Seat, failures: Mapping[Any, Exception]) -> None:
+def _start(seat: EnsembleSlot, failures: Mapping[Any, Exception]) -> None:
     """Start a seat with all its models once it is filled, or raise what went wrong with one."""
     for part in seat.parts:
         if part.seat in failures:

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.head import Head
+from langchain_amulet.engine.backends.lm_head import LMHead
 
 
-def score(model: Any, head: Head, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
+def score(model: Any, head: LMHead, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
     """Log-probabilities of every token at every place of a continuation.
 
     Args:

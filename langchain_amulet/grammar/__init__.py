@@ -5,6 +5,6 @@ Grammars are written in llguidance's dialect of Lark, with JSON schemas in them.
 
 from langchain_amulet.grammar.compiler import GrammarCompiler
 from langchain_amulet.grammar.constraint import Grammar
-from langchain_amulet.grammar.rules import json_rule
+from langchain_amulet.grammar.json_schema import json_rule
 
 __all__ = ["Grammar", "GrammarCompiler", "json_rule"]

@@ -16,9 +16,9 @@ from llguidance import LLMatcher, LLTokenizer
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
-from langchain_amulet.grammar.rules import unheld
-from langchain_amulet.grammar.tokens import Vocabulary
-from langchain_amulet.grammar.way_out import Guide
+from langchain_amulet.grammar.json_schema import unheld
+from langchain_amulet.grammar.shortest_ending import EndingSearch
+from langchain_amulet.grammar.vocabulary import Vocabulary
 
 KEPT = 64
 """How many compiled grammars are kept for the next request with the same one."""
@@ -70,7 +70,7 @@ class GrammarCompiler:
         return self._added.get(text)
 
     def _beginning(self, lark: str, max_tokens: int, ends: tuple[int, ...]) -> Beginning:
-        matcher, guide = self._matcher(lark), Guide(self._vocabulary, ends)
+        matcher, guide = self._matcher(lark), EndingSearch(self._vocabulary, ends)
         return Beginning(matcher, guide, guide.start(matcher, max_tokens))
 
     def _matcher(self, lark: str) -> LLMatcher:

@@ -17,8 +17,8 @@ from llguidance import LLMatcher
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError
-from langchain_amulet.grammar.tokens import Bits, Vocabulary, bits_of, has
-from langchain_amulet.grammar.way_out import Guide, WayOut
+from langchain_amulet.grammar.shortest_ending import Ending, EndingSearch
+from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, has
 
 PATIENCE = 16
 """After how many refusals in one place the way out is taken there."""
@@ -39,8 +39,8 @@ class Beginning:
     """
 
     matcher: LLMatcher
-    guide: Guide
-    way_out: WayOut | None
+    guide: EndingSearch
+    way_out: Ending | None
 
 
 class Grammar:

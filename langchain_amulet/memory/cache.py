@@ -9,7 +9,7 @@ from threading import Lock
 
 from cachetools import TTLCache
 
-from langchain_amulet.memory.profiles import Profile
+from langchain_amulet.memory.profile import Profile
 
 
 class ProfileCache:

@@ -11,7 +11,7 @@ from langgraph.store.base import BaseStore
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory.preference_memory import PreferenceMemory
-from langchain_amulet.sources import Memory
+from langchain_amulet.preferences.resolution import PreferenceSource
 
 
 class GraphMemory:
@@ -24,7 +24,7 @@ class GraphMemory:
         ConfigurationError: It can't be written to.
     """
 
-    def __init__(self, memory: Memory | None = None) -> None:
+    def __init__(self, memory: PreferenceSource | None = None) -> None:
         """Nothing is opened yet."""
         if not isinstance(memory, PreferenceMemory | None):
             raise ConfigurationError(

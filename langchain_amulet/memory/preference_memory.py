@@ -1,8 +1,8 @@
 """`PreferenceMemory`: what users prefer, remembered in any LangGraph store.
 
 A chat model asks it for a user's preferences once per call. Programs set, add and forget them, and
-look at their history. What is stored is in `profiles`, where in `places`, what of it applies in
-`rules`, how a change is made in `changes`, and how a store is asked in `procedures` and `access`.
+look at their history. What is stored is in `profile`, where in `namespaces`, what of it applies in
+`limits`, how a change is made in `merging`, and how a store is asked in `records` and `store_io`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
 
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError
-from langchain_amulet.lessons import Learned
-from langchain_amulet.memory.access import Access
+from langchain_amulet.fitting.examples import FittedPreferences
 from langchain_amulet.memory.cache import ProfileCache
-from langchain_amulet.memory.changes import Edit, adding, forgetting, setting, updating
 from langchain_amulet.memory.conditions import Matcher, mentions
-from langchain_amulet.memory.learning import Learns
-from langchain_amulet.memory.patience import Patience
-from langchain_amulet.memory.places import Namespace, NamespaceLike, check_user_id
-from langchain_amulet.memory.procedures import Answer, Procedure, Records
-from langchain_amulet.memory.profiles import Change, Lifetime, Profile, StoredPreference
+from langchain_amulet.memory.failures import FailurePolicy, OnFailure
+from langchain_amulet.memory.fitting import Learns
+from langchain_amulet.memory.limits import Limits
+from langchain_amulet.memory.merging import Edit, adding, forgetting, setting, updating
+from langchain_amulet.memory.namespaces import Namespace, NamespaceLike, check_user_id
+from langchain_amulet.memory.profile import Change, Lifetime, Profile, StoredPreference
 from langchain_amulet.memory.reading import Complain
-from langchain_amulet.memory.rules import Rules
-from langchain_amulet.memory.tolerance import OnFailure, Tolerance
-from langchain_amulet.preferences import Preference, PreferenceLike
+from langchain_amulet.memory.records import Answer, Procedure, Records
+from langchain_amulet.memory.store_io import StoreIO
+from langchain_amulet.memory.timeouts import Timeout
+from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.validation import explained
 
 
@@ -95,7 +95,7 @@ class PreferenceMemory(Learns):
                 "SqliteStore to begin with."
             )
         with explained(ConfigurationError):
-            self._rules = Rules.model_validate(
+            self._rules = Limits.model_validate(
                 dict(
                     ttl=ttl,
                     matcher=matcher,
@@ -108,9 +108,9 @@ class PreferenceMemory(Learns):
             )
         place = Namespace.of(namespace)
         self._records = Records.of(store, place, max_preference_chars, max_history)
-        self._access = Access(store)
-        self._tolerance = Tolerance(on_store_error, on_corrupt)
-        self._patience, self._endless = Patience(timeout), Patience(None)
+        self._access = StoreIO(store)
+        self._tolerance = FailurePolicy(on_store_error, on_corrupt)
+        self._patience, self._endless = Timeout(timeout), Timeout(None)
         self._cache = ProfileCache(cache_seconds, cache_users)
 
     @property
@@ -257,14 +257,14 @@ class PreferenceMemory(Learns):
     def _forgetting(self, user_id: str, text: str | None) -> Procedure[Change | None]:
         return self._changing(user_id, forgetting(text), _ignore if text is None else _raise)
 
-    def _keep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
+    def _keep(self, user_id: str, learned: FittedPreferences[StoredPreference]) -> None:
         self._write(self._learning(user_id, learned))
 
-    async def _akeep(self, user_id: str, learned: Learned[StoredPreference]) -> None:
+    async def _akeep(self, user_id: str, learned: FittedPreferences[StoredPreference]) -> None:
         await self._awrite(self._learning(user_id, learned))
 
     def _learning(
-        self, user_id: str, learned: Learned[StoredPreference]
+        self, user_id: str, learned: FittedPreferences[StoredPreference]
     ) -> Procedure[Change | None]:
         return self._changing(user_id, updating(learned.preferences, learned.field), _raise)
 

@@ -17,9 +17,9 @@ from langchain_amulet.errors import (
     PreferenceError,
     PreferenceStoreError,
 )
-from langchain_amulet.memory.changes import Found, distinct
-from langchain_amulet.memory.places import Place
-from langchain_amulet.memory.profiles import (
+from langchain_amulet.memory.merging import StoredState, distinct
+from langchain_amulet.memory.namespaces import RecordLocation
+from langchain_amulet.memory.profile import (
     Change,
     Entries,
     Profile,
@@ -28,13 +28,13 @@ from langchain_amulet.memory.profiles import (
     read_change,
     read_entries,
 )
-from langchain_amulet.preferences import check_lengths
+from langchain_amulet.preferences.preference import check_lengths
 
 Complain = Callable[[CorruptProfileError], None]
 """Told of everything that can't be read: raises, or has it left out."""
 
 
-def items_of(place: Place, results: list[Any]) -> dict[str, Item]:
+def items_of(place: RecordLocation, results: list[Any]) -> dict[str, Item]:
     """What was read of a user, by key, oldest first.
 
     Raises:
@@ -57,12 +57,12 @@ def within(namespace: tuple[str, ...], items: Iterable[Item]) -> list[Item]:
 
 
 def found_of(
-    place: Place,
+    place: RecordLocation,
     items: Mapping[str, Item],
     history: Iterable[Item],
     max_chars: int,
     complain: Complain,
-) -> Found:
+) -> StoredState:
     """Everything that the items of a user's namespace, and of their history, say."""
     read: dict[str, Entries] = {}
     for key, item in items.items():
@@ -75,7 +75,7 @@ def found_of(
     record = items.get(place.key)
     told = within(place.history, history)
     changes = changes_of(place, told, complain)
-    return Found(
+    return StoredState(
         record=read.get(place.key, {}),
         ours=record is not None and is_ours(record.value),
         items={k: v for key in read if key != place.key for k, v in read[key].items()},
@@ -86,7 +86,7 @@ def found_of(
 
 
 def profile_of(
-    place: Place, items: Mapping[str, Item], max_chars: int, complain: Complain
+    place: RecordLocation, items: Mapping[str, Item], max_chars: int, complain: Complain
 ) -> Profile | None:
     """What the items of a user's namespace say; None for nothing."""
     entries = distinct(found_of(place, items, (), max_chars, complain).entries)
@@ -98,7 +98,9 @@ def profile_of(
     )
 
 
-def changes_of(place: Place, items: Iterable[Item], complain: Complain) -> dict[str, Change]:
+def changes_of(
+    place: RecordLocation, items: Iterable[Item], complain: Complain
+) -> dict[str, Change]:
     """Changes by key, oldest first."""
     changes = {}
     for item in sorted(within(place.history, items), key=lambda item: item.key):
@@ -133,7 +135,7 @@ def _in_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _corrupt(place: Place, key: str, error: AmuletError) -> CorruptProfileError:
+def _corrupt(place: RecordLocation, key: str, error: AmuletError) -> CorruptProfileError:
     return CorruptProfileError(
         f"What is stored for user {place.user_id!r} under {key!r} can't be read as preferences: "
         f"{error} Or set them anew, or have them left out by on_corrupt='ignore'."

@@ -19,12 +19,12 @@ from langchain_amulet.errors import (
     CorruptProfileError,
     PreferenceStoreError,
 )
-from langchain_amulet.memory.patience import Patience, in_thread
-from langchain_amulet.memory.places import check_user_id
+from langchain_amulet.memory.failures import FailurePolicy, OnFailure
+from langchain_amulet.memory.namespaces import check_user_id
 from langchain_amulet.memory.preference_memory import PreferenceMemory
-from langchain_amulet.memory.tolerance import OnFailure, Tolerance
-from langchain_amulet.preferences import Preference, PreferenceLike, as_preferences
-from langchain_amulet.sources import Memory
+from langchain_amulet.memory.timeouts import Timeout, in_thread
+from langchain_amulet.preferences.preference import Preference, PreferenceLike, as_preferences
+from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.validation import told
 
 Resolve = Callable[[str], PreferenceLike] | Callable[[str], Awaitable[PreferenceLike]]
@@ -57,8 +57,8 @@ class ResolverMemory:
     ) -> None:
         """Call nothing yet."""
         self._resolve = resolve
-        self._patience = Patience(timeout)
-        self._tolerance = Tolerance(on_store_error, on_corrupt)
+        self._patience = Timeout(timeout)
+        self._tolerance = FailurePolicy(on_store_error, on_corrupt)
 
     @property
     def failures(self) -> int:
@@ -108,7 +108,7 @@ class ResolverMemory:
         return ()
 
 
-def as_memory(value: Memory | BaseStore | Resolve) -> Memory:
+def as_memory(value: PreferenceSource | BaseStore | Resolve) -> PreferenceSource:
     """A memory, given as itself, as a LangGraph store or as a function of the user's id.
 
     Raises:
@@ -116,7 +116,7 @@ def as_memory(value: Memory | BaseStore | Resolve) -> Memory:
     """
     if isinstance(value, BaseStore):
         return PreferenceMemory(value)
-    if isinstance(value, Memory):
+    if isinstance(value, PreferenceSource):
         return value
     if callable(value):
         return ResolverMemory(value)

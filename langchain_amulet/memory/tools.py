@@ -17,8 +17,8 @@ from pydantic import BaseModel, Field
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.memory.graph_memory import GraphMemory
 from langchain_amulet.memory.preference_memory import PreferenceMemory
-from langchain_amulet.memory.profiles import Profile
-from langchain_amulet.sources import Memory, find_user, running_graph
+from langchain_amulet.memory.profile import Profile
+from langchain_amulet.preferences.resolution import PreferenceSource, find_user, running_graph
 
 MAX_CHARS = 300
 """The longest preference that a model may have remembered: a wish in a few words, no essay."""
@@ -38,7 +38,7 @@ class Forget(BaseModel):
     preference: str = Field(max_length=MAX_CHARS, description="The wish as it was remembered.")
 
 
-def preference_tools(memory: Memory | GraphMemory | None = None) -> list[BaseTool]:
+def preference_tools(memory: PreferenceSource | GraphMemory | None = None) -> list[BaseTool]:
     """``remember_preference`` and ``forget_preference``, for synchronous and asynchronous agents.
 
     What can't be done, such as where nobody is signed in, is told to the model as the tool's

@@ -1,6 +1,6 @@
 """Steering methods as data: which streams, which weights, which mask.
 
-A `Method` turns what the call's preferences bring (a `Pull` each) into a plan. All of them are
+A `Method` turns what the call's preferences bring (a `Guidance` each) into a plan. All of them are
 one guidance with strengths, streams and masks of their own origin; ``l`` is a stream's
 log-probability, and a model that isn't the one that answers is given by its name:
 
@@ -31,12 +31,12 @@ This package knows neither tensors nor models, and no preference's text: only ho
 from langchain_amulet.methods.amulet import Amulet, Iterated
 from langchain_amulet.methods.best_of import BestOf
 from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
-from langchain_amulet.methods.method import Method, Pull
+from langchain_amulet.methods.method import Guidance, Method
 from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
-from langchain_amulet.methods.names import METHODS, as_method
 from langchain_amulet.methods.plain import Base, Pref
+from langchain_amulet.methods.registry import METHODS, as_method
 from langchain_amulet.methods.searches import BeamSearch, GuidedReranking, Search
-from langchain_amulet.methods.spelling import spell
+from langchain_amulet.methods.spec import spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 
 __all__ = [
@@ -50,13 +50,13 @@ __all__ = [
     "ContextSteering",
     "DeRa",
     "Drift",
+    "Guidance",
     "GuidedReranking",
     "Iterated",
     "LinearAlignment",
     "Method",
     "Pref",
     "ProxyTuning",
-    "Pull",
     "Search",
     "as_method",
     "resolve_strength",

@@ -11,10 +11,10 @@ from typing import ClassVar
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.methods.formula import BASE, plausibility_mask
 from langchain_amulet.methods.guidance import PROBE, guided
-from langchain_amulet.methods.method import Method, Pull, own_key, prompted
+from langchain_amulet.methods.method import Guidance, Method, own_key, prompted
 from langchain_amulet.methods.strengths import resolve_strength
-from langchain_amulet.methods.terms import BASE, plausibility_mask
 from langchain_amulet.steering import Plan, Solver, Stream, Utility
 
 UNBOUNDED = 100.0
@@ -97,7 +97,7 @@ class Amulet(Method):
         """The paper's own settings: derived strength, every token allowed."""
         return cls(plausibility=0.0)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """Guidance at ``strength``, or at the preferences' own, with the mask and the cap."""
         mask = plausibility_mask(self.plausibility)
         return guided(preferences, self.strength, mask, self.kl_cap)
@@ -136,7 +136,7 @@ class Iterated(Method):
             )
         self.plan(PROBE)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The prompt with all preferences, to be optimised; their strengths don't matter."""
         if not (chosen := prompted(preferences)):
             return Plan.plain()

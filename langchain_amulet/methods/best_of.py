@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method, Pull, own_key
-from langchain_amulet.methods.names import as_method
+from langchain_amulet.methods.method import Guidance, Method, own_key
+from langchain_amulet.methods.registry import as_method
 from langchain_amulet.methods.searches import Search
 from langchain_amulet.steering import Plan
 
@@ -56,7 +56,7 @@ class BestOf(Search):
             )
         _check_scorer(scorer)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The plan of its samples' method."""
         return self.method.plan(preferences)
 

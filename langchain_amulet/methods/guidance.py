@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_amulet.methods.method import Pull, layers, mean_strength, prompted
-from langchain_amulet.methods.terms import BASE, Difference, Formula
+from langchain_amulet.methods.formula import BASE, Difference, Formula
+from langchain_amulet.methods.method import Guidance, layers, mean_strength, prompted
 from langchain_amulet.steering import Mask, Plan, Stream
 
-PROBE = (Pull(), Pull(strength=1.0))
+PROBE = (Guidance(), Guidance(strength=1.0))
 """For a plan to be made as soon as a method is: it checks the settings that it is made of. The
 second preference makes it a guided one even at strengths that leave a single prompt."""
 
 
 def guided(
-    preferences: Sequence[Pull], strength: float, mask: Mask | None, kl_cap: float | None
+    preferences: Sequence[Guidance], strength: float, mask: Mask | None, kl_cap: float | None
 ) -> Plan:
     """Guidance by any number of preferences; ``strength`` is for those without their own."""
     stacked = layers(preferences)
@@ -32,7 +32,9 @@ def guided(
     return formula.plan(mask, kl_cap)
 
 
-def side_by_side(preferences: Sequence[Pull], chosen: Sequence[int], strength: float) -> Formula:
+def side_by_side(
+    preferences: Sequence[Guidance], chosen: Sequence[int], strength: float
+) -> Formula:
     """Context steering: each preference in a prompt of its own, against the base prompt.
 
     A preference's force is what multiplies ``l_k - l_base`` on top of the base stream. At 0 the

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.methods.formula import BASE, Difference, Formula, plausibility_mask
 from langchain_amulet.methods.guidance import PROBE, guided, side_by_side
-from langchain_amulet.methods.method import Method, Pull, prompted
+from langchain_amulet.methods.method import Guidance, Method, prompted
 from langchain_amulet.methods.strengths import check_finite
-from langchain_amulet.methods.terms import BASE, Difference, Formula, plausibility_mask
 from langchain_amulet.steering import Plan, Stream, TopP
 from langchain_amulet.steering.checks import is_finite
 
@@ -49,7 +49,7 @@ class LinearAlignment(Method):
         """
         return cls(ratio, top_p=0.8)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """Guidance at ``ratio``, or at the preferences' own strengths."""
         mask = None if self.top_p is None else TopP(self.top_p)
         return guided(preferences, self.ratio, mask, self.kl_cap)
@@ -75,7 +75,7 @@ class ContextSteering(Method):
         check_finite("strength", self.strength, "1.0, or another number")
         self.plan(PROBE)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """A stream for each preference, whatever its layer, and the base stream."""
         formula = side_by_side(preferences, prompted(preferences), self.strength)
         return formula.plan(plausibility_mask(self.plausibility), self.kl_cap)
@@ -118,9 +118,9 @@ class Drift(Method):
                 f"beta must be finite and above 0, not {self.beta!r}: 1.0 takes the weights as "
                 "they are."
             )
-        self.plan([Pull()] * (len(self.weights) or 1))
+        self.plan([Guidance()] * (len(self.weights) or 1))
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """A stream for each preference, and the base stream.
 
         Raises:

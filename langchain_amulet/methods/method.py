@@ -19,7 +19,7 @@ from langchain_amulet.steering.checks import is_finite
 
 
 @dataclass(frozen=True)
-class Pull:
+class Guidance:
     """What one preference brings to a method.
 
     Attributes:
@@ -60,7 +60,7 @@ class Method(ABC):
     """The method's name in settings and reports."""
 
     @abstractmethod
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The plan for a call with these preferences; without any, the base prompt alone.
 
         Raises:
@@ -76,7 +76,7 @@ def own_key() -> Any:
     return field(default_factory=lambda: uuid4().hex, init=False, compare=False)
 
 
-def layers(preferences: Sequence[Pull]) -> list[tuple[int, ...]]:
+def layers(preferences: Sequence[Guidance]) -> list[tuple[int, ...]]:
     """Indices of the preferences that count, layer by layer, the lowest first."""
     found: dict[int, list[int]] = {}
     for k, pull in enumerate(preferences):
@@ -85,12 +85,12 @@ def layers(preferences: Sequence[Pull]) -> list[tuple[int, ...]]:
     return [tuple(found[layer]) for layer in sorted(found)]
 
 
-def prompted(preferences: Sequence[Pull]) -> tuple[int, ...]:
+def prompted(preferences: Sequence[Guidance]) -> tuple[int, ...]:
     """Indices of the preferences that count, in the order in which one prompt holds them."""
     return tuple(k for layer in layers(preferences) for k in layer)
 
 
-def mean_strength(preferences: Sequence[Pull], chosen: Sequence[int], strength: float) -> float:
+def mean_strength(preferences: Sequence[Guidance], chosen: Sequence[int], strength: float) -> float:
     """The strength of several preferences in one prompt: each one's own, by its share.
 
     Args:

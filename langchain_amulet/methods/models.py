@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method, Pull, mean_strength, prompted
+from langchain_amulet.methods.formula import BASE, Difference, Formula, plausibility_mask
+from langchain_amulet.methods.method import Guidance, Method, mean_strength, prompted
 from langchain_amulet.methods.strengths import check_finite
-from langchain_amulet.methods.terms import BASE, Difference, Formula, plausibility_mask
 from langchain_amulet.steering import Plan, Stream, TopK
 
-PROBE = (Pull(),)
+PROBE = (Guidance(),)
 """For a plan to be made as soon as a method is: it checks the settings that it is made of."""
 
 
@@ -52,7 +52,7 @@ class PAD(Method):
         check_finite("weight", self.weight, "1.0, as PAD's authors do")
         self.plan(PROBE)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The base stream, and the reward model's."""
         if not (chosen := prompted(preferences)):
             return Plan.plain()
@@ -93,7 +93,7 @@ class DeRa(Method):
         check_finite("lam", self.lam, "0.5, or another number")
         self.plan(PROBE)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """A stream of each model with the same prompt."""
         aligned = Stream(prompted(preferences))
         reference = Stream(aligned.preferences, self.reference)
@@ -135,7 +135,7 @@ class ProxyTuning(Method):
         check_finite("strength", self.strength, "1.0, or another number")
         self.plan(PROBE)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """Up to three streams with the preferences in all prompts, or all but the antiexpert's."""
         chosen = prompted(preferences)
         if self.antiexpert is None:

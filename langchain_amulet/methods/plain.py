@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from langchain_amulet.methods.method import Method, Pull, prompted
+from langchain_amulet.methods.method import Guidance, Method, prompted
 from langchain_amulet.steering import Plan
 
 
@@ -19,7 +19,7 @@ class Base(Method):
 
     name: ClassVar[str] = "base"
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """One base stream, whatever the preferences."""
         return Plan.plain()
 
@@ -30,6 +30,6 @@ class Pref(Method):
 
     name: ClassVar[str] = "pref"
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """One stream whose prompt holds every preference with a weight above 0."""
         return Plan.plain(prompted(preferences))

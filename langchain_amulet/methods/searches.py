@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method, Pull
+from langchain_amulet.methods.method import Guidance, Method
 from langchain_amulet.methods.plain import Pref
 from langchain_amulet.methods.strengths import check_finite, resolve_strength
 from langchain_amulet.steering import Plan
@@ -69,7 +69,7 @@ class GuidedReranking(Search):
         resolve_strength(self.strength)
         _check_prompt(self.prompt)
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The prompt that samples are drawn from, with the other one beside it for comparison."""
         plan, base = Pref().plan(preferences).with_base()
         return plan if self.prompt == "pref" else replace(plan, anchor=base)
@@ -103,7 +103,7 @@ class BeamSearch(Search):
                 "use temperature=0."
             )
 
-    def plan(self, preferences: Sequence[Pull]) -> Plan:
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """One prompt."""
         return Pref().plan(preferences if self.prompt == "pref" else ())
 

@@ -16,7 +16,7 @@ names to it.
 from langchain_amulet.steering.combine import Steered, agreement, kept, kl, mixture, steer
 from langchain_amulet.steering.masks import Mask, Plausibility, TopK, TopP
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, iterate, strength
-from langchain_amulet.steering.plan import Contrast, Plan, Solver, Stream
+from langchain_amulet.steering.plan import Contrast, Plan, Solver, Stream, strengths
 
 __all__ = [
     "Contrast",
@@ -37,4 +37,5 @@ __all__ = [
     "mixture",
     "steer",
     "strength",
+    "strengths",
 ]

@@ -154,3 +154,24 @@ class Plan:
         """The same streams without steering: the reference's own, of several the heaviest."""
         anchor = max(self.reference, key=lambda part: part[1])[0]
         return replace(self, anchor=anchor, contrasts=(), mask=None, kl_cap=None, solver=None)
+
+
+def strengths(plan: Plan) -> float | list[float] | None:
+    """How strongly a plan steers: d in ``l_pref + d (l_pref - l_base)``.
+
+    A number for one preference, 0 if it is only part of the prompt; a list for several, in their
+    order, or for several layers of them, the lowest first; None without any, and for a solver.
+    Where other models have their say, the weights of what they say.
+    """
+    found = [_strength(plan, contrast) for contrast in plan.contrasts]
+    if not found:
+        is_prompted = plan.streams[plan.anchor].preferences and plan.solver is None
+        return 0.0 if is_prompted else None
+    return found[0] if len(found) == 1 else found
+
+
+def _strength(plan: Plan, contrast: Contrast) -> float:
+    plus = plan.streams[contrast.plus]
+    # What isn't in the anchor's prompt counts from the base stream, not from its own.
+    is_anchored = set(plus.preferences) <= set(plan.streams[plan.anchor].preferences)
+    return contrast.weight if plus.model or is_anchored else contrast.weight - 1.0

@@ -1,0 +1,112 @@
+"""How answers are wanted: styles, each in one wording or several.
+
+This module knows texts: nothing of models or methods.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from amulet_evals.hashing import number
+from langchain_amulet.errors import ConfigurationError
+
+PAPER_STYLES = (
+    "creative", "verbose", "concise", "uplifting", "sycophantic", "complex", "formal", "pleasant",
+)  # fmt: skip
+"""Those of Amulet's paper, which are asked for in the words of `SENTENCE`."""
+
+SENTENCE = "Your answer should be {} as much as possible."
+"""How Amulet's paper asks for a style."""
+
+Preferences = Sequence[str] | Mapping[str, str | Sequence[str]]
+"""Styles as they are given: see `read_styles`."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """A way to answer, and the wordings in which it is asked for."""
+
+    name: str
+    wordings: tuple[str, ...]
+
+    def wish(self, question: str, seed: int) -> str:
+        """The wording that goes with a question: always the same one, and each its fair share."""
+        return self.wordings[number(seed, self.name, question) % len(self.wordings)]
+
+
+def read_styles(given: Preferences) -> tuple[Style, ...]:
+    """Styles by their names and wordings.
+
+    Args:
+        given: Names with their wordings; or a list of texts, each of them one of `PAPER_STYLES`,
+            a file, or a wish in words, which is its own name. A .txt file has a wish per line, a
+            .json file a list of texts or names with their wordings.
+
+    Raises:
+        ConfigurationError: There is no style, one without words, or a name that is there twice.
+    """
+    styles = tuple(_named(given) if isinstance(given, Mapping) else _listed(given))
+    names = [style.name for style in styles]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if not styles or twice is not None:
+        wrong = "none is given" if twice is None else f"{twice!r} is given twice"
+        raise ConfigurationError(
+            f"Preferences must be one at least, each once, but {wrong}: give texts, or names "
+            f"such as {', '.join(PAPER_STYLES[:4])}."
+        )
+    return styles
+
+
+def _listed(texts: Iterable[str]) -> Iterable[Style]:
+    for text in texts:
+        if _names_file(text):
+            yield from _from_file(Path(text).expanduser())
+        else:
+            yield _style(text, SENTENCE.format(text) if text in PAPER_STYLES else text)
+
+
+def _names_file(text: str) -> bool:
+    """Whether it is a file's name; with spaces it may be a wish, unless there is such a file."""
+    path = Path(text).expanduser()
+    if path.suffix not in {".txt", ".json"}:
+        return False
+    return os.path.isfile(path) or not any(map(str.isspace, text))  # of any length, unlike Path's
+
+
+def _named(wordings: Mapping[str, Any]) -> Iterable[Style]:
+    return (_style(name, texts) for name, texts in wordings.items())
+
+
+def _style(name: str, wordings: Any) -> Style:
+    texts = tuple(wordings) if isinstance(wordings, (list, tuple)) else (wordings,)
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ConfigurationError(
+            f"A preference is asked for in words, but {name!r} has {wordings!r}: give a text, or "
+            "a list of texts with at least one."
+        )
+    return Style(name, texts)
+
+
+def _from_file(path: Path) -> Iterable[Style]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = [line for line in text.splitlines() if line.strip()]
+        found = json.loads(text) if path.suffix == ".json" else lines
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"Preferences can't be read from {str(path)!r}: {error}. Name a .txt file with a wish "
+            "per line, or a .json file with a list of texts or with names and their wordings."
+        ) from error
+    if isinstance(found, Mapping):
+        return _named(found)
+    if isinstance(found, list):
+        return [_style(str(wish), wish) for wish in found]
+    raise ConfigurationError(
+        f"A .json file of preferences holds a list or an object, but {str(path)!r} has "
+        f"{type(found).__name__}: list the texts, or give names with their wordings."
+    )

@@ -1,0 +1,191 @@
+"""An evaluation from beginning to end: ask, decode, score, report.
+
+This module connects the parts: each of them does its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+from amulet_evals.config import Evaluation
+from amulet_evals.data.questions import QuestionSet, read_sets
+from amulet_evals.data.styles import read_styles
+from amulet_evals.method_spec import method_of
+from amulet_evals.reporting.report import report
+from amulet_evals.run.decoding import Decoder
+from amulet_evals.run.folder import RunFolder
+from amulet_evals.run.grid import Grid, Task, cases, note
+from amulet_evals.run.journal import Journal, rows
+from amulet_evals.run.manifest import Manifest, fingerprints, session
+from amulet_evals.run.records import AnswerRecord
+from amulet_evals.scorers.functions import AttributeScorer, FunctionScorer
+from amulet_evals.scorers.judge import JudgeScorer
+from amulet_evals.scorers.rewards import RewardScorer
+from amulet_evals.scorers.scoring import Scorer, read_scores, samples, score_all
+from langchain_amulet import ChatAmulet
+from langchain_amulet.engine.loading.hub import check_exists, resolve_model
+from langchain_amulet.methods import Guidance, Method
+
+Told = Callable[[str, int, int], None]
+"""Told of what is being done, how much of it is done, and of how much."""
+
+
+def evaluate(
+    evaluation: Evaluation, folder: Path | str, told: Told = lambda what, done, total: None
+) -> Path:
+    """Do what is left to do of an evaluation, and make its report.
+
+    Whatever was done before in the same folder counts, whether that run came to its end, was
+    stopped or was killed. Answers and scores that failed are tried once more. It runs an event
+    loop of its own: from within another, call it by ``asyncio.to_thread``.
+
+    Args:
+        evaluation: What is compared.
+        folder: Where everything is kept.
+        told: Told of how far it is.
+
+    Returns:
+        The folder of the report.
+
+    Raises:
+        ConfigurationError: Something in ``evaluation`` can't work, or isn't what the run in
+            ``folder`` was begun with.
+        ModelNotFoundError: A model that is still to answer, or that a method needs, isn't there.
+        RequestError: A method can't decode with these settings.
+    """
+    work = _Work(evaluation, RunFolder(Path(folder)), told)
+    scorers = tuple(_scorers(evaluation))
+    manifest = work.manifest(scorers)
+    work.find_models()
+    with work.run.owned():
+        manifest = work.run.begin(manifest, work.grid.cases)
+        for model in work.grid.models:
+            manifest = work.decode(model, manifest)
+        for scorer in scorers:
+            work.score(scorer)
+        return report(work.run.path)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """An evaluation and its folder, with all that was read."""
+
+    evaluation: Evaluation
+    run: RunFolder
+    told: Told
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """Methods by their labels."""
+        return {label: method_of(each) for label, each in self.evaluation.methods.items()}
+
+    @cached_property
+    def sets(self) -> tuple[QuestionSet, ...]:
+        """The questions."""
+        evaluation = self.evaluation
+        return read_sets(evaluation.questions, evaluation.limit, evaluation.decoding.seed)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """What is asked."""
+        evaluation = self.evaluation
+        styles = read_styles(evaluation.preferences)
+        return Grid(
+            models=evaluation.models,
+            methods={label: note(method) for label, method in self.methods.items()},
+            cases=cases(self.sets, styles, evaluation.decoding.seed),
+            samples=evaluation.samples,
+        )
+
+    def manifest(self, scorers: tuple[Scorer, ...]) -> Manifest:
+        """What the run is made with, but for weights that aren't loaded yet."""
+        evaluation, grid = self.evaluation, self.grid
+        return Manifest(
+            settings=evaluation.model_dump(mode="json"),
+            methods=dict(grid.methods),
+            metrics=tuple(metric for scorer in scorers for metric in scorer.metrics),
+            models=grid.models,
+            labels=tuple(grid.methods),
+            samples=grid.samples,
+            baseline=evaluation.baseline,
+            sessions=(session(),),
+        )
+
+    def find_models(self) -> None:
+        """Make sure that all models are there that answers are still missing of.
+
+        Raises:
+            ModelNotFoundError: One isn't.
+        """
+        for model in self.grid.models:
+            used = {ask.method: self.methods[ask.method] for ask in self._missing(model)}
+            if used:
+                check_exists(resolve_model(model), self.evaluation.load.get("revision"))
+            for other in _other_models(used):
+                check_exists(resolve_model(other))
+
+    def decode(self, model: str, manifest: Manifest) -> Manifest:
+        """Have a model answer what it hasn't; returns the manifest with its weights."""
+        asks = list(self.grid.asks(model))
+        missing = self._missing(model)
+        tell = partial(self.told, f"answers of {model}")
+        tell(len(asks) - len(missing), len(asks))
+        if not missing:
+            return manifest
+        with (
+            ChatAmulet(model=model, **self.evaluation.load) as llm,
+            Journal(self.run.answers) as answers,
+            Journal(self.run.traces) as traces,
+        ):
+            used = {ask.method: self.methods[ask.method] for ask in missing}
+            decoder = Decoder(llm, used, self.evaluation.decoding, answers, traces, self._traced)
+            decoder.warm()
+            others = dict.fromkeys(_other_models(used))  # of which the newest is always used
+            manifest = manifest.weighed(fingerprints({**others, model: llm.revision}))
+            self.run.write(manifest)
+            before, concurrency = len(asks) - len(missing), self.evaluation.concurrency
+            asyncio.run(
+                decoder.decode(missing, concurrency, lambda done: tell(before + done, len(asks)))
+            )
+        return manifest
+
+    def score(self, scorer: Scorer) -> None:
+        """Have everything scored that isn't."""
+        answers, known = self.run.read_answers(), read_scores(rows(self.run.scores))
+        found = samples(self.grid, answers, scorer.needs, self.evaluation.baseline)
+        with Journal(self.run.scores) as journal:
+            score_all(scorer, found, known, journal, partial(self.told, scorer.name))
+
+    def _missing(self, model: str) -> list[Task]:
+        """What a model is still to answer."""
+        known = self.run.read_answers()
+        asks = self.grid.asks(model)
+        return [ask for ask in asks if not isinstance(known.get(ask.key), AnswerRecord)]
+
+    @property
+    def _traced(self) -> frozenset[str]:
+        """The questions whose answers' tokens are kept."""
+        count = self.evaluation.traced
+        return frozenset(each.text for found in self.sets for each in found.questions[:count])
+
+
+def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
+    scoring = evaluation.scoring
+    for path in scoring.functions:
+        yield FunctionScorer(path)
+    for reward in scoring.reward_models:
+        yield RewardScorer(reward)
+    if scoring.judge is not None:
+        yield JudgeScorer(scoring.judge, evaluation.baseline, evaluation.concurrency)
+    if scoring.attributes:
+        yield AttributeScorer()
+
+
+def _other_models(methods: dict[str, Method]) -> Iterator[str]:
+    """Names of models that methods need besides the one that answers."""
+    for method in methods.values():
+        yield from method.plan((Guidance(),)).models

@@ -1,0 +1,103 @@
+"""Scorers that need no model: attributes of texts, and functions of one's own.
+
+This module knows how they are called: nothing of what they count.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Literal
+
+from amulet_evals.run.manifest import Metric, Needs
+from amulet_evals.scorers.attributes import attributes
+from amulet_evals.scorers.scoring import ScorableAnswer, Score
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.imports import load
+from langchain_amulet.validation import told
+
+
+@dataclass(frozen=True)
+class AttributeScorer:
+    """What can be counted in a text, see `attributes`."""
+
+    name: str = "attributes"
+    needs: Needs = "answer"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """All of them; only less repetition and more variety are better for every style."""
+        return (
+            self._metric("words", "words"),
+            self._metric("readability", "school years"),
+            self._metric("sentiment", "sentiment"),
+            self._metric("formality", "formality"),
+            self._metric("repetition", "repeated 4-grams", "lower"),
+            self._metric("distinct_1", "distinct words", "higher"),
+            self._metric("distinct_2", "distinct 2-grams", "higher"),
+        )
+
+    def _metric(
+        self, name: str, title: str, better: Literal["higher", "lower"] | None = None
+    ) -> Metric:
+        return Metric(name=name, title=title, scorer=self.name, needs=self.needs, better=better)
+
+    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+        """All counts of each."""
+        counted = attributes()
+        for sample in samples:
+            text = sample.answer.text
+            yield Score(sample, {name: count(text) for name, count in counted.items()})
+
+
+class FunctionScorer:
+    """A function of one's own: question, answer and preference to a number, higher for better."""
+
+    needs: Needs = "wish"
+
+    def __init__(self, path: str) -> None:
+        """Import it.
+
+        Raises:
+            ConfigurationError: There is no such function.
+        """
+        self.name = path
+        self._function: Callable[[str, str, str], Any] = load(path)
+        if not callable(self._function):
+            raise ConfigurationError(
+                f"A score must be a function, but {path!r} is {type(self._function).__name__}: "
+                "name one that takes a question, an answer and a preference."
+            )
+        name = path.partition(":")[2]
+        title = name.replace("_", " ")
+        self.metrics = (Metric(name=name, title=title, scorer=path, needs=self.needs),)
+
+    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+        """Its number for each.
+
+        Raises:
+            ConfigurationError: It raised, or returned something else than a finite number.
+        """
+        for sample in samples:
+            value = self._value(sample)
+            number = float(value) if isinstance(value, Real) else math.nan
+            if not math.isfinite(number):
+                raise ConfigurationError(
+                    f"A score must be a finite number, but {self.name!r} gave {value!r} for "
+                    f"{sample.answer.text[:80]!r}: mend the function."
+                )
+            yield Score(sample, {self.metrics[0].name: number})
+
+    def _value(self, sample: ScorableAnswer) -> Any:
+        try:
+            return self._function(sample.question, sample.answer.text, sample.wish or "")
+        except Exception as error:  # whatever somebody's own code raises
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigurationError(
+                f"A score must be a finite number, but {self.name!r} raised "
+                f"{type(error).__name__} in {frame.filename}, line {frame.lineno}: {told(error)}. "
+                "Mend the function and run the command again; the answers are kept."
+            ) from error

@@ -1,0 +1,270 @@
+"""Every refusal says the rule, the value and the remedy, and is one of the package's errors."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from langchain_core import exceptions as core
+from langchain_core.messages import HumanMessage
+
+from langchain_amulet import Amulet, ChatAmulet, Preference, errors
+from langchain_amulet.memory import as_memory
+from support.models import save_model
+from support.ways import DIRECT, Way, invoke
+
+QUESTION = "How do I sleep better?"
+every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        (
+            {"temprature": 0.1},
+            r"'temprature' is unknown: did you mean 'temperature'\? Use one of .*top_p",
+        ),
+        ({"xyz": 1}, r"'xyz' is unknown: use one of .*temperature"),
+        ({"temperature": -1.0}, r"temperature must be .*at least 0.*not -1.0: 0 is greedy"),
+        ({"temperature": "hot"}, r"'temperature' can't be 'hot': it must be a number"),
+        ({"top_p": 0.0}, r"top_p must be .*above 0.*not 0.0: use 1"),
+        ({"max_tokens": 0}, r"'max_tokens' can't be 0: it must be at least 1"),
+        ({"max_tokens": 1.5}, r"'max_tokens' can't be 1.5: it must be a whole number"),
+        ({"trace": "perhaps"}, r"'trace' can't be 'perhaps': it must be True or False"),
+        ({"top_logprobs": 2}, r"logprobs=True.*is 2 without that: set logprobs=True, or leave"),
+        ({"timeout": 0}, r"'timeout' can't be 0: it must be above 0"),
+        ({"stop": [""]}, r"Stop strings must .*not \[''\]: use None"),
+        ({"stop": 7}, r"Stop strings must .*not 7: use None"),
+        ({"placement": "top"}, r"'placement' can't be 'top': it must be 'system' or 'user'"),
+        ({"preference_template": "Please."}, r"must contain {preference}.*'Please.': add it"),
+        ({"method": "amulett"}, r"method must be one of amulet, base, .*not 'amulett'"),
+        ({"method": "ballanced"}, r"not 'ballanced': did you mean 'balanced'\? Use one of those"),
+        ({"method": "best_of"}, r"such as BestOf\(n, scorer=...\), .*: .* use BestOf\(n, scorer"),
+        ({"method": {"lam": 0}}, r"must be"),
+        ({"dtype": "bfloat"}, r"dtype must be .*not 'bfloat': use 'bfloat16'"),
+        ({"model": ""}, r"'model' can't be '': it must be a text with 1 or more characters"),
+        ({"device": "gpu"}, r"device must be .*, not 'gpu': use 'cpu' or 'cuda:0', or None"),
+        ({"max_queue": 0}, r"'max_queue' can't be 0"),
+    ],
+    ids=str,
+)
+def test_a_constructor_refuses_what_can_never_work(fields: dict[str, Any], rule: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=rule):
+        ChatAmulet(**fields)
+
+
+def test_fields_of_other_chat_models_that_mean_nothing_here_are_accepted() -> None:
+    assert ChatAmulet(max_retries=3).max_retries == 3
+
+
+@pytest.mark.parametrize("lam", [0.0, -1.0])
+def test_amulet_refuses_a_pull_back_that_is_none(lam: float) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"lam must .*{lam}"):
+        Amulet(lam=lam)
+
+
+def test_an_unknown_style_name_lists_the_known_ones() -> None:
+    known = "'subtle', 'balanced', 'strong', 'amulet'"
+    for make in (lambda: Amulet(strength="bold"), lambda: Preference("Be kind.", strength="bold")):
+        with pytest.raises(errors.ConfigurationError, match=f"{known}, not 'bold'"):
+            make()
+
+
+@pytest.mark.parametrize(
+    ("preference", "rule"),
+    [
+        ("", "can't be empty, but its text is '': leave .* out, or use None"),
+        (" \n", "can't be empty"),
+        (7, "must be a text or a Preference.*not of type int: use None"),
+        (["Be kind.", 7], "must be a text or a Preference"),
+        ({"text": "Be kind.", "loud": True}, "'loud' is unknown: use one of strength, text"),
+        ({"strength": 1.0}, "'text' is missing"),
+        ({"text": "Be kind.", "weight": -1}, "'weight' can't be -1: it must be at least 0"),
+        ({"text": "Be kind.", "weight": "much"}, "'weight' can't be this str: it must be a number"),
+        (["Be kind.", "x" * 2001], "at most 2000 .*number 2 of this call has 2001: shorten it"),
+    ],
+)
+@every_way
+def test_a_malformed_preference_is_refused_wherever_it_comes_from(
+    llm: ChatAmulet, way: Way, preference: object, rule: str
+) -> None:
+    with pytest.raises(errors.PreferenceError, match=rule):
+        way(llm, QUESTION, preference=preference)
+    with pytest.raises(errors.PreferenceError, match=rule):
+        way(llm, QUESTION, {"metadata": {"preference": preference}})
+    with pytest.raises(errors.PreferenceError, match=rule):
+        ChatAmulet(preference=preference)
+
+
+@every_way
+def test_an_unknown_argument_is_refused_with_the_known_ones(llm: ChatAmulet, way: Way) -> None:
+    hint = r"'preferences' is unknown: did you mean 'preference'\? Use one of .*temperature"
+    with pytest.raises(errors.ConfigurationError, match=hint):
+        way(llm, QUESTION, preferences="Be kind.")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temprature": 0.1},
+        {"temperature": -1.0},
+        {"temperature": "hot"},
+        {"max_tokens": 0},
+        {"timeout": -1.0},
+        {"stop": 7},
+        {"method": "amulett"},
+        {"preference": 7},
+        {"preference": {"text": "Be kind.", "strength": "bold"}},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_raises_the_same_for_a_model_and_for_a_call(
+    llm: ChatAmulet, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.AmuletError) as of_model:
+        ChatAmulet(**wrong)
+    with pytest.raises(errors.AmuletError) as of_call:
+        llm.bind(**wrong).invoke(QUESTION)
+    assert type(of_model.value) is type(of_call.value)
+
+
+@every_way
+def test_a_name_in_configurable_that_is_nearly_the_preferences_is_pointed_out(
+    llm: ChatAmulet, way: Way
+) -> None:
+    for name in ("preferences", "prefrence", "Preference"):
+        with pytest.warns(errors.PreferenceWarning, match=f"'preference', .* has '{name}'"):
+            way(llm, QUESTION, {"configurable": {name: "Be kind."}})
+    nobodys: Any = {"references": 1, "thread_id": "1", "pressure": 2, 3: 4}
+    way(llm, QUESTION, {"configurable": nobodys})
+    way(llm, QUESTION, {"configurable": {"preferences": 1}}, preference="Be kind.")
+
+
+@every_way
+def test_a_name_in_configurable_that_is_nearly_the_users_is_pointed_out(
+    llm: ChatAmulet, way: Way
+) -> None:
+    knowing = llm.model_copy(update={"memory": as_memory({"ada": "Be kind."}.get)})
+    for name in ("userid", "user-id", "userId", "user_ID"):
+        with pytest.warns(errors.PreferenceWarning, match=f"'user_id', .* has '{name}'"):
+            way(knowing, QUESTION, {"configurable": {name: "ada"}})
+    for nobodys in ({"users": 1, "user_name": "Ada", "thread_id": "1"}, {"user_id": None}):
+        way(knowing, QUESTION, {"configurable": nobodys})
+    misspelled: Any = {"configurable": {"userid": "ada"}}
+    way(llm, QUESTION, misspelled)  # without a memory nobody is looked for
+    way(knowing, QUESTION, misspelled, user_id="ada")
+    way(knowing, QUESTION, misspelled, preference="Be kind.")
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("tools", errors.ToolError), ("response_format", errors.SchemaError)]
+)
+def test_malformed_tools_and_formats_are_refused(
+    llm: ChatAmulet, name: str, error: type[errors.RequestError]
+) -> None:
+    with pytest.raises(error, match="must be"):
+        invoke(llm, QUESTION, **{name: [{"type": "function"}]})
+    assert invoke(llm, QUESTION, **{name: None}) == invoke(llm, QUESTION)
+
+
+@every_way
+def test_a_prompt_that_does_not_fit_the_context_is_refused(llm: ChatAmulet, way: Way) -> None:
+    with pytest.raises(errors.ContextLengthError, match=r"context of 1024.*Shorten") as caught:
+        way(llm, QUESTION * 300)
+    assert isinstance(caught.value, core.ContextOverflowError)
+    with pytest.raises(errors.ContextLengthError, match=r"\+ 1024 is .* lower max_tokens"):
+        way(llm, QUESTION, max_tokens=1024)
+
+
+def test_images_are_refused_by_a_text_model(llm: ChatAmulet) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    with pytest.raises(errors.UnsupportedContentError, match=r"reads text only.*describe it"):
+        llm.invoke([HumanMessage(["Look:", image])])
+
+
+@pytest.mark.parametrize("question", ["", " ", [], [("user", "")]])
+def test_an_empty_call_is_refused(llm: ChatAmulet, question: Any) -> None:
+    with pytest.raises(errors.EmptyInputError, match="at least one message with text"):
+        llm.invoke(question)
+
+
+def test_a_device_that_is_not_there_is_refused_at_first_use(tiny: str) -> None:
+    there = torch.cuda.device_count()
+    llm = ChatAmulet(model=tiny, device=f"cuda:{there}")
+    with pytest.raises(
+        errors.ConfigurationError, match=rf"device must be .* have, not 'cuda:{there}': .*Use 'cpu'"
+    ):
+        llm.invoke(QUESTION)
+    assert ChatAmulet(model=tiny, device=torch.device("cpu"), max_tokens=2).invoke(QUESTION)
+
+
+def test_half_a_character_is_refused_as_what_it_is(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.RequestError, match=r"half of one, '\\ud83d': take it out"):
+        llm.invoke([("system", "Be exact."), ("human", "Hello \ud83d!")])
+
+
+def test_the_bundled_model_is_pointed_out_to_who_nearly_named_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(errors.ModelNotFoundError, match=r"Did you mean 'pocket'\? Check"):
+        ChatAmulet(model="Pocket").invoke(QUESTION)
+    with pytest.raises(errors.ModelNotFoundError, match=r"\. Check"):
+        ChatAmulet(model="nobody/model").invoke(QUESTION)
+
+
+def test_an_unknown_model_is_refused_at_first_use(tmp_path: Path) -> None:
+    llm = ChatAmulet(model=str(tmp_path / "missing"))
+    with pytest.raises(
+        errors.ModelNotFoundError,
+        match=r"must be a folder.*missing.*Check the name.*Without a network there are 'pocket'",
+    ):
+        llm.invoke(QUESTION)
+
+
+def test_a_model_without_a_chat_template_is_refused_unless_one_is_given(tmp_path: Path) -> None:
+    bare = save_model(tmp_path, template=None)
+    with pytest.raises(errors.ChatTemplateError, match=r"has none.*pass chat_template="):
+        ChatAmulet(model=bare).invoke(QUESTION)
+    template = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+    assert ChatAmulet(model=bare, chat_template=template, max_tokens=3).invoke(QUESTION)
+
+
+def test_a_deadline_ends_a_call(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.DeadlineError) as caught:
+        llm.invoke(QUESTION, timeout=1e-6, max_tokens=900)
+    assert isinstance(caught.value, TimeoutError)
+
+
+def test_one_failing_call_of_a_batch_leaves_the_others(llm: ChatAmulet) -> None:
+    good, bad, also_good = llm.batch([QUESTION, "", QUESTION], return_exceptions=True)
+    assert isinstance(bad, errors.EmptyInputError)
+    assert good.content == also_good.content == invoke(llm, QUESTION)
+
+
+def test_a_full_queue_is_refused(tiny: str) -> None:
+    llm = ChatAmulet(model=tiny, max_rows=2, max_queue=1, max_tokens=200)
+    answers = llm.batch([QUESTION] * 8, preference="Be kind.", return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, Exception)]
+    assert 0 < len(refused) < 8
+    for error in refused:
+        with pytest.raises(errors.QueueFullError, match="max_queue"):
+            raise error
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_retryable"),
+    [
+        (errors.ModelNotFoundError, core.ModelNotFoundError, False),
+        (errors.RequestError, core.ModelInvalidRequestError, False),
+        (errors.ContextLengthError, core.ContextOverflowError, False),
+        (errors.QueueFullError, core.ModelRateLimitError, True),
+        (errors.DeadlineError, core.ModelTimeoutError, True),
+    ],
+)
+def test_langchain_knows_our_errors_and_which_are_worth_another_try(
+    ours: type[core.ModelError], theirs: type[core.ModelError], is_retryable: bool
+) -> None:
+    assert issubclass(ours, theirs)
+    assert issubclass(ours, errors.AmuletError)
+    assert ours.is_retryable == is_retryable

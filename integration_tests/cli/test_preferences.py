@@ -1,0 +1,190 @@
+"""The command line remembers what its users prefer, from one run to the next."""
+
+import stat
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from langgraph.store.sqlite import SqliteStore
+
+from langchain_amulet import PreferenceMemory
+from langchain_amulet.memory import StoredPreference
+from support import terminal
+from support.terminal import QUESTION, answer, chat
+
+KIND, SHORT = "Be kind to them.", "Keep it short."
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command line is told to keep preferences, in a folder that isn't there yet."""
+    path = tmp_path / "deep" / "preferences.db"
+    monkeypatch.setenv("LANGCHAIN_AMULET_STORE", str(path))
+    return path
+
+
+def run(*arguments: str) -> Result:
+    done = terminal.run(*arguments)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def refused(*arguments: str) -> str:
+    """The one line with which a command is refused."""
+    done = terminal.run(*arguments)
+    assert done.exit_code == 1, done.output
+    assert done.stderr.count("\n") == 1
+    return done.stderr
+
+
+def listed(*arguments: str) -> list[str]:
+    return run("preferences", "list", *arguments).output.splitlines()
+
+
+# --- chat ---
+
+
+def test_a_chat_remembers_until_the_next(tiny: str) -> None:
+    ada, bob = ("--user", "ada"), ("--user", "bob")
+    _, plain, told, _, kind = chat(
+        tiny, QUESTION, f"/remember {KIND}", "/reset", QUESTION, options=ada
+    )
+    assert told.split("\n") == ["remembered for ada:", f"  {KIND}"]
+    assert answer(tiny, preference=KIND) in kind != plain
+    _, later = chat(tiny, QUESTION, options=ada)
+    assert later == kind
+    _, others = chat(tiny, QUESTION, options=bob)
+    assert others == plain
+    _, nobodys = chat(tiny, QUESTION)
+    assert nobodys == plain
+
+
+def test_a_style_of_now_comes_before_what_is_remembered(tiny: str) -> None:
+    run("preferences", "set", KIND, "--user", "ada")
+    _, short, _, _, kind = chat(
+        tiny, QUESTION, "/reset", "/prefer", QUESTION, options=("--user", "ada", "-p", SHORT)
+    )
+    assert answer(tiny, preference=SHORT) in short
+    assert answer(tiny, preference=KIND) in kind
+    _, _, again = chat(tiny, f"/prefer {SHORT}", QUESTION, options=("--user", "ada"))
+    assert again == short
+    assert listed() == ["ada", f"  {KIND}"]
+
+
+def test_who_has_something_remembered_is_told_if_a_style_of_now_comes_before_it(tiny: str) -> None:
+    _, _, told, listed, _, later = chat(
+        tiny, f"/prefer {SHORT}", f"/remember {KIND}", "/preferences", "/prefer",
+        f"/remember {KIND}", options=("--user", "ada"),
+    )  # fmt: skip
+    *kept, holds = told.split("\n")
+    assert kept == listed.split("\n") == later.split("\n")
+    assert holds == "For now /prefer's style holds; /prefer alone turns it off."
+
+
+def test_a_chat_forgets_one_thing_or_all(tiny: str) -> None:
+    run("preferences", "set", KIND, SHORT, "--user", "ada")
+    _, known, missed, one, rest, none = chat(
+        tiny, "/preferences", "/forget it.", f"/forget {KIND.upper()}", "/forget", QUESTION,
+        options=("--user", "ada"),
+    )  # fmt: skip
+    assert known.split("\n") == ["remembered for ada:", f"  {KIND}", f"  {SHORT}"]
+    assert missed.split("\n") == ["There was nothing to forget.", *known.split("\n")]
+    assert one.split("\n") == ["remembered for ada:", f"  {SHORT}"]
+    assert rest.split("\n") == ["remembered for ada:", "  nothing"]
+    assert answer(tiny) in none
+
+
+def test_nothing_is_remembered_of_nobody(tiny: str, file: Path) -> None:
+    for said in chat(tiny, f"/remember {KIND}", "/forget", "/preferences")[1:]:
+        assert "start with --user" in said
+    assert not file.exists()
+
+
+def test_what_cannot_be_remembered_is_one_line_and_the_chat_goes_on(tiny: str) -> None:
+    lines = ["/remember", f"/remember {'x' * 2001}", QUESTION]
+    _, empty, long, shown = chat(tiny, *lines, options=("--user", "ada"))
+    assert "can't be empty" in empty
+    assert "at most 2000 characters" in long
+    assert answer(tiny) in shown
+    assert listed() == []
+
+
+# --- preferences ---
+
+
+def test_preferences_are_set_listed_and_forgotten() -> None:
+    run("preferences", "set", KIND, "--user", "ada")
+    run("preferences", "set", SHORT, "Be formal.", "--user", "bob", "--strength", "subtle")
+    bobs = [f"  {SHORT}  (strength subtle)", "  Be formal.  (strength subtle)"]
+    assert listed() == ["ada", f"  {KIND}", "bob", *bobs]
+    assert listed("--limit", "1") == ["ada", f"  {KIND}"]
+    assert listed("--user", "bob") == ["bob", *bobs]
+    assert listed("--user", "zoe") == ["zoe", "  nothing"]
+    gone = run("preferences", "forget", SHORT, "--user", "bob").output
+    assert gone == f"forgotten: {SHORT}  (strength subtle)\n"
+    assert listed("--user", "bob") == ["bob", bobs[1]]
+    run("preferences", "forget", "--user", "bob")
+    assert listed() == ["ada", f"  {KIND}"]
+    assert "nothing to forget" in run("preferences", "forget", "--user", "bob").output
+
+
+def test_what_is_over_is_shown_as_such(file: Path) -> None:
+    run("preferences", "set", KIND, "--user", "ada")  # makes the file
+    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    with SqliteStore.from_conn_string(str(file)) as store:
+        PreferenceMemory(store).set("ada", StoredPreference(KIND, expires_at=yesterday))
+    (shown,) = listed("--user", "ada")[1:]
+    assert shown == f"  {KIND}  (over since {yesterday:%Y-%m-%d %H:%M} UTC)"
+
+
+def test_the_file_is_a_langgraph_store_that_only_its_owner_reads(file: Path) -> None:
+    run("preferences", "set", KIND, "--user", "ada")
+    with SqliteStore.from_conn_string(str(file)) as store:
+        assert [each.text for each in PreferenceMemory(store).get("ada")] == [KIND]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_an_option_names_another_file(tmp_path: Path, file: Path) -> None:
+    other = tmp_path / "other.db"
+    run("preferences", "set", KIND, "--user", "ada", "--store", str(other))
+    assert other.exists() and not file.exists()
+    assert listed("--store", str(other)) == ["ada", f"  {KIND}"]
+
+
+def test_what_is_stored_is_never_read_as_markup() -> None:
+    run("preferences", "set", "Be [/kind] :smile:", "--user", "[red]ada")
+    assert listed() == ["[red]ada", "  Be [/kind] :smile:"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rule"),
+    [
+        (["preferences", "set", " ", "--user", "ada"], "can't be empty"),
+        (["preferences", "set", KIND, "--user", " "], "user's id must have something to read"),
+        (["preferences", "set", KIND, "--user", "a", "--strength", "bold"], "must be one of"),
+        (["preferences", "list", "--user", ""], "user's id must have something to read"),
+        (["chat", "--user", "", "--model", "no/such-model"], "user's id must have something"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line_and_a_failure(arguments: list[str], rule: str) -> None:
+    assert rule in refused(*arguments)
+
+
+def test_a_file_that_cannot_be_opened_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("Dear diary, " * 100)
+    for path in (tmp_path, text, text / "preferences.db"):
+        said = refused("preferences", "list", "--store", str(path))
+        assert f"{path} can't be" in said
+        assert "--store" in said
+
+
+def test_without_the_library_that_keeps_them_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "langgraph.store.sqlite", None)
+    for command in (("preferences", "list"), ("chat", "--user", "ada")):
+        assert "pip install 'langchain-amulet[sqlite]'" in refused(*command)

@@ -1,0 +1,4 @@
+"""How a model family writes prompts, tool calls and thoughts, and how its answers are read.
+
+Knows tokenizers and chat templates. Doesn't know LangChain, models or steering.
+"""

@@ -1,0 +1,196 @@
+"""From token ids to text that can be shown: whole characters only, and nothing of a stop string.
+
+`TokenBytes` says which bytes a token stands for. `Detokenizer` joins the bytes of one answer,
+holds back what may still turn out to be half a character or the start of a stop string, and gives
+out the rest at once. Each token costs the same, however long the answer already is.
+
+This module knows a tokenizer only: nothing of prompts, messages, models or chunks.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+"""How sentencepiece-style tokenizers write a byte that no token of theirs covers."""
+
+
+class TokenBytes:
+    """The bytes that each token of a tokenizer stands for. Safe to share between threads."""
+
+    def __init__(self, tokenizer: Any, shown: Collection[str] = ()) -> None:
+        """Look up tokens in ``tokenizer``, of the transformers library, fast or slow.
+
+        Special tokens have no bytes but for those whose text is among ``shown``.
+        """
+        self._tokenizer = tokenizer
+        self._shown = frozenset(shown)
+        self._known: dict[int, bytes] = {}
+
+    def of(self, token_id: int, *, is_first: bool = False) -> bytes:
+        """The token's bytes; empty for special tokens and for ids without a token.
+
+        Args:
+            token_id: The token.
+            is_first: Whether the text begins with it. Sentencepiece-style tokenizers then strip
+                the space that marks a word.
+        """
+        if is_first and not self._is_byte_level:
+            return self._spell(token_id, is_first=True)
+        if token_id not in self._known:
+            self._known[token_id] = self._spell(token_id, is_first=False)
+        return self._known[token_id]
+
+    def _spell(self, token_id: int, *, is_first: bool) -> bytes:
+        token = self._tokenizer.convert_ids_to_tokens(token_id)
+        if token_id in self._special_ids:
+            return token.encode() if token in self._shown else b""
+        if not isinstance(token, str):
+            return token if isinstance(token, bytes) else b""
+        if self._is_byte_level:
+            return _from_byte_level(token)
+        if byte := BYTE_TOKEN.fullmatch(token):
+            return bytes.fromhex(byte[1])
+        return self._decode([token_id]) if is_first else self._decode_after_anchor(token_id)
+
+    def _decode_after_anchor(self, token_id: int) -> bytes:
+        """The token's text inside a text: what it adds to that of another token."""
+        alone, together = self._decode(self._anchor), self._decode([*self._anchor, token_id])
+        if not together.startswith(alone):
+            return self._decode([token_id])
+        return together.removeprefix(alone)
+
+    def _decode(self, ids: list[int]) -> bytes:
+        text = self._tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return str(text).encode("utf-8", "replace")
+
+    @cached_property
+    def _anchor(self) -> list[int]:
+        ids = self._tokenizer.encode("a", add_special_tokens=False)
+        return [int(ids[-1])] if ids else []
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        added = self._tokenizer.added_tokens_decoder
+        return frozenset(self._tokenizer.all_special_ids) | {
+            index for index, token in added.items() if token.special
+        }
+
+    @cached_property
+    def _is_byte_level(self) -> bool:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:  # a slow tokenizer
+            return hasattr(self._tokenizer, "byte_decoder")
+        decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder else {}
+        return any(part["type"] == "ByteLevel" for part in [decoder, *decoder.get("decoders", [])])
+
+
+class Detokenizer:
+    """The text of one answer, fed token by token.
+
+    Joined, what `feed` and `flush` return is the text of all tokens as UTF-8, cut before the
+    stop string that was complete first, whatever way the text was split into tokens. Bytes that
+    are no UTF-8 become U+FFFD.
+    """
+
+    def __init__(self, tokens: TokenBytes, stops: Sequence[str] = ()) -> None:
+        """Start an empty text that ends before any of ``stops``, all of them non-empty."""
+        self._tokens = tokens
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop = StopStrings(stops)
+        self._is_empty = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was found; the text is then over."""
+        return self._stop.found
+
+    @property
+    def held(self) -> int:
+        """How many characters are held back, as a stop string may begin with them."""
+        return self._stop.held
+
+    def feed(self, token_id: int) -> str:
+        """Add a token; returns what can be shown now, which may be nothing."""
+        spelled = self._tokens.of(token_id, is_first=self._is_empty)
+        self._is_empty = self._is_empty and not spelled
+        return self._stop.feed(self._utf8.decode(spelled))
+
+    def flush(self) -> str:
+        """End the text; returns what was held back."""
+        return self._stop.feed(self._utf8.decode(b"", final=True)) + self._stop.flush()
+
+
+class StopStrings:
+    """A filter on a text that comes in pieces: passes on what comes before any stop string."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        """Watch for ``stops``, all of them non-empty."""
+        self._stops = tuple(stops)
+        self._longest = max(map(len, self._stops), default=0)
+        self._held = ""
+        self.found = False
+
+    @property
+    def held(self) -> int:
+        """How many characters are held back."""
+        return len(self._held)
+
+    def feed(self, text: str) -> str:
+        """Add text; returns what certainly comes before a stop string."""
+        if self.found:
+            return ""
+        self._held += text
+        start = self._first_to_end()
+        self.found = start is not None
+        shown = start if start is not None else len(self._held) - self._unsettled()
+        passed, self._held = self._held[:shown], self._held[shown:]
+        return passed
+
+    def flush(self) -> str:
+        """End the text; returns what was held back, unless a stop string was found."""
+        held, self._held = self._held, ""
+        return "" if self.found else held
+
+    def _first_to_end(self) -> int | None:
+        """Where the stop string starts that is complete first, of several the longest."""
+        starts = [(self._held.find(stop), len(stop)) for stop in self._stops]
+        spans = [(start + length, start) for start, length in starts if start >= 0]
+        return min(spans)[1] if spans else None
+
+    def _unsettled(self) -> int:
+        """Length of the longest end of the held text with which a stop string could begin."""
+        reach = min(len(self._held), self._longest - 1)
+        ends = (self._held[len(self._held) - size :] for size in range(reach, 0, -1))
+        return next((len(end) for end in ends if self._begins_a_stop(end)), 0)
+
+    def _begins_a_stop(self, end: str) -> bool:
+        return any(stop.startswith(end) for stop in self._stops)
+
+
+def _from_byte_level(token: str) -> bytes:
+    """Undo GPT-2's writing of bytes as printable characters; other text is taken as it is."""
+    try:
+        return bytes(BYTE_OF[character] for character in token)
+    except KeyError:
+        return token.encode("utf-8", "replace")
+
+
+def _byte_alphabet() -> Mapping[str, int]:
+    """GPT-2's alphabet: printable Latin-1 stands for itself, other bytes for U+0100 and up."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    shifted = {chr(0x100 + place): byte for place, byte in enumerate(others)}
+    return MappingProxyType({chr(byte): byte for byte in printable} | shifted)
+
+
+BYTE_OF = _byte_alphabet()
+"""The byte that each character of a byte-level token stands for."""

@@ -1,0 +1,90 @@
+"""From a conversation and the call's preferences to token ids, one prompt per stream.
+
+The base stream renders the conversation as it was given; other streams add the text of their
+preferences at the end of the system message or of the last user message.
+
+This module knows turns and templates: nothing of LangChain, models or steering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from langchain_amulet.chat_formats.chat_template import (
+    NOTHING,
+    ChatTemplate,
+    Turn,
+    join_texts,
+    merge_turns,
+)
+
+Placement = Literal["system", "user"]
+"""Which message a preference is joined to: the system's, or the last one of the user."""
+
+
+def place(
+    turns: Sequence[Turn], text: str, placement: Placement, default_system: str = ""
+) -> list[Turn]:
+    """The conversation with ``text`` at the end of a message, after a blank line.
+
+    Args:
+        turns: The conversation; it isn't changed.
+        text: The preference as it will be read.
+        placement: The first system turn, or the last user turn. A missing one is made.
+        default_system: What the template says by itself where there is no system turn; a
+            system turn that is made begins with it, so that nothing is lost.
+    """
+    places = [index for index, turn in enumerate(turns) if turn["role"] == placement]
+    if not places and placement == "system":
+        return [{"role": "system", "content": join_texts(default_system, text)}, *turns]
+    if not places:
+        return [*turns, {"role": "user", "content": text}]
+    index = places[0 if placement == "system" else -1]
+    joined = {**turns[index], "content": join_texts(turns[index]["content"], text)}
+    return [*turns[:index], joined, *turns[index + 1 :]]
+
+
+@dataclass(frozen=True)
+class PromptBuilder:
+    """How a call's conversation and preferences become the prompts of its streams.
+
+    Attributes:
+        template: The chat template.
+        placement: Where preferences are put.
+        preference_template: A text with ``{preference}`` where a preference's text goes.
+        variables: What else the chat template is given.
+        tools: JSON schemas of tools.
+        note: A text for the end of the system message, the same for every stream.
+    """
+
+    template: ChatTemplate
+    placement: Placement = "system"
+    preference_template: str = "{preference}"
+    variables: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    tools: Sequence[Mapping[str, Any]] | None = None
+    note: str = ""
+
+    def build(self, turns: Sequence[Turn], preferences: Sequence[str]) -> tuple[int, ...]:
+        """Token ids of the conversation with these preferences, in order; none for the base.
+
+        Raises:
+            ChatTemplateError: The template refuses the conversation.
+            RequestError: A control token can't be kept as text.
+        """
+        turns = merge_turns(turns)
+        if self.note:
+            turns = place(turns, self.note, "system", self._default_system(turns, "system"))
+        if preferences:
+            lines = (self.preference_template.replace("{preference}", p) for p in preferences)
+            turns = place(
+                turns, "\n".join(lines), self.placement, self._default_system(turns, self.placement)
+            )
+        return self.template.encode(turns, self.variables, self.tools)
+
+    def _default_system(self, turns: Sequence[Turn], placement: Placement) -> str:
+        """What the template says where the conversation, and so the base stream, has no system."""
+        if placement != "system" or any(turn["role"] == "system" for turn in turns):
+            return ""
+        return self.template.default_system(self.variables)

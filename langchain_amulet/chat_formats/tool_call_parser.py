@@ -1,0 +1,207 @@
+"""Tool calls read while they are written: first the name, then the arguments as they come.
+
+A call begins to go out once its name and the bracket that opens its arguments were seen. From
+there on the arguments are passed on letter by letter. What is written in another order, such as
+arguments in front of the name or within a string, goes out when it is whole.
+
+This module knows the text between the markers of calls: nothing of the markers themselves, of
+tokens, prompts or LangChain.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+from langchain_amulet.grammar.json_position import JsonPosition
+
+SEPARATORS = " \t\r\n,;[]"
+"""What may stand between calls, the brackets of a list of them included."""
+
+NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*")
+"""A name in front of its arguments: Mistral's later way of writing a call."""
+
+OPENED = re.compile(r'"(?:arguments|parameters)"\s{0,16}:\s{0,16}\{\Z')
+"""A bracket that may open arguments."""
+
+REACH = 64
+"""How far back `OPENED` can begin."""
+
+PATHS = tuple((*outer, key) for outer in ((), ("function",)) for key in ("arguments", "parameters"))
+"""Where arguments stand in a call's JSON."""
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """What a stretch of text adds to an answer.
+
+    Attributes:
+        kind: ``text`` that is said, a ``thought``, a ``call`` that begins, ``arguments`` of the
+            call that began last, or that this one is ``broken``.
+        text: What is added; of a call the tool's name, empty if it can't be read.
+    """
+
+    kind: Literal["text", "thought", "call", "arguments", "broken"]
+    text: str = ""
+
+
+def joined(pieces: Iterable[OutputPart]) -> list[OutputPart]:
+    """The same pieces in order, with neighbours that go on with each other as one."""
+    found: list[OutputPart] = []
+    for kind, group in groupby(pieces, key=lambda piece: piece.kind):
+        if kind in ("call", "broken"):
+            found.extend(group)
+        elif text := "".join(piece.text for piece in group):
+            found.append(OutputPart(kind, text))
+    return found
+
+
+def whole_calls(value: Any) -> Iterator[OutputPart]:
+    """The calls that a decoded text is: an object, or a list. What is no call is left out."""
+    for item in value if isinstance(value, list) else [value]:
+        function = _function(item)
+        name = function.get("name")
+        arguments = function.get("arguments", function.get("parameters", {}))
+        if isinstance(arguments, str):
+            arguments = _decoded(arguments)
+        if isinstance(name, str) and name and isinstance(arguments, dict):
+            yield OutputPart("call", name)
+            yield OutputPart("arguments", json.dumps(arguments, ensure_ascii=False))
+
+
+class ToolCallParser:
+    """Reads a stretch of an answer that holds calls: `feed` it, then `finish` it.
+
+    Calls are JSON objects with a name and ``arguments`` or ``parameters``, one or several, or in
+    a list; or names in front of their arguments. From where the text can't be read, all the rest
+    belongs to a broken call: the one that has begun, or one without a name.
+    """
+
+    def __init__(self, opening: str | None) -> None:
+        """Start with the text behind ``opening``, which a call without a name is given back.
+
+        Args:
+            opening: None where calls aren't marked. Without marks what can't be read is text,
+                and names don't stand in front of arguments.
+        """
+        self._opening = opening
+        self._has_calls = False
+        self._is_lost = False
+        self._start_item()
+
+    def feed(self, text: str) -> list[OutputPart]:
+        """Add text; returns what is certain now."""
+        return [piece for character in text for piece in self._fed(character)]
+
+    def finish(self) -> list[OutputPart]:
+        """End the text; returns what was held back."""
+        is_over = self._has_calls and not self._item.strip(SEPARATORS)
+        lost = [] if self._is_lost or is_over else [*self._lose()]
+        return [*lost, OutputPart("broken")] if self._is_lost and self._has_begun else lost
+
+    def _fed(self, character: str) -> Iterator[OutputPart]:
+        self._item += character
+        if self._is_lost:
+            return self._pass_on()
+        return self._within(character) if self._depth else self._before(character)
+
+    def _start_item(self) -> None:
+        """Begin what should become one call, and what stands in front of it."""
+        self._item = ""
+        self._start = 0  # of the item's JSON
+        self._passed = 0  # how much of it has gone out or needn't
+        self._has_begun = False  # whether its call has
+        self._floor = 0  # the arguments are over when there are no more brackets open than these
+        self._depth = 0  # how many brackets are open
+        self._place = JsonPosition()
+
+    def _before(self, character: str) -> Iterator[OutputPart]:
+        """Read on in front of an item's JSON."""
+        if character == "{":
+            head = self._item[:-1]
+            self._start, self._depth = len(head), 1
+            named = NAMED.fullmatch(head) if self._opening is not None else None
+            if named:
+                yield from self._begin(named[1])
+            elif head.strip(SEPARATORS):
+                yield from self._lose()
+        elif self._opening is None and character not in SEPARATORS:
+            yield from self._lose()
+
+    def _within(self, character: str) -> Iterator[OutputPart]:
+        """Read on in an item's JSON."""
+        was_argument = self._has_begun and self._depth > self._floor
+        self._step(character)
+        if was_argument:
+            yield from self._pass_on()
+        elif not self._has_begun and character == "{" and (name := self._name()):
+            yield from self._begin(name)
+        if self._depth == 0:
+            yield from self._end_item()
+
+    def _step(self, character: str) -> None:
+        if not self._place.in_string:
+            self._depth += (character in "{[") - (character in "}]")
+        self._place = self._place.after(character.encode(errors="replace"))
+
+    def _name(self) -> str | None:
+        """The name of the call whose arguments were opened just now; None if they weren't."""
+        if not OPENED.search(self._item, max(0, len(self._item) - REACH)):
+            return None
+        inner = _decoded(self._item[self._start :] + "}" * self._depth)
+        function: Mapping[str, Any] = {}
+        path: tuple[str, ...] = ()
+        while isinstance(inner, dict) and inner:
+            function, key = inner, list(inner)[-1]
+            path, inner = (*path, key), inner[key]
+        name = function.get("name") if path in PATHS else None
+        return name if isinstance(name, str) and name else None
+
+    def _begin(self, name: str) -> Iterator[OutputPart]:
+        """Let a call begin whose arguments begin with the last character."""
+        self._has_begun = True
+        self._passed = len(self._item) - 1
+        self._floor = self._depth - 1
+        yield OutputPart("call", name)
+        yield from self._pass_on()
+
+    def _end_item(self) -> Iterator[OutputPart]:
+        value = _decoded(self._item[self._start :])
+        whole = () if self._has_begun else tuple(whole_calls(value))
+        if whole or (self._has_begun and value is not None):
+            self._has_calls = True
+            self._start_item()
+            return iter(whole)
+        return self._lose()
+
+    def _lose(self) -> Iterator[OutputPart]:
+        """Give up reading from here on."""
+        self._is_lost = True
+        if self._opening is not None and not self._has_begun:
+            self._has_begun = True
+            yield OutputPart("call")
+            yield OutputPart("arguments", self._opening)
+        yield from self._pass_on()
+
+    def _pass_on(self) -> Iterator[OutputPart]:
+        """What was held back of the item, as it was written."""
+        yield OutputPart("arguments" if self._has_begun else "text", self._item[self._passed :])
+        self._passed = len(self._item)
+
+
+def _function(value: Any) -> dict[str, Any]:
+    """Where a call's name and arguments stand: in the object itself, or under ``function``."""
+    function = value.get("function", value) if isinstance(value, dict) else None
+    return function if isinstance(function, dict) else {}
+
+
+def _decoded(text: str) -> Any:
+    """What JSON says; None if it isn't any."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

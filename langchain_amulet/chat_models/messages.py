@@ -1,0 +1,163 @@
+"""LangChain's messages as turns, the role-and-content dicts that chat templates read.
+
+This module knows LangChain's messages only: no template, tokenizer or preference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, ToolMessage
+
+from langchain_amulet.chat_formats.chat_template import Turn, join_texts
+from langchain_amulet.chat_models.foreign import unfolded
+from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
+
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "system": "system",
+        "developer": "system",
+        "human": "user",
+        "user": "user",
+        "ai": "assistant",
+        "assistant": "assistant",
+        "tool": "tool",
+        "function": "tool",
+    }
+)
+"""What chat templates call the roles. A closed list: some templates build control tokens of it."""
+
+TEXT_BLOCKS = frozenset({"text", "text-plain"})
+"""Types of content blocks that are read."""
+
+SILENT_BLOCKS = frozenset(
+    {
+        "reasoning",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "tool_call",
+        "tool_call_chunk",
+        "invalid_tool_call",
+        "input_json_delta",
+        "function_call",
+    }
+)
+"""Types of blocks in an assistant's content that its ``tool_calls`` hold or that aren't resent."""
+
+
+def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
+    """The conversation as turns, one per message; see `unfolded` for what counts as one.
+
+    Results of tools are in the order of the calls that they answer and have the tools' names, as
+    most chat templates write neither ids nor what a call and its result have in common. Artifacts
+    aren't for the model.
+
+    Raises:
+        EmptyInputError: There is no message, or none with text or a tool call.
+        UnsupportedContentError: A message holds something other than text.
+        RequestError: A message has a role that chat templates don't know.
+    """
+    messages = [own for message in messages for own in unfolded(message)]
+    turns = [_to_turn(message) for message in messages]
+    if not any(turn["content"].strip() or turn.get("tool_calls") for turn in turns):
+        raise EmptyInputError(
+            f"A call needs at least one message with text, but none of its {len(messages)} "
+            "messages has any: add a question."
+        )
+    return _matched(messages, turns)
+
+
+def _matched(messages: Sequence[BaseMessage], turns: Sequence[Turn]) -> list[Turn]:
+    """The turns with results named and, among neighbours, in the order of their calls."""
+    matched: list[Turn] = []
+    called: dict[str, str] = {}  # names of tools by the ids of calls, which may come again
+    pairs = zip(messages, turns, strict=True)
+    for are_results, run in groupby(pairs, key=lambda pair: pair[1]["role"] == "tool"):
+        if are_results:
+            matched.extend(_answering([turn for _, turn in run], called))
+            continue
+        for message, turn in run:
+            matched.append(turn)
+            for call_id, name in _calls(message):
+                called.pop(call_id, None)
+                called[call_id] = name
+    return matched
+
+
+def _answering(results: Sequence[Turn], called: Mapping[str, str]) -> list[Turn]:
+    places = {call_id: place for place, call_id in enumerate(called)}
+    found = [(turn.get("tool_call_id", ""), turn) for turn in results]
+    in_order = sorted(found, key=lambda pair: places.get(pair[0], len(places)))
+    return [
+        {"name": called[call_id], **turn} if called.get(call_id) else turn
+        for call_id, turn in in_order
+    ]
+
+
+def _calls(message: BaseMessage) -> list[tuple[str, str]]:
+    """Ids and names of the calls that a message makes, also of those that can't be read."""
+    if not isinstance(message, AIMessage):
+        return []
+    calls = (*message.tool_calls, *message.invalid_tool_calls)
+    return [(call["id"] or "", call["name"] or "") for call in calls]
+
+
+def _to_turn(message: BaseMessage) -> Turn:
+    turn: Turn = {"role": _role(message), "content": _text(message)}
+    if isinstance(message, AIMessage) and message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "type": "function",
+                "id": call["id"],
+                "function": {"name": call["name"], "arguments": call["args"]},
+            }
+            for call in message.tool_calls
+        ]
+    if isinstance(message, ToolMessage):
+        turn["tool_call_id"] = message.tool_call_id
+    if turn["role"] == "tool" and message.name:
+        turn["name"] = message.name
+    return turn
+
+
+def _role(message: BaseMessage) -> str:
+    name = message.role if isinstance(message, ChatMessage) else message.type
+    name = name.removesuffix("MessageChunk").lower()
+    if name not in ROLES:
+        raise RequestError(
+            f"A message's role must be one of {', '.join(ROLES)}, not {name!r}: "
+            "use SystemMessage, HumanMessage, AIMessage or ToolMessage."
+        )
+    return ROLES[name]
+
+
+def _text(message: BaseMessage) -> str:
+    between = "\n" if isinstance(message, ToolMessage) else ""  # blocks of a tool are items
+    content = [message.content] if isinstance(message.content, str) else message.content
+    text = between.join(_block_text(block, message.type) for block in content)
+    if isinstance(message, ToolMessage) and message.status == "error":
+        return text if text.lstrip().lower().startswith("error") else f"Error: {text}"
+    if isinstance(message, AIMessage):
+        broken = (
+            f"{call['name'] or ''}{call['args'] or ''}" for call in message.invalid_tool_calls
+        )
+        return join_texts(text, *broken)
+    return text
+
+
+def _block_text(block: str | dict[str, Any], sender: str) -> str:
+    if isinstance(block, str):
+        return block
+    kind = block.get("type")
+    if kind in TEXT_BLOCKS:
+        return str(block.get("text", ""))
+    if kind in SILENT_BLOCKS and sender.lower().startswith("ai"):
+        return ""
+    raise UnsupportedContentError(
+        f"This model reads text only, but a message of type {sender!r} holds a block of type "
+        f"{kind!r}: leave the block out, or describe it in words."
+    )

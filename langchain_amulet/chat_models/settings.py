@@ -1,0 +1,308 @@
+"""What an answer depends on besides the conversation: which model, and how it is to answer.
+
+This module knows which settings there are and what they may be: nothing of how they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from typing_extensions import Self
+
+from langchain_amulet.chat_formats.output_grammar import OutputGrammar, only
+from langchain_amulet.chat_formats.prompt import Placement
+from langchain_amulet.chat_models.tools import (
+    ANY,
+    AUTO,
+    NONE,
+    ResponseFormat,
+    as_choice,
+    as_response_format,
+    as_tools,
+    check_choice,
+)
+from langchain_amulet.engine import LoadOptions
+from langchain_amulet.engine.loading.hub import POCKET
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
+from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
+from langchain_amulet.sampling import SamplingParams
+from langchain_amulet.validation import explained
+
+NOT_OURS = frozenset({"model", "stream"})
+"""Arguments that say which model answers, or by what way: not how."""
+
+
+def as_dtype(value: Any) -> str | None:
+    """The name of a torch dtype, given as such or by its name; None for the fastest."""
+    name = None if value in (None, "auto") else str(value).removeprefix("torch.")
+    if name is not None and not isinstance(getattr(torch, name, None), torch.dtype):
+        raise ConfigurationError(
+            f"dtype must be the name of a torch dtype, not {value!r}: use 'bfloat16', "
+            "'float16' or 'float32', or None for what runs fastest."
+        )
+    return name
+
+
+def as_device(value: Any) -> str | None:
+    """The name of a torch device, given as such or by its name; None for a GPU if there is one.
+
+    Whether there is such a device is found out where the model is loaded.
+    """
+    if value is None:
+        return None
+    try:
+        return str(torch.device(str(value)))
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"device must be the name of a torch device, not {value!r}: use 'cpu' or 'cuda:0', or "
+            "None for a GPU if there is one."
+        ) from error
+
+
+def as_stops(value: Any) -> tuple[str, ...]:
+    """Stop strings as a tuple; a single one may come as it is."""
+    several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
+    if not all(isinstance(stop, str) and stop for stop in several):
+        raise ConfigurationError(
+            f"Stop strings must be texts that aren't empty, not {value!r}: use None for none."
+        )
+    return tuple(several)
+
+
+PreferenceSetting = Annotated[
+    tuple[Preference, ...],
+    BeforeValidator(as_preferences),
+    WithJsonSchema({"type": ["string", "object", "array", "null"]}),
+]
+MethodSetting = Annotated[
+    Method,
+    BeforeValidator(as_method),
+    PlainSerializer(spell),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+
+
+class LoadSettings(BaseModel):
+    """Everything that decides which weights are loaded, and how; fixed once a model is made.
+
+    Attributes:
+        model: ``"pocket"``, the model that comes with this package; or a local folder, or a
+            repository on the Hub.
+        device: Such as "cpu" or "cuda:0"; None for a GPU if there is one.
+        dtype: Such as "bfloat16"; None for what runs fastest.
+        device_map: As in ``from_pretrained``.
+        quantization_config: As in ``from_pretrained``.
+        attn_implementation: As in ``from_pretrained``.
+        revision: Branch, tag or commit on the Hub.
+        trust_remote_code: Run Python that comes with the model. Off, and better left off.
+        use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
+        max_rows: The most prompt streams decoded at a time, over all calls.
+        max_queue: The most calls that may wait.
+        prefill_chunk: The most prompt tokens computed between two decode steps.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    model: str = Field(default=POCKET, min_length=1)
+    device: Annotated[str | None, BeforeValidator(as_device)] = None
+    dtype: Annotated[str | None, BeforeValidator(as_dtype)] = None
+    device_map: str | dict[str, int | str] | None = None
+    quantization_config: Any = Field(default=None, exclude=True, repr=False)
+    attn_implementation: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+    use_safetensors: bool = True
+    max_rows: int = Field(default=64, ge=1)
+    max_queue: int = Field(default=4096, ge=1)
+    prefill_chunk: int = Field(default=256, ge=1)
+
+    @property
+    def load_options(self) -> LoadOptions:
+        """The same for the engine."""
+        fixed = {name: getattr(self, name) for name in LoadSettings.model_fields}
+        del fixed["model"]
+        if isinstance(self.device_map, dict):
+            fixed["device_map"] = tuple(self.device_map.items())
+        return LoadOptions(**fixed)
+
+
+class AnswerSettings(BaseModel):
+    """Everything that a call may set for its answer.
+
+    Attributes:
+        preference: How the answer is wanted: a text, a `Preference`, several, or None.
+        compose: Whether a call's preference is put on top of the standing one, which is stored
+            or the model's own, instead of in its place.
+        method: How preferences steer: a `Method`, its name, with parameters if they differ as in
+            "amulet:kl_cap=0.5", or a strength's name or number.
+        placement: Where the preference is put: at the end of the system message, or at the end
+            of the last user message, which lets all streams share the conversation's prefill.
+        preference_template: A text with ``{preference}`` where the preference goes.
+        max_preference_chars: The longest preference accepted.
+        temperature: 0 takes the likeliest token.
+        top_p: Share of the probability to draw from.
+        top_k: Number of tokens to draw from; None for all.
+        min_p: Least share of the likeliest token's probability.
+        repetition_penalty: Above 1 makes tokens that were written less likely.
+        presence_penalty: Above 0 makes tokens that were written less likely.
+        max_tokens: The most tokens an answer may have.
+        stop: Texts before which the answer ends.
+        seed: Makes an answer repeatable.
+        timeout: Seconds until a call fails; None for no limit.
+        logprobs: Whether ``response_metadata`` holds each token's log-probability.
+        top_logprobs: How many alternatives per token are added to them.
+        trace: Whether ``response_metadata`` holds each token's probability before and after
+            steering.
+        chat_template: A Jinja template in place of the tokenizer's.
+        chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
+        steer_thinking: Whether a thinking model's thoughts are steered, or its answers only.
+        steer_tool_calls: Whether tool calls that the model needn't make are steered, when there is
+            one included, or only what it says: a style is to change words and not deeds. Calls
+            that it must make, and so structured answers, are steered in any case.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    preference: PreferenceSetting = ()
+    compose: bool = False
+    method: MethodSetting = Amulet()
+    placement: Placement = "system"
+    preference_template: str = "{preference}"
+    max_preference_chars: int = Field(default=2000, ge=1)
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int | None = None
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    max_tokens: int = Field(default=256, ge=1)
+    stop: Annotated[tuple[str, ...], BeforeValidator(as_stops)] = ()
+    seed: int | None = None
+    timeout: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(default=None, ge=0)
+    trace: bool = False
+    chat_template: str | None = None
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    steer_thinking: bool = True
+    steer_tool_calls: bool = False
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        check_lengths(self.preference, self.max_preference_chars)
+        if "{preference}" not in self.preference_template:
+            raise ConfigurationError(
+                "preference_template must contain {preference}, which stands for the "
+                f"preference's text, but is {self.preference_template!r}: add it."
+            )
+        _ = self.sampling  # which checks its numbers
+        if self.top_logprobs and not self.logprobs:
+            raise ConfigurationError(
+                f"top_logprobs adds to what logprobs=True gives, but is {self.top_logprobs} "
+                "without that: set logprobs=True, or leave top_logprobs out."
+            )
+        return self
+
+    @property
+    def sampling(self) -> SamplingParams:
+        """How tokens are drawn."""
+        return SamplingParams(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            seed=self.seed,
+            top_logprobs=self.top_logprobs if self.logprobs else None,
+        )
+
+    def for_call(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> CallSettings:
+        """The settings of one call: these, but for what its arguments set.
+
+        Raises:
+            ConfigurationError: An argument is unknown or malformed, as for the model itself.
+            RequestError: Preferences, tools or a response format are: see `errors`.
+        """
+        chosen = {name: getattr(self, name) for name in AnswerSettings.model_fields}
+        if not kwargs.get("logprobs", True):
+            chosen["top_logprobs"] = None  # the model's own go with them
+        chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
+        chosen |= {"stop": stop} if stop is not None else {}
+        with explained(ConfigurationError, CallSettings.model_fields):
+            return CallSettings.model_validate(chosen)
+
+
+class CallSettings(AnswerSettings):
+    """Everything that a call may set, with what makes no sense for all calls of a model.
+
+    Attributes:
+        standing_preference: What the call's preference is put on top of.
+        tools: What the model may call.
+        tool_choice: "auto", "any", "none", or the name of the tool that must be called.
+        response_format: How the answer's text is structured; None leaves it free.
+        parallel_tool_calls: Whether an answer may hold several calls; None for as many as the
+            model likes where it needn't call, and for one where it must.
+    """
+
+    standing_preference: Annotated[tuple[Preference, ...], BeforeValidator(as_preferences)] = ()
+    tools: Annotated[tuple[dict[str, Any], ...], BeforeValidator(as_tools)] = ()
+    tool_choice: Annotated[str, BeforeValidator(as_choice)] = AUTO
+    response_format: Annotated[ResponseFormat | None, BeforeValidator(as_response_format)] = None
+    parallel_tool_calls: bool | None = None
+
+    @model_validator(mode="after")
+    def _check_call(self) -> Self:
+        check_lengths(self.standing_preference, self.max_preference_chars)
+        check_choice(self.tool_choice, self.tools)
+        return self
+
+    @property
+    def preferences(self) -> tuple[Preference, ...]:
+        """All that the call prefers, what is below first."""
+        return (*self.standing_preference, *self.preference)
+
+    @property
+    def pulls(self) -> tuple[Guidance, ...]:
+        """The same for a method: the call's own preferences nest on those below."""
+        layers = [0] * len(self.standing_preference) + [1] * len(self.preference)
+        pairs = zip(self.preferences, layers, strict=True)
+        return tuple(replace(preference.pull, layer=layer) for preference, layer in pairs)
+
+    @property
+    def offered(self) -> tuple[dict[str, Any], ...]:
+        """The tools that the model hears of."""
+        return () if self.tool_choice == NONE else self.tools
+
+    @property
+    def may_call(self) -> bool:
+        """Whether the model may call a tool and needn't."""
+        return bool(self.offered) and self.tool_choice == AUTO
+
+    @property
+    def output(self) -> OutputGrammar:
+        """What the answer may be."""
+        functions = [tool["function"] for tool in self.offered]
+        must_call = self.tool_choice not in (AUTO, NONE)
+        output = OutputGrammar(
+            calls=functions,
+            schema=self.response_format.schema if self.response_format else None,
+            must_call=must_call,
+            several=not must_call if self.parallel_tool_calls is None else self.parallel_tool_calls,
+        )
+        return (
+            only(output, self.tool_choice) if self.tool_choice not in (AUTO, ANY, NONE) else output
+        )

@@ -1,0 +1,93 @@
+"""The models in use in this process: each is loaded once, with one engine, whoever asks for it.
+
+Knows how a model is loaded and what runs it. Doesn't know requests, prompts or LangChain.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.loading.loader import LoadedModel, LoadOptions, load
+
+T = TypeVar("T")
+
+
+class ModelRuntime:
+    """A model's place in the process: its weights and its engine, loaded at first use, once."""
+
+    def __init__(self, model_id: str, options: LoadOptions) -> None:
+        """Remember what to load; nothing is loaded yet."""
+        self._model_id, self._options = model_id, options
+        self._loading = threading.RLock()
+        self._opened: tuple[LoadedModel, Engine] | None = None
+        self._derived: dict[Callable[[ModelRuntime], Any], Any] = {}
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The weights and the tokenizer. Raises as ``load`` does, and loads again when asked."""
+        return self._open()[0]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that runs them. Raises as ``load`` and ``Engine`` do."""
+        return self._open()[1]
+
+    def derived(self, make: Callable[[ModelRuntime], T]) -> T:
+        """What ``make`` derives from the loaded model: made once, shared, kept as long as it."""
+        with self._loading:
+            if make not in self._derived:
+                self._derived[make] = make(self)
+            found: T = self._derived[make]
+            return found
+
+    def _open(self) -> tuple[LoadedModel, Engine]:
+        with self._loading:
+            if self._opened is None:
+                loaded, options = load(self._model_id, self._options), self._options
+                engine = Engine(
+                    loaded.model,
+                    max_rows=options.max_rows,
+                    max_queue=options.max_queue,
+                    prefill_chunk=options.prefill_chunk,
+                )
+                self._opened = loaded, engine
+            return self._opened
+
+
+@dataclass(frozen=True)
+class _Registry:
+    """The runtimes in use, by process, model and options.
+
+    The one piece of state of the whole process. Weights are gigabytes, and a program that makes
+    ten chat models of one name wants them once. So ``acquire`` hands the same runtime to all.
+    Entries are weak: when the last holder drops its runtime, engine and weights go. A forked
+    process gets runtimes of its own, because engines don't survive a fork.
+    """
+
+    runtimes: weakref.WeakValueDictionary[tuple[int, str, LoadOptions], ModelRuntime] = field(
+        default_factory=weakref.WeakValueDictionary
+    )
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def acquire(self, model_id: str, options: LoadOptions) -> ModelRuntime:
+        with self.lock:
+            key = (os.getpid(), model_id, options)
+            return self.runtimes.setdefault(key, ModelRuntime(model_id, options))
+
+
+_REGISTRY = _Registry()
+
+
+def acquire(model_id: str, options: LoadOptions | None = None) -> ModelRuntime:
+    """The process's one runtime for a model and options; loads nothing yet.
+
+    Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
+    stops and its weights are freed.
+    """
+    return _REGISTRY.acquire(model_id, options or LoadOptions())

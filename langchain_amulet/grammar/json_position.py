@@ -1,0 +1,62 @@
+"""Where in a JSON text one is, and what to write there to come to its end soon.
+
+This module knows characters of JSON: nothing of schemas, tokens or models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+QUOTE, BACKSLASH = b'"', b"\\"
+
+BETWEEN = b"}],:"
+"""Between strings, what ends a value, or leads on to what must still come."""
+
+VALUES = b'0123456789ntf"-.eEulrsa [{'
+"""Between strings, what else to write; brackets open last."""
+
+WITHIN = b"@Z.:-PT0123456789Dabcdefghijklmnopqrstuvwxyz/ABCEFGHIJKLMNOQRSUVWXY"
+"""Within a string, what to write where it can't be closed: what formats and patterns wait for."""
+
+
+@dataclass(frozen=True)
+class JsonPosition:
+    """Where in a JSON text one is.
+
+    Attributes:
+        in_string: Whether that is within a string.
+        escaped: Whether a backslash stands right before, within a string.
+        depth: How many brackets are open.
+    """
+
+    in_string: bool = False
+    escaped: bool = False
+    depth: int = 0
+
+    def after(self, text: bytes) -> JsonPosition:
+        """The place once ``text`` is written."""
+        place = self
+        for character in text:
+            place = place._next(character)
+        return place
+
+    def preferred(self, used: Counter[int]) -> bytes:
+        """Characters that bring the end nearer, best first.
+
+        Args:
+            used: How often each was written since the last quotation mark. What wasn't comes
+                first, so that no pattern is waited for with the same character for ever.
+        """
+        closing, others = (QUOTE, WITHIN) if self.in_string else (BETWEEN, VALUES)
+        return closing + bytes(sorted(others, key=lambda character: used[int(character)]))
+
+    def _next(self, character: int) -> JsonPosition:
+        if self.escaped:
+            return replace(self, escaped=False)
+        if character in QUOTE:
+            return replace(self, in_string=not self.in_string)
+        if self.in_string:
+            return replace(self, escaped=True) if character in BACKSLASH else self
+        deeper = (character in b"{[") - (character in b"}]")
+        return replace(self, depth=max(0, self.depth + deeper)) if deeper else self

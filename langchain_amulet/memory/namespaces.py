@@ -1,0 +1,182 @@
+"""Where a user's preferences are kept in a store, and where the history of their changes is.
+
+Either all users share a namespace and a user's record has the user's id for its key, which is the
+convention of LangChain's documentation; or the namespace has the user's id in it, and everything
+directly in it is that user's, which is how langmem writes.
+
+This module knows names only: no stores, and nothing of what is kept there.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from langchain_amulet.errors import ConfigurationError, PreferenceError
+
+USER = "{user_id}"
+"""What stands for the user's id in a namespace."""
+
+RECORD = "preferences"
+"""The key of the record in a namespace that is one user's own."""
+
+HISTORY = "preference_changes"
+"""The first label of every history's namespace: beside the records, so that no search for these
+finds those."""
+
+RESERVED = ("langgraph", HISTORY)
+"""First labels that are taken."""
+
+USER_ID_BYTES = 256
+
+NamespaceLike = Sequence[str] | Callable[[str], Sequence[str]]
+"""Labels, in which ``{user_id}`` may stand; or a function of the user's id that gives them."""
+
+
+@dataclass(frozen=True)
+class RecordLocation:
+    """Where one user's preferences are.
+
+    Attributes:
+        user_id: Whose they are.
+        namespace: Where the record is.
+        key: The record's key.
+        owned: Whether everything in the namespace is the user's.
+    """
+
+    user_id: str
+    namespace: tuple[str, ...]
+    key: str
+    owned: bool
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """Where the user's changes are."""
+        label = quote(self.user_id, safe="@+:").replace(".", "%2E")
+        return (HISTORY, *self.namespace, label)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """Where all users' preferences are.
+
+    Attributes:
+        pattern: As given.
+    """
+
+    pattern: tuple[str, ...] | Callable[[str], Sequence[str]]
+
+    @classmethod
+    def of(cls, given: NamespaceLike) -> Namespace:
+        """Checked as far as it can be without a user.
+
+        Raises:
+            ConfigurationError: It isn't a namespace.
+        """
+        if callable(given):
+            return cls(given)
+        return cls(_labels(given))
+
+    @property
+    def owned(self) -> bool:
+        """Whether each user has a namespace.
+
+        A function's namespaces are held to be shared: were one that is taken for a user's own, its
+        other users' preferences would be that user's.
+        """
+        return not callable(self.pattern) and any(USER in label for label in self.pattern)
+
+    def place(self, user_id: str) -> RecordLocation:
+        """Where a user's preferences are.
+
+        Raises:
+            PreferenceError: This can't be a user's id, or not in this namespace.
+            ConfigurationError: The function gave no namespace.
+        """
+        check_user_id(user_id)
+        if callable(self.pattern):
+            return RecordLocation(user_id, _labels(self.pattern(user_id)), user_id, owned=False)
+        if not self.owned:
+            return RecordLocation(user_id, self.pattern, user_id, owned=False)
+        labels = tuple(label.replace(USER, user_id) for label in self.pattern)
+        if "." in user_id or labels[0] in RESERVED:
+            raise PreferenceError(
+                f"A user's id can't be {user_id!r} where it is part of a namespace, since labels "
+                f"hold no full stops, and the first isn't one of {', '.join(RESERVED)}: give a "
+                f"function that makes a label of it, or a namespace without {USER}."
+            )
+        return RecordLocation(user_id, labels, RECORD, owned=True)
+
+    @property
+    def wildcard(self) -> tuple[str, ...]:
+        """The namespace with a ``*`` where users' ids are.
+
+        Raises:
+            ConfigurationError: It is a function, which can't be asked for its users.
+        """
+        if callable(self.pattern):
+            raise ConfigurationError(
+                "Users can't be listed where the namespace is a function: use a tuple, with "
+                f"{USER} in it if need be."
+            )
+        return tuple("*" if USER in label else label for label in self.pattern)
+
+    def user_of(self, namespace: tuple[str, ...]) -> str | None:
+        """Whose namespace this is; None if nobody's, or of what can't be a user's id."""
+        patterns = self.pattern if not callable(self.pattern) else ()
+        if len(namespace) != len(patterns) or namespace[0] in RESERVED:
+            return None
+        users: set[str] = set()
+        for label, pattern in zip(namespace, patterns, strict=True):
+            found = re.fullmatch(re.escape(pattern).replace(re.escape(USER), "(.+)"), label, re.S)
+            if found is None:
+                return None
+            users.update(found.groups())
+        return users.pop() if len(users) == 1 and is_user_id(*users) else None
+
+
+def is_user_id(text: str) -> bool:
+    """Whether this may be a user's id: other programs' keys may be anything."""
+    try:
+        check_user_id(text)
+    except PreferenceError:
+        return False
+    return True
+
+
+def check_user_id(user_id: object) -> None:
+    """Refuse what can't tell a user from all others, in any store.
+
+    Raises:
+        PreferenceError: It isn't a text, or is empty, too long or unprintable.
+    """
+    if not isinstance(user_id, str):
+        raise PreferenceError(
+            f"A user's id must be a text, not {user_id!r}: use str() if this is one."
+        )
+    if not user_id.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in user_id):
+        raise PreferenceError(
+            f"A user's id must have something to read and no control characters, not {user_id!r}: "
+            "leave it out for no preference."
+        )
+    if len(user_id.encode()) > USER_ID_BYTES:
+        raise PreferenceError(
+            f"A user's id may have at most {USER_ID_BYTES} bytes, but {user_id[:40]!r}... has "
+            f"{len(user_id.encode())}: use a shorter one, such as a hash of it."
+        )
+
+
+def _labels(given: Sequence[str]) -> tuple[str, ...]:
+    """The labels of a namespace, by the rules that all stores of LangGraph share."""
+    labels = () if isinstance(given, str) or not isinstance(given, Sequence) else tuple(given)
+    usable = (isinstance(label, str) and label and not set(label) & {".", "\0"} for label in labels)
+    if not labels or not all(usable) or labels[0] in RESERVED:
+        raise ConfigurationError(
+            "A namespace must be a tuple of texts that aren't empty and hold no full stop, and "
+            f"begin with none of {', '.join(RESERVED)}, not {given!r}: use ('preferences',) "
+            f"or ('users', {USER!r})."
+        )
+    return labels

@@ -1,0 +1,8 @@
+"""What a user prefers, and where a call finds it.
+
+Knows texts, strengths and LangChain's config. Doesn't know stores, prompts or models.
+"""
+
+from langchain_amulet.preferences.preference import Preference
+
+__all__ = ["Preference"]

@@ -1,0 +1,51 @@
+"""Answers that nobody gave, for tests of what becomes of answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from amulet_evals.data.questions import Question, QuestionSet
+from amulet_evals.data.styles import Style
+from amulet_evals.reporting.results import DECODED_METRICS, Results
+from amulet_evals.run.grid import Grid, Task, cases, note
+from amulet_evals.run.manifest import Metric
+from amulet_evals.run.records import AnswerRecord, Failure
+from langchain_amulet.methods import Amulet, Pref
+
+REWARD = Metric(name="reward", title="reward", scorer="rm", needs="wish")
+METHODS = {"pref": note(Pref()), "amulet": note(Amulet())}
+STYLES = (Style("easy", ("Be easy.",)), Style("hard", ("Be hard.",)))
+
+
+def answer(text: str = "Fine.", ask: Task | None = None, **fields: Any) -> AnswerRecord:
+    """An answer to something."""
+    made: dict[str, Any] = {
+        "tokens": 1,
+        "finish_reason": "stop",
+        "mean_kl": 0.0,
+        "kl": (),
+        "strength": 0.0,
+        "started": 0.0,
+        "seconds": 1.0,
+    }
+    return AnswerRecord(ask or Task("m", "pref", "Why?", "Be kind."), text, **{**made, **fields})
+
+
+def grid(**sets: int) -> Grid:
+    """Sets of so many questions, whose texts begin with the set's name."""
+    made = [
+        QuestionSet(name, tuple(Question(str(at), f"{name} {at}?") for at in range(count)))
+        for name, count in sets.items()
+    ]
+    return Grid(("m",), METHODS, cases(made, STYLES, seed=0))
+
+
+def results(asked: Grid, reward: Callable[[Task], float | None], **fields: Any) -> Results:
+    """A run where ``reward(ask)`` is each answer's; None for one that failed."""
+    answers: dict[str, AnswerRecord | Failure] = {}
+    scores = {}
+    for ask in asked.asks("m"):
+        value = reward(ask)
+        failed = Failure(ask, "ContextLengthError", "It is too long.")
+        answers[ask.key] = failed if value is None else answer(ask=ask, **fields)
+        scores["rm", ask.key, ask.wish, None] = {"reward": value}
+    return Results(asked, answers, scores, (REWARD, *DECODED_METRICS), "pref")

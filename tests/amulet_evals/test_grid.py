@@ -1,0 +1,85 @@
+"""Which answers an evaluation needs, and what they are called."""
+
+from itertools import product
+
+from amulet_evals.data.questions import Question, QuestionSet
+from amulet_evals.data.styles import Style
+from amulet_evals.run.grid import Grid, Task, cases, note
+from langchain_amulet.methods import PAD, Amulet, Base, LinearAlignment, Pref
+
+METHODS = {"base": Base(), "pref": Pref(), "amulet": Amulet()}
+SETS = (
+    QuestionSet("one", (Question("1", "A?"), Question("2", "B?"))),
+    QuestionSet("two", (Question("1", "B?"), Question("2", "C?"))),
+)
+STYLES = (Style("short", ("Be short.",)), Style("kind", ("Be kind.",)))
+
+
+def grid(samples: int = 1) -> Grid:
+    notes = {label: note(method) for label, method in METHODS.items()}
+    return Grid(("m", "n"), notes, cases(SETS, STYLES, seed=0), samples)
+
+
+def test_everything_is_asked_of_everything_once():
+    asks = list(grid(samples=3).asks("m"))
+    wishes = [("base", None), *product(("pref", "amulet"), ("Be short.", "Be kind."))]
+    expected = {
+        Task("m", method, question, wish, sample)
+        for (method, wish), question, sample in product(wishes, ("A?", "B?", "C?"), range(3))
+    }
+    assert set(asks) == expected
+    assert len(asks) == len(expected)
+
+
+def test_the_base_prompt_s_answer_counts_for_every_style():
+    whole = grid()
+    first, *others = (whole.ask("m", "base", case) for case in whole.cases if case.question == "A?")
+    assert all(other == first for other in others)
+    assert first.wish is None
+
+
+def test_asks_of_one_method_come_together():
+    methods = [ask.method for ask in grid(samples=2).asks("m")]
+    assert methods == sorted(methods, key=list(METHODS).index)
+
+
+def test_keys_tell_asks_apart_and_never_change():
+    asks = [ask for model in ("m", "n") for ask in grid(samples=2).asks(model)]
+    assert len({ask.key for ask in asks}) == len(asks)
+    assert Task("m", "base", "A?", None).key == "324300898f7d4133"
+    assert Task("m", "pref", "A?", "Be kind.", 1).key == "6ab425e6bc738a86"
+
+
+def test_all_methods_and_styles_draw_with_the_same_luck():
+    seeds = {(ask.question, ask.sample): set() for ask in grid(samples=2).asks("m")}
+    for ask in grid(samples=2).asks("m"):
+        seeds[ask.question, ask.sample].add(ask.seed(5))
+    assert all(len(found) == 1 for found in seeds.values())
+    assert len(set().union(*seeds.values())) == len(seeds)
+    ask = Task("m", "pref", "A?", "Be kind.")
+    assert ask.seed(5) != ask.seed(6)
+    assert 0 <= ask.seed(5) < 2**63
+
+
+def test_cases_are_found_by_set_and_style_in_the_questions_order():
+    assert [case.question for case in grid().of("two", "kind")] == ["B?", "C?"]
+    assert grid().sets == ("one", "two")
+    assert grid().styles == ("short", "kind")
+
+
+def test_methods_that_differ_in_one_number_are_a_family():
+    families = {}
+    for method in (
+        *(Amulet(strength=0.5), Amulet(), Amulet(kl_cap=0.5), Amulet.paper(), Base()),
+        *(LinearAlignment(3.0), LinearAlignment.original(), PAD("rm")),
+    ):
+        families.setdefault(note(method).family, []).append(note(method).knob)
+    assert families == {
+        "amulet": [0.5, Amulet().strength],
+        "amulet, KL cap": [0.5],
+        "amulet, no mask": [Amulet().strength],
+        "base": [None],
+        "linear_alignment": [3.0],
+        "linear_alignment, masked": [3.0],
+        "pad": [None],
+    }

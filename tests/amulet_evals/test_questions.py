@@ -1,0 +1,177 @@
+"""Questions and styles from files, and samples of them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from amulet_evals.data.questions import Question, QuestionSet, QuestionSource, read_sets
+from amulet_evals.data.questions import read_questions as read
+from amulet_evals.data.styles import PAPER_STYLES, Style, read_styles
+from langchain_amulet.errors import ConfigurationError
+
+TEXTS = ("What is the composition of the trails?", 'Why, "why"?\nAnd how?', "你好？")  # noqa: RUF001
+QUOTED = {text: text.replace('"', '""') for text in TEXTS}
+
+
+def write(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", json.dumps([{"index": i, "question": t} for i, t in enumerate(TEXTS)])),
+        ("a.json", "\ufeff" + json.dumps(TEXTS, ensure_ascii=False, indent=4)),
+        ("a.jsonl", "\n".join(json.dumps({"question": text}) for text in TEXTS)),
+        ("a.JSONL", "\n\n".join(json.dumps(text) for text in TEXTS) + "\n\n"),
+        ("a.csv", "id,question\n" + "".join(f'{i},"{QUOTED[t]}"\n' for i, t in enumerate(TEXTS))),
+    ],
+    ids=["the authors' rows", "a list of texts", "objects in lines", "texts in lines", "csv"],
+)
+def test_questions_are_the_same_from_every_kind_of_file(tmp_path, name, text):
+    found = read(QuestionSource(source=write(tmp_path, name, text)))
+    assert found.name == "a"
+    assert tuple(question.text for question in found.questions) == TEXTS
+    assert len({question.id for question in found.questions}) == len(TEXTS)
+
+
+def test_a_row_s_own_name_is_kept_if_it_is_its_own(tmp_path):
+    rows = [{"id": "x", "question": "A?"}, {"index": 7, "question": "B?"}, {"question": "C?"}]
+    found = read(QuestionSource(source=write(tmp_path, "a.json", json.dumps(rows))))
+    assert [question.id for question in found.questions] == ["x", "7", "3"]
+    rows[1]["index"] = "x"
+    found = read(QuestionSource(source=write(tmp_path, "a.json", json.dumps(rows))))
+    assert [question.id for question in found.questions] == ["1", "2", "3"]
+
+
+def test_column_and_name_are_chosen(tmp_path):
+    source = write(tmp_path, "a.csv", "prompt,other\nA?,x\n")
+    found = read(QuestionSource(source=source, column="prompt", name="Mine"))
+    assert found == QuestionSet("Mine", (Question("1", "A?"),))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rule"),
+    [
+        ("a.json", "[", "must hold what its name says"),
+        ("a.json", '{"question": "A?"}', "it holds dict and no list"),
+        (
+            "a.json",
+            '[{"query": "A?"}]',
+            r"row 1 .* no text .*'question': its columns are \['query'",
+        ),
+        ("a.json", '["A?", ""]', "row 2 .* it is ''"),
+        ("a.jsonl", '"A?"\n{"question": 3}', "row 2"),
+        ("a.jsonl", '"A?"\n"B', "must hold what its name says"),
+        ("a.csv", "query\nA?\n", r"its columns are \['query'\]"),
+        ("a.json", "[]", "one at least, but '.*' has none"),
+        ("a.csv", "question\n", "one at least, but '.*' has none"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_refused_with_its_name(tmp_path, name, text, rule):
+    source = write(tmp_path, name, text)
+    with pytest.raises(ConfigurationError, match=rule) as refused:
+        read(QuestionSource(source=source))
+    assert "a.json" in str(refused.value) or "a.csv" in str(refused.value)
+
+
+def test_sources_are_told_apart_by_their_names(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, "test.json", json.dumps(TEXTS))
+    first, second = (
+        QuestionSource(source=str(tmp_path / each / "test.json")) for each in ("one", "two")
+    )
+    with pytest.raises(ConfigurationError, match="two are called 'test'"):
+        read_sets([first, second], limit=None, seed=0)
+    named = second.model_copy(update={"name": "other"})
+    assert [each.name for each in read_sets([first, named], 2, seed=0)] == ["test", "other"]
+
+
+def test_a_missing_file_is_refused_and_not_sought_on_the_hub(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read(QuestionSource(source=str(tmp_path / "none.jsonl")))
+
+
+def test_a_data_set_needs_a_package_and_the_error_says_which(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    with pytest.raises(ConfigurationError, match=r"install langchain-amulet\[evaluate\]"):
+        read(QuestionSource(source="owner/name"))
+
+
+def test_a_sample_keeps_the_order_and_grows_with_its_limit():
+    questions = QuestionSet("a", tuple(Question(str(at), f"{at}?") for at in range(50)))
+    before: set[Question] = set()
+    for limit in (1, 7, 20, 49, 50, 80):
+        chosen = questions.sample(limit, seed=3).questions
+        assert len(chosen) == min(limit, 50)
+        assert list(chosen) == sorted(chosen, key=lambda question: int(question.id))
+        assert before <= set(chosen)
+        before = set(chosen)
+    assert questions.sample(None, seed=3) == questions
+    assert questions.sample(20, seed=3) == questions.sample(20, seed=3)
+    assert questions.sample(20, seed=3) != questions.sample(20, seed=4)
+
+
+def test_a_name_of_the_paper_stands_for_its_sentence():
+    (creative,) = read_styles(["creative"])
+    assert creative == Style("creative", ("Your answer should be creative as much as possible.",))
+    assert [style.name for style in read_styles(PAPER_STYLES)] == list(PAPER_STYLES)
+
+
+def test_any_other_text_is_its_own_name():
+    assert read_styles(["Keep it short."]) == (Style("Keep it short.", ("Keep it short.",)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "Be kind.\n\n  \nBe short.\n"),
+        ("a.json", '["Be kind.", "Be short."]'),
+        ("a.json", '{"Be kind.": "Be kind.", "Be short.": ["Be short."]}'),
+    ],
+)
+def test_wishes_come_from_files(tmp_path, name, text):
+    listed = read_styles([write(tmp_path, name, text), "concise"])
+    assert listed == read_styles(["Be kind.", "Be short.", "concise"])
+
+
+def test_a_file_s_name_may_have_spaces_and_a_wish_may_end_like_one(tmp_path):
+    (tmp_path / "my wishes.txt").write_text("Be kind.\n")
+    (style,) = read_styles([str(tmp_path / "my wishes.txt")])
+    assert style.name == "Be kind."
+    for wish in ("Answer as in notes.txt", "Answer as in " + "very " * 99 + "old notes.txt"):
+        assert read_styles([wish]) == (Style(wish, (wish,)),)
+
+
+def test_a_style_s_wordings_take_turns_and_each_question_keeps_its_own():
+    (style,) = read_styles({"short": ["Be short.", "Keep it brief.", "Few words."]})
+    asked = [f"{at}?" for at in range(300)]
+    wishes = [style.wish(question, seed=0) for question in asked]
+    assert wishes == [style.wish(question, seed=0) for question in asked]
+    assert wishes != [style.wish(question, seed=1) for question in asked]
+    assert all(wishes.count(wording) > 70 for wording in style.wordings)
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ([], "none is given"),
+        (["creative", "creative"], "'creative' is given twice"),
+        ({"short": []}, "'short' has"),
+        ({"short": ["Be short.", " "]}, "'short' has"),
+        ({"short": 3}, "'short' has 3"),
+        (["missing.txt"], "can't be read from 'missing.txt'"),
+    ],
+)
+def test_what_is_no_preference_is_refused(given, rule):
+    with pytest.raises(ConfigurationError, match=rule):
+        read_styles(given)
+
+
+@pytest.mark.parametrize("text", ["{", "3", '[1, "Be kind."]'])
+def test_a_file_without_preferences_is_refused(tmp_path, text):
+    with pytest.raises(ConfigurationError, match="preference"):
+        read_styles([write(tmp_path, "a.json", text)])

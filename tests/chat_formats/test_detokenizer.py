@@ -1,0 +1,198 @@
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from langchain_amulet.chat_formats.detokenizer import Detokenizer, StopStrings, TokenBytes
+from support.tokenizers import byte_fallback, byte_level, unigram, wordpiece
+
+KINDS = {"byte_level": byte_level(), "byte_fallback": byte_fallback(), "unigram": unigram()}
+KINDS["wordpiece"] = wordpiece()
+SPELLINGS = {kind: TokenBytes(tokenizer) for kind, tokenizer in KINDS.items()}
+WORDS = ["How", "do", "I", "sleep", "better?", "Keep", "it", "kind,", "short!"]
+WITH_BYTES = ["byte_level", "byte_fallback"]
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_kind_with_bytes = pytest.mark.parametrize("kind", WITH_BYTES)
+
+
+def stream(kind: str, ids: list[int], stops: list[str] | None = None) -> list[str]:
+    """What is shown after each token, and at the end."""
+    text = Detokenizer(SPELLINGS[kind], stops or [])
+    return [*(text.feed(token) for token in ids), text.flush()]
+
+
+def encode(kind: str, text: str) -> list[int]:
+    return list(KINDS[kind].encode(text, add_special_tokens=False))
+
+
+def decode(kind: str, ids: list[int]) -> str:
+    tokenizer: PreTrainedTokenizerFast = KINDS[kind]
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+@every_kind_with_bytes
+@given(text=st.text())
+def test_any_text_comes_back_as_it_was(kind: str, text: str) -> None:
+    text = text.encode("utf-8", "ignore").decode().lstrip()
+    assert "".join(stream(kind, encode(kind, text))) == text
+
+
+@every_kind
+@given(words=st.lists(st.sampled_from(WORDS)))
+def test_the_stream_joined_is_what_the_tokenizer_decodes_at_once(
+    kind: str, words: list[str]
+) -> None:
+    ids = encode(kind, " ".join(words))
+    assert "".join(stream(kind, ids)) == decode(kind, ids)
+
+
+@every_kind_with_bytes
+@given(text=st.text(alphabet="a 你🙂é👩\u200d", min_size=1))
+def test_no_half_character_is_ever_shown(kind: str, text: str) -> None:
+    for piece in stream(kind, encode(kind, text)):
+        assert "\N{REPLACEMENT CHARACTER}" not in piece
+
+
+def test_characters_whose_bytes_overlap_two_tokens_are_shown_whole() -> None:
+    class Overlapping:
+        """Tokens that end inside one character and go on with the next."""
+
+        all_special_ids: tuple[int, ...] = ()
+        added_tokens_decoder: dict[int, str] = {}  # noqa: RUF012
+        pieces = ("你好吗".encode()[:2], "你好吗".encode()[2:4], "你好吗".encode()[4:])
+
+        def convert_ids_to_tokens(self, index: int) -> bytes:
+            return self.pieces[index]
+
+    text = Detokenizer(TokenBytes(Overlapping()))
+    assert [text.feed(index) for index in range(3)] == ["", "你", "好吗"]
+
+
+@given(ids=st.lists(st.integers(0, 2000)))
+@every_kind
+def test_no_sequence_of_ids_breaks_the_stream(kind: str, ids: list[int]) -> None:
+    shown = "".join(stream(kind, ids))
+    assert shown.encode("utf-8").decode("utf-8") == shown
+
+
+@every_kind_with_bytes
+def test_bytes_that_are_no_character_are_replaced_and_do_not_hold_up_the_rest(kind: str) -> None:
+    cut = encode(kind, "🙂")[:-1]
+    if kind == "byte_fallback":
+        cut = encode(kind, "é🙂")[-4:-1]
+    shown = stream(kind, [*cut, *encode(kind, "kind")])
+    assert "".join(shown).strip("\N{REPLACEMENT CHARACTER} ") == "kind"
+    assert shown[-1] == ""
+
+
+@every_kind_with_bytes
+def test_an_answer_cut_inside_a_character_ends_with_a_replacement(kind: str) -> None:
+    shown = stream(kind, encode(kind, "a🙂")[:-1])
+    assert shown[-1] == "\N{REPLACEMENT CHARACTER}"
+
+
+@every_kind
+def test_special_tokens_are_never_shown(kind: str) -> None:
+    special = KINDS[kind].convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<|user|>"])
+    how, better = encode(kind, "How"), encode(kind, "better?")
+    assert "".join(stream(kind, [special[0], *how, special[1], *better, special[2]])) == decode(
+        kind, [*how, *better]
+    )
+
+
+def test_control_tokens_that_are_not_special_are_shown_as_they_are_written() -> None:
+    ids = encode("byte_level", "<tool_call>{}</tool_call>")
+    assert "".join(stream("byte_level", ids)) == "<tool_call>{}</tool_call>"
+
+
+@pytest.mark.parametrize("kind", ["byte_fallback", "unigram"])
+def test_the_space_that_marks_the_first_word_is_stripped_and_no_other(kind: str) -> None:
+    ids = encode(kind, "How do I sleep")
+    assert "".join(stream(kind, ids)) == "How do I sleep"
+
+
+def test_ids_beyond_the_vocabulary_have_no_text() -> None:
+    assert "".join(stream("byte_level", [10**6])) == ""
+
+
+def cut_by_hand(text: str, stops: list[str]) -> str:
+    """Read character by character, and cut as soon as a stop string is complete."""
+    for end in range(len(text) + 1):
+        found = [stop for stop in stops if text[:end].endswith(stop)]
+        if found:
+            return text[: end - len(max(found, key=len))]
+    return text
+
+
+LETTERS = st.text(alphabet="ab\n", max_size=12)
+STOPS = st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3)
+
+
+@given(pieces=st.lists(LETTERS), stops=STOPS)
+def test_text_is_cut_before_the_stop_string_that_is_complete_first(
+    pieces: list[str], stops: list[str]
+) -> None:
+    watch = StopStrings(stops)
+    shown = "".join(map(watch.feed, pieces)) + watch.flush()
+    assert shown == cut_by_hand("".join(pieces), stops)
+
+
+@given(pieces=st.lists(LETTERS), stops=STOPS)
+def test_no_part_of_a_stop_string_is_ever_shown(pieces: list[str], stops: list[str]) -> None:
+    final = cut_by_hand("".join(pieces), stops)
+    watch = StopStrings(stops)
+    shown = ""
+    for piece in pieces:
+        shown += watch.feed(piece)
+        assert final.startswith(shown)
+
+
+@given(pieces=st.lists(LETTERS), stops=STOPS)
+def test_nothing_is_held_back_but_a_possible_start_of_a_stop_string(
+    pieces: list[str], stops: list[str]
+) -> None:
+    watch = StopStrings(stops)
+    shown = "".join(map(watch.feed, pieces))
+    held = "".join(pieces)[len(shown) :]
+    if not watch.found:
+        assert held == "" or any(stop.startswith(held) for stop in stops)
+        assert watch.held == len(held)
+
+
+def test_a_stop_string_over_several_tokens_ends_the_text() -> None:
+    ids = encode("byte_level", "How do I\n\nsleep")
+    text = Detokenizer(SPELLINGS["byte_level"], ["\n\ns"])
+    assert "".join(text.feed(token) for token in ids) + text.flush() == "How do I"
+    assert text.stopped
+
+
+def test_without_stop_strings_every_whole_character_is_shown_at_once() -> None:
+    ids = encode("byte_level", "Keep it short")
+    assert stream("byte_level", ids)[:-1] == [decode("byte_level", [index]) for index in ids]
+
+
+@every_kind
+def test_a_token_costs_the_same_however_long_the_text_is(kind: str) -> None:
+    decoded: list[int] = []
+    tokenizer = Counting(KINDS[kind], decoded.append)
+    text = Detokenizer(TokenBytes(tokenizer))
+    for token in encode(kind, "Keep it short, and be kind") * 50:
+        text.feed(token)
+    assert max(decoded, default=0) <= 2
+
+
+class Counting:
+    """A tokenizer that says how many ids it is asked to decode."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, report: Callable[[int], None]) -> None:
+        self._tokenizer, self._report = tokenizer, report
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._tokenizer, name)
+
+    def decode(self, ids: list[int], **options: bool) -> str:
+        self._report(len(ids))
+        return str(self._tokenizer.decode(ids, **options))

@@ -1,0 +1,231 @@
+"""Loading by name: what is refused, what is passed through, what is shared."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub.hf_api import api as hub
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    QuantoConfig,
+    T5Config,
+    ViTConfig,
+)
+from transformers.utils.logging import set_tqdm_hook
+
+from langchain_amulet.engine import LoadOptions, acquire, load
+from langchain_amulet.engine.loading.packing import PackedLinear, is_available
+from langchain_amulet.engine.registry import _Registry
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
+
+FLOAT32 = LoadOptions(device="cpu", dtype="float32")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("model")
+    shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config = LlamaConfig(
+        vocab_size=16, num_attention_heads=4, num_key_value_heads=2,
+        max_position_embeddings=64, **shape,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(path)
+    words = {word: index for index, word in enumerate("abcdefghijklmno")} | {"[UNK]": 15}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(path)
+    return str(path)
+
+
+def test_a_model_comes_with_its_tokenizer_in_evaluation_mode(folder: str) -> None:
+    loaded = load(folder, FLOAT32)
+    assert not loaded.model.training
+    assert loaded.model.dtype == torch.float32
+    assert loaded.tokenizer.convert_tokens_to_ids("c") == 2
+
+
+def test_the_dtype_can_be_chosen(folder: str) -> None:
+    assert load(folder, LoadOptions(device="cpu", dtype="bfloat16")).model.dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(not is_available(), reason="this torch can't pack")
+def test_linear_layers_are_packed_on_the_cpu_unless_turned_off(folder: str) -> None:
+    packed = load(folder, FLOAT32).model
+    plain = load(folder, LoadOptions(device="cpu", dtype="float32", pack=False)).model
+    assert any(isinstance(module, PackedLinear) for module in packed.modules())
+    assert not any(isinstance(module, PackedLinear) for module in plain.modules())
+
+
+def test_users_of_one_model_and_options_share_one_runtime(folder: str) -> None:
+    found: list[Any] = []
+    held = acquire(folder, FLOAT32)
+    threads = [
+        threading.Thread(target=lambda: found.append(acquire(folder, FLOAT32).engine))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert {id(engine) for engine in found} == {id(held.engine)}
+
+
+def test_other_options_mean_another_runtime(folder: str) -> None:
+    narrow = LoadOptions(device="cpu", dtype="float32", max_rows=2)
+    assert acquire(folder, FLOAT32) is not acquire(folder, narrow)
+
+
+def test_a_runtime_that_nobody_holds_is_freed(folder: str) -> None:
+    runtime = acquire(folder, FLOAT32)
+    gone = weakref.ref(runtime), weakref.ref(runtime.loaded.model)
+    del runtime
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
+
+
+def test_nothing_stays_of_a_model_that_nobody_holds(folder: str) -> None:
+    registry = _Registry()
+    runtime = registry.acquire(folder, FLOAT32)
+    assert len(registry.runtimes) == 1
+    del runtime
+    gc.collect()
+    assert not registry.runtimes
+
+
+def test_how_attention_is_computed_can_be_chosen(folder: str) -> None:
+    loaded = load(folder, LoadOptions(device="cpu", attn_implementation="eager"))
+    assert loaded.model.config._attn_implementation == "eager"
+
+
+def test_a_model_on_one_device_loads_without_accelerate(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.integrations.accelerate.is_accelerate_available", bool)
+    assert load(folder, FLOAT32).model.device.type == "cpu"
+
+
+def test_a_device_map_without_accelerate_is_refused(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match="accelerate"):
+        load(folder, LoadOptions(device_map="auto"))
+
+
+def test_an_unknown_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="nowhere"):
+        load(str(tmp_path / "nowhere"))
+
+
+def test_without_a_network_a_model_of_the_hub_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "endpoint", "http://127.0.0.1:1")  # where nobody listens
+    began = time.monotonic()
+    with pytest.raises(ModelNotFoundError, match=r"'no/such-model' isn't: \S.*'pocket'.*OFFLINE"):
+        load("no/such-model")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "not/a/name", "no such model"])
+def test_what_cannot_be_on_the_hub_is_refused(name: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"must be a folder or Hub repository .* Check"):
+        load(name)
+
+
+def test_only_what_takes_long_has_a_progress_bar(
+    folder: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.utils.logging._tqdm_active", True)  # commands turn it off
+    load(folder, FLOAT32)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("langchain_amulet.engine.loading.quiet.SMALL", 0)
+    load(folder, FLOAT32)
+    assert "Loading weights" in capsys.readouterr().err
+
+
+def test_a_programs_own_hook_on_progress_bars_stays(folder: str) -> None:
+    def hook(bar: Any, given: Any, named: Any) -> Any:
+        raise AssertionError("a bar was made")
+
+    before = set_tqdm_hook(hook)
+    try:
+        load(folder, FLOAT32)
+    finally:
+        assert set_tqdm_hook(before) is hook
+
+
+def test_a_folder_without_a_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"config\.json"):
+        load(str(tmp_path))
+
+
+def test_options_with_a_quantization_config_can_be_told_apart() -> None:
+    one, same, other = (
+        LoadOptions(quantization_config=QuantoConfig(weights=weights))
+        for weights in ("int8", "int8", "int4")
+    )
+    assert one == same and hash(one) == hash(same)
+    assert other not in {one, LoadOptions()}
+
+
+def test_pickled_weights_are_refused(folder: str, tmp_path: Path) -> None:
+    for file in Path(folder).iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    torch.save({}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ModelNotFoundError, match="safetensors"):
+        load(str(tmp_path))
+
+
+def test_an_encoder_decoder_is_refused_by_name(tmp_path: Path) -> None:
+    T5Config().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="encoder-decoder"):
+        load(str(tmp_path))
+
+
+def test_a_model_that_writes_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    ViTConfig().save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="vit"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["LlamaForSequenceClassification", "LlamaModel"])
+def test_weights_without_a_head_that_writes_text_are_refused(kind: str, tmp_path: Path) -> None:
+    LlamaConfig(architectures=[kind]).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match=kind):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize("kinds", [None, ["LLaMAForCausalLM"], ["GPT2LMHeadModel"]])
+def test_weights_are_not_refused_for_a_head_that_nobody_names_or_an_older_name(
+    kinds: list[str] | None, folder: str, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = LlamaConfig.from_pretrained(folder)
+    config.architectures = kinds
+    config.save_pretrained(tmp_path)
+    assert load(str(tmp_path), FLOAT32).vocabulary == 16

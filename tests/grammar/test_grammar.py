@@ -1,0 +1,394 @@
+import bisect
+import json
+import random
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+
+from langchain_amulet.chat_formats.output_grammar import OutputGrammar
+from langchain_amulet.chat_formats.output_parser import OutputParser
+from langchain_amulet.chat_formats.probe import HERMES, CallShape, ReplyFormat, Thinking
+from langchain_amulet.engine import Constraint, Request
+from langchain_amulet.engine.sampler import next_token
+from langchain_amulet.errors import ContextLengthError, SchemaError
+from langchain_amulet.grammar import Grammar, GrammarCompiler, json_rule
+from langchain_amulet.grammar.json_position import JsonPosition
+from langchain_amulet.methods import Amulet, Guidance
+from langchain_amulet.sampling import SamplingParams
+from support.output_parts import Parts, parts
+from support.schemas import ENDLESS, INTEGER, REAL_LIFE, REFUSED, SCHEMAS, SHORT, Schema, obj
+from support.tokenizers import byte_level
+
+SAMPLES = 2
+"""Per schema; ``python -m benchmarks.validity`` makes thousands, with whole models."""
+
+TOKENIZER = byte_level()
+STOP = TOKENIZER.eos_token_id
+PADDED = len(TOKENIZER) + 37
+COMPILER = GrammarCompiler(TOKENIZER, PADDED)
+LIMIT = 160
+PLAN = Amulet.paper().plan([Guidance()])
+HOT = SamplingParams(temperature=1.5)
+
+
+def written(grammar: Grammar, seed: int, limit: int = LIMIT) -> str:
+    """What a random model writes under a grammar, steered as in the paper, at temperature 1.5."""
+    noise = torch.Generator().manual_seed(seed)
+    request = Request(((1,), (1,)), PLAN, HOT, limit, frozenset({STOP}), constraint=grammar)
+    ids: list[int] = []
+    while len(ids) < limit:
+        streams = torch.randn(2, PADDED, generator=noise).mul(2).log_softmax(-1)
+        token = next_token(request, streams, None, ids, float(torch.rand((), generator=noise)))
+        if token.id == STOP:
+            return str(TOKENIZER.decode(ids))
+        if grammar.accept(token.id):
+            ids.append(token.id)
+    assert bool(grammar.allowed()[STOP]), "cut before its end"
+    return str(TOKENIZER.decode(ids))
+
+
+def grammar_in(request: Request) -> Constraint:
+    assert request.constraint is not None
+    return request.constraint
+
+
+def grammar_of(lark: str, limit: int = LIMIT) -> Grammar:
+    return COMPILER.compile(lark, limit, frozenset({STOP}))
+
+
+def test_there_are_at_least_sixty_schemas() -> None:
+    assert len(SCHEMAS) >= 60
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_whatever_a_hot_steered_random_model_writes_is_valid(name: str) -> None:
+    schema, limit = SCHEMAS[name], 640 if name in REAL_LIFE else LIMIT
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for seed in range(SAMPLES):
+        answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
+        validator.validate(json.loads(answer))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_schema_that_cannot_be_compiled_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(SchemaError, match=r"A schema must be .+, but: \S.+") as caught:
+        grammar_of("start: " + json_rule(REFUSED[name]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_reason_names_the_keyword() -> None:
+    with pytest.raises(SchemaError, match="uniqueItems"):
+        grammar_of("start: " + json_rule(REFUSED["unique items"]))
+
+
+def test_the_reason_says_what_is_wrong_with_a_pattern() -> None:
+    with pytest.raises(SchemaError, match=r"regex parse error: unclosed group, in \"\(a\"\. Take"):
+        grammar_of("start: " + json_rule(obj(a={"type": "string", "pattern": "(a"})))
+
+
+def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
+    with pytest.raises(SchemaError, match=r"but: \S.+"):
+        grammar_of("start: " + json_rule(ENDLESS))
+
+
+def takes(schema: Schema, value: Any, limit: int = LIMIT) -> bool:
+    """Whether the grammar takes the value, as the tokenizer spells it."""
+    grammar = grammar_of("start: " + json_rule(schema), limit)
+    for token in TOKENIZER.encode(json.dumps(value), add_special_tokens=False):
+        if not grammar.allowed()[token] or not grammar.accept(token):
+            return False
+    return bool(grammar.allowed()[STOP])
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "is_one"),
+    [
+        ("date", "2024-02-29", True),
+        ("date", "2000-02-29", True),
+        ("date", "1900-02-29", False),
+        ("date", "2023-02-29", False),
+        ("date", "2023-04-31", False),
+        ("date", "0000-01-01", False),
+        ("time", "23:59:59.5Z", True),
+        ("time", "23:59:60Z", False),
+        ("date-time", "2016-12-31T23:59:59+01:00", True),
+        ("date-time", "2016-12-31T23:59:60Z", False),
+        ("date-time", "2015-02-29T00:00:00Z", False),
+    ],
+)
+def test_dates_and_times_are_those_that_there_are(kind: str, value: str, is_one: bool) -> None:
+    assert takes({"type": "string", "format": kind}, value) is is_one
+
+
+@pytest.mark.parametrize("more", [{}, {"maxLength": 300}])
+def test_a_host_has_no_longer_name_than_the_network_allows(more: dict[str, int]) -> None:
+    schema = {"type": "string", "format": "hostname", **more}
+    labels = ["a" * 62] * 4  # 251 characters, with the dots between them
+    assert takes(schema, ".".join([*labels, "a"]), limit=600)
+    assert not takes(schema, ".".join([*labels, "aa"]), limit=600)
+    assert takes({**schema, "maxLength": 3}, "a.b")
+    assert not takes({**schema, "maxLength": 3}, "ab.c")
+
+
+def test_too_few_tokens_for_any_answer_are_refused_before_decoding() -> None:
+    with pytest.raises(ContextLengthError, match="max_tokens must leave room"):
+        grammar_of("start: " + json_rule(SCHEMAS["nested"]), limit=5)
+
+
+@pytest.mark.parametrize("name", ["string", "array", "tree", "linked list", "any object", "open"])
+@pytest.mark.parametrize("limit", [40, 60, 90])
+def test_an_answer_ends_whole_however_near_the_limit(name: str, limit: int) -> None:
+    schema = SCHEMAS[name]
+    for seed in range(3):
+        answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
+        jsonschema.validate(json.loads(answer), schema)
+
+
+BIG = obj(["k"], k=INTEGER, big=obj(**{f"f{i}": obj(x=INTEGER, y=INTEGER) for i in range(8)}))
+"""Its optional part takes many tokens more than all the rest."""
+
+
+def test_what_could_not_be_ended_in_time_is_not_begun() -> None:
+    for limit in (40, 100):
+        for seed in range(20):
+            answer = written(grammar_of("start: " + json_rule(BIG), limit), seed, limit)
+            jsonschema.validate(json.loads(answer), BIG)
+
+
+def fewest(schema: Schema) -> int:
+    """The fewest tokens with which an answer is tried."""
+
+    def is_enough(limit: int) -> bool:
+        try:
+            grammar_of("start: " + json_rule(schema), limit)
+        except ContextLengthError:
+            return False
+        return True
+
+    return bisect.bisect_left(range(640), True, key=is_enough)
+
+
+@pytest.mark.parametrize(
+    ("name", "shortest"),
+    [
+        ("all optional", {}),
+        ("nested optional", {"a": {}, "d": {"e": True}}),
+        ("array", {"a": []}),
+        ("min items", {"a": ["", ""]}),
+        ("multiple of", {"a": 0}),
+        ("email", {"a": "a@b"}),
+        ("date", {"a": "2000-01-01"}),
+        ("tree", {"label": "", "children": []}),
+        ("expression", {"value": 0}),
+        ("told apart by a constant", {"kind": "leaf", "value": 0}),
+        ("by turns", {"x": {"q": None}}),
+        ("tagged union", {"a": {"kind": "square", "side": 0}}),
+    ],
+)
+def test_as_few_tokens_are_enough_as_the_shortest_answer_has(name: str, shortest: Any) -> None:
+    schema, needed = SCHEMAS[name], fewest(SCHEMAS[name])
+    jsonschema.validate(shortest, schema)
+    assert needed <= len(json.dumps(shortest))  # a token a character at worst
+    for seed in range(3):
+        answer = written(grammar_of("start: " + json_rule(schema), needed), seed, needed)
+        jsonschema.validate(json.loads(answer), schema)
+
+
+@pytest.mark.parametrize("name", ["string", "pattern", "any of objects", "tree", "invoice"])
+def test_the_shortlist_gives_what_the_whole_mask_gives(name: str) -> None:
+    plan, noise = Amulet().plan([Guidance()]), torch.Generator().manual_seed(0)
+    requests = [
+        Request(((1,), (1,)), plan, HOT, 640, frozenset({STOP}), constraint=grammar)
+        for grammar in (grammar_of("start: " + json_rule(SCHEMAS[name]), 640) for _ in range(2))
+    ]
+    for _ in range(200):
+        streams = torch.randn(2, PADDED, generator=noise).mul(4).log_softmax(-1)
+        shortlist = streams[[stream for stream, _ in plan.reference]].topk(64).indices
+        uniform = float(torch.rand((), generator=noise))
+        quick, whole = (
+            next_token(request, streams, found, (), uniform)
+            for request, found in zip(requests, (shortlist, None), strict=True)
+        )
+        assert (quick.id, quick.logprob) == (whole.id, pytest.approx(whole.logprob, abs=1e-5))
+        if quick.id == STOP:
+            break
+        assert len({grammar_in(request).accept(quick.id) for request in requests}) == 1
+
+
+def test_the_mask_covers_the_logits_and_never_the_padding() -> None:
+    mask = grammar_of("start: " + json_rule(SCHEMAS["any object"])).allowed()
+    assert mask.shape == (PADDED,)
+    assert mask.dtype == torch.bool
+    assert not mask[len(TOKENIZER) :].any()
+
+
+def test_stop_tokens_are_allowed_exactly_where_the_answer_may_end() -> None:
+    grammar = grammar_of('start: "ab" "c"?')
+    seen = []
+    for token in (TOKENIZER.convert_tokens_to_ids(letter) for letter in "abc"):
+        seen.append(bool(grammar.allowed()[STOP]))
+        grammar.accept(token)
+    assert [*seen, bool(grammar.allowed()[STOP])] == [False, False, True, True]
+
+
+def test_a_token_that_does_not_fit_is_an_error_of_its_request() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        grammar_of('start: "a"').accept(TOKENIZER.convert_tokens_to_ids("b"))
+
+
+def test_objects_that_list_their_properties_have_no_others() -> None:
+    for seed in range(5):
+        answer = json.loads(written(grammar_of("start: " + json_rule(obj(a=INTEGER))), seed))
+        assert answer.keys() == {"a"}
+
+
+def test_properties_said_to_be_open_stay_open() -> None:
+    answers = [
+        json.loads(written(grammar_of("start: " + json_rule(SCHEMAS["open"])), seed))
+        for seed in range(8)
+    ]
+    assert any(answer.keys() > {"a"} for answer in answers)
+
+
+def test_control_tokens_in_a_text_are_written_as_tokens() -> None:
+    (index,) = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+    assert COMPILER.spell('<tool_call>{"') == f'<[{index}]> "{{\\""'
+    assert COMPILER.spell("plain") == '"plain"'
+
+
+TOOLS = [
+    {"name": "add", "parameters": obj(a=INTEGER, b=INTEGER)},
+    {"name": "greet", "parameters": obj(name=SHORT)},
+    {"name": "now"},
+]
+SHAPES = {
+    "hermes": HERMES,
+    "llama": CallShape('{"name": "', '", "parameters": ', "}"),
+    "mistral list": CallShape('[TOOL_CALLS][{"name": "', '", "arguments": ', "}]", '}, {"name": "'),
+    "mistral": CallShape("[TOOL_CALLS]", "[ARGS]", "", "[TOOL_CALLS]"),
+}
+REGIONS = {
+    "hermes": {"open": "<tool_call>", "close": "</tool_call>"},
+    "llama": {"open_pattern": r"\A\s*(?:<\|python_tag\|>\s*)?(?=\{)"},
+    "mistral list": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
+    "mistral": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
+}
+
+
+def read(reply: ReplyFormat, text: str) -> Parts:
+    reader = OutputParser(TOKENIZER, reply.response_template(with_calls=True))
+    return parts([*reader.feed(text), *reader.finish()])
+
+
+@pytest.mark.parametrize("several", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forced_calls_are_read_back_as_valid_calls(shape: str, several: bool) -> None:
+    reply = ReplyFormat(shape=SHAPES[shape], region=REGIONS[shape])
+    output = OutputGrammar(calls=TOOLS, must_call=True, several=several)
+    counts = set()
+    for seed in range(8):
+        answer = read(reply, written(grammar_of(output.rules(reply, COMPILER, False)), seed))
+        assert answer.text == ""
+        counts.add(len(answer.calls))
+        for call in answer.calls:
+            tool = next(tool for tool in TOOLS if tool["name"] == call.name)
+            jsonschema.validate(json.loads(call.arguments), tool.get("parameters", {}))
+    assert 0 not in counts
+    assert several or counts == {1}
+
+
+def test_strict_calls_are_valid_and_text_stays_free() -> None:
+    reply = ReplyFormat()
+    strict = [{**tool, "strict": True} for tool in TOOLS]
+    grammar = grammar_of(OutputGrammar(calls=strict).rules(reply, COMPILER, False))
+    rng = random.Random(0)
+    assert grammar.allowed().sum() > 250
+    (start,) = TOOLS_TOKEN = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+    assert len(TOOLS_TOKEN) == 1
+    grammar.accept(start)
+    ids = [start]
+    while not (mask := grammar.allowed())[STOP]:
+        ids.append(rng.choice(mask.nonzero()[:, 0].tolist()))
+        grammar.accept(ids[-1])
+    (call, *_) = read(reply, str(TOKENIZER.decode(ids))).calls
+    assert call.name in {"add", "greet", "now"}
+
+
+CHOICE = OutputGrammar(calls=TOOLS, schema=obj(a=INTEGER))
+"""An answer that is calls or JSON."""
+
+(TURN,) = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
+
+
+def choice(reply: ReplyFormat) -> Grammar:
+    rules, turn = CHOICE.rules(reply, COMPILER, False), CHOICE.turn(reply, COMPILER)
+    ends = [COMPILER.token(reply.thinking.closing)] if reply.thinking else []
+    return COMPILER.compile(rules, LIMIT, frozenset({STOP}), ends, turn)
+
+
+def test_whatever_begins_no_call_leads_to_the_schema() -> None:
+    answer = grammar_of("start: " + json_rule(obj(a=INTEGER))).allowed()
+    for token in set(range(len(TOKENIZER))) - {TURN, STOP}:
+        grammar = choice(ReplyFormat())
+        assert grammar.allowed()[token]
+        if not grammar.accept(token):
+            assert torch.equal(grammar.allowed(), answer)
+
+
+def test_what_begins_a_call_goes_on_with_it() -> None:
+    grammar = choice(ReplyFormat())
+    assert grammar.allowed()[TURN]
+    assert not grammar.allowed()[STOP]
+    assert grammar.accept(TURN)
+    rest = written(grammar, seed=1, limit=LIMIT - 1)
+    (call, *_) = read(ReplyFormat(), "<tool_call>" + rest).calls
+    assert call.name in {"add", "greet", "now"}
+    assert not call.is_broken
+
+
+def test_a_thought_puts_the_choice_off() -> None:
+    reply = ReplyFormat(thinking=Thinking("<|think|>", "<|im_start|>"))
+    opening, closing = TOKENIZER.convert_tokens_to_ids(["<|think|>", "<|im_start|>"])
+    (prose,) = TOKENIZER.encode("W", add_special_tokens=False)
+    grammar = choice(reply)
+    for token in (opening, prose, closing):
+        assert grammar.accept(token)
+    assert grammar.allowed()[prose]
+    assert not grammar.accept(prose)
+    assert not grammar.allowed()[[prose, TURN]].any()
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        OutputGrammar(calls=TOOLS),
+        OutputGrammar(schema=obj(a=INTEGER)),
+        OutputGrammar(calls=TOOLS, schema=obj(a=INTEGER), must_call=True),
+    ],
+)
+def test_there_is_no_turn_without_a_choice(output: OutputGrammar) -> None:
+    assert output.turn(ReplyFormat(), COMPILER) is None
+
+
+def test_thoughts_come_before_the_structure_and_end_in_time() -> None:
+    thinking = Thinking("<|think|>", "<|im_start|>")  # single tokens of the test's tokenizer
+    reply = ReplyFormat(thinking=thinking)
+    ends = [TOKENIZER.convert_tokens_to_ids(thinking.closing)]
+    for is_thinking in (True, False):
+        rules = OutputGrammar(schema=obj(a=INTEGER)).rules(reply, COMPILER, is_thinking)
+        grammar = COMPILER.compile(rules, 60, frozenset({STOP}), ends)
+        answer = written(grammar, seed=1, limit=60)
+        assert json.loads(answer.rpartition(thinking.closing)[2]).keys() == {"a"}
+
+
+def test_places_in_json_are_told_apart() -> None:
+    place = JsonPosition()
+    inside = [place := place.after(bytes([c])) for c in rb'{"a\"}": ["'] and place
+    assert inside.in_string
+    assert inside.depth == 2
+    assert inside.after(b']"]').depth == 1
+    assert not place.after(b'"}').in_string
+    assert not JsonPosition().after(rb'{"a\"}"').in_string
