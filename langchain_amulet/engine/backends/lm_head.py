@@ -4,8 +4,8 @@ A bf16 head rounds a logit of 10 to steps of 1/16, and steering multiplies that 
 strength: at the paper's setting one greedy choice in four flips. So the engine says, by a
 ``CandidateQuery`` each, which combinations of rows it will choose from; the best tokens of each are
 found on the rounded logits and their columns are computed again in float32. What a model does
-after its head (soft caps, scales) is order-preserving and then runs in float32 by itself. Scoring needs
-every logit, and takes the time to have all of them in float32.
+after its head (soft caps, scales) is order-preserving and then runs in float32 by itself. Scoring
+needs every logit, and takes the time to have all of them in float32.
 
 Knows rows of hidden states and logits only, nothing of requests or methods.
 """
