@@ -29,7 +29,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from langchain_core.runnables.config import run_in_executor
 
@@ -67,7 +68,7 @@ def in_executor(work: Callable[[], T]) -> Wait[T]:
 def run(procedure: Procedure[Any, T]) -> T:
     """What a procedure returns; items are let go."""
     steps = _Steps(procedure)
-    for _ in steps.blocking():
+    for _ in _blocking(steps):
         pass
     return steps.returned
 
@@ -75,77 +76,93 @@ def run(procedure: Procedure[Any, T]) -> T:
 async def arun(procedure: Procedure[Any, T]) -> T:
     """What a procedure returns, without blocking the event loop; items are let go."""
     steps = _Steps(procedure)
-    async for _ in steps.suspending():
+    async for _ in _suspending(steps):
         pass
     return steps.returned
 
 
 def stream(procedure: Procedure[Item, Any]) -> Generator[Item, None, None]:
     """The items of a procedure, as they come."""
-    return _Steps(procedure).blocking()
+    return _blocking(_Steps(procedure))
 
 
 def astream(procedure: Procedure[Item, Any]) -> AsyncGenerator[Item, None]:
     """The items of a procedure, as they come, without blocking the event loop."""
-    return _Steps(procedure).suspending()
+    return _suspending(_Steps(procedure))
+
+
+def collected(procedure: Procedure[Item, Any]) -> Procedure[Any, list[Item]]:
+    """The same as part of another procedure: its items are returned instead of given out."""
+    steps, items = _Steps(procedure), list[Item]()
+    with closing(procedure):
+        for step in steps:
+            if isinstance(step, Wait):
+                try:
+                    steps.answer((yield step))
+                except BaseException as error:
+                    steps.fail(error)
+            else:
+                items.append(step)
+    return items
+
+
+def _blocking(steps: _Steps[Item, Any]) -> Generator[Item, None, None]:
+    with closing(steps.procedure):
+        for step in steps:
+            if isinstance(step, Wait):
+                try:
+                    steps.answer(step.block())
+                except BaseException as error:
+                    steps.fail(error)
+            else:
+                yield step
+
+
+async def _suspending(steps: _Steps[Item, Any]) -> AsyncGenerator[Item, None]:
+    with closing(steps.procedure):
+        for step in steps:
+            if isinstance(step, Wait):
+                try:
+                    steps.answer(await step.suspend())
+                except BaseException as error:  # a task's cancellation, too
+                    steps.fail(error)
+            else:
+                yield step
 
 
 class _Steps(Generic[Item, T]):
-    """A procedure on its way.
+    """What a procedure yields, one after the other; who waited says what came of it.
 
     Attributes:
+        procedure: The procedure.
         returned: What it returned, once it has.
     """
 
     returned: T
 
     def __init__(self, procedure: Procedure[Item, T]) -> None:
-        """Begin with nothing done: the first step is for who asks for it."""
-        self._procedure = procedure
-        self._has_ended = False
+        """Nothing is done yet: the first step is for who asks for it."""
+        self.procedure = procedure
+        self.answer(None)
 
-    def blocking(self) -> Generator[Item, None, None]:
-        """The items; this thread waits."""
-        with closing(self._procedure):
-            step = self._send(None)
-            while not self._has_ended:
-                if isinstance(step, Wait):
-                    try:
-                        value = step.block()
-                    except BaseException as error:
-                        step = self._throw(error)
-                        continue
-                    step = self._send(value)
-                else:
-                    yield cast("Item", step)
-                    step = self._send(None)
+    def answer(self, value: Any) -> None:
+        """Go on with this in place of the last yield."""
+        self._advance: Callable[[], Item | Wait[Any]] = partial(self.procedure.send, value)
 
-    async def suspending(self) -> AsyncGenerator[Item, None]:
-        """The items; an event loop's task waits. Its cancellation is raised inside, too."""
-        with closing(self._procedure):
-            step = self._send(None)
-            while not self._has_ended:
-                if isinstance(step, Wait):
-                    try:
-                        value = await step.suspend()
-                    except BaseException as error:
-                        step = self._throw(error)
-                        continue
-                    step = self._send(value)
-                else:
-                    yield cast("Item", step)
-                    step = self._send(None)
+    def fail(self, error: BaseException) -> None:
+        """Go on by raising this where the procedure yielded last."""
+        self._advance = partial(self.procedure.throw, error)
 
-    def _send(self, value: Any) -> Item | Wait[Any] | None:
-        return self._step(lambda: self._procedure.send(value))
+    def __iter__(self) -> _Steps[Item, T]:
+        """Go on from here."""
+        return self
 
-    def _throw(self, error: BaseException) -> Item | Wait[Any] | None:
-        return self._step(lambda: self._procedure.throw(error))
-
-    def _step(self, advance: Callable[[], Item | Wait[Any]]) -> Item | Wait[Any] | None:
+    def __next__(self) -> Item | Wait[Any]:
         """Run to the next yield."""
+        advance = self._advance
+        self.answer(None)
         try:
             return advance()
         except StopIteration as end:
-            self._has_ended, self.returned = True, end.value
-            return None
+            self.returned = end.value
+            raise

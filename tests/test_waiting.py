@@ -12,6 +12,7 @@ from langchain_amulet.waiting import (
     Wait,
     arun,
     astream,
+    collected,
     from_future,
     in_executor,
     run,
@@ -95,6 +96,22 @@ def test_a_procedure_may_be_made_of_others(ran: Callable[..., Any]) -> None:
         return [first, second]
 
     assert ran(outer()) == ["counted to 1", "counted to 2"]
+
+
+@both_runs
+def test_the_items_of_a_part_can_be_collected_by_the_whole(ran: Callable[..., Any]) -> None:
+    def sum_of(part: Procedure[int, Any]) -> Procedure[None, int]:
+        return sum((yield from collected(part)))
+
+    def failing() -> Procedure[int, None]:
+        yield 1
+        try:
+            yield from_future(failed(ValueError("lost")))
+        except ValueError:
+            yield 2
+
+    assert ran(sum_of(counting(4))) == 6
+    assert ran(sum_of(failing())) == 3
 
 
 @both_runs

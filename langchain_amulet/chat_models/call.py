@@ -1,35 +1,43 @@
-"""One call made ready: its settings and messages become an engine's request.
+"""One call made ready, and each answer that is decoded for it.
 
-This module connects settings, prompts and engine: nothing of LangChain's config, callbacks or
-ways of calling.
+A `PreparedCall` is what all answers to a call have in common: the conversation, the settings, the
+plan and its prompts. A `Draft` is one answer: a request to the engine, and what makes LangChain's
+chunks of the tokens that come.
+
+This module connects settings, prompts and engine: nothing of LangChain's config or callbacks, or of
+how a search chooses among answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.chat_formats.output_grammar import (
-    output_is_told_apart,
-    schema_note,
-    tools_note,
-)
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.output_grammar import output_is_told_apart
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser
-from langchain_amulet.chat_formats.probe import ReplyFormat, Thinking
-from langchain_amulet.chat_formats.prompt import PromptBuilder
-from langchain_amulet.chat_models.chunks import ChunkWriter
-from langchain_amulet.chat_models.drafts import PreparedCall
-from langchain_amulet.chat_models.messages import to_turns
+from langchain_amulet.chat_formats.probe import ReplyFormat
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
-from langchain_amulet.chat_models.response import ResponseBuilder, ResponseInfo, count_prompts
-from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
-from langchain_amulet.chat_models.tools import ResponseFormat
-from langchain_amulet.engine import Constraint, Pause, Request
+from langchain_amulet.chat_models.prompts import render
+from langchain_amulet.chat_models.response import (
+    ChunkWriter,
+    ResponseBuilder,
+    ResponseInfo,
+    count_prompts,
+)
+from langchain_amulet.chat_models.settings import CallSettings
+from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Plan, strengths
+from langchain_amulet.waiting import Procedure, Wait
+
+Chunks = Procedure[ChatGenerationChunk, None]
+"""An answer on its way: gives out its chunks, of which the last one tells what it cost."""
 
 
 def prepare(
@@ -39,7 +47,7 @@ def prepare(
     messages: Sequence[BaseMessage],
     output_version: str | None = None,
 ) -> PreparedCall:
-    """Render the prompts that the method asks for, and say how they are to be decoded.
+    """Plan a call and render the prompts of its plan.
 
     Args:
         model_name: The model's name as the caller gave it.
@@ -54,177 +62,204 @@ def prepare(
         ConfigurationError: A model that the method names can't be used, see
             `ModelHandle.companion`.
     """
-    opened = handle.opened
     plan = settings.method.plan(settings.pulls)
     prompts = render(plan, handle, settings, messages)
-    template = opened.template(settings.chat_template)
-    stop_ids = opened.stop_ids(template)
-    start = template.generation_prompt(settings.chat_template_kwargs)
-    reply = opened.reply_format(settings.chat_template)
-    request = Request(
-        prompts=prompts,
-        plan=plan,
-        sampling=settings.sampling,
-        max_tokens=settings.max_tokens,
-        stop_ids=stop_ids,
-        timeout=settings.timeout,
-        trace=settings.trace,
-        pauses=tuple(_pauses(opened, settings, reply, start)),
-    )
-    report = _report(model_name, settings, plan, prompts)
     return PreparedCall(
-        engine=opened.engine,
-        messages=tuple(messages),
-        preferences=tuple(each.text for each in settings.preferences if each.weight > 0.0),
-        request=request,
-        constrain=partial(_constraint, opened, settings, reply, stop_ids, reply.is_thinking(start)),
-        read=partial(_answer, opened, settings, reply, start, report, output_version),
-    )
-
-
-def render(
-    plan: Plan, handle: ModelHandle, settings: CallSettings, messages: Sequence[BaseMessage]
-) -> tuple[tuple[int, ...], ...]:
-    """Token ids of each of the plan's streams, by the chat template of the model that reads it.
-
-    Raises:
-        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
-        ChatTemplateError: There is no chat template, or it refuses the conversation.
-        ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
-    """
-    main = handle.opened
-    builders = {
-        name: _stream_builder(main if name is None else handle.companion(name), main, settings)
-        for name in dict.fromkeys(stream.model for stream in plan.streams)
-    }
-    turns = to_turns(messages)
-    texts = [preference.text for preference in settings.preferences]
-    return tuple(
-        builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
-        for stream in plan.streams
-    )
-
-
-def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) -> PromptBuilder:
-    """How a model of the plan is prompted.
-
-    The call's chat template is meant for the model that answers. Others have their own, or that
-    of the answering model where they never learned to chat.
-    """
-    if opened is not main:
-        has_own = bool(opened.tokenizer.chat_template)
-        template = None if has_own else main.template(settings.chat_template).source
-        settings = settings.model_copy(update={"chat_template": template})
-    return prompt_builder(opened, settings, settings.offered, settings.response_format)
-
-
-def prompt_builder(
-    opened: OpenModel,
-    settings: AnswerSettings,
-    tools: Sequence[Mapping[str, Any]] = (),
-    response_format: ResponseFormat | None = None,
-) -> PromptBuilder:
-    """How these settings make prompts with this model's chat template."""
-    reply = opened.reply_format(settings.chat_template)
-    notes = []
-    if tools and not reply.writes_tools:
-        notes.append(tools_note([tool["function"] for tool in tools], reply.shape))
-    if response_format is not None and response_format.told:
-        notes.append(schema_note(response_format.schema))
-    return PromptBuilder(
-        template=opened.template(settings.chat_template),
-        placement=settings.placement,
-        preference_template=settings.preference_template,
-        variables=settings.chat_template_kwargs,
-        tools=(tools or None) if reply.writes_tools else None,
-        note="\n\n".join(notes),
-    )
-
-
-def _report(
-    model_name: str, settings: CallSettings, plan: Plan, prompts: Sequence[Sequence[int]]
-) -> ResponseInfo:
-    return ResponseInfo(
         model_name=model_name,
-        method=settings.method.name,
-        strength=strengths(plan),
-        prompt_tokens=count_prompts(plan, prompts),
-        logprobs=settings.logprobs,
-        trace=settings.trace,
+        model=handle.opened,
+        settings=settings,
+        messages=tuple(messages),
+        plan=plan,
+        prompts=prompts,
+        output_version=output_version,
     )
 
 
-def _answer(
-    opened: OpenModel,
-    settings: CallSettings,
-    reply: ReplyFormat,
-    start: str,
-    report: ResponseInfo,
-    output_version: str | None,
-) -> ResponseBuilder:
-    """Who makes chunks of one answer's tokens."""
-    reader = _reader(opened, settings, reply, start)
-    token_bytes = opened.bytes_with(reply.markers) if reader else opened.token_bytes
-    writer = ChunkWriter(output_version)
-    return ResponseBuilder(report, token_bytes, settings.stop, reader or PlainTextParser(), writer)
+@dataclass(frozen=True)
+class PreparedCall:
+    """A call that is planned and rendered, from which any number of answers can be drafted.
 
+    Attributes:
+        model_name: The model's name as the caller gave it.
+        model: The model that answers.
+        settings: What the call asks for.
+        messages: The conversation.
+        plan: How the prompts' distributions become one.
+        prompts: Token ids, one tuple per stream of the plan.
+        output_version: See `ChunkWriter`.
+    """
 
-def _reader(
-    opened: OpenModel, settings: CallSettings, reply: ReplyFormat, start: str
-) -> OutputParser | None:
-    """Who takes the answer apart; None if it is text and nothing else."""
-    tools = settings.offered
-    if not tools and reply.thinking is None:
-        return None
-    template = reply.response_template(with_calls=bool(tools))
-    own = bool(tools) and reply.own is not None
-    thought = reply.thinking.opening if reply.thinking and reply.is_thinking(start) else ""
-    return OutputParser(opened.tokenizer, template, start if own else thought, tools)
+    model_name: str
+    model: OpenModel
+    settings: CallSettings
+    messages: tuple[BaseMessage, ...]
+    plan: Plan
+    prompts: tuple[tuple[int, ...], ...]
+    output_version: str | None = None
 
+    def draft(self, **changes: Any) -> Draft:
+        """One answer to this call; ``changes`` are to fields of its request.
 
-def _pauses(
-    opened: OpenModel, settings: CallSettings, reply: ReplyFormat, start: str
-) -> Iterator[Pause]:
-    """Where the answer isn't to be steered: in thoughts, in calls of tools."""
-    if reply.thinking and not settings.steer_thinking:
-        yield _thought(opened, reply.thinking, reply.is_thinking(start))
-    if settings.may_call and not settings.steer_tool_calls:
-        yield from _calls(opened, reply)
+        Raises:
+            SchemaError: The answer can't be held to a schema that it must have.
+            ConfigurationError: A thought can't be left unsteered with this model.
+        """
+        request = replace(self.request, constraint=self._constraint(), **changes)
+        return Draft(self.model.engine, request, self._response())
 
+    @property
+    def preference_texts(self) -> tuple[str, ...]:
+        """How the call is to be answered, in words: what has a weight above 0."""
+        return tuple(each.text for each in self.settings.preferences if each.weight > 0.0)
 
-def _thought(opened: OpenModel, thinking: Thinking, from_start: bool) -> Pause:
-    closing = opened.marker(thinking.closing)
-    if closing is None:
-        raise ConfigurationError(
-            "Thoughts can be left unsteered only where their end is a token of its own, which "
-            f"{thinking.closing!r} isn't for this model: use steer_thinking=True."
+    @cached_property
+    def request(self) -> Request:
+        """What is asked of the engine, but for the constraint, which serves one answer only."""
+        return Request(
+            prompts=self.prompts,
+            plan=self.plan,
+            sampling=self.settings.sampling,
+            max_tokens=self.settings.max_tokens,
+            stop_ids=self._stop_ids,
+            timeout=self.settings.timeout,
+            trace=self.settings.trace,
+            pauses=tuple(self._pauses()),
         )
-    opening = opened.marker(thinking.opening)
-    return Pause(frozenset() if opening is None else frozenset({opening}), closing, from_start)
+
+    # --- What the model's chat format makes of the call ---
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        return self.model.template(self.settings.chat_template)
+
+    @cached_property
+    def _format(self) -> ReplyFormat:
+        return self.model.reply_format(self.settings.chat_template)
+
+    @cached_property
+    def _start(self) -> str:
+        """What the template writes for the model to go on from."""
+        return self._template.generation_prompt(self.settings.chat_template_kwargs)
+
+    @property
+    def _is_thinking(self) -> bool:
+        """Whether the answer begins within a thought."""
+        return self._format.is_thinking(self._start)
+
+    @cached_property
+    def _stop_ids(self) -> frozenset[int]:
+        return self.model.stop_ids(self._template)
+
+    def _pauses(self) -> Iterator[Pause]:
+        """Where the answer isn't to be steered: in thoughts, in calls of tools."""
+        if self._format.thinking and not self.settings.steer_thinking:
+            yield self._thought()
+        if self.settings.may_call and not self.settings.steer_tool_calls:
+            yield from self._calls()
+
+    def _thought(self) -> Pause:
+        thinking = self._format.thinking
+        assert thinking is not None
+        closing = self.model.marker(thinking.closing)
+        if closing is None:
+            raise ConfigurationError(
+                "Thoughts can be left unsteered only where their end is a token of its own, which "
+                f"{thinking.closing!r} isn't for this model: use steer_thinking=True."
+            )
+        opening = self.model.marker(thinking.opening)
+        openings = frozenset() if opening is None else frozenset({opening})
+        return Pause(openings, closing, self._is_thinking)
+
+    def _calls(self) -> Iterator[Pause]:
+        # Where the mark of calls isn't a token of its own, nobody could tell where they begin.
+        opening = self.model.marker(self._format.region.get("open", ""))
+        if self._format.shape.before.startswith("{"):
+            yield Pause(self.model.braces, first_only=True)
+        elif opening is not None:
+            closing = self.model.marker(self._format.region.get("close", ""))
+            yield Pause(frozenset({opening}), closing)
+
+    # --- What each answer has for itself ---
+
+    def _constraint(self) -> Constraint | None:
+        """What holds one answer to its grammar; None where it is free."""
+        output, grammars, form = self.settings.output, self.model.grammars, self._format
+        if output.is_free or not output_is_told_apart(output, form, grammars):
+            return None
+        closing = grammars.token(form.thinking.closing) if form.thinking else None
+        return grammars.compile(
+            output.rules(form, grammars, self._is_thinking),
+            self.settings.max_tokens,
+            self._stop_ids,
+            ends=() if closing is None else (closing,),
+            turn=output.turn(form, grammars),
+        )
+
+    def _response(self) -> ResponseBuilder:
+        """What makes chunks of one answer's tokens."""
+        parser = self._parser()
+        markers = self._format.markers if parser else frozenset[str]()
+        return ResponseBuilder(
+            info=self._info,
+            token_bytes=self.model.bytes_with(markers),
+            stops=self.settings.stop,
+            parser=parser or PlainTextParser(),
+            writer=ChunkWriter(self.output_version),
+        )
+
+    def _parser(self) -> OutputParser | None:
+        """What takes one answer apart; None if it is text and nothing else."""
+        tools, form = self.settings.offered, self._format
+        if not tools and form.thinking is None:
+            return None
+        template = form.response_template(with_calls=bool(tools))
+        has_own = bool(tools) and form.own is not None
+        thought = form.thinking.opening if form.thinking and self._is_thinking else ""
+        return OutputParser(
+            self.model.tokenizer, template, self._start if has_own else thought, tools
+        )
+
+    @cached_property
+    def _info(self) -> ResponseInfo:
+        return ResponseInfo(
+            model_name=self.model_name,
+            method=self.settings.method.name,
+            strength=strengths(self.plan),
+            prompt_tokens=count_prompts(self.plan, self.prompts),
+            logprobs=self.settings.logprobs,
+            trace=self.settings.trace,
+        )
 
 
-def _calls(opened: OpenModel, reply: ReplyFormat) -> Iterator[Pause]:
-    """Where calls stand: nowhere that could be told if their mark isn't a token of its own."""
-    opening = opened.marker(reply.region.get("open", ""))
-    if reply.shape.before.startswith("{"):
-        yield Pause(opened.braces, first_only=True)
-    elif opening is not None:
-        yield Pause(frozenset({opening}), opened.marker(reply.region.get("close", "")))
+@dataclass(frozen=True)
+class Draft:
+    """One answer to be decoded.
 
+    Attributes:
+        engine: Who decodes it.
+        request: What is asked of the engine.
+        response: Makes chunks of its tokens.
+    """
 
-def _constraint(
-    opened: OpenModel,
-    settings: CallSettings,
-    reply: ReplyFormat,
-    stop_ids: frozenset[int],
-    is_thinking: bool,
-) -> Constraint | None:
-    """What holds the answer to its grammar; None where it is free."""
-    output, grammars = settings.output, opened.grammars
-    if output.is_free or not output_is_told_apart(output, reply, grammars):
-        return None
-    closing = grammars.token(reply.thinking.closing) if reply.thinking else None
-    ends = () if closing is None else (closing,)
-    rules = output.rules(reply, grammars, is_thinking)
-    turn = output.turn(reply, grammars)
-    return grammars.compile(rules, settings.max_tokens, stop_ids, ends, turn)
+    engine: Engine
+    request: Request
+    response: ResponseBuilder
+
+    def chunks(self) -> Chunks:
+        """Decode the answer. Closing the procedure frees its rows."""
+        with self.submit() as tokens:
+            yield from self.read(tokens)
+
+    def submit(self) -> TokenStream:
+        """Ask for the tokens; leaving the stream's ``with`` block frees its rows."""
+        return self.engine.submit(self.request)
+
+    def read(self, tokens: TokenStream) -> Chunks:
+        """Make chunks of the tokens as they come."""
+        coming: Wait[Any] = Wait(partial(next, tokens, None), lambda: anext(tokens, None))
+        while (token := (yield coming)) is not None:
+            yield from self.response.feed(token)
+            if self.response.stopped:
+                break
+        tokens.cancel()  # nobody needs what follows a stop string
+        yield from self.response.finish(tokens.finish_reason)

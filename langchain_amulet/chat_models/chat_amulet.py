@@ -1,16 +1,17 @@
 """`ChatAmulet`: a local chat model that answers every caller in the style of their preference.
 
 This module connects LangChain to the parts, and does nothing by itself: what may be set is in
-`settings`, what becomes of a call in `call`, of its tokens in `response`, of its model in
-`model_handle`, what traces and caches are told in `description`.
+`settings`, what becomes of a call in `call` and `search`, of its tokens in `response`, of its model
+in `model_handle`, what traces and caches are told in `description`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
+from functools import partial
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -18,38 +19,42 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import run_in_executor
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, PrivateAttr, model_validator
 from typing_extensions import Self
 
-from langchain_amulet.chat_models.call import prepare, prompt_builder
+from langchain_amulet.chat_models.call import Chunks, prepare
 from langchain_amulet.chat_models.description import Described
-from langchain_amulet.chat_models.drafts import Answering
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
+from langchain_amulet.chat_models.prompts import prompt_builder
 from langchain_amulet.chat_models.runnables import Bindable
-from langchain_amulet.chat_models.scoring import TakesAnswers
-from langchain_amulet.chat_models.search import answering
+from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
+from langchain_amulet.chat_models.search import answer
 from langchain_amulet.chat_models.tools import as_tools
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.memory import as_memory
-from langchain_amulet.preferences.preference import PreferenceLike, as_preferences, check_lengths
-from langchain_amulet.preferences.resolution import (
-    PreferenceResolver,
-    PreferenceSource,
-    without_user,
+from langchain_amulet.fitting.answer_scores import AnswerScore
+from langchain_amulet.fitting.estimator import Estimator
+from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences, always
+from langchain_amulet.preferences.preference import (
+    AnyPreference,
+    PreferenceLike,
+    as_preferences,
+    check_lengths,
 )
+from langchain_amulet.preferences.resolution import PreferenceResolver, without_user
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
+from langchain_amulet.waiting import Procedure, Wait, arun, astream, in_executor, run, stream
 
 
-class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
+class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
     Settings, with their defaults and meanings, are those of `chat_models.settings`: see
-    ``help(AnswerSettings)`` and ``help(LoadSettings)``, or the tables of docs/chat-model.md under
-    "API reference". Every field of `AnswerSettings` can also be set by a call, as a keyword
-    argument. The preference may come in ``configurable`` or ``metadata`` of its config, too::
+    ``help(AnswerSettings)``, ``help(LoadSettings)`` and ``help(ModelSettings)``, or the tables of
+    docs/chat-model.md under "API reference". Every field of `AnswerSettings` can also be set by a
+    call, as a keyword argument. The preference may come in ``configurable`` or ``metadata`` of its
+    config, too::
 
         llm = ChatAmulet(model="pocket")
         llm.invoke("How do I sleep better?", preference="Keep it short.")
@@ -57,25 +62,11 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
 
     Weights are loaded at first use, and once per process.
 
-    Attributes:
-        memory: Who knows what users prefer: a `PreferenceMemory`, a LangGraph store, or a
-            function of a user's id, sync or async.
-        streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens;
-            False keeps ``stream`` from streaming, too.
-        max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
-
     Raises:
         ConfigurationError: A field is unknown or has a value that can't work.
     """
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
-
-    memory: Annotated[PreferenceSource, BeforeValidator(as_memory)] | None = Field(
-        default=None, exclude=True, repr=False
-    )
-    # None, as LangChain takes False for a wish once a copy has been made of the model's fields.
-    streaming: bool | None = None
-    max_retries: int | None = None
 
     _handle: ModelHandle = PrivateAttr()
 
@@ -130,7 +121,9 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> AIMessage:
         """Answer in the style that the call or its config asks for."""
-        return super().invoke(input, config, stop=stop, **self._lift(input, config, kwargs))
+        return super().invoke(
+            input, config, stop=stop, **run(self._resolved(input, config, kwargs))
+        )
 
     async def ainvoke(
         self,
@@ -141,8 +134,8 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> AIMessage:
         """Answer in the style that the call or its config asks for."""
-        lifted = await self._alift(input, config, kwargs)
-        return await super().ainvoke(input, config, stop=stop, **lifted)
+        resolved = await arun(self._resolved(input, config, kwargs))
+        return await super().ainvoke(input, config, stop=stop, **resolved)
 
     def stream(
         self,
@@ -153,7 +146,9 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream an answer in the style that the call or its config asks for."""
-        yield from super().stream(input, config, stop=stop, **self._lift(input, config, kwargs))
+        yield from super().stream(
+            input, config, stop=stop, **run(self._resolved(input, config, kwargs))
+        )
 
     async def astream(
         self,
@@ -164,8 +159,8 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """Stream an answer in the style that the call or its config asks for."""
-        lifted = await self._alift(input, config, kwargs)
-        async for chunk in super().astream(input, config, stop=stop, **lifted):
+        resolved = await arun(self._resolved(input, config, kwargs))
+        async for chunk in super().astream(input, config, stop=stop, **resolved):
             yield chunk
 
     def stream_events(
@@ -177,8 +172,8 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Stream events of an answer; version "v2" passes through `astream` by itself."""
-        lifted = self._lift(input, config, kwargs) if version == "v3" else kwargs
-        return super().stream_events(input, config, version=version, **lifted)
+        resolved = run(self._resolved(input, config, kwargs)) if version == "v3" else kwargs
+        return super().stream_events(input, config, version=version, **resolved)
 
     def astream_events(
         self,
@@ -196,21 +191,16 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
     async def _astream_events_v3(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> Any:
-        lifted = await self._alift(input, config, kwargs)
-        return await super().astream_events(input, config, version="v3", **lifted)
+        resolved = await arun(self._resolved(input, config, kwargs))
+        return await super().astream_events(input, config, version="v3", **resolved)
 
-    def _lift(
+    def _resolved(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> Procedure[None, dict[str, Any]]:
         """The call's arguments, with what it prefers in place of its user."""
-        found = self.sources.find(kwargs, config, lambda: self._messages(input))
-        return without_user(kwargs) | found
-
-    async def _alift(
-        self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The same without blocking the event loop."""
-        found = await self.sources.afind(kwargs, config, lambda: self._messages(input))
+        ask = partial(self.sources.find, kwargs, config, lambda: self._messages(input))
+        aask = partial(self.sources.afind, kwargs, config, lambda: self._messages(input))
+        found: dict[str, Any] = yield Wait(ask, aask)
         return without_user(kwargs) | found
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
@@ -231,7 +221,7 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         **kwargs: Any,
     ) -> ChatResult:
         # In one piece LangChain makes v1 blocks itself, and better.
-        return generate_from_stream(self._prepare(messages, stop, kwargs).chunks())
+        return generate_from_stream(stream(self._answer(messages, stop, kwargs)))
 
     async def _agenerate(
         self,
@@ -240,8 +230,7 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = await self._aprepare(messages, stop, kwargs)
-        async with aclosing(call.achunks()) as chunks:
+        async with aclosing(astream(self._answer(messages, stop, kwargs))) as chunks:
             return generate_from_stream(iter([chunk async for chunk in chunks]))
 
     def _stream(
@@ -251,8 +240,8 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._prepare(messages, stop, kwargs, self.output_version)
-        with closing(call.chunks()) as chunks:
+        answer = self._answer(messages, stop, kwargs, self.output_version)
+        with closing(stream(answer)) as chunks:
             for chunk in chunks:
                 if run_manager:
                     run_manager.on_llm_new_token(chunk.text, chunk=chunk)
@@ -265,35 +254,136 @@ class ChatAmulet(Bindable, Described, TakesAnswers):  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = await self._aprepare(messages, stop, kwargs, self.output_version)
-        async with aclosing(call.achunks()) as chunks:
+        answer = self._answer(messages, stop, kwargs, self.output_version)
+        async with aclosing(astream(answer)) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                 yield chunk
 
-    def _prepare(
+    def _answer(
         self,
         messages: Sequence[BaseMessage],
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
         output_version: str | None = None,
-    ) -> Answering:
-        """The call, loaded, checked and rendered."""
-        model = kwargs.get("model") or self.model
-        settings = self.for_call(stop, kwargs)
-        call = prepare(model, self._answering(kwargs), settings, messages, output_version)
-        return answering(settings.method, call)
+    ) -> Chunks:
+        """Check the call, load the model, render the prompts; then decode.
 
-    async def _aprepare(self, *arguments: Any) -> Answering:
-        """The same off the event loop, as the first call loads the weights.
-
-        Only decoding takes rows: a task that is cancelled while it waits leaves nothing behind.
+        The first call loads the weights, so all of that is done off the event loop. Only decoding
+        takes rows: a task that is cancelled while it waits leaves nothing behind.
         """
-        return await run_in_executor(None, self._prepare, *arguments)
 
-    def _answering(self, kwargs: Mapping[str, Any]) -> ModelHandle:
+        def prepared() -> Chunks:
+            model = kwargs.get("model") or self.model
+            settings = self.for_call(stop, kwargs)
+            call = prepare(model, self._handle_for(kwargs), settings, messages, output_version)
+            return answer(call)
+
+        yield from (yield in_executor(prepared))
+
+    def _handle_for(self, kwargs: Mapping[str, Any]) -> ModelHandle:
+        """The model that a call is for."""
         return self._handle.of(kwargs.get("model") or self.model)
+
+    # --- Answers that are given instead of decoded ---
+
+    def score(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be, token by token: base, prompted and steered.
+
+        Nothing is decoded. Thoughts aren't scored, tool calls are.
+
+        Args:
+            input: The conversation, as for ``invoke``.
+            answer: What is answered.
+            config: As for ``invoke``: it may bring the preference or the user.
+            **kwargs: As for ``invoke``, such as ``preference`` and ``method``.
+
+        Raises:
+            RequestError: As ``invoke``, and if the chat template can't write the answer.
+        """
+        return run(self._score(input, answer, config, kwargs))
+
+    async def ascore(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AnswerScore:
+        """How likely an answer would be; see `score`."""
+        return await arun(self._score(input, answer, config, kwargs))
+
+    def fit(
+        self,
+        preferences: Sequence[AnyPreference] | PreferenceLike,
+        examples: Examples,
+        *,
+        applies: Applies[AnyPreference] = always,
+        deviation: float = 1.0,
+        **kwargs: Any,
+    ) -> FittedPreferences[AnyPreference]:
+        """Fit preferences to answers that a user liked, or chose over others.
+
+        One preference is given its strength, several their weights; all else stays as it is.
+        What they were is where the fit starts from: the method's strength where they have none.
+
+        Args:
+            preferences: Those by which answers are steered, as for ``invoke``.
+            examples: What was liked and what was chosen.
+            applies: Whether a preference counts for a conversation with this last question.
+            deviation: How far from where it starts the fit is expected to end, as a standard
+                deviation. The smaller it is, the more examples it takes to get there.
+            **kwargs: As for ``invoke``, such as ``method``.
+
+        Raises:
+            RequestError: There is no preference, it isn't one, or an example can't be read.
+        """
+        return run(self._fit(preferences, examples, applies, deviation, kwargs))
+
+    async def afit(
+        self,
+        preferences: Sequence[AnyPreference] | PreferenceLike,
+        examples: Examples,
+        *,
+        applies: Applies[AnyPreference] = always,
+        deviation: float = 1.0,
+        **kwargs: Any,
+    ) -> FittedPreferences[AnyPreference]:
+        """Fit preferences to answers that a user liked, or chose over others; see `fit`."""
+        return await arun(self._fit(preferences, examples, applies, deviation, kwargs))
+
+    def _score(
+        self,
+        input: LanguageModelInput,
+        answer: AIMessage | str,
+        config: RunnableConfig | None,
+        kwargs: Mapping[str, Any],
+    ) -> Procedure[None, AnswerScore]:
+        resolved = yield from self._resolved(input, config, kwargs)
+        settings, handle = self.for_call(None, resolved), self._handle_for(resolved)
+        return (yield from score(handle, settings, self._messages(input), answer))
+
+    def _fit(
+        self,
+        preferences: Sequence[AnyPreference] | PreferenceLike,
+        examples: Examples,
+        applies: Applies[AnyPreference],
+        deviation: float,
+        kwargs: Mapping[str, Any],
+    ) -> Procedure[None, FittedPreferences[AnyPreference]]:
+        estimator: Estimator[AnyPreference] = estimator_for(self, preferences, deviation, kwargs)
+        check_examples(examples)
+        settings = self.for_call(None, {**kwargs, "preference": estimator.plain})
+        conversations = [self._messages(input) for input, _ in examples.all]
+        handle = self._handle_for(kwargs)
+        return (yield from fit(handle, settings, estimator, conversations, examples, applies))
 
     # --- What LangChain asks of a model ---
 

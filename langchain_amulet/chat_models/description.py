@@ -20,11 +20,17 @@ from typing_extensions import Self
 
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER
-from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings, as_stops
+from langchain_amulet.chat_models.settings import (
+    AnswerSettings,
+    LoadSettings,
+    ModelSettings,
+    as_stops,
+)
 from langchain_amulet.engine import declared_context
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences.resolution import PREFERENCE, STANDING
+from langchain_amulet.validation import explained
 
 REDACTED = "[redacted]"
 """What traces show in place of preferences."""
@@ -33,16 +39,8 @@ PRIVATE = (PREFERENCE, STANDING)
 """Arguments that hold preferences."""
 
 
-class Described(AnswerSettings, LoadSettings, BaseChatModel):
-    """A chat model's settings as the rest of LangChain sees them.
-
-    Attributes:
-        redact_preferences: Whether traces show `REDACTED` in place of preferences. That holds
-            for the model's own runs; what a program puts into a config's ``metadata`` LangChain
-            writes into the traces of everything around the model, too.
-    """
-
-    redact_preferences: bool = False
+class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
+    """A chat model's settings as the rest of LangChain sees them."""
 
     @property
     def _llm_type(self) -> str:
@@ -124,10 +122,16 @@ class Described(AnswerSettings, LoadSettings, BaseChatModel):
                     f"{name} is fixed once a model is made, and can't become {value!r}: make "
                     f"another one, with ChatAmulet({name}=...)."
                 )
-            kept = {field: getattr(self, field) for field in type(self).model_fields}
-            value = getattr(type(self)(**{**kept, name: value}), name)
+            value = self._checked(name, value)
             self.__dict__.pop("_serialized", None)
         super().__setattr__(name, value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A field's value as a new model would have it, beside the settings that are there."""
+        settings = ModelSettings if name in ModelSettings.model_fields else AnswerSettings
+        kept = {field: getattr(self, field) for field in settings.model_fields}
+        with explained(ConfigurationError, type(self).model_fields):
+            return getattr(settings.model_validate({**kept, name: value}), name)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """The same with other settings, which aren't checked; traces show what it is now."""

@@ -1,7 +1,10 @@
 """From the engine's tokens to LangChain's chunks: what they say, and at the end what they cost.
 
-This module knows tokens and metadata: nothing of how prompts are made or tokens decoded, and
-nothing of threads or event loops, so that both kinds of caller share it.
+A `ResponseBuilder` is fed one answer's tokens: a detokenizer makes text of them, an output parser
+takes that apart, and a `ChunkWriter` writes each part as a chunk.
+
+This module knows tokens, metadata and what LangChain makes of chunks: nothing of how prompts are
+made or tokens decoded, nor of threads and event loops.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import uuid4
 
+from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser
 from langchain_amulet.chat_formats.tool_call_parser import OutputPart
-from langchain_amulet.chat_models.chunks import ChunkWriter
 from langchain_amulet.engine import Token
+from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.steering import Plan
 
 PROVIDER = "amulet"
@@ -54,17 +60,93 @@ def count_prompts(plan: Plan, prompts: Sequence[Sequence[int]]) -> dict[str, int
     return counts
 
 
-@dataclass
-class ResponseBuilder:
-    """One answer as it grows, fed by one reader.
+Block = dict[str, Any]
+"""A content block of LangChain's, with its number in the answer as ``index``."""
 
-    ``feed`` it every token, until there are no more or ``stopped`` says so; then ``finish`` it.
+
+class ChunkWriter:
+    """Writes the chunks of one answer, a part in each: of more, LangChain loses track.
+
+    A call's first chunk has its name and id; those that follow have arguments and the same
+    index. Stretches of text, thoughts and calls are numbered, and a call's index is its number.
     """
 
-    report: ResponseInfo
+    def __init__(self, output_version: str | None = None) -> None:
+        """Start an answer.
+
+        Args:
+            output_version: With "v1" a chunk's content is a numbered block. LangChain makes
+                blocks of other chunks, too, but in numbering them takes no heed of the calls'
+                indexes, and then joins a text with a call of the same number.
+        """
+        self._has_blocks = output_version == "v1"
+        self._kind = ""  # of the stretch that was written last
+        self._index = -1
+        self._arguments = ""  # of the call that was written last
+
+    def write(self, part: OutputPart) -> ChatGenerationChunk:
+        """The chunk for the part of the answer that comes next."""
+        block = self._block(part)
+        kind, text = block["type"], str(block.get("text", ""))
+        thought = {"reasoning_content": block["reasoning"]} if kind == "reasoning" else {}
+        message = AIMessageChunk(
+            content=[dict(block)] if self._has_blocks else text,
+            additional_kwargs=thought,
+            tool_call_chunks=[cast("ToolCallChunk", block)] if kind == "tool_call_chunk" else [],
+            response_metadata=self._version,
+        )
+        return ChatGenerationChunk(message=message)
+
+    def last(self, usage: UsageMetadata, metadata: Mapping[str, Any]) -> ChatGenerationChunk:
+        """The chunk that ends the answer."""
+        message = AIMessageChunk(
+            content=[] if self._has_blocks else "",
+            usage_metadata=usage,
+            response_metadata={**metadata, **self._version},
+            chunk_position="last",
+        )
+        return ChatGenerationChunk(message=message)
+
+    @property
+    def _version(self) -> dict[str, str]:
+        return {"output_version": "v1"} if self._has_blocks else {}
+
+    def _block(self, part: OutputPart) -> Block:
+        if part.kind in ("text", "thought"):
+            self._index += part.kind != self._kind
+            self._kind = part.kind
+            kind = "text" if part.kind == "text" else "reasoning"
+            return {"type": kind, kind: part.text, "index": self._index}
+        if part.kind == "call":
+            self._kind, self._arguments = part.kind, ""
+            self._index += 1
+            return self._call(part.text or None, "", _call_id())
+        arguments = part.text if part.kind == "arguments" else _misfit(self._arguments)
+        self._arguments += arguments
+        return self._call(None, arguments, None)
+
+    def _call(self, name: str | None, arguments: str, call_id: str | None) -> Block:
+        return {**tool_call_chunk(name=name, args=arguments, id=call_id, index=self._index)}
+
+
+@dataclass
+class ResponseBuilder:
+    """One answer as it grows.
+
+    `feed` it every token, until there are no more or `stopped` says so; then `finish` it.
+
+    Attributes:
+        info: What is known of the answer before it begins.
+        token_bytes: What each token stands for.
+        stops: Texts before which the answer ends.
+        parser: Tells what is said from thoughts and calls of tools.
+        writer: Makes chunks of these parts.
+    """
+
+    info: ResponseInfo
     token_bytes: TokenBytes
     stops: Sequence[str] = ()
-    reader: OutputParser | PlainTextParser = field(default_factory=PlainTextParser)
+    parser: OutputParser | PlainTextParser = field(default_factory=PlainTextParser)
     writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _shown: int = 0
@@ -91,9 +173,9 @@ class ResponseBuilder:
         self._tokens.append((self._shown + self._text.held, token))
         text = self._text.feed(token.id)
         self._shown += len(text)
-        pieces = self.reader.feed(text)
-        self._count(pieces)
-        return self._write(pieces)
+        parts = self.parser.feed(text)
+        self._count(parts)
+        return self._write(parts)
 
     def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
@@ -104,31 +186,31 @@ class ResponseBuilder:
         """
         text = self._text.flush()
         self._shown += len(text)
-        pieces = [*self.reader.feed(text), *self.reader.finish()]
-        chunks = self._write(pieces)
+        parts = [*self.parser.feed(text), *self.parser.finish()]
+        chunks = self._write(parts)
         return [*chunks, self.writer.last(self._usage, self._metadata(self._finish(reason)))]
 
-    def _write(self, pieces: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
-        kinds = [piece.kind for piece in pieces]
+    def _write(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
+        kinds = [part.kind for part in parts]
         self._calls += kinds.count("call") - kinds.count("broken")
-        return [self.writer.write(piece) for piece in pieces]
+        return [self.writer.write(part) for part in parts]
 
     def _finish(self, reason: str | None) -> str | None:
         if self.stopped:
             return "stop"
         return "tool_calls" if reason == "stop" and self._calls else reason
 
-    def _count(self, pieces: Sequence[OutputPart]) -> None:
+    def _count(self, parts: Sequence[OutputPart]) -> None:
         """Tokens of thoughts; one that shows nothing, such as a marker, goes with the next."""
         self._silent += 1
-        if pieces:
-            self._thoughts += self._silent if pieces[0].kind == "thought" else 0
+        if parts:
+            self._thoughts += self._silent if parts[0].kind == "thought" else 0
             self._silent = 0
 
     @property
     def _usage(self) -> UsageMetadata:
-        prompt, written = sum(self.report.prompt_tokens.values()), len(self._tokens)
-        details = {kind: count for kind, count in self.report.prompt_tokens.items() if count}
+        prompt, written = sum(self.info.prompt_tokens.values()), len(self._tokens)
+        details = {kind: count for kind, count in self.info.prompt_tokens.items() if count}
         usage = {
             "input_tokens": prompt,
             "output_tokens": written,
@@ -141,19 +223,19 @@ class ResponseBuilder:
     def _metadata(self, reason: str | None) -> dict[str, Any]:
         kls = [token.kl for _, token in self._tokens]
         metadata: dict[str, Any] = {
-            "model_name": self.report.model_name,
+            "model_name": self.info.model_name,
             "model_provider": PROVIDER,
             "finish_reason": reason,
-            "method": self.report.method,
-            "strength": self.report.strength,
+            "method": self.info.method,
+            "strength": self.info.strength,
             "mean_kl": math.fsum(kls) / len(kls) if kls else 0.0,
         }
         agreements = [token.agreement for _, token in self._tokens if token.agreement is not None]
         if agreements:
             metadata["agreement"] = math.fsum(agreements) / len(agreements)
-        if self.report.logprobs:
+        if self.info.logprobs:
             metadata["logprobs"] = {"content": [self._logprob(token) for token in self._visible]}
-        if self.report.trace:
+        if self.info.trace:
             metadata["trace"] = [self._trace(token) for token in self._visible]
         return metadata
 
@@ -183,3 +265,18 @@ class ResponseBuilder:
             "steered": trace and trace.steered,
             "kl": token.kl,
         }
+
+
+def _misfit(arguments: str) -> str:
+    """What to add to the arguments of a broken call, so that they are no JSON for sure.
+
+    LangChain completes JSON that is cut short, and an agent would then call the tool with half an
+    argument. Brackets that don't fit it leaves alone.
+    """
+    place = JsonPosition().after(arguments.encode(errors="replace"))
+    return "\\" * place.escaped + '"' * place.in_string + "{]"
+
+
+def _call_id() -> str:
+    """Names a call: nine letters and digits, as Mistral's templates want, hardly ever twice."""
+    return uuid4().hex[:9]

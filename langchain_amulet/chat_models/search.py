@@ -6,21 +6,19 @@ how a method steers.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import singledispatch
+from dataclasses import replace
+from functools import partial, singledispatch
 from typing import Any, cast
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.chat_models.drafts import Answering, AsyncChunks, Chunks, Draft, PreparedCall
+from langchain_amulet.chat_models.call import Chunks, Draft, PreparedCall
 from langchain_amulet.chat_models.ranking import Candidate, Guided, Ranking, as_ranking
 from langchain_amulet.engine import BeamResult, TokenStream
 from langchain_amulet.errors import RequestError
@@ -31,114 +29,87 @@ from langchain_amulet.methods import (
     Method,
     resolve_strength,
 )
+from langchain_amulet.waiting import Wait, collected, from_future
+
+
+def answer(call: PreparedCall) -> Chunks:
+    """The answer to a call: decoded, unless the call's method is a search.
+
+    Raises:
+        RequestError: The call can't be answered by its method.
+        SchemaError: The answer can't be held to a schema that it must have.
+    """
+    return _answer(call.settings.method, call)
 
 
 @singledispatch
-def answering(method: Method, call: PreparedCall) -> Answering:
-    """How ``method`` finds the answer to a call: by decoding it, unless it is a search.
-
-    Raises:
-        RequestError: The call can't be answered by this method.
-        SchemaError: The answer can't be held to a schema that it must have.
-    """
-    return call.draft()
+def _answer(method: Method, call: PreparedCall) -> Chunks:
+    return call.draft().chunks()
 
 
-@answering.register
-def _(method: BestOf, call: PreparedCall) -> Answering:
-    return Samples(call, _drafts(call, method.n), as_ranking(method.scorer))
+@_answer.register
+def _(method: BestOf, call: PreparedCall) -> Chunks:
+    return _best_sample(call, _drafts(call, method.n), as_ranking(method.scorer))
 
 
-@answering.register
-def _(method: GuidedReranking, call: PreparedCall) -> Answering:
+@_answer.register
+def _(method: GuidedReranking, call: PreparedCall) -> Chunks:
     ranking = Guided(resolve_strength(method.strength))
-    return Samples(call, _drafts(call, method.n, trace=True), ranking)
+    return _best_sample(call, _drafts(call, method.n, trace=True), ranking)
 
 
-@answering.register
-def _(method: BeamSearch, call: PreparedCall) -> Answering:
-    return Beams(call.draft(), method)
+@_answer.register
+def _(method: BeamSearch, call: PreparedCall) -> Chunks:
+    return _beams(call.draft(), method)
 
 
-@dataclass(frozen=True)
-class Samples:
+def _best_sample(call: PreparedCall, drafts: Sequence[Draft], ranking: Ranking) -> Chunks:
     """The best of several answers, decoded together; it comes when all are done and ranked."""
-
-    call: PreparedCall
-    drafts: tuple[Draft, ...]
-    ranking: Ranking
-
-    def chunks(self) -> Chunks:
-        """Decode them all, and give the best one."""
-        with ExitStack() as leaving:
-            begun = [(draft, leaving.enter_context(draft.submit())) for draft in self.drafts]
-            candidates = [self._candidate(d, g, list(d.read(g))) for d, g in begun]
-        yield from best(candidates, self.ranking.scores(candidates))
-
-    async def achunks(self) -> AsyncChunks:
-        """Decode them all, and give the best one, without blocking the event loop."""
-        with ExitStack() as leaving:
-            begun = [(draft, leaving.enter_context(draft.submit())) for draft in self.drafts]
-            candidates = await asyncio.gather(*(self._awhole(d, g) for d, g in begun))
-        for chunk in best(candidates, await self.ranking.ascores(candidates)):
-            yield chunk
-
-    async def _awhole(self, draft: Draft, generation: TokenStream) -> Candidate:
-        chunks = [chunk async for chunk in draft.aread(generation)]
-        return self._candidate(draft, generation, chunks)
-
-    def _candidate(
-        self, draft: Draft, generation: TokenStream, chunks: Sequence[ChatGenerationChunk]
-    ) -> Candidate:
-        last = generation.stop_token
-        tokens = (*draft.answer.tokens, *([] if last is None else [last]))
-        return Candidate(self.call.messages, self.call.preferences, tuple(chunks), tokens)
+    with ExitStack() as leaving:
+        # All are submitted before the first is read, so that they share every step.
+        begun = [(draft, leaving.enter_context(draft.submit())) for draft in drafts]
+        candidates = []
+        for draft, tokens in begun:
+            chunks = yield from collected(draft.read(tokens))
+            candidates.append(_candidate(call, draft, tokens, chunks))
+    scores = yield Wait(partial(ranking.scores, candidates), partial(ranking.ascores, candidates))
+    yield from best(candidates, scores)
 
 
-@dataclass(frozen=True)
-class Beams:
+def _candidate(
+    call: PreparedCall, draft: Draft, tokens: TokenStream, chunks: Sequence[ChatGenerationChunk]
+) -> Candidate:
+    last = tokens.stop_token
+    all_tokens = (*draft.response.tokens, *([] if last is None else [last]))
+    return Candidate(call.messages, call.preference_texts, tuple(chunks), all_tokens)
+
+
+def _beams(draft: Draft, method: BeamSearch) -> Chunks:
     """The answer that beam search finds; it comes when the search is over."""
-
-    draft: Draft
-    method: BeamSearch
-
-    def chunks(self) -> Chunks:
-        """Search, and give what was found."""
-        gone = threading.Event()
-        try:
-            found = self._submit(gone).result()
-        finally:
-            gone.set()
-        yield from self._written(found)
-
-    async def achunks(self) -> AsyncChunks:
-        """Search, and give what was found, without blocking the event loop."""
-        gone = threading.Event()
-        try:
-            found = await asyncio.wrap_future(self._submit(gone))
-        finally:
-            gone.set()
-        for chunk in self._written(found):
-            yield chunk
-
-    def _submit(self, gone: threading.Event) -> Future[BeamResult]:
-        return self.draft.engine.search(
-            self.draft.request,
-            self.method.n,
-            self.method.length_penalty,
-            is_wanted=lambda: not gone.is_set(),
+    left = threading.Event()
+    try:
+        found = yield from_future(
+            draft.engine.search(
+                draft.request,
+                method.n,
+                method.length_penalty,
+                is_wanted=lambda: not left.is_set(),
+            )
         )
+    finally:
+        left.set()
+    yield from _written(draft, method, found)
 
-    def _written(self, found: BeamResult) -> list[ChatGenerationChunk]:
-        answer = self.draft.answer
-        chunks: list[ChatGenerationChunk] = []
-        for token in found.tokens:
-            chunks += answer.feed(token)
-            if answer.stopped:
-                break
-        *chunks, last = [*chunks, *answer.finish(found.finish.reason)]
-        told = {"n": self.method.n, "scores": [found.score], "chosen": 0}
-        return [*chunks, told_of_search(last, told, found.written)]
+
+def _written(draft: Draft, method: BeamSearch, found: BeamResult) -> list[ChatGenerationChunk]:
+    chunks: list[ChatGenerationChunk] = []
+    for token in found.tokens:
+        chunks += draft.response.feed(token)
+        if draft.response.stopped:
+            break
+    *chunks, last = [*chunks, *draft.response.finish(found.finish.reason)]
+    search = {"n": method.n, "scores": [found.score], "chosen": 0}
+    return [*chunks, told_of_search(last, search, found.written)]
 
 
 def best(candidates: Sequence[Candidate], scores: Sequence[float]) -> list[ChatGenerationChunk]:

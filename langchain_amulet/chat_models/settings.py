@@ -36,8 +36,10 @@ from langchain_amulet.chat_models.tools import (
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.engine.loading.hub import POCKET
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.memory import as_memory
 from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
+from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.validation import explained
 
@@ -244,6 +246,31 @@ class AnswerSettings(BaseModel):
         chosen |= {"stop": stop} if stop is not None else {}
         with explained(ConfigurationError, CallSettings.model_fields):
             return CallSettings.model_validate(chosen)
+
+
+class ModelSettings(BaseModel):
+    """Everything that is the model's alone: no call may set it, and it can be changed later.
+
+    Attributes:
+        memory: Who knows what users prefer: a `PreferenceMemory`, a LangGraph store, or a
+            function of a user's id, sync or async.
+        streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens;
+            False keeps ``stream`` from streaming, too.
+        max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
+        redact_preferences: Whether traces show ``[redacted]`` in place of preferences. That holds
+            for the model's own runs; what a program puts into a config's ``metadata`` LangChain
+            writes into the traces of everything around the model, too.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    memory: Annotated[PreferenceSource, BeforeValidator(as_memory)] | None = Field(
+        default=None, exclude=True, repr=False
+    )
+    # None, as LangChain takes False for a wish once a copy has been made of the model's fields.
+    streaming: bool | None = None
+    max_retries: int | None = None
+    redact_preferences: bool = False
 
 
 class CallSettings(AnswerSettings):

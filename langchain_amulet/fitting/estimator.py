@@ -17,7 +17,7 @@ from torch import Tensor
 
 from langchain_amulet.fitting import likelihood
 from langchain_amulet.fitting.answer_scores import ScoringRequest
-from langchain_amulet.fitting.examples import Examples, FittedPreferences
+from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences
 from langchain_amulet.fitting.likelihood import Evidence, Forces, Prior
 from langchain_amulet.methods import STRENGTHS, Guidance, Method
 from langchain_amulet.preferences.preference import AnyPreference, Preference
@@ -78,27 +78,43 @@ class Estimator(Generic[AnyPreference]):
             mask=self._mask,
         )
 
-    def heard(
-        self, applying: Sequence[int], reading: ScoringRequest, logprobs: Tensor
+    def applying(self, applies: Applies[AnyPreference], question: str | None) -> tuple[int, ...]:
+        """Indices of the preferences that count for a conversation with this last question."""
+        pairs = enumerate(self.preferences)
+        return tuple(index for index, preference in pairs if applies(preference, question))
+
+    def evidence(
+        self, applying: Sequence[int], request: ScoringRequest, logprobs: Tensor
     ) -> AnswerEvidence:
-        """What is learned from one answer, read by a plan of these preferences."""
+        """What one answer says of the preferences.
+
+        Args:
+            applying: Indices of the preferences that count for its conversation.
+            request: The answer, with the prompts of `plan` for these.
+            logprobs: What came of it, ``[streams, tokens, vocabulary]``.
+        """
         steps = logprobs.transpose(0, 1)
-        references = torch.stack([mixture(step, reading.plan.reference) for step in steps])
-        stays = torch.stack([kept(reference, reading.plan.mask) for reference in references])
-        rows = [applying.index(k) if k in applying else reading.base for k in self._indices]
-        streams = logprobs[[*rows, reading.base]]
+        references = torch.stack([mixture(step, request.plan.reference) for step in steps])
+        stays = torch.stack([kept(reference, request.plan.mask) for reference in references])
+        # A preference that doesn't apply has the base stream for its own: a contrast of zero.
+        rows = [applying.index(k) if k in applying else request.base for k in self._indices]
+        streams = logprobs[[*rows, request.base]]
         base = len(rows)
         return AnswerEvidence(
-            likelihood.text(streams, reading.answer, stays, base, self._forces),
-            likelihood.mean_contrast(streams, reading.answer, base),
+            likelihood.text(streams, request.answer, stays, base, self._forces),
+            likelihood.mean_contrast(streams, request.answer, base),
         )
 
-    def learned(
-        self, examples: Examples, heard: Sequence[AnswerEvidence]
+    def fit(
+        self, examples: Examples, answers: Sequence[AnswerEvidence]
     ) -> FittedPreferences[AnyPreference]:
-        """The fit; ``heard`` are `Examples.all` in their order."""
+        """The preferences that the answers make likeliest; they are `Examples.all`, in order."""
         split = len(examples.liked), len(examples.liked) + len(examples.chosen)
-        liked, chosen, rejected = heard[: split[0]], heard[split[0] : split[1]], heard[split[1] :]
+        liked, chosen, rejected = (
+            answers[: split[0]],
+            answers[split[0] : split[1]],
+            answers[split[1] :],
+        )
         evidence = [each.text for each in liked]
         if chosen:
             sides = [torch.stack([each.contrast for each in side]) for side in (chosen, rejected)]

@@ -1,0 +1,75 @@
+"""A call's prompts: one per stream of its plan, by the chat template of the model that reads it.
+
+This module connects settings and messages with chat templates: nothing of how prompts are decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from langchain_amulet.chat_formats.output_grammar import schema_note, tools_note
+from langchain_amulet.chat_formats.prompt import PromptBuilder
+from langchain_amulet.chat_models.messages import to_turns
+from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
+from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
+from langchain_amulet.chat_models.tools import ResponseFormat
+from langchain_amulet.steering import Plan
+
+
+def render(
+    plan: Plan, handle: ModelHandle, settings: CallSettings, messages: Sequence[BaseMessage]
+) -> tuple[tuple[int, ...], ...]:
+    """Token ids of each of the plan's streams, in its order.
+
+    Raises:
+        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        ChatTemplateError: There is no chat template, or it refuses the conversation.
+        ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
+    """
+    main = handle.opened
+    builders = {
+        name: _stream_builder(main if name is None else handle.companion(name), main, settings)
+        for name in dict.fromkeys(stream.model for stream in plan.streams)
+    }
+    turns = to_turns(messages)
+    texts = [preference.text for preference in settings.preferences]
+    return tuple(
+        builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
+        for stream in plan.streams
+    )
+
+
+def prompt_builder(
+    opened: OpenModel,
+    settings: AnswerSettings,
+    tools: Sequence[Mapping[str, Any]] = (),
+    response_format: ResponseFormat | None = None,
+) -> PromptBuilder:
+    """What makes prompts of conversations with this model's chat template, by these settings."""
+    reply = opened.reply_format(settings.chat_template)
+    notes = []
+    if tools and not reply.writes_tools:
+        notes.append(tools_note([tool["function"] for tool in tools], reply.shape))
+    if response_format is not None and response_format.told:
+        notes.append(schema_note(response_format.schema))
+    return PromptBuilder(
+        template=opened.template(settings.chat_template),
+        placement=settings.placement,
+        preference_template=settings.preference_template,
+        variables=settings.chat_template_kwargs,
+        tools=(tools or None) if reply.writes_tools else None,
+        note="\n\n".join(notes),
+    )
+
+
+def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) -> PromptBuilder:
+    if opened is not main:
+        # The call's chat template is meant for the model that answers. Others have their own, or
+        # that of the answering model where they never learned to chat.
+        has_own = bool(opened.tokenizer.chat_template)
+        template = None if has_own else main.template(settings.chat_template).source
+        settings = settings.model_copy(update={"chat_template": template})
+    return prompt_builder(opened, settings, settings.offered, settings.response_format)
