@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from langchain_amulet.chat_models.chunks import ChunkWriter
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.tool_call_parser import OutputPart, ToolCallParser
+from langchain_amulet.chat_models.response import ChunkWriter
 from support.ways import beta
 
 QUESTION = "What is the weather in Rome?"
