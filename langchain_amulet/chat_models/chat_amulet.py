@@ -22,7 +22,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, PrivateAttr, model_validator
 from typing_extensions import Self
 
-from langchain_amulet.chat_models.call import Chunks, prepare
+from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
@@ -273,14 +273,19 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         The first call loads the weights, so all of that is done off the event loop. Only decoding
         takes rows: a task that is cancelled while it waits leaves nothing behind.
         """
+        prepared = partial(self._prepare, messages, stop, kwargs, output_version)
+        yield from (yield in_executor(lambda: answer(prepared())))
 
-        def prepared() -> Chunks:
-            model = kwargs.get("model") or self.model
-            settings = self.for_call(stop, kwargs)
-            call = prepare(model, self._handle_for(kwargs), settings, messages, output_version)
-            return answer(call)
-
-        yield from (yield in_executor(prepared))
+    def _prepare(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        kwargs: Mapping[str, Any],
+        output_version: str | None = None,
+    ) -> PreparedCall:
+        model = kwargs.get("model") or self.model
+        settings = self.for_call(stop, kwargs)
+        return prepare(model, self._handle_for(kwargs), settings, messages, output_version)
 
     def _handle_for(self, kwargs: Mapping[str, Any]) -> ModelHandle:
         """The model that a call is for."""
