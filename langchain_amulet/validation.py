@@ -53,13 +53,21 @@ def explained(
     try:
         yield
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        own = (detail.get("ctx", {}).get("error") for detail in details)
-        for cause in own:
-            if isinstance(cause, AmuletError):
-                raise cause from None
-        message = " ".join(_sentence(detail, names, quoting) for detail in details)
-        raise kind(message) from (error if quoting else None)
+        raise _explanation(error, kind, names, quoting) from None
+
+
+def _explanation(
+    error: ValidationError, kind: type[AmuletError], names: Iterable[str], quoting: bool
+) -> AmuletError:
+    details = error.errors(include_url=False)
+    for detail in details:
+        own = detail.get("ctx", {}).get("error")
+        if isinstance(own, AmuletError):
+            # A new one, as the ValidationError holds that one. The collector can't look into a
+            # ValidationError: an error that were both in it and raised from it would keep its
+            # frames, and what a user wrote, for ever.
+            return type(own)(*own.args)
+    return kind(" ".join(_sentence(detail, names, quoting) for detail in details))
 
 
 def told(error: object) -> str:

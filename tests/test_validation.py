@@ -1,0 +1,76 @@
+"""What pydantic complains of becomes an error of the package, which keeps nothing alive."""
+
+import gc
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from langchain_amulet.errors import ConfigurationError, PreferenceError
+from langchain_amulet.validation import explained
+
+
+def refuse(value: Any) -> Any:
+    raise PreferenceError("A wish must be kind.")
+
+
+class Small(BaseModel):
+    size: int = Field(default=1, ge=1)
+    wish: Annotated[Any, BeforeValidator(refuse)] = None
+
+
+class Never(BaseModel):
+    @model_validator(mode="after")
+    def _refuse(self) -> "Never":
+        raise ConfigurationError("Nothing fits together.")
+
+
+REFUSALS: dict[str, Callable[[], object]] = {
+    "a number out of its range": lambda: Small(size=0),
+    "a field's own validator": lambda: Small(wish="x"),
+    "a model's own validator": lambda: Never(),
+}
+
+
+@pytest.mark.parametrize("make", REFUSALS.values(), ids=REFUSALS)
+def test_an_error_that_is_dropped_takes_along_what_its_call_held(
+    make: Callable[[], object],
+) -> None:
+    class Held:
+        """Stands for a conversation, or for weights."""
+
+    def call() -> weakref.ref[Held]:
+        held = Held()
+        try:
+            with explained(ConfigurationError):
+                make()
+        except (ConfigurationError, PreferenceError):
+            return weakref.ref(held)
+        raise AssertionError("nothing was refused")
+
+    left = call()
+    gc.collect()
+    assert left() is None
+
+
+def test_a_validator_s_own_error_is_raised_as_it_is() -> None:
+    with pytest.raises(PreferenceError, match="A wish must be kind"), explained(ConfigurationError):
+        Small(wish="x")
+
+
+def test_other_complaints_say_the_rule_and_the_value() -> None:
+    with (
+        pytest.raises(ConfigurationError, match="'size' can't be 0: it must be at least 1"),
+        explained(ConfigurationError),
+    ):
+        Small(size=0)
+
+
+def test_values_that_are_private_are_not_quoted() -> None:
+    private = {"size": "my " + "secret"}
+    with pytest.raises(ConfigurationError) as refused, explained(ConfigurationError, quoting=False):
+        Small.model_validate(private)
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
