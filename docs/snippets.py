@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SNIPPET = re.compile(r"```python\n(?P<code>.*?)```(?:\n+```\n(?P<shown>.*?)```)?", re.DOTALL)
 WIDTH = 100
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.steering.checks import is_finite, require
 
 Utility = Callable[[Tensor, Tensor], Tensor]
@@ -75,9 +75,13 @@ def iterate(
         pi_{t+1} ~ exp((eta sum_{i<=t} u_i + lam eta t log pi_1 + log pi_t) / (t lam eta + 1))
 
     ``logp_pref`` and ``logp_base`` are ``[..., V]``, under the prompt with the preference and
-    without it, and so is the result: the last policy's log-probabilities. A utility of NaN or
-    +inf counts as 0. Settings outside their range raise `ConfigurationError`, and so does a utility
-    that returns no tensor of this shape.
+    without it, and so is the result: the last policy's log-probabilities. Of a token that one of
+    the two finds impossible the utility may be NaN or infinite: +inf and NaN count as 0.
+
+    Raises:
+        ConfigurationError: A setting is outside its range, or the utility returns no tensor of this
+            shape.
+        GenerationError: The utility of a token that is possible is NaN or infinite.
     """
     check_optimiser(lam, eta, updates)
     base = logp_base.double()
@@ -93,7 +97,13 @@ def iterate(
 def _worth(utility: Utility, policy: Tensor, base: Tensor) -> Tensor:
     worth: object = utility(policy, base)
     if isinstance(worth, Tensor) and worth.shape == policy.shape:
-        return worth
+        # Where a token is impossible, a difference of logarithms has no value, and means none.
+        if bool((worth.isfinite() | ~policy.isfinite() | ~base.isfinite()).all()):
+            return worth
+        raise GenerationError(
+            "A utility must give each possible token a finite number, but returned NaN or infinity "
+            "for one: mend it, or give such tokens 0."
+        )
     shape = list(policy.shape)
     found = list(worth.shape) if isinstance(worth, Tensor) else repr(worth)
     raise ConfigurationError(

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.steering import (
     Contrast,
     Plan,
@@ -157,6 +157,19 @@ def test_iterating_accepts_batches_and_any_utility() -> None:
     torch.testing.assert_close(nothing, pref.double(), rtol=0.0, atol=1e-6)
     rows = [iterate(pref[row], base[row]) for row in range(3)]
     torch.testing.assert_close(iterate(pref, base), torch.stack(rows))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_utility_that_is_no_number_for_a_possible_token_is_refused(value: float) -> None:
+    pref, base = random_logprobs(0)
+
+    def broken(policy: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        return policy.index_fill(-1, torch.tensor([3]), value)
+
+    with pytest.raises(GenerationError, match="finite number"):
+        iterate(pref, base, utility=broken)
+    pref[3] = -math.inf  # of an impossible token nothing need be said
+    assert iterate(pref, base, utility=broken)[3] == -math.inf
 
 
 @examples
