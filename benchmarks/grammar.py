@@ -34,8 +34,8 @@ from benchmarks.harness import (
     together,
 )
 from benchmarks.vocabulary import large_tokenizer
-from langchain_amulet.chat_formats.output_grammar import OutputGrammar
-from langchain_amulet.chat_formats.probe import ReplyFormat
+from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.output_grammar import OutputSpec
 from langchain_amulet.engine import Engine, Request
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance
@@ -51,8 +51,8 @@ TOOLS = [
     {"name": "remind", "parameters": obj(text={"type": "string"}, on=DATE)},
 ]
 OUTPUTS = [
-    *(OutputGrammar(schema=schema) for schema in REAL_LIFE.values()),
-    OutputGrammar(TOOLS, must_call=True),
+    *(OutputSpec(schema=schema) for schema in REAL_LIFE.values()),
+    OutputSpec(TOOLS, must_call=True),
 ]
 PLENTY, HARDLY_ENOUGH = 4096, 320
 """Most tokens of an answer: so many that its end is far off, and so few that it is near."""
@@ -87,7 +87,7 @@ def under_grammars(
     stops = frozenset({stop})
 
     def constrained(user: int, plain: Request) -> Request:
-        rules = OUTPUTS[user].rules(ReplyFormat(), compiler, False)
+        rules = Hermes().grammar(OUTPUTS[user], compiler, is_thinking=False)
         constraint = compiler.compile(rules, limit, stops)
         return replace(plain, max_tokens=limit, stop_ids=stops, constraint=constraint)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from langchain_amulet.chat_formats.tool_call_parser import OutputPart
+from langchain_amulet.chat_formats.output_parser import OutputPart
 
 
 @dataclass(frozen=True)

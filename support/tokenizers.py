@@ -3,7 +3,12 @@
 import json
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
+from tokenizers.trainers import (
+    BpeTrainer,
+    UnigramTrainer,
+    WordLevelTrainer,
+    WordPieceTrainer,
+)
 from transformers import PreTrainedTokenizerFast
 
 CORPUS = [
@@ -71,11 +76,15 @@ CONTROLS = ["<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant
 TOOL_TAGS = ["<tool_call>", "</tool_call>"]
 
 
-def byte_level(template: str | None = CHATML) -> PreTrainedTokenizerFast:
+def byte_level(
+    template: str | None = CHATML,
+    decoder: decoders.Decoder | None = decoders.ByteLevel(),  # noqa: B008
+) -> PreTrainedTokenizerFast:
     """As GPT-2, Llama 3 and Qwen: byte-level BPE; two control tokens aren't special."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    if decoder is not None:
+        tokenizer.decoder = decoder
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
@@ -120,6 +129,27 @@ def wordpiece(template: str | None = CHATML) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\s+"), behavior="removed")
     tokenizer.decoder = decoders.WordPiece(cleanup=False)
     trainer = WordPieceTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False)
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return _finished(tokenizer, template)
+
+
+def word_suffixes(template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """As GPT-1: the last token of a word is marked, so that a space comes behind it."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.decoder = decoders.BPEDecoder()
+    trainer = BpeTrainer(
+        vocab_size=200, special_tokens=["<unk>"], end_of_word_suffix="</w>", show_progress=False
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return _finished(tokenizer, template)
+
+
+def word_level(template: str | None = CHATML) -> PreTrainedTokenizerFast:
+    """Whole words, and nothing that decodes them: the library puts spaces between."""
+    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = WordLevelTrainer(special_tokens=["<unk>"], show_progress=False)
     tokenizer.train_from_iterator(CORPUS, trainer)
     return _finished(tokenizer, template)
 

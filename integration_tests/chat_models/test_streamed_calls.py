@@ -12,7 +12,8 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.chat_formats.tool_call_parser import OutputPart, ToolCallParser
+from langchain_amulet.chat_formats.json_call_parser import JsonCallParser
+from langchain_amulet.chat_formats.output_parser import OutputPart
 from langchain_amulet.chat_models.response import ChunkWriter
 from support.ways import beta
 
@@ -206,7 +207,7 @@ def test_half_arguments_are_never_taken_for_a_call(
 ) -> None:
     written = json.dumps({"name": "pay", "arguments": arguments}, ensure_ascii=False)
     cut = written[: data.draw(st.integers(0, len(written) - 1))]
-    reader = ToolCallParser("<tool_call>")
-    message = joined([*reader.feed(cut), *reader.finish()], version)
+    parser = JsonCallParser("<tool_call>")
+    message = joined([*parser.feed(cut), *parser.finish()], version)
     assert message.tool_calls == []
     assert len(message.invalid_tool_calls) == 1

@@ -12,10 +12,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
+
+from langchain_amulet.chat_formats.regions import unsettled
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 """How sentencepiece-style tokenizers write a byte that no token of theirs covers."""
@@ -33,21 +35,29 @@ class TokenBytes:
         self._shown = frozenset(shown)
         self._known: dict[int, bytes] = {}
 
-    def of(self, token_id: int, *, is_first: bool = False) -> bytes:
-        """The token's bytes; empty for special tokens and for ids without a token.
-
-        Args:
-            token_id: The token.
-            is_first: Whether the text begins with it. Sentencepiece-style tokenizers then strip
-                the space that marks a word.
-        """
-        if is_first and not self._is_byte_level:
-            return self._spell(token_id, is_first=True)
+    def of(self, token_id: int) -> bytes:
+        """The token's bytes within a text; empty for special tokens and ids without a token."""
         if token_id not in self._known:
-            self._known[token_id] = self._spell(token_id, is_first=False)
+            self._known[token_id] = self._spell(token_id, self._decode_after_anchor)
         return self._known[token_id]
 
-    def _spell(self, token_id: int, *, is_first: bool) -> bytes:
+    def after(self, previous: int | None, token_id: int) -> bytes:
+        """The token's bytes behind another one.
+
+        Args:
+            previous: The last token that had any bytes; None if the text begins with this one.
+                Sentencepiece-style tokenizers then strip the space that marks a word.
+            token_id: The token.
+        """
+        if self._is_byte_level:
+            return self.of(token_id)
+        if previous is None:
+            return self._spell(token_id, lambda token: self._decode([token]))
+        if self._marks_ends_of_words:
+            return self._spell(token_id, lambda token: self._added([previous], token))
+        return self.of(token_id)
+
+    def _spell(self, token_id: int, decode: Callable[[int], bytes]) -> bytes:
         token = self._tokenizer.convert_ids_to_tokens(token_id)
         if token_id in self._special_ids:
             return token.encode() if token in self._shown else b""
@@ -57,11 +67,14 @@ class TokenBytes:
             return _from_byte_level(token)
         if byte := BYTE_TOKEN.fullmatch(token):
             return bytes.fromhex(byte[1])
-        return self._decode([token_id]) if is_first else self._decode_after_anchor(token_id)
+        return decode(token_id)
 
     def _decode_after_anchor(self, token_id: int) -> bytes:
-        """The token's text inside a text: what it adds to that of another token."""
-        alone, together = self._decode(self._anchor), self._decode([*self._anchor, token_id])
+        return self._added(self._anchor, token_id)
+
+    def _added(self, before: list[int], token_id: int) -> bytes:
+        """What the token adds to the text of these."""
+        alone, together = self._decode(before), self._decode([*before, token_id])
         if not together.startswith(alone):
             return self._decode([token_id])
         return together.removeprefix(alone)
@@ -74,8 +87,11 @@ class TokenBytes:
 
     @cached_property
     def _anchor(self) -> list[int]:
-        ids = self._tokenizer.encode("a", add_special_tokens=False)
-        return [int(ids[-1])] if ids else []
+        """A token with text, behind which others are spelled as they are within a text."""
+        letter = self._tokenizer.encode("a", add_special_tokens=False)
+        # A vocabulary of whole words may not have the letter, and an unknown token has no text.
+        candidates = (*reversed(letter), *range(self._tokenizer.vocab_size))
+        return next(([int(index)] for index in candidates if self._decode([int(index)])), [])
 
     @cached_property
     def _special_ids(self) -> frozenset[int]:
@@ -86,11 +102,50 @@ class TokenBytes:
 
     @cached_property
     def _is_byte_level(self) -> bool:
+        """Whether tokens are spelled in GPT-2's alphabet of bytes."""
         backend = getattr(self._tokenizer, "backend_tokenizer", None)
         if backend is None:  # a slow tokenizer
             return hasattr(self._tokenizer, "byte_decoder")
-        decoder = json.loads(backend.decoder.__getstate__()) if backend.decoder else {}
-        return any(part["type"] == "ByteLevel" for part in [decoder, *decoder.get("decoders", [])])
+        # Where nothing decodes, tokens are still spelled as they were before they were merged.
+        spelled_by = backend.pre_tokenizer if backend.decoder is None else backend.decoder
+        return "ByteLevel" in _steps(spelled_by)
+
+    @cached_property
+    def _marks_ends_of_words(self) -> bool:
+        """Whether the token before may decide if a space comes first; unknown decoders may, too."""
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        steps = _steps(backend.decoder) if backend else frozenset()
+        return not steps.isdisjoint({"BPEDecoder", CUSTOM})
+
+
+CUSTOM = "custom"
+"""A step that isn't one of the tokenizers library, but Python."""
+
+
+def _steps(component: Any) -> frozenset[str]:
+    """The kinds of steps that a part of a fast tokenizer is made of; none if it has no such part.
+
+    The library tells them only in what it would save: ``{"type": "Sequence", "decoders": [...]}``
+    for several, or ``{"type": "ByteLevel", ...}`` for one.
+    """
+    if component is None:
+        return frozenset()
+    try:
+        state = json.loads(component.__getstate__())
+    except Exception:  # the library's own, for steps in Python, which can't be saved
+        return frozenset({CUSTOM})
+    return frozenset(_kinds(state))
+
+
+def _kinds(state: Any) -> Iterator[str]:
+    if isinstance(state, Mapping):
+        if isinstance(state.get("type"), str):
+            yield state["type"]
+        for part in state.values():
+            yield from _kinds(part)
+    elif isinstance(state, list):
+        for part in state:
+            yield from _kinds(part)
 
 
 class Detokenizer:
@@ -106,7 +161,7 @@ class Detokenizer:
         self._tokens = tokens
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = StopStrings(stops)
-        self._is_empty = True
+        self._last: int | None = None  # the last token that had any bytes
 
     @property
     def stopped(self) -> bool:
@@ -120,8 +175,8 @@ class Detokenizer:
 
     def feed(self, token_id: int) -> str:
         """Add a token; returns what can be shown now, which may be nothing."""
-        spelled = self._tokens.of(token_id, is_first=self._is_empty)
-        self._is_empty = self._is_empty and not spelled
+        spelled = self._tokens.after(self._last, token_id)
+        self._last = token_id if spelled else self._last
         return self._stop.feed(self._utf8.decode(spelled))
 
     def flush(self) -> str:
@@ -135,7 +190,6 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         """Watch for ``stops``, all of them non-empty."""
         self._stops = tuple(stops)
-        self._longest = max(map(len, self._stops), default=0)
         self._held = ""
         self.found = False
 
@@ -151,7 +205,7 @@ class StopStrings:
         self._held += text
         start = self._first_to_end()
         self.found = start is not None
-        shown = start if start is not None else len(self._held) - self._unsettled()
+        shown = start if start is not None else len(self._held) - unsettled(self._held, self._stops)
         passed, self._held = self._held[:shown], self._held[shown:]
         return passed
 
@@ -165,15 +219,6 @@ class StopStrings:
         starts = [(self._held.find(stop), len(stop)) for stop in self._stops]
         spans = [(start + length, start) for start, length in starts if start >= 0]
         return min(spans)[1] if spans else None
-
-    def _unsettled(self) -> int:
-        """Length of the longest end of the held text with which a stop string could begin."""
-        reach = min(len(self._held), self._longest - 1)
-        ends = (self._held[len(self._held) - size :] for size in range(reach, 0, -1))
-        return next((len(end) for end in ends if self._begins_a_stop(end)), 0)
-
-    def _begins_a_stop(self, end: str) -> bool:
-        return any(stop.startswith(end) for stop in self._stops)
 
 
 def _from_byte_level(token: str) -> bytes:

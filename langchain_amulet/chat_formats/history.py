@@ -11,7 +11,6 @@ This module knows turns and chat templates: nothing of preferences, LangChain or
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,25 +18,24 @@ from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
-from langchain_amulet.chat_formats.chat_template import PROBE, ChatTemplate, Turn, join_texts
-from langchain_amulet.chat_formats.probe import (
-    CALL_IDS,
-    HERMES,
-    NAMES,
-    SAID,
-    CallShape,
-    calling,
-    find_shape,
-    tried,
-)
+from langchain_amulet.chat_formats.base import ChatFormat, FunctionCall
+from langchain_amulet.chat_formats.chat_template import PROBE, ChatTemplate
+from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, SAID, calling, tried
+from langchain_amulet.chat_formats.turns import Turn, join_texts
 
 SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 RESULTS = (f"{PROBE}_result_one", f"{PROBE}_result_two")
 
 
-def with_history(template: ChatTemplate) -> ChatTemplate:
-    """The same template, which now loses nothing of what tools did before."""
-    return replace(template, adapt=History(template))
+def with_history(template: ChatTemplate, chat_format: ChatFormat) -> ChatTemplate:
+    """The same template, which now loses nothing of what tools did before.
+
+    Args:
+        template: The template.
+        chat_format: How the model writes calls, and so how it is told of those that it has made
+            where the template tells it nothing of them.
+    """
+    return replace(template, adapt=History(template, chat_format))
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,11 @@ class History:
 
     Attributes:
         template: The template. It is tried out when there first are calls or results.
+        chat_format: How calls are told that the template would lose.
     """
 
     template: ChatTemplate
+    chat_format: ChatFormat
 
     def __call__(self, turns: Sequence[Turn]) -> list[Turn]:
         """The conversation with text in place of the calls and results that would be lost."""
@@ -63,11 +63,6 @@ class History:
                 is_lost = has_calls and not is_kept
                 adapted.append(self._as_text(turn) if is_lost else _with_short_ids(turn))
         return adapted
-
-    @cached_property
-    def _shape(self) -> CallShape:
-        """How the model is to write calls, and so how it is told of those that it has made."""
-        return find_shape(self.template) or HERMES
 
     @cached_property
     def _kept(self) -> frozenset[Manner]:
@@ -88,9 +83,10 @@ class History:
     def _as_text(self, turn: Turn) -> Turn:
         """An assistant's turn with its calls at the end of what it says."""
         functions = [call["function"] for call in turn["tool_calls"]]
-        calls = [(f["name"], json.dumps(f["arguments"], ensure_ascii=False)) for f in functions]
+        calls = [FunctionCall(each["name"], each["arguments"]) for each in functions]
         rest = {key: value for key, value in turn.items() if key != "tool_calls"}
-        return {**rest, "content": join_texts(turn["content"], self._shape.write(calls))}
+        written = self.chat_format.write_calls(calls)
+        return {**rest, "content": join_texts(turn["content"], written)}
 
 
 class Manner(NamedTuple):

@@ -1,34 +1,32 @@
-"""What an answer must be, as a grammar: calls of tools, JSON by a schema, thoughts before it.
+"""What an answer must be, whoever writes it: calls of tools, JSON by a schema, or free text.
 
-This module knows how models write calls: nothing of LangChain, prompts or decoding.
+This module knows what is asked of answers: nothing of how models write them, of LangChain or
+decoding.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from langchain_amulet.chat_formats.probe import CallShape, ReplyFormat
-from langchain_amulet.grammar import GrammarCompiler, json_rule
-
-ANYTHING = r"/(.|\n)*/"
-NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
+from langchain_amulet.chat_formats.base import ChatFormat, Function
+from langchain_amulet.chat_formats.regions import Bare
+from langchain_amulet.grammar import Grammar, GrammarCompiler
 
 
 @dataclass(frozen=True)
-class OutputGrammar:
+class OutputSpec:
     """What an answer may be.
 
     Attributes:
-        calls: Tools of which it may be calls, as OpenAI's function schemas.
+        functions: Tools of which it may be calls.
         schema: A JSON schema for its text; None leaves the text free.
         must_call: Whether it has to be calls.
         several: Whether it may be several calls.
     """
 
-    calls: Sequence[Mapping[str, Any]] = ()
+    functions: Sequence[Function] = ()
     schema: Mapping[str, Any] | None = None
     must_call: bool = False
     several: bool = True
@@ -36,113 +34,80 @@ class OutputGrammar:
     @property
     def is_free(self) -> bool:
         """Whether nothing has to be kept to."""
-        is_strict = any(tool.get("strict") for tool in self.calls)
-        is_held = self.must_call or is_strict or bool(self.calls and not self.several)
+        is_strict = any(function.get("strict") for function in self.functions)
+        is_held = self.must_call or is_strict or bool(self.functions and not self.several)
         return self.schema is None and not is_held
 
-    def rules(self, reply: ReplyFormat, compiler: GrammarCompiler, is_thinking: bool) -> str:
-        """The grammar of the answer.
-
-        Args:
-            reply: How the model writes calls and thoughts.
-            compiler: Spells texts for the model's tokenizer.
-            is_thinking: Whether the prompt ends within a thought.
-        """
-        rules = {"body": "calls" if self.must_call else self._body(reply, compiler)}
-        if self.calls:
-            rules |= _call_rules(reply.shape, self.calls, self.several, compiler)
-        rules["start"] = _thought(reply, compiler, is_thinking) + " body"
-        return "\n".join(f"{name}: {rule}" for name, rule in rules.items())
-
-    def turn(self, reply: ReplyFormat, compiler: GrammarCompiler) -> int | None:
-        """The token by which the answer turns to calls instead of to its schema.
-
-        A model that wants to say something else than a call begins neither a call nor JSON, so
-        what these two tokens have of the probability says little. What all other tokens have
-        together is for the answer.
-
-        Returns:
-            None if there is no such choice, or if it isn't made by a token of its own.
-        """
-        is_choice = bool(self.calls) and self.schema is not None and not self.must_call
-        return compiler.token(reply.region.get("open", "")) if is_choice else None
-
-    def _body(self, reply: ReplyFormat, compiler: GrammarCompiler) -> str:
-        if self.schema is not None:
-            return json_rule(self.schema) + (" | calls" if self.calls else "")
-        is_bare = reply.shape.before.startswith("{")
-        return r"/([^{\s](.|\n)*)?/ | calls" if is_bare else f"{ANYTHING} calls?"
+    def only(self, name: str) -> OutputSpec:
+        """The same with calls of one tool only."""
+        functions = [function for function in self.functions if function["name"] == name]
+        return replace(self, functions=functions)
 
 
-def output_is_told_apart(
-    output: OutputGrammar, reply: ReplyFormat, compiler: GrammarCompiler
-) -> bool:
-    """Whether calls can be told from free text while they are written.
-
-    They begin with a control token, or with a bracket that no text begins with.
-    """
-    if output.must_call or output.schema is not None:
-        return True
-    opening = reply.region.get("open", "")
-    return reply.shape.before.startswith("{") or compiler.token(opening) is not None
-
-
-def _thought(reply: ReplyFormat, compiler: GrammarCompiler, is_thinking: bool) -> str:
-    if reply.thinking is None or compiler.token(reply.thinking.closing) is None:
-        return ""
-    opening, closing = map(compiler.spell, (reply.thinking.opening, reply.thinking.closing))
-    thought = rf"{ANYTHING} {closing} /\n{{0,2}}/"
-    return thought if is_thinking else f"({opening} {thought})?"
-
-
-def _call_rules(
-    shape: CallShape,
-    tools: Sequence[Mapping[str, Any]],
-    several: bool,
+def compile_output(
+    output: OutputSpec,
+    chat_format: ChatFormat,
     compiler: GrammarCompiler,
-) -> dict[str, str]:
-    names = [f"call_{index}" for index in range(len(tools))]
-    more = several and shape.between is not None
-    rules = {
-        "calls": " ".join(
-            part
-            for part in (
-                compiler.spell(shape.before),
-                "call",
-                f"({compiler.spell(shape.between or '')} call)*" if more else "",
-                compiler.spell(shape.after),
-            )
-            if part
-        ),
-        "call": " | ".join(names),
-    }
-    for name, tool in zip(names, tools, strict=True):
-        written = json.dumps(tool["name"], ensure_ascii=False)[1:-1]
-        arguments = json_rule(_arguments(tool.get("parameters") or NO_ARGUMENTS))
-        rules[name] = f"{compiler.spell(written + shape.middle)} {arguments}"
-    return rules
+    *,
+    is_thinking: bool,
+    max_tokens: int,
+    stop_ids: frozenset[int],
+) -> Grammar | None:
+    """What holds one answer to what it must be.
 
+    Args:
+        output: What it must be.
+        chat_format: How the model writes calls and thoughts.
+        compiler: Makes grammars over the model's tokens.
+        is_thinking: Whether the answer begins within a thought.
+        max_tokens: The most tokens that it may have.
+        stop_ids: Tokens that end it.
 
-def _arguments(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of an object, which a call's arguments are even where theirs doesn't say so."""
-    return {"type": "object", **schema} if "properties" in schema else schema
+    Returns:
+        None where the answer is free, or where calls that it needn't make can't be told from its
+        text while it is decoded.
 
-
-def tools_note(tools: Sequence[Mapping[str, Any]], shape: CallShape) -> str:
-    """Tools in words, for chat templates that don't write any."""
-    listed = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
-    return (
-        "You may call these functions to answer, with arguments as their JSON schemas say:\n"
-        f"{listed}\n\nTo call one, write nothing but:\n{shape.write([('NAME', '{...}')])}"
+    Raises:
+        SchemaError: A schema can't be decoded under; the message says why.
+        ContextLengthError: ``max_tokens`` is too small for any valid answer.
+    """
+    if output.is_free or not _is_told_apart(output, chat_format, compiler):
+        return None
+    rules = chat_format.grammar(output, compiler, is_thinking)
+    thinking = chat_format.thinking
+    closing = compiler.token(thinking.closing) if thinking else None
+    ends = () if closing is None else (closing,)
+    return compiler.compile(
+        rules, max_tokens, stop_ids, ends, turn_to_calls(output, chat_format, compiler)
     )
 
 
-def schema_note(schema: Mapping[str, Any]) -> str:
-    """A schema in words: chat templates have no place for one."""
-    written = json.dumps(schema, ensure_ascii=False)
-    return f"Answer with nothing but JSON that matches this schema:\n{written}"
+def turn_to_calls(
+    output: OutputSpec, chat_format: ChatFormat, compiler: GrammarCompiler
+) -> int | None:
+    """The token by which an answer turns to calls instead of to its schema.
+
+    A model that wants to say something else than a call begins neither a call nor JSON, so what
+    these two tokens have of the probability says little. What all other tokens have together is
+    for the answer.
+
+    Returns:
+        None if there is no such choice, or if it isn't made by a token of its own.
+    """
+    is_choice = bool(output.functions) and output.schema is not None and not output.must_call
+    return _opening_token(chat_format, compiler) if is_choice else None
 
 
-def only(output: OutputGrammar, name: str) -> OutputGrammar:
-    """The output with calls of one tool only."""
-    return replace(output, calls=[tool for tool in output.calls if tool["name"] == name])
+def _is_told_apart(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarCompiler) -> bool:
+    """Whether calls can be told from free text while they are written.
+
+    They begin with a control token, or with a character that no text then begins with.
+    """
+    if output.must_call or output.schema is not None or isinstance(chat_format.region, Bare):
+        return True
+    return _opening_token(chat_format, compiler) is not None
+
+
+def _opening_token(chat_format: ChatFormat, compiler: GrammarCompiler) -> int | None:
+    region = chat_format.region
+    return None if isinstance(region, Bare) else compiler.token(region.opening)

@@ -3,23 +3,63 @@
 Text comes in pieces of any size and parts go out as soon as they are certain. A call that can't
 be read stays in the answer word for word, marked as broken.
 
-This module knows texts and response templates: nothing of tokens, prompts or LangChain.
+This module knows texts: nothing of tokens, of how calls are written, or of LangChain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, Protocol
 
-from langchain_amulet.chat_formats.tool_call_parser import (
-    OutputPart,
-    ToolCallParser,
-    joined,
-    whole_calls,
-)
+from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked, Thinking, unsettled
 
-THOUGHTS = frozenset({"reasoning_content", "reasoning", "thinking"})
-"""What response templates call thoughts."""
+
+@dataclass(frozen=True)
+class OutputPart:
+    """What a stretch of text adds to an answer.
+
+    Attributes:
+        kind: ``text`` that is said, a ``thought``, a ``call`` that begins, ``arguments`` of the
+            call that began last, or that this one is ``broken``.
+        text: What is added. Of a call that begins it is the tool's name, empty if that can't be
+            read; of its arguments a piece of JSON.
+    """
+
+    kind: Literal["text", "thought", "call", "arguments", "broken"]
+    text: str = ""
+
+
+def joined(parts: Iterable[OutputPart]) -> list[OutputPart]:
+    """The same parts in order, with neighbours that go on with each other as one."""
+    found: list[OutputPart] = []
+    for kind, group in groupby(parts, key=lambda part: part.kind):
+        if kind in ("call", "broken"):
+            found.extend(group)
+        elif text := "".join(part.text for part in group):
+            found.append(OutputPart(kind, text))
+    return found
+
+
+def broken_call(text: str) -> list[OutputPart]:
+    """What was written where a call was expected, and is none: kept word for word."""
+    return [OutputPart("call"), OutputPart("arguments", text), OutputPart("broken")]
+
+
+class OutputParser(Protocol):
+    """Takes one answer apart, or the calls in it: `feed` it all of the text, then `finish` it.
+
+    In whatever pieces the text comes, the parts are the same once they are `joined`.
+    """
+
+    def feed(self, text: str) -> list[OutputPart]:
+        """Add text; returns what is certain now."""
+        ...
+
+    def finish(self) -> list[OutputPart]:
+        """End the text; returns what was held back."""
+        ...
 
 
 class PlainTextParser:
@@ -34,107 +74,146 @@ class PlainTextParser:
         return []
 
 
-class OutputParser:
-    """Takes one answer apart by a response template.
+class RegionParser:
+    """Takes an answer apart at the markers of its thoughts and calls.
 
-    White space around calls and thoughts is dropped, as templates write their own. Calls go out
-    piece by piece where the template leaves them as text, and whole where it decodes them itself.
+    White space around calls and thoughts is dropped, as chat templates write their own.
     """
 
     def __init__(
         self,
-        tokenizer: Any,
-        template: Mapping[str, Any],
-        prefix: str = "",
-        tools: Sequence[Mapping[str, Any]] = (),
+        thinking: Thinking | None,
+        calls: CallRegion | None,
+        call_parser: Callable[[], OutputParser],
+        is_thinking: bool = False,
     ) -> None:
-        """Start reading where ``prefix``, the end of the prompt, leaves off."""
-        self._tokenizer, self._template = tokenizer, dict(template)
-        self._tools = [dict(tool) for tool in tools]
-        self._parser = self._start(prefix)
-        field = template["fields"].get("tool_calls", {})
-        self._is_decoded = field.get("content", "text") != "text"
-        self._opening = _opening(field)
-        self._region = ""  # of the call that is open, where the template decodes it: its text
-        self._calls = ToolCallParser(self._opening)
-        self._text, self._thought = Trimmed(), Trimmed()
+        """Start an answer.
+
+        Args:
+            thinking: The markers of thoughts; None if there are none.
+            calls: Where calls stand; None if there are none, and what looks like one is text.
+            call_parser: Makes what reads the text between two markers of calls.
+            is_thinking: Whether the answer begins within a thought.
+        """
+        self._thinking, self._calls = thinking, calls
+        self._make_call_parser = call_parser
+        self._call_parser: OutputParser = PlainTextParser()
+        self._region: RegionName = "thought" if is_thinking else "text"
+        self._is_beginning = True  # nothing was said or called yet, thoughts aside
+        self._held = ""
+        self._space = WhiteSpace()
 
     def feed(self, text: str) -> list[OutputPart]:
         """Add text; returns what is certain now."""
-        return joined(piece for character in text for piece in self._fed(character))
+        self._held += text
+        return joined(self._space.dropped_from(self._parts(is_over=False)))
 
     def finish(self) -> list[OutputPart]:
         """End the answer; returns what was held back."""
-        try:
-            _, events = self._parser.finalize()
-        except (ValueError, KeyError):
-            return joined(self._shown(self._unread()))
-        return joined([*self._read(events), OutputPart("text", self._text.rest())])
+        parts = list(self._space.dropped_from(self._parts(is_over=True)))
+        parts += self._space.dropped_from(self._leave())
+        return joined([*parts, *self._space.finish()])
 
-    def _fed(self, character: str) -> Iterator[OutputPart]:
-        try:
-            events = self._parser.feed(character)
-        except (ValueError, KeyError):  # the template's own parser can't read a call
-            self._parser = self._start("")
-            return self._shown(self._unread())
-        return self._read(events)
+    def _parts(self, is_over: bool) -> Iterator[OutputPart]:
+        while True:
+            if self._region == "text" and self._is_beginning and isinstance(self._calls, Bare):
+                if not is_over and self._calls.may_follow(self._held):
+                    return
+                self._begin_with_calls(self._calls)
+            marker, start = _first_marker(self._held, self._exits, is_over)
+            yield from self._pass_on(start)
+            if not marker:
+                return
+            self._held = self._held.removeprefix(marker)
+            following = self._exits[marker]
+            yield from self._leave()
+            self._enter(following)
 
-    def _read(self, events: Sequence[Mapping[str, Any]]) -> Iterator[OutputPart]:
-        return self._shown(piece for event in events for piece in self._event(event))
+    @property
+    def _exits(self) -> Mapping[str, RegionName]:
+        """The markers that end this region, and the regions that follow them."""
+        marked = self._calls if isinstance(self._calls, Marked) else None
+        if self._region == "thought":
+            return {self._thinking.closing: "text"} if self._thinking else {}
+        if self._region == "text":
+            thoughts: dict[str, RegionName] = (
+                {self._thinking.opening: "thought"} if self._thinking else {}
+            )
+            return {**thoughts, marked.opening: "calls"} if marked else thoughts
+        if marked is None:
+            return {}
+        return {marked.closing: "text"} if marked.closing else {marked.opening: "calls"}
 
-    def _event(self, event: Mapping[str, Any]) -> Iterable[OutputPart]:
-        kind, field = event["type"], event["field"]
-        if field == "tool_calls":
-            return self._decoded_call(event) if self._is_decoded else self._written_call(event)
-        if kind == "region_close" and field in THOUGHTS:
-            self._text, self._thought = Trimmed(), Trimmed()
-        if kind != "region_chunk":
-            return ()
-        return [OutputPart("thought" if field in THOUGHTS else "text", event["text"])]
+    def _begin_with_calls(self, bare: Bare) -> None:
+        """Enter calls if what is held is their beginning."""
+        start = bare.start_in(self._held)
+        if start is not None:
+            self._held = self._held[start:]
+            self._enter("calls")
 
-    def _written_call(self, event: Mapping[str, Any]) -> Iterable[OutputPart]:
-        """Calls that the template leaves as text."""
-        if event["type"] == "region_open":
-            self._calls = ToolCallParser(self._opening)
-        elif event["type"] == "region_chunk":
-            return self._calls.feed(event["text"])
-        else:
-            return self._calls.finish()
-        return ()
+    def _enter(self, region: RegionName) -> None:
+        self._region = region
+        if region == "calls":
+            self._is_beginning = False
+            self._call_parser = self._make_call_parser()
 
-    def _decoded_call(self, event: Mapping[str, Any]) -> Iterable[OutputPart]:
-        """Calls that the template decodes itself once they are whole."""
-        if event["type"] == "region_open":
-            self._region = ""
-        elif event["type"] == "region_chunk":
-            self._region += event["text"]
-        else:
-            return tuple(whole_calls(event["value"])) or self._unread()
-        return ()
+    def _leave(self) -> Iterator[OutputPart]:
+        if self._region == "calls":
+            yield from self._call_parser.finish()
+        if self._region == "thought":
+            self._space.forget()
 
-    def _unread(self) -> list[OutputPart]:
-        """What stands where a call was expected, word for word."""
-        if self._opening is None:
-            return [OutputPart("text", self._region)]
-        return [
-            OutputPart("call"),
-            OutputPart("arguments", self._opening + self._region),
-            OutputPart("broken"),
-        ]
+    def _pass_on(self, size: int) -> Iterator[OutputPart]:
+        """So much of what was held back, as what it is in this region."""
+        text, self._held = self._held[:size], self._held[size:]
+        if self._region == "calls":
+            yield from self._call_parser.feed(text)
+            return
+        if self._region == "text" and text.strip():
+            self._is_beginning = False
+        yield OutputPart(self._region, text)
 
-    def _shown(self, pieces: Iterable[OutputPart]) -> Iterator[OutputPart]:
-        """The pieces without the white space around calls and thoughts."""
-        for piece in pieces:
-            if piece.kind == "call":
+
+RegionName = Literal["text", "thought", "calls"]
+
+
+def _first_marker(text: str, markers: Collection[str], is_over: bool) -> tuple[str, int]:
+    """The marker that comes first in a text, of several the longest, and how much is before it.
+
+    Where none is certain yet, the marker is empty, and before it is what no marker can begin in.
+    """
+    starts = [(text.find(marker), -len(marker), marker) for marker in markers]
+    start, _, marker = min((each for each in starts if each[0] >= 0), default=(len(text), 0, ""))
+    # A marker that begins no later than the one found may be a longer one, once there is more text.
+    certain = len(text) if is_over else len(text) - unsettled(text, markers)
+    return (marker, start) if start < certain else ("", certain)
+
+
+class WhiteSpace:
+    """Drops the white space that stands around calls and thoughts from the parts of an answer."""
+
+    def __init__(self) -> None:
+        """Start an answer."""
+        self._text, self._thought = Trimmed(), Trimmed()
+
+    def dropped_from(self, parts: Iterable[OutputPart]) -> Iterator[OutputPart]:
+        """The parts without it; what may turn out to be such is held back."""
+        for part in parts:
+            if part.kind == "call":
                 self._text = Trimmed()
-            if piece.kind in ("text", "thought"):
-                trimmed = self._text if piece.kind == "text" else self._thought
-                yield OutputPart(piece.kind, trimmed.feed(piece.text))
+            if part.kind in ("text", "thought"):
+                trimmed = self._text if part.kind == "text" else self._thought
+                yield OutputPart(part.kind, trimmed.feed(part.text))
             else:
-                yield piece
+                yield part
 
-    def _start(self, prefix: str) -> Any:
-        return self._tokenizer.get_response_parser(self._template, prefix=prefix, tools=self._tools)
+    def forget(self) -> None:
+        """Drop what is held back, as a thought has ended."""
+        self._text, self._thought = Trimmed(), Trimmed()
+
+    def finish(self) -> list[OutputPart]:
+        """What is held back at an answer's end, and so stands around nothing."""
+        return [OutputPart("text", self._text.rest())]
 
 
 class Trimmed:
@@ -157,11 +236,3 @@ class Trimmed:
     def rest(self) -> str:
         """What was held back."""
         return self._blank
-
-
-def _opening(field: Mapping[str, Any]) -> str | None:
-    """What calls without a name are to begin with; None if the template has no mark for calls."""
-    if field.get("open_pattern", "").startswith(r"\A"):
-        return None
-    opening = field.get("open")
-    return opening if isinstance(opening, str) else "tool call: "

@@ -8,17 +8,14 @@ This module knows turns and templates: nothing of LangChain, models or steering.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_amulet.chat_formats.chat_template import (
-    NOTHING,
-    ChatTemplate,
-    Turn,
-    join_texts,
-    merge_turns,
-)
+from langchain_amulet.chat_formats.base import ChatFormat, Function
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.turns import Turn, join_texts, merge_turns
 
 Placement = Literal["system", "user"]
 """Which message a preference is joined to: the system's, or the last one of the user."""
@@ -46,6 +43,21 @@ def place(
     return [*turns[:index], joined, *turns[index + 1 :]]
 
 
+def tools_note(functions: Sequence[Function], chat_format: ChatFormat) -> str:
+    """Tools in words, for chat templates that don't write any."""
+    listed = "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
+    return (
+        "You may call these functions to answer, with arguments as their JSON schemas say:\n"
+        f"{listed}\n\nTo call one, write nothing but:\n{chat_format.call_example}"
+    )
+
+
+def schema_note(schema: Mapping[str, Any]) -> str:
+    """A schema in words: chat templates have no place for one."""
+    written = json.dumps(schema, ensure_ascii=False)
+    return f"Answer with nothing but JSON that matches this schema:\n{written}"
+
+
 @dataclass(frozen=True)
 class PromptBuilder:
     """How a call's conversation and preferences become the prompts of its streams.
@@ -54,7 +66,6 @@ class PromptBuilder:
         template: The chat template.
         placement: Where preferences are put.
         preference_template: A text with ``{preference}`` where a preference's text goes.
-        variables: What else the chat template is given.
         tools: JSON schemas of tools.
         note: A text for the end of the system message, the same for every stream.
     """
@@ -62,7 +73,6 @@ class PromptBuilder:
     template: ChatTemplate
     placement: Placement = "system"
     preference_template: str = "{preference}"
-    variables: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     tools: Sequence[Mapping[str, Any]] | None = None
     note: str = ""
 
@@ -81,10 +91,10 @@ class PromptBuilder:
             turns = place(
                 turns, "\n".join(lines), self.placement, self._default_system(turns, self.placement)
             )
-        return self.template.encode(turns, self.variables, self.tools)
+        return self.template.encode(turns, self.tools)
 
     def _default_system(self, turns: Sequence[Turn], placement: Placement) -> str:
         """What the template says where the conversation, and so the base stream, has no system."""
         if placement != "system" or any(turn["role"] == "system" for turn in turns):
             return ""
-        return self.template.default_system(self.variables)
+        return self.template.default_system

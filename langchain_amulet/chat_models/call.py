@@ -18,12 +18,11 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.chat_formats.chat_template import ChatTemplate
-from langchain_amulet.chat_formats.output_grammar import output_is_told_apart
-from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser
-from langchain_amulet.chat_formats.probe import ReplyFormat
+from langchain_amulet.chat_formats.codec import ChatCodec
+from langchain_amulet.chat_formats.output_grammar import compile_output
+from langchain_amulet.chat_formats.regions import Bare, Thinking
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
-from langchain_amulet.chat_models.prompts import render
+from langchain_amulet.chat_models.prompts import codec_for, render
 from langchain_amulet.chat_models.response import (
     ChunkWriter,
     ResponseBuilder,
@@ -129,37 +128,22 @@ class PreparedCall:
     # --- What the model's chat format makes of the call ---
 
     @cached_property
-    def _template(self) -> ChatTemplate:
-        return self.model.template(self.settings.chat_template)
-
-    @cached_property
-    def _format(self) -> ReplyFormat:
-        return self.model.reply_format(self.settings.chat_template)
-
-    @cached_property
-    def _start(self) -> str:
-        """What the template writes for the model to go on from."""
-        return self._template.generation_prompt(self.settings.chat_template_kwargs)
-
-    @property
-    def _is_thinking(self) -> bool:
-        """Whether the answer begins within a thought."""
-        return self._format.is_thinking(self._start)
+    def _codec(self) -> ChatCodec:
+        return codec_for(self.model, self.settings)
 
     @cached_property
     def _stop_ids(self) -> frozenset[int]:
-        return self.model.stop_ids(self._template)
+        return self.model.stop_ids(self._codec.template)
 
     def _pauses(self) -> Iterator[Pause]:
         """Where the answer isn't to be steered: in thoughts, in calls of tools."""
-        if self._format.thinking and not self.settings.steer_thinking:
-            yield self._thought()
+        thinking = self._codec.format.thinking
+        if thinking and not self.settings.steer_thinking:
+            yield self._thought(thinking)
         if self.settings.may_call and not self.settings.steer_tool_calls:
             yield from self._calls()
 
-    def _thought(self) -> Pause:
-        thinking = self._format.thinking
-        assert thinking is not None
+    def _thought(self, thinking: Thinking) -> Pause:
         closing = self.model.marker(thinking.closing)
         if closing is None:
             raise ConfigurationError(
@@ -168,55 +152,39 @@ class PreparedCall:
             )
         opening = self.model.marker(thinking.opening)
         openings = frozenset() if opening is None else frozenset({opening})
-        return Pause(openings, closing, self._is_thinking)
+        return Pause(openings, closing, self._codec.is_thinking)
 
     def _calls(self) -> Iterator[Pause]:
         # Where the mark of calls isn't a token of its own, nobody could tell where they begin.
-        opening = self.model.marker(self._format.region.get("open", ""))
-        if self._format.shape.before.startswith("{"):
-            yield Pause(self.model.braces, first_only=True)
-        elif opening is not None:
-            closing = self.model.marker(self._format.region.get("close", ""))
-            yield Pause(frozenset({opening}), closing)
+        region = self._codec.format.region
+        if isinstance(region, Bare):
+            yield Pause(self.model.tokens_beginning_with(region.first), first_only=True)
+        elif (opening := self.model.marker(region.opening)) is not None:
+            yield Pause(frozenset({opening}), self.model.marker(region.closing))
 
     # --- What each answer has for itself ---
 
     def _constraint(self) -> Constraint | None:
         """What holds one answer to its grammar; None where it is free."""
-        output, grammars, form = self.settings.output, self.model.grammars, self._format
-        if output.is_free or not output_is_told_apart(output, form, grammars):
-            return None
-        closing = grammars.token(form.thinking.closing) if form.thinking else None
-        return grammars.compile(
-            output.rules(form, grammars, self._is_thinking),
-            self.settings.max_tokens,
-            self._stop_ids,
-            ends=() if closing is None else (closing,),
-            turn=output.turn(form, grammars),
+        return compile_output(
+            self.settings.output,
+            self._codec.format,
+            self.model.grammars,
+            is_thinking=self._codec.is_thinking,
+            max_tokens=self.settings.max_tokens,
+            stop_ids=self._stop_ids,
         )
 
     def _response(self) -> ResponseBuilder:
         """What makes chunks of one answer's tokens."""
-        parser = self._parser()
-        markers = self._format.markers if parser else frozenset[str]()
+        functions = [tool["function"] for tool in self.settings.offered]
+        markers = self._codec.format.markers(with_calls=bool(functions))
         return ResponseBuilder(
             info=self._info,
             token_bytes=self.model.bytes_with(markers),
             stops=self.settings.stop,
-            parser=parser or PlainTextParser(),
+            parser=self._codec.parser(functions),
             writer=ChunkWriter(self.output_version),
-        )
-
-    def _parser(self) -> OutputParser | None:
-        """What takes one answer apart; None if it is text and nothing else."""
-        tools, form = self.settings.offered, self._format
-        if not tools and form.thinking is None:
-            return None
-        template = form.response_template(with_calls=bool(tools))
-        has_own = bool(tools) and form.own is not None
-        thought = form.thinking.opening if form.thinking and self._is_thinking else ""
-        return OutputParser(
-            self.model.tokenizer, template, self._start if has_own else thought, tools
         )
 
     @cached_property

@@ -22,7 +22,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call
 
-from langchain_amulet.chat_formats.chat_template import Turn, join_texts
+from langchain_amulet.chat_formats.turns import Turn, join_texts
 from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
 
 ROLES: Mapping[str, str] = MappingProxyType(

@@ -6,16 +6,15 @@ messages or settings of answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
-from langchain_amulet.chat_formats.history import with_history
-from langchain_amulet.chat_formats.probe import THINKING, ReplyFormat, find_format
+from langchain_amulet.chat_formats.regions import find_thinking
 from langchain_amulet.chat_models.vocabularies import check_same_tokens
 from langchain_amulet.engine import LoadOptions, ModelRuntime, acquire
 from langchain_amulet.engine.loading.hub import resolve_model
@@ -34,7 +33,7 @@ def writes_thoughts(model_id: str, chat_template: str | None = None) -> bool | N
         None if there is no template to look at.
     """
     sources = [chat_template] if chat_template is not None else _template_sources(Path(model_id))
-    return any(t.closing in source for source in sources for t in THINKING) if sources else None
+    return any(map(find_thinking, sources)) if sources else None
 
 
 def _template_sources(folder: Path) -> list[str]:
@@ -128,14 +127,8 @@ class OpenModel:
         self._declared_stops = runtime.loaded.model.generation_config.eos_token_id
         self._vocabulary = runtime.loaded.vocabulary
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
-        # Made once per template, as it looks through the vocabulary. Bounded, as calls may bring
-        # templates of their own. Not methods: a cycle would keep the weights until it is collected.
-        tokenizer = self.tokenizer
-        template = lru_cache(maxsize=8)(lambda text: with_history(ChatTemplate(tokenizer, text)))
-        self.template: Callable[[str | None], ChatTemplate] = template
-        self.reply_format: Callable[[str | None], ReplyFormat] = lru_cache(maxsize=8)(
-            lambda text: find_format(template(text))
-        )
+        self._first_bytes: dict[str, frozenset[int]] = {}
+        self.codec = CodecCache(self.tokenizer).codec
 
     def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
@@ -149,11 +142,14 @@ class OpenModel:
         index = self.tokenizer.get_added_vocab().get(text)
         return None if index is None else int(index)
 
-    @cached_property
-    def braces(self) -> frozenset[int]:
-        """All tokens whose text begins with a brace, as calls in bare JSON do."""
-        of = self.token_bytes.of
-        return frozenset(index for index in range(self._vocabulary) if of(index)[:1] == b"{")
+    def tokens_beginning_with(self, characters: str) -> frozenset[int]:
+        """All tokens whose text begins with one of these, as that of calls without marks does."""
+        if characters not in self._first_bytes:
+            firsts = {character.encode() for character in characters}
+            of, size = self.token_bytes.of, self._vocabulary
+            found = frozenset(index for index in range(size) if of(index)[:1] in firsts)
+            self._first_bytes[characters] = found
+        return self._first_bytes[characters]
 
     @cached_property
     def grammars(self) -> GrammarCompiler:

@@ -10,8 +10,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_amulet.chat_formats.output_grammar import schema_note, tools_note
-from langchain_amulet.chat_formats.prompt import PromptBuilder
+from langchain_amulet.chat_formats.codec import ChatCodec
+from langchain_amulet.chat_formats.prompt import PromptBuilder, schema_note, tools_note
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
@@ -42,6 +42,15 @@ def render(
     )
 
 
+def codec_for(opened: OpenModel, settings: AnswerSettings) -> ChatCodec:
+    """How these settings have a model talked to: what writes its prompts and reads its answers.
+
+    Raises:
+        ChatTemplateError: There is no chat template.
+    """
+    return opened.codec(settings.chat_template, settings.chat_template_kwargs, settings.chat_format)
+
+
 def prompt_builder(
     opened: OpenModel,
     settings: AnswerSettings,
@@ -49,18 +58,18 @@ def prompt_builder(
     response_format: ResponseFormat | None = None,
 ) -> PromptBuilder:
     """What makes prompts of conversations with this model's chat template, by these settings."""
-    reply = opened.reply_format(settings.chat_template)
+    codec = codec_for(opened, settings)
+    template = codec.template
     notes = []
-    if tools and not reply.writes_tools:
-        notes.append(tools_note([tool["function"] for tool in tools], reply.shape))
+    if tools and not template.writes_tools:
+        notes.append(tools_note([tool["function"] for tool in tools], codec.format))
     if response_format is not None and response_format.told:
         notes.append(schema_note(response_format.schema))
     return PromptBuilder(
-        template=opened.template(settings.chat_template),
+        template=template,
         placement=settings.placement,
         preference_template=settings.preference_template,
-        variables=settings.chat_template_kwargs,
-        tools=(tools or None) if reply.writes_tools else None,
+        tools=(tools or None) if template.writes_tools else None,
         note="\n\n".join(notes),
     )
 
@@ -70,6 +79,6 @@ def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) 
         # The call's chat template is meant for the model that answers. Others have their own, or
         # that of the answering model where they never learned to chat.
         has_own = bool(opened.tokenizer.chat_template)
-        template = None if has_own else main.template(settings.chat_template).source
+        template = None if has_own else codec_for(main, settings).template.source
         settings = settings.model_copy(update={"chat_template": template})
     return prompt_builder(opened, settings, settings.offered, settings.response_format)

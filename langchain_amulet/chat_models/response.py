@@ -21,8 +21,7 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
-from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser
-from langchain_amulet.chat_formats.tool_call_parser import OutputPart
+from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, PlainTextParser
 from langchain_amulet.engine import Token
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.steering import Plan
@@ -146,7 +145,7 @@ class ResponseBuilder:
     info: ResponseInfo
     token_bytes: TokenBytes
     stops: Sequence[str] = ()
-    parser: OutputParser | PlainTextParser = field(default_factory=PlainTextParser)
+    parser: OutputParser = field(default_factory=PlainTextParser)
     writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _shown: int = 0

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
-from langchain_amulet.chat_models.prompts import render
+from langchain_amulet.chat_models.prompts import codec_for, render
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 from langchain_amulet.fitting.answer_scores import AnswerScore, ScoringRequest
@@ -118,14 +118,13 @@ def scoring_request(
             "An answer needs text or a tool call, but this one has neither: give it some text."
         ) from error
     opened = handle.opened
-    template = opened.template(settings.chat_template)
     plan, base = plan.with_base()
     return ScoringRequest(
         engine=opened.engine,
         plan=plan,
         base=base,
         prompts=render(plan, handle, settings, conversation),
-        answer=template.encode_answer(turn, settings.chat_template_kwargs),
+        answer=codec_for(opened, settings).template.encode_answer(turn),
     )
 
 

@@ -21,8 +21,10 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from langchain_amulet.chat_formats.output_grammar import OutputGrammar, only
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.output_grammar import OutputSpec
 from langchain_amulet.chat_formats.prompt import Placement
+from langchain_amulet.chat_formats.registry import as_chat_format
 from langchain_amulet.chat_models.tools import (
     ANY,
     AUTO,
@@ -94,6 +96,12 @@ MethodSetting = Annotated[
     BeforeValidator(as_method),
     PlainSerializer(spell),
     WithJsonSchema({"type": ["string", "number"]}),
+]
+ChatFormatSetting = Annotated[
+    ChatFormat | str | None,
+    BeforeValidator(as_chat_format),
+    PlainSerializer(lambda value: repr(value) if isinstance(value, ChatFormat) else value),
+    WithJsonSchema({"type": ["string", "null"]}),
 ]
 
 
@@ -170,6 +178,8 @@ class AnswerSettings(BaseModel):
             steering.
         chat_template: A Jinja template in place of the tokenizer's.
         chat_template_kwargs: What else the template is given, such as ``enable_thinking``.
+        chat_format: How the model writes tool calls and thoughts: a `ChatFormat`, the name of one
+            such as "hermes", or None for the one that the chat template writes.
         steer_thinking: Whether a thinking model's thoughts are steered, or its answers only.
         steer_tool_calls: Whether tool calls that the model needn't make are steered, when there is
             one included, or only what it says: a style is to change words and not deeds. Calls
@@ -199,6 +209,7 @@ class AnswerSettings(BaseModel):
     trace: bool = False
     chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    chat_format: ChatFormatSetting = None
     steer_thinking: bool = True
     steer_tool_calls: bool = False
 
@@ -320,16 +331,14 @@ class CallSettings(AnswerSettings):
         return bool(self.offered) and self.tool_choice == AUTO
 
     @property
-    def output(self) -> OutputGrammar:
+    def output(self) -> OutputSpec:
         """What the answer may be."""
-        functions = [tool["function"] for tool in self.offered]
         must_call = self.tool_choice not in (AUTO, NONE)
-        output = OutputGrammar(
-            calls=functions,
+        output = OutputSpec(
+            functions=[tool["function"] for tool in self.offered],
             schema=self.response_format.schema if self.response_format else None,
             must_call=must_call,
             several=not must_call if self.parallel_tool_calls is None else self.parallel_tool_calls,
         )
-        return (
-            only(output, self.tool_choice) if self.tool_choice not in (AUTO, ANY, NONE) else output
-        )
+        is_named = self.tool_choice not in (AUTO, ANY, NONE)
+        return output.only(self.tool_choice) if is_named else output

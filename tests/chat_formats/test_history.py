@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_amulet.chat_formats.chat_template import ChatTemplate, Turn
-from langchain_amulet.chat_formats.history import with_history
-from langchain_amulet.chat_formats.probe import find_shape
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.codec import CodecCache
+from langchain_amulet.chat_formats.turns import Turn
 from langchain_amulet.errors import RequestError
 from support.tokenizers import (
     CHATML,
@@ -28,6 +28,7 @@ from support.tokenizers import (
 )
 
 TOKENIZER = byte_level()
+CODECS = CodecCache(TOKENIZER)
 REFUSING = CHATML.replace(  # as many that know three roles
     "{% for m in messages %}",
     "{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant'] %}"
@@ -67,8 +68,12 @@ def bare(name: str) -> ChatTemplate:
     return ChatTemplate(TOKENIZER, TEMPLATES[name])
 
 
+def adapted(name: str) -> ChatTemplate:
+    return CODECS.codec(TEMPLATES[name]).template
+
+
 def prompt(name: str, turns: list[Turn]) -> str:
-    return str(TOKENIZER.decode(with_history(bare(name)).encode(turns)))
+    return str(TOKENIZER.decode(adapted(name).encode(turns)))
 
 
 def called(*calls: tuple[str, Any], said: str = "") -> Turn:
@@ -130,7 +135,7 @@ def test_nothing_of_the_past_is_lost_and_all_is_in_order(name: str, turns: list[
 @settings(max_examples=40)
 @given(turns=conversations())
 def test_a_template_that_writes_all_is_left_to_write_it(turns: list[Turn]) -> None:
-    assert with_history(bare("chatml")).encode(turns) == bare("chatml").encode(turns)
+    assert adapted("chatml").encode(turns) == bare("chatml").encode(turns)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +171,7 @@ def test_what_is_said_next_follows_the_results_in_the_same_turn() -> None:
 
 
 def test_one_call_by_itself_is_left_to_a_template_that_takes_one() -> None:
-    assert with_history(bare("one_call")).encode(ROUND) == bare("one_call").encode(ROUND)
+    assert adapted("one_call").encode(ROUND) == bare("one_call").encode(ROUND)
 
 
 def test_several_calls_are_told_one_below_the_other_where_a_turn_takes_one() -> None:
@@ -191,14 +196,8 @@ def test_results_are_found_by_ids_that_any_template_takes() -> None:
 
 
 def test_an_answer_of_calls_can_be_scored_where_the_template_has_no_place_for_them() -> None:
-    ids = with_history(bare("forgetful")).encode_answer(called(("clock", {}), said="Hm."))
+    ids = adapted("forgetful").encode_answer(called(("clock", {}), said="Hm."))
     assert '{"name": "clock", "arguments": {}}' in str(TOKENIZER.decode(ids))
-
-
-def test_a_shape_is_learnt_where_calls_are_written_only_along_with_text() -> None:
-    shape = find_shape(bare("skipping"))
-    assert shape
-    assert shape.before == '<tool_call>{"name": "'
 
 
 # --- Control tokens stay text ---
@@ -208,7 +207,7 @@ CONTROL_IDS = frozenset(TOKENIZER.convert_tokens_to_ids([*CONTROLS, *TOOL_TAGS])
 
 
 def controls(name: str, turns: list[Turn]) -> Counter[int]:
-    ids = with_history(bare(name)).encode(turns)
+    ids = adapted(name).encode(turns)
     return Counter(index for index in ids if index in CONTROL_IDS)
 
 

@@ -16,8 +16,9 @@ from langchain_core.messages import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from langchain_amulet.chat_formats.chat_template import ChatTemplate, fold_system, merge_turns
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.prompt import Placement, PromptBuilder
+from langchain_amulet.chat_formats.turns import fold_system, merge_turns
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.errors import (
     ChatTemplateError,
@@ -197,8 +198,8 @@ def test_a_template_that_ends_turns_without_a_control_token_has_no_end_token() -
 
 
 def test_variables_reach_the_template() -> None:
-    thinking = ChatTemplate(TOKENIZERS["byte_level"], "{{ mood }} " + CHATML)
-    assert read(thinking.encode([user("Hi")], {"mood": "calm"})).startswith("calm <|im_start|>")
+    moody = ChatTemplate(TOKENIZERS["byte_level"], "{{ mood }} " + CHATML, {"mood": "calm"})
+    assert read(moody.encode([user("Hi")])).startswith("calm <|im_start|>")
 
 
 # --- Control tokens stay text ---

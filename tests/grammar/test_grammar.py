@@ -7,9 +7,14 @@ import jsonschema
 import pytest
 import torch
 
-from langchain_amulet.chat_formats.output_grammar import OutputGrammar
-from langchain_amulet.chat_formats.output_parser import OutputParser
-from langchain_amulet.chat_formats.probe import HERMES, CallShape, ReplyFormat, Thinking
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.delimited import Delimited
+from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.json_calls import JsonCallShape
+from langchain_amulet.chat_formats.llama import Llama
+from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.output_grammar import OutputSpec, compile_output, turn_to_calls
+from langchain_amulet.chat_formats.regions import Thinking
 from langchain_amulet.engine import Constraint, Request
 from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import ContextLengthError, SchemaError
@@ -264,33 +269,35 @@ TOOLS = [
     {"name": "greet", "parameters": obj(name=SHORT)},
     {"name": "now"},
 ]
-SHAPES = {
-    "hermes": HERMES,
-    "llama": CallShape('{"name": "', '", "parameters": ', "}"),
-    "mistral list": CallShape('[TOOL_CALLS][{"name": "', '", "arguments": ', "}]", '}, {"name": "'),
-    "mistral": CallShape("[TOOL_CALLS]", "[ARGS]", "", "[TOOL_CALLS]"),
-}
-REGIONS = {
-    "hermes": {"open": "<tool_call>", "close": "</tool_call>"},
-    "llama": {"open_pattern": r"\A\s*(?:<\|python_tag\|>\s*)?(?=\{)"},
-    "mistral list": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
-    "mistral": {"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"},
+NAMES_FIRST = JsonCallShape("[TOOL_CALLS]", "[ARGS]", "", "[TOOL_CALLS]")
+SECTION = JsonCallShape("<calls><call>", "<args>", "</call></calls>", "</call><call>")
+FORMATS = {
+    "hermes": Hermes(),
+    "llama": Llama(),
+    "mistral list": Mistral(),
+    "mistral": Mistral(NAMES_FIRST),
+    "delimited list": Delimited(),
+    "delimited names": Delimited(SECTION, "<calls>", "</calls>"),
 }
 
 
-def read(reply: ReplyFormat, text: str) -> Parts:
-    reader = OutputParser(TOKENIZER, reply.response_template(with_calls=True))
-    return parts([*reader.feed(text), *reader.finish()])
+def read(chat_format: ChatFormat, text: str) -> Parts:
+    parser = chat_format.parser("", TOOLS)
+    return parts([*parser.feed(text), *parser.finish()])
+
+
+def rules(output: OutputSpec, chat_format: ChatFormat, is_thinking: bool = False) -> str:
+    return chat_format.grammar(output, COMPILER, is_thinking)
 
 
 @pytest.mark.parametrize("several", [True, False])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_forced_calls_are_read_back_as_valid_calls(shape: str, several: bool) -> None:
-    reply = ReplyFormat(shape=SHAPES[shape], region=REGIONS[shape])
-    output = OutputGrammar(calls=TOOLS, must_call=True, several=several)
+@pytest.mark.parametrize("name", FORMATS)
+def test_forced_calls_are_read_back_as_valid_calls(name: str, several: bool) -> None:
+    chat_format = FORMATS[name]
+    output = OutputSpec(TOOLS, must_call=True, several=several)
     counts = set()
     for seed in range(8):
-        answer = read(reply, written(grammar_of(output.rules(reply, COMPILER, False)), seed))
+        answer = read(chat_format, written(grammar_of(rules(output, chat_format)), seed))
         assert answer.text == ""
         counts.add(len(answer.calls))
         for call in answer.calls:
@@ -301,9 +308,8 @@ def test_forced_calls_are_read_back_as_valid_calls(shape: str, several: bool) ->
 
 
 def test_strict_calls_are_valid_and_text_stays_free() -> None:
-    reply = ReplyFormat()
     strict = [{**tool, "strict": True} for tool in TOOLS]
-    grammar = grammar_of(OutputGrammar(calls=strict).rules(reply, COMPILER, False))
+    grammar = grammar_of(rules(OutputSpec(strict), Hermes()))
     rng = random.Random(0)
     assert grammar.allowed().sum() > 250
     (start,) = TOOLS_TOKEN = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
@@ -313,47 +319,56 @@ def test_strict_calls_are_valid_and_text_stays_free() -> None:
     while not (mask := grammar.allowed())[STOP]:
         ids.append(rng.choice(mask.nonzero()[:, 0].tolist()))
         grammar.accept(ids[-1])
-    (call, *_) = read(reply, str(TOKENIZER.decode(ids))).calls
+    (call, *_) = read(Hermes(), str(TOKENIZER.decode(ids))).calls
     assert call.name in {"add", "greet", "now"}
 
 
-CHOICE = OutputGrammar(calls=TOOLS, schema=obj(a=INTEGER))
+CHOICE = OutputSpec(TOOLS, schema=obj(a=INTEGER))
 """An answer that is calls or JSON."""
 
 (TURN,) = TOKENIZER.encode("<tool_call>", add_special_tokens=False)
 
 
-def choice(reply: ReplyFormat) -> Grammar:
-    rules, turn = CHOICE.rules(reply, COMPILER, False), CHOICE.turn(reply, COMPILER)
-    ends = [COMPILER.token(reply.thinking.closing)] if reply.thinking else []
-    return COMPILER.compile(rules, LIMIT, frozenset({STOP}), ends, turn)
+def held(
+    output: OutputSpec, chat_format: ChatFormat, is_thinking: bool = False, limit: int = LIMIT
+) -> Grammar:
+    grammar = compile_output(
+        output,
+        chat_format,
+        COMPILER,
+        is_thinking=is_thinking,
+        max_tokens=limit,
+        stop_ids=frozenset({STOP}),
+    )
+    assert grammar
+    return grammar
 
 
 def test_whatever_begins_no_call_leads_to_the_schema() -> None:
     answer = grammar_of("start: " + json_rule(obj(a=INTEGER))).allowed()
     for token in set(range(len(TOKENIZER))) - {TURN, STOP}:
-        grammar = choice(ReplyFormat())
+        grammar = held(CHOICE, Hermes())
         assert grammar.allowed()[token]
         if not grammar.accept(token):
             assert torch.equal(grammar.allowed(), answer)
 
 
 def test_what_begins_a_call_goes_on_with_it() -> None:
-    grammar = choice(ReplyFormat())
+    grammar = held(CHOICE, Hermes())
     assert grammar.allowed()[TURN]
     assert not grammar.allowed()[STOP]
     assert grammar.accept(TURN)
     rest = written(grammar, seed=1, limit=LIMIT - 1)
-    (call, *_) = read(ReplyFormat(), "<tool_call>" + rest).calls
+    (call, *_) = read(Hermes(), "<tool_call>" + rest).calls
     assert call.name in {"add", "greet", "now"}
     assert not call.is_broken
 
 
 def test_a_thought_puts_the_choice_off() -> None:
-    reply = ReplyFormat(thinking=Thinking("<|think|>", "<|im_start|>"))
+    thinker = Hermes(thinking=Thinking("<|think|>", "<|im_start|>"))
     opening, closing = TOKENIZER.convert_tokens_to_ids(["<|think|>", "<|im_start|>"])
     (prose,) = TOKENIZER.encode("W", add_special_tokens=False)
-    grammar = choice(reply)
+    grammar = held(CHOICE, thinker)
     for token in (opening, prose, closing):
         assert grammar.accept(token)
     assert grammar.allowed()[prose]
@@ -364,23 +379,20 @@ def test_a_thought_puts_the_choice_off() -> None:
 @pytest.mark.parametrize(
     "output",
     [
-        OutputGrammar(calls=TOOLS),
-        OutputGrammar(schema=obj(a=INTEGER)),
-        OutputGrammar(calls=TOOLS, schema=obj(a=INTEGER), must_call=True),
+        OutputSpec(TOOLS),
+        OutputSpec(schema=obj(a=INTEGER)),
+        OutputSpec(TOOLS, schema=obj(a=INTEGER), must_call=True),
     ],
 )
-def test_there_is_no_turn_without_a_choice(output: OutputGrammar) -> None:
-    assert output.turn(ReplyFormat(), COMPILER) is None
+def test_there_is_no_turn_without_a_choice(output: OutputSpec) -> None:
+    assert turn_to_calls(output, Hermes(), COMPILER) is None
 
 
 def test_thoughts_come_before_the_structure_and_end_in_time() -> None:
     thinking = Thinking("<|think|>", "<|im_start|>")  # single tokens of the test's tokenizer
-    reply = ReplyFormat(thinking=thinking)
-    ends = [TOKENIZER.convert_tokens_to_ids(thinking.closing)]
+    output = OutputSpec(schema=obj(a=INTEGER))
     for is_thinking in (True, False):
-        rules = OutputGrammar(schema=obj(a=INTEGER)).rules(reply, COMPILER, is_thinking)
-        grammar = COMPILER.compile(rules, 60, frozenset({STOP}), ends)
-        answer = written(grammar, seed=1, limit=60)
+        answer = written(held(output, Hermes(thinking=thinking), is_thinking, 60), 1, 60)
         assert json.loads(answer.rpartition(thinking.closing)[2]).keys() == {"a"}
 
 

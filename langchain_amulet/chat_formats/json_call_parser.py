@@ -1,4 +1,4 @@
-"""Tool calls read while they are written: first the name, then the arguments as they come.
+"""Calls in JSON read while they are written: first the name, then the arguments as they come.
 
 A call begins to go out once its name and the bracket that opens its arguments were seen. From
 there on the arguments are passed on letter by letter. What is written in another order, such as
@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
+from langchain_amulet.chat_formats.output_parser import OutputPart
 from langchain_amulet.grammar.json_position import JsonPosition
 
 SEPARATORS = " \t\r\n,;[]"
 """What may stand between calls, the brackets of a list of them included."""
 
-NAMED = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\w+)?(?:\[ARGS\])?\s*")
-"""A name in front of its arguments: Mistral's later way of writing a call."""
+NAMED = re.compile(r"\s*([\w.-]+)\s*")
+"""A name in front of its arguments; the first group is the name."""
 
 OPENED = re.compile(r'"(?:arguments|parameters)"\s{0,16}:\s{0,16}\{\Z')
 """A bracket that may open arguments."""
@@ -33,31 +32,6 @@ REACH = 64
 
 PATHS = tuple((*outer, key) for outer in ((), ("function",)) for key in ("arguments", "parameters"))
 """Where arguments stand in a call's JSON."""
-
-
-@dataclass(frozen=True)
-class OutputPart:
-    """What a stretch of text adds to an answer.
-
-    Attributes:
-        kind: ``text`` that is said, a ``thought``, a ``call`` that begins, ``arguments`` of the
-            call that began last, or that this one is ``broken``.
-        text: What is added; of a call the tool's name, empty if it can't be read.
-    """
-
-    kind: Literal["text", "thought", "call", "arguments", "broken"]
-    text: str = ""
-
-
-def joined(pieces: Iterable[OutputPart]) -> list[OutputPart]:
-    """The same pieces in order, with neighbours that go on with each other as one."""
-    found: list[OutputPart] = []
-    for kind, group in groupby(pieces, key=lambda piece: piece.kind):
-        if kind in ("call", "broken"):
-            found.extend(group)
-        elif text := "".join(piece.text for piece in group):
-            found.append(OutputPart(kind, text))
-    return found
 
 
 def whole_calls(value: Any) -> Iterator[OutputPart]:
@@ -73,37 +47,46 @@ def whole_calls(value: Any) -> Iterator[OutputPart]:
             yield OutputPart("arguments", json.dumps(arguments, ensure_ascii=False))
 
 
-class ToolCallParser:
-    """Reads a stretch of an answer that holds calls: `feed` it, then `finish` it.
+class JsonCallParser:
+    """Reads the text between two markers of calls: `feed` it, then `finish` it.
 
     Calls are JSON objects with a name and ``arguments`` or ``parameters``, one or several, or in
     a list; or names in front of their arguments. From where the text can't be read, all the rest
     belongs to a broken call: the one that has begun, or one without a name.
     """
 
-    def __init__(self, opening: str | None) -> None:
+    def __init__(
+        self,
+        opening: str | None,
+        named: re.Pattern[str] = NAMED,
+        markers: Collection[str] = (),
+    ) -> None:
         """Start with the text behind ``opening``, which a call without a name is given back.
 
         Args:
             opening: None where calls aren't marked. Without marks what can't be read is text,
                 and names don't stand in front of arguments.
+            named: A name in front of arguments, with what else the family writes there; its first
+                group is the name.
+            markers: What may stand around single calls, besides `SEPARATORS`.
         """
-        self._opening = opening
+        self._opening, self._named = opening, named
+        self._markers = sorted(markers, key=len, reverse=True)
         self._has_calls = False
         self._is_lost = False
         self._start_item()
 
     def feed(self, text: str) -> list[OutputPart]:
         """Add text; returns what is certain now."""
-        return [piece for character in text for piece in self._fed(character)]
+        return [part for character in text for part in self._read(character)]
 
     def finish(self) -> list[OutputPart]:
         """End the text; returns what was held back."""
-        is_over = self._has_calls and not self._item.strip(SEPARATORS)
-        lost = [] if self._is_lost or is_over else [*self._lose()]
+        is_over = self._has_calls and not self._without_markers(self._item).strip(SEPARATORS)
+        lost = [] if self._is_lost or is_over else [*self._give_up()]
         return [*lost, OutputPart("broken")] if self._is_lost and self._has_begun else lost
 
-    def _fed(self, character: str) -> Iterator[OutputPart]:
+    def _read(self, character: str) -> Iterator[OutputPart]:
         self._item += character
         if self._is_lost:
             return self._pass_on()
@@ -117,20 +100,26 @@ class ToolCallParser:
         self._has_begun = False  # whether its call has
         self._floor = 0  # the arguments are over when there are no more brackets open than these
         self._depth = 0  # how many brackets are open
-        self._place = JsonPosition()
+        self._position = JsonPosition()
 
     def _before(self, character: str) -> Iterator[OutputPart]:
         """Read on in front of an item's JSON."""
         if character == "{":
             head = self._item[:-1]
             self._start, self._depth = len(head), 1
-            named = NAMED.fullmatch(head) if self._opening is not None else None
+            head = self._without_markers(head)
+            named = self._named.fullmatch(head) if self._opening is not None else None
             if named:
                 yield from self._begin(named[1])
             elif head.strip(SEPARATORS):
-                yield from self._lose()
+                yield from self._give_up()
         elif self._opening is None and character not in SEPARATORS:
-            yield from self._lose()
+            yield from self._give_up()
+
+    def _without_markers(self, head: str) -> str:
+        for marker in self._markers:
+            head = head.replace(marker, "")
+        return head
 
     def _within(self, character: str) -> Iterator[OutputPart]:
         """Read on in an item's JSON."""
@@ -144,9 +133,9 @@ class ToolCallParser:
             yield from self._end_item()
 
     def _step(self, character: str) -> None:
-        if not self._place.in_string:
+        if not self._position.in_string:
             self._depth += (character in "{[") - (character in "}]")
-        self._place = self._place.after(character.encode(errors="replace"))
+        self._position = self._position.after(character.encode(errors="replace"))
 
     def _name(self) -> str | None:
         """The name of the call whose arguments were opened just now; None if they weren't."""
@@ -176,9 +165,9 @@ class ToolCallParser:
             self._has_calls = True
             self._start_item()
             return iter(whole)
-        return self._lose()
+        return self._give_up()
 
-    def _lose(self) -> Iterator[OutputPart]:
+    def _give_up(self) -> Iterator[OutputPart]:
         """Give up reading from here on."""
         self._is_lost = True
         if self._opening is not None and not self._has_begun:

@@ -7,23 +7,24 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
-from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser
-from langchain_amulet.chat_formats.probe import HERMES, ReplyFormat, Thinking, find_format
-from langchain_amulet.chat_formats.tool_call_parser import OutputPart, joined
+from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.llama import Llama
+from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.output_parser import OutputPart, PlainTextParser, joined
+from langchain_amulet.chat_formats.regions import Thinking
+from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
 from support.output_parts import Called, Parts, parts
-from support.tokenizers import CHATML, LLAMA, MISTRAL, byte_level
+from support.tokenizers import byte_level
 
 TOKENIZER = byte_level()
 THINK = Thinking("<think>", "</think>")
-TAGGED = ReplyFormat(thinking=THINK)
-LISTED = ReplyFormat(
-    region={"open": "[TOOL_CALLS]", "close_pattern": r"(?=\[TOOL_CALLS\])"}, thinking=THINK
-)
-BARE = ReplyFormat(region={"open_pattern": r"\A\s*(?:<\|python_tag\|>\s*)?(?=\{)"})
-OWN = ReplyFormat(
-    own={
+TAGGED = Hermes(thinking=THINK)
+LISTED = Mistral(thinking=THINK)
+BARE = Llama()
+OWN = OwnResponseTemplate(
+    {
         "start_anchor": "<|im_start|>assistant\n",
         "fields": {
             "content": {"content": "text", "content_args": {"strip": False}},
@@ -38,8 +39,8 @@ OWN = ReplyFormat(
     }
 )
 
-OWN_BARE = ReplyFormat(
-    own={
+OWN_BARE = OwnResponseTemplate(
+    {
         "start_anchor": "<|im_start|>assistant\n",
         "fields": {
             "content": {"content": "text", "content_args": {"strip": False}},
@@ -183,41 +184,44 @@ CASES = {
 }
 
 
-def pieces(reply: ReplyFormat, texts: Iterable[str]) -> list[OutputPart]:
-    reader = OutputParser(TOKENIZER, reply.response_template(with_calls=True))
-    return [*(piece for text in texts for piece in reader.feed(text)), *reader.finish()]
+FUNCTIONS = [{"name": "weather"}]
 
 
-def read(reply: ReplyFormat, texts: Iterable[str]) -> Parts:
-    return parts(pieces(reply, texts))
+def pieces(chat_format: ChatFormat, texts: Iterable[str]) -> list[OutputPart]:
+    parser = chat_format.parser("", FUNCTIONS)
+    return [*(piece for text in texts for piece in parser.feed(text)), *parser.finish()]
+
+
+def read(chat_format: ChatFormat, texts: Iterable[str]) -> Parts:
+    return parts(pieces(chat_format, texts))
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_answers_are_taken_apart(name: str) -> None:
-    reply, text, expected = CASES[name]
-    assert read(reply, [text]) == expected
+    chat_format, text, expected = CASES[name]
+    assert read(chat_format, [text]) == expected
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_parts_are_the_same_wherever_the_text_is_split(name: str) -> None:
-    reply, text, expected = CASES[name]
-    assert all(read(reply, [text[:i], text[i:]]) == expected for i in range(len(text)))
-    assert read(reply, text) == expected
+    chat_format, text, expected = CASES[name]
+    assert all(read(chat_format, [text[:i], text[i:]]) == expected for i in range(len(text)))
+    assert read(chat_format, text) == expected
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_parts_are_the_same_token_by_token_and_byte_by_byte(name: str) -> None:
-    reply, text, expected = CASES[name]
+    chat_format, text, expected = CASES[name]
     alphabet = TOKENIZER.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)
     letters = [letter for word, _ in alphabet for letter in word]
     for tokens in (TOKENIZER.tokenize(text), letters):
         ids = TOKENIZER.convert_tokens_to_ids(tokens)
-        stream = Detokenizer(TokenBytes(TOKENIZER, reply.markers))
-        assert read(reply, [*map(stream.feed, ids), stream.flush()]) == expected
+        stream = Detokenizer(TokenBytes(TOKENIZER, chat_format.markers(with_calls=True)))
+        assert read(chat_format, [*map(stream.feed, ids), stream.flush()]) == expected
 
 
 def test_parts_go_out_as_soon_as_they_are_certain() -> None:
-    reader = OutputParser(TOKENIZER, TAGGED.response_template(with_calls=True))
+    parser = TAGGED.parser("", FUNCTIONS)
     for text, certain in [
         ("Let me ", [OutputPart("text", "Let me")]),
         ("see <tool_call>", [OutputPart("text", " see")]),
@@ -228,34 +232,33 @@ def test_parts_go_out_as_soon_as_they_are_certain() -> None:
         ('<tool_call>{"name": "now"', []),
         ("}", [OutputPart("call", "now"), OutputPart("arguments", "{}")]),
     ]:
-        assert reader.feed(text) == certain
-    assert reader.finish() == []
+        assert parser.feed(text) == certain
+    assert parser.finish() == []
 
 
 def test_a_thought_may_have_begun_in_the_prompt() -> None:
     assert TAGGED.is_thinking("<|im_start|>assistant\n<think>\n")
     assert not TAGGED.is_thinking("<|im_start|>assistant\n<think>\n\n</think>\n\n")
-    template = TAGGED.response_template(with_calls=False)
-    reader = OutputParser(TOKENIZER, template, prefix="<think>")
-    assert parts([*reader.feed("Hm.</think>Yes."), *reader.finish()]) == Parts("Yes.", "Hm.")
+    parser = TAGGED.parser("<|im_start|>assistant\n<think>\n")
+    assert parts([*parser.feed("Hm.</think>Yes."), *parser.finish()]) == Parts("Yes.", "Hm.")
 
 
 def test_without_tools_calls_are_text() -> None:
     text = '<tool_call>{"name": "now"}</tool_call>'
-    reader = OutputParser(TOKENIZER, TAGGED.response_template(with_calls=False))
-    assert parts([*reader.feed(text), *reader.finish()]) == Parts(text)
+    parser = TAGGED.parser("")
+    assert parts([*parser.feed(text), *parser.finish()]) == Parts(text)
 
 
 @given(st.text())
 def test_a_plain_answer_passes_unchanged(text: str) -> None:
-    reader = PlainTextParser()
-    assert parts([*reader.feed(text), *reader.finish()]) == Parts(text)
+    parser = PlainTextParser()
+    assert parts([*parser.feed(text), *parser.finish()]) == Parts(text)
 
 
 @given(st.text(alphabet='<tool_cal>/ {}":[]naemrguts\n', max_size=60))
-def test_no_text_makes_a_reader_fail(text: str) -> None:
-    for reply in (TAGGED, LISTED, BARE, OWN):
-        assert read(reply, text) == read(reply, [text])
+def test_no_text_makes_a_parser_fail(text: str) -> None:
+    for chat_format in (TAGGED, LISTED, BARE, OWN):
+        assert read(chat_format, text) == read(chat_format, [text])
 
 
 # --- Any call in any format ---
@@ -353,14 +356,14 @@ def test_any_calls_come_out_as_they_went_in_whatever_pieces_they_come_in(
     style: str, data: st.DataObject
 ) -> None:
     text, calls = data.draw(answers(style))
-    reply = FORMATS[style][0]
-    whole = read(reply, [text])
+    chat_format = FORMATS[style][0]
+    whole = read(chat_format, [text])
     assert [call.name for call in whole.calls] == [name for name, _, _ in calls]
     assert [json.loads(call.arguments) for call in whole.calls] == [args for _, args, _ in calls]
     assert not any(call.is_broken for call in whole.calls)
     assert (whole.text, whole.thought) == ("", "")
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=5))
-    assert joined(pieces(reply, split(text, sizes))) == pieces(reply, [text])
+    assert joined(pieces(chat_format, split(text, sizes))) == pieces(chat_format, [text])
 
 
 @settings(max_examples=30)
@@ -397,30 +400,3 @@ def test_a_call_that_is_cut_short_is_broken_and_none_of_it_is_lost(
         assert call.name in ("", *(name for name, _, _ in calls[len(whole) :]))
         assert cut.endswith(call.arguments.removeprefix("<tool_call>").removeprefix("[TOOL_CALLS]"))
     assert cut.rstrip().endswith(found.text.rstrip())
-
-
-def test_hermes_is_learnt_from_a_template() -> None:
-    found = find_format(ChatTemplate(byte_level(CHATML)))
-    assert found.shape.before == '<tool_call>{"name": "'
-    assert found.shape.between == '}</tool_call><tool_call>{"name": "'
-    assert found.region["open"] == "<tool_call>"
-    assert not found.writes_tools
-
-
-def test_mistral_is_learnt_from_a_template_and_ids_are_left_out() -> None:
-    found = find_format(ChatTemplate(byte_level(MISTRAL)))
-    assert found.shape.before == '[TOOL_CALLS][{"name": "'
-    assert (found.shape.between, found.shape.after) == ('}, {"name": "', "}]")
-    assert found.region["open"] == "[TOOL_CALLS]"
-
-
-def test_llama_is_learnt_from_a_template_and_has_one_call() -> None:
-    found = find_format(ChatTemplate(byte_level(LLAMA)))
-    assert found.shape.middle == '", "parameters": '
-    assert (found.shape.between, found.shape.after) == (None, "}")
-    assert "open_pattern" in found.region
-
-
-def test_a_template_without_calls_is_given_hermes() -> None:
-    plain = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
-    assert find_format(ChatTemplate(byte_level(plain))).shape == HERMES

@@ -1,0 +1,180 @@
+"""`ChatFormat`: all that a model family decides of its answers, in one place.
+
+How a call is written, what its grammar is, how it is read and what tells it apart from text all
+follow from the one object, so that what is decoded under a grammar is read back, and what the model
+is told of its own calls is what it is to write.
+
+This module knows texts and grammars: nothing of prompts, tokens or LangChain.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import Self
+
+from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
+from langchain_amulet.chat_formats.regions import Bare, CallRegion, Thinking
+from langchain_amulet.grammar import GrammarCompiler, json_rule
+
+if TYPE_CHECKING:
+    from langchain_amulet.chat_formats.output_grammar import OutputSpec
+    from langchain_amulet.chat_formats.probe import TemplateSample
+
+Function = Mapping[str, Any]
+"""A tool as OpenAI's function schema: ``name``, and perhaps ``description``, ``parameters``."""
+
+ANYTHING = r"/(.|\n)*/"
+NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+
+@dataclass(frozen=True)
+class FunctionCall:
+    """A call of a tool.
+
+    Attributes:
+        name: The tool's name.
+        arguments: Its arguments, by their names.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ChatFormat(ABC):
+    """How a model family writes tool calls and thoughts.
+
+    A family is a frozen dataclass that says the four abstract things, and that can be made without
+    arguments: so it writes where a chat template says nothing. What differs between its models are
+    fields, and `learn` finds their values. A family whose answers aren't text with regions of calls
+    and thoughts in it overrides `grammar` and `parser`, too.
+
+    Attributes:
+        name: What the family is called in settings.
+        thinking: The markers of thoughts; None if the model has none.
+    """
+
+    name: ClassVar[str]
+
+    thinking: Thinking | None = field(default=None, kw_only=True)
+
+    # --- What each family says ---
+
+    @property
+    @abstractmethod
+    def region(self) -> CallRegion:
+        """Where calls stand in an answer, and so what tells them apart from text."""
+
+    @abstractmethod
+    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
+        """An answer of these calls, one or more, as the model is to write it."""
+
+    @abstractmethod
+    def call_grammar(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        """An answer of calls as rules of a grammar, in llguidance's dialect of Lark.
+
+        Args:
+            functions: The tools that may be called.
+            several: Whether there may be several calls.
+            compiler: Its `spell` makes symbols of texts. Those of JSON schemas `json_rule` makes.
+
+        Returns:
+            Lines ``name: rule``, of which the rule ``calls`` is the answer. The names ``start``
+            and ``body`` are taken.
+        """
+
+    @abstractmethod
+    def call_parser(self, functions: Sequence[Function]) -> OutputParser:
+        """What reads the text between two markers of calls, and perhaps text behind bare ones.
+
+        Args:
+            functions: The tools that may be called, which say of what types arguments are.
+        """
+
+    # --- What follows from that; a family may know better ---
+
+    @classmethod
+    def learn(cls, sample: TemplateSample) -> Self | None:
+        """The family as a chat template writes it, from what it makes of made-up calls.
+
+        Returns:
+            None if the template's calls aren't of this family.
+        """
+        return None
+
+    @property
+    def call_example(self) -> str:
+        """A call as a model is told to write one whose chat template tells nothing of tools."""
+        return self.write_calls([FunctionCall("NAME", {"ARGUMENT": "VALUE"})])
+
+    def markers(self, with_calls: bool) -> frozenset[str]:
+        """The texts by which an answer is taken apart.
+
+        Those that are control tokens, whose text otherwise isn't shown, reach the parser as text.
+
+        Args:
+            with_calls: Whether the answer may be calls.
+        """
+        thoughts = (self.thinking.opening, self.thinking.closing) if self.thinking else ()
+        return frozenset(thoughts) | (self.region.texts if with_calls else frozenset())
+
+    def is_thinking(self, start: str) -> bool:
+        """Whether an answer begins within a thought, by ``start``, what its prompt ends with."""
+        return self.thinking is not None and self.thinking.is_open(start)
+
+    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+        """What takes one answer apart.
+
+        Args:
+            start: What the prompt ends with, from where the answer's turn begins.
+            functions: The tools that may be called. Without any, what looks like a call is text.
+        """
+        if not functions and self.thinking is None:
+            return PlainTextParser()
+        region = self.region if functions else None
+        call_parser = partial(self.call_parser, functions)
+        return RegionParser(self.thinking, region, call_parser, self.is_thinking(start))
+
+    def grammar(self, output: OutputSpec, compiler: GrammarCompiler, is_thinking: bool) -> str:
+        """The grammar of a whole answer: a thought perhaps, then calls, or what is said.
+
+        Args:
+            output: What the answer may be.
+            compiler: Spells texts for the model's tokenizer.
+            is_thinking: Whether the answer begins within a thought.
+        """
+        body = "calls" if output.must_call else self._body(output)
+        lines = [f"start: {self._thought(compiler, is_thinking)} body", f"body: {body}"]
+        if output.functions:
+            lines.append(self.call_grammar(output.functions, output.several, compiler))
+        return "\n".join(lines)
+
+    def _body(self, output: OutputSpec) -> str:
+        if output.schema is not None:
+            return json_rule(output.schema) + (" | calls" if output.functions else "")
+        if isinstance(self.region, Bare):
+            # Whatever begins like a call has to become one.
+            return rf"/([^{re.escape(self.region.first)}\s](.|\n)*)?/ | calls"
+        return f"{ANYTHING} calls?"
+
+    def _thought(self, compiler: GrammarCompiler, is_thinking: bool) -> str:
+        # Text that may be anything ends for sure only with a token that text can't spell.
+        if self.thinking is None or compiler.token(self.thinking.closing) is None:
+            return ""
+        opening, closing = map(compiler.spell, (self.thinking.opening, self.thinking.closing))
+        thought = rf"{ANYTHING} {closing} /\n{{0,2}}/"
+        return thought if is_thinking else f"({opening} {thought})?"
+
+
+def arguments_schema(function: Function) -> Mapping[str, Any]:
+    """The JSON schema of a call's arguments, an object even where it doesn't say so by itself."""
+    schema = function.get("parameters") or NO_ARGUMENTS
+    return {"type": "object", **schema} if "properties" in schema else schema

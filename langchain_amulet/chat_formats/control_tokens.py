@@ -1,0 +1,79 @@
+"""Control tokens: which a tokenizer has, and that only a chat template writes them.
+
+This module knows tokenizers and turns: nothing of chat templates or LangChain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from langchain_amulet.chat_formats.turns import Turn, map_strings
+from langchain_amulet.errors import RequestError
+
+
+@dataclass(frozen=True)
+class ControlTokens:
+    """The tokens of a tokenizer that may mean something to its model: all that were added to it.
+
+    Attributes:
+        tokenizer: A tokenizer of the transformers library.
+    """
+
+    tokenizer: Any
+
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        """Each control token's id by its text; white space that was added is no control."""
+        return {
+            token.content: index
+            for index, token in self.tokenizer.added_tokens_decoder.items()
+            if not token.content.isspace()
+        }
+
+    def at_start(self, text: str) -> str:
+        """The longest control token that a text begins with; empty if it begins with none."""
+        return max((each for each in self.ids if text.startswith(each)), key=len, default="")
+
+    def stand_in(self, text: str) -> bool:
+        """Whether the tokenizer would make a control token of a part of this text."""
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return not set(self.ids.values()).isdisjoint(ids)
+
+    def taken_out(self, turn: Turn) -> Turn:
+        """The turn without control tokens.
+
+        An assistant's content stays, as templates find thoughts and tool calls in it by such
+        tokens and write them anew.
+        """
+        changed = {key: map_strings(value, self._without) for key, value in turn.items()}
+        return {**changed, "content": turn["content"]} if turn["role"] == "assistant" else changed
+
+    def check(self, ids: Sequence[int], harmless: Sequence[int]) -> None:
+        """Refuse a prompt in which text of the conversation became control tokens.
+
+        Args:
+            ids: The prompt.
+            harmless: The prompt of the same conversation without control tokens in it: those that
+                it has the template wrote by itself.
+
+        Raises:
+            RequestError: The prompt has more of them.
+        """
+        names = {index: text for text, index in self.ids.items()}
+        excess = Counter(i for i in ids if i in names) - Counter(i for i in harmless if i in names)
+        if excess:
+            raise RequestError(
+                "Control tokens in messages must be kept as text, but this chat template makes "
+                f"control of {', '.join(repr(names[i]) for i in excess)}: take it out of the "
+                "messages and tool calls."
+            )
+
+    def _without(self, text: str) -> str:
+        for control in sorted(self.ids, key=len, reverse=True):
+            text = text.replace(control, ".")
+        # What stood around a token that was taken out may now spell another one.
+        return "." if self.stand_in(text) else text

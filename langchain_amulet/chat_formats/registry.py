@@ -1,0 +1,176 @@
+"""Chat formats by name, and which of them a chat template writes.
+
+This module knows which families there are: nothing of how any of them writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from langchain_amulet.chat_formats.delimited import Delimited
+from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.llama import Llama
+from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.probe import TemplateSample
+from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.validation import choose, told
+
+GROUP = "langchain_amulet.chat_formats"
+"""Entry points of this group are families that other packages bring."""
+
+Family = TypeVar("Family", bound=type[ChatFormat])
+
+
+class FormatRegistry:
+    """Families by their names: those given, those registered, and those of other packages."""
+
+    def __init__(self, families: Iterable[type[ChatFormat]] = ()) -> None:
+        """Know these families. Those that come first are the last to be asked."""
+        self._given = {family.name: family for family in families}
+
+    def register(self, family: Family) -> Family:
+        """Make a family known by its ``name``, in place of any other of that name; a decorator.
+
+        Families registered later are the first to be asked whether a chat template's calls are
+        theirs, see `ChatFormat.learn`.
+
+        Raises:
+            ConfigurationError: It isn't a frozen dataclass that can be made without arguments.
+        """
+        _check(family)
+        self._given.pop(family.name, None)
+        self._given[family.name] = family
+        return family
+
+    @property
+    def families(self) -> tuple[type[ChatFormat], ...]:
+        """All families, in the order in which they are asked.
+
+        Raises:
+            ConfigurationError: Another package's family can't be imported.
+        """
+        return tuple({**self._installed, **self._given}.values())[::-1]
+
+    def family(self, name: str) -> type[ChatFormat]:
+        """The family of that name.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        known = {family.name: family for family in self.families}
+        if name not in known:
+            raise ConfigurationError(
+                f"chat_format must be one of {', '.join(sorted(known))}, a ChatFormat or None, not "
+                f"{name!r}: {choose(name, known)} one of those, or register the format first."
+            )
+        return known[name]
+
+    @cached_property
+    def _installed(self) -> dict[str, type[ChatFormat]]:
+        """Families of other packages, imported once; a name that is taken stays as it is."""
+        found: dict[str, type[ChatFormat]] = {}
+        for point in entry_points(group=GROUP):
+            try:
+                family = point.load()
+            except Exception as error:  # whatever a module can raise while it is imported
+                raise ConfigurationError(
+                    "A chat format of an installed package must be importable, but "
+                    f"{point.name!r}, which is {point.value}, isn't: {told(error)}. Mend the "
+                    "package, or take it out of the environment."
+                ) from error
+            _check(family)
+            found[family.name] = family
+        return found
+
+
+FORMATS = FormatRegistry((Delimited, Llama, Mistral, Hermes))
+"""The families of this process, which settings and chat templates are looked up in."""
+
+
+def register(family: Family) -> Family:
+    """Make a family known to this process, see `FormatRegistry.register`; a decorator.
+
+    Raises:
+        ConfigurationError: It lacks something that a chat format must have.
+    """
+    return FORMATS.register(family)
+
+
+def as_chat_format(value: Any) -> ChatFormat | str | None:
+    """A chat format, or the name of one; None for that which the chat template writes.
+
+    Raises:
+        ConfigurationError: No format has that name, or it is something else.
+    """
+    if isinstance(value, str):
+        return FORMATS.family(value).name
+    if isinstance(value, ChatFormat):
+        _check_instance(value)
+        return value
+    if value is None:
+        return None
+    raise ConfigurationError(
+        f"chat_format must be a ChatFormat, the name of one or None, not {value!r}: pass an "
+        "instance, or a name that was registered."
+    )
+
+
+def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) -> ChatFormat:
+    """The format of the answers that go with a chat template.
+
+    Args:
+        template: The chat template, which tells a family's details by what it writes.
+        chosen: A format, which is taken as it is; the name of a family, whose details the template
+            tells as far as it writes calls of that family; or None for the family whose calls it
+            writes. Where these are no family's, that is Hermes.
+    """
+    if isinstance(chosen, ChatFormat):
+        return chosen
+    sample = TemplateSample(template)
+    families = FORMATS.families if chosen is None else (FORMATS.family(chosen),)
+    learnt = next(filter(None, (family.learn(sample) for family in families)), None)
+    found = learnt or (Hermes() if chosen is None else families[0]())
+    if found.thinking is None:
+        found = replace(found, thinking=sample.thinking)
+    own = sample.response_template if chosen is None else None
+    return found if own is None else OwnResponseTemplate(own, found, thinking=found.thinking)
+
+
+def _check(family: Any) -> None:
+    """Refuse what can't be a family before any template is asked about it."""
+    if not (isinstance(family, type) and issubclass(family, ChatFormat)):
+        raise ConfigurationError(
+            f"A chat format must be a subclass of ChatFormat, not {family!r}: register the class."
+        )
+    try:
+        _check_instance(family())
+    except TypeError as error:
+        raise ConfigurationError(
+            "A chat format must say all that ChatFormat asks for, and have defaults for its "
+            f"fields, but of {family.__name__} is said: {told(error)}. Add what is missing."
+        ) from error
+
+
+def _check_instance(chat_format: ChatFormat) -> None:
+    """Refuse a format without a name, and one that caches can't tell from others."""
+    kind = type(chat_format)
+    name = getattr(kind, "name", None)
+    if not (isinstance(name, str) and name):
+        raise ConfigurationError(
+            f"A chat format must have a name, which of {kind.__name__} is {name!r}: set the class "
+            "attribute name."
+        )
+    try:
+        hash(chat_format)
+    except TypeError as error:
+        raise ConfigurationError(
+            "A chat format must have fields that don't change, so that it can be told from others, "
+            f"but of {kind.__name__} is said: {told(error)}. Use tuples and frozensets."
+        ) from error

@@ -1,0 +1,94 @@
+"""A conversation as chat templates read it: turns, and what can be done to them without a template.
+
+This module knows the dicts that chat templates read: nothing of templates, tokens or LangChain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_amulet.errors import RequestError
+
+Turn = dict[str, Any]
+"""One message for a chat template: ``role``, ``content``, and what its role adds."""
+
+
+def join_texts(*texts: str) -> str:
+    """The texts that aren't empty, with a blank line between them."""
+    return "\n\n".join(text for text in texts if text)
+
+
+def merge_turns(turns: Sequence[Turn]) -> list[Turn]:
+    """Neighbours of the same role as one turn: strict templates want roles to alternate.
+
+    Results of tools stay apart, as each answers a call of its own.
+    """
+    merged: list[Turn] = []
+    for turn in turns:
+        if merged and merged[-1]["role"] == turn["role"] != "tool":
+            merged[-1] = _join(merged[-1], turn)
+        else:
+            merged.append(turn)
+    return merged
+
+
+def fold_system(turns: Sequence[Turn]) -> list[Turn]:
+    """The conversation without system turns: their text is put in front of the next user turn."""
+    folded: list[Turn] = []
+    carried = ""
+    # The empty turn at the end takes up the text of a system turn that no user turn follows.
+    for turn in [*turns, {"role": "user", "content": ""}]:
+        if turn["role"] == "system":
+            carried = join_texts(carried, turn["content"])
+        elif turn["role"] == "user" and carried:
+            folded.append({**turn, "content": join_texts(carried, turn["content"])})
+            carried = ""
+        else:
+            folded.append(turn)
+    return merge_turns(folded if folded[-1]["content"] else folded[:-1])
+
+
+def check_characters(turns: Sequence[Turn]) -> None:
+    """Refuse halves of characters, which no tokenizer reads.
+
+    Raises:
+        RequestError: A turn holds a surrogate without its other half.
+    """
+    try:
+        "\n".join(strings_in(turns)).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            "Messages must be whole characters, but one holds half of one, "
+            f"{error.object[error.start]!r}: take it out, or put its other half beside it."
+        ) from error
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Every string in nested lists and dicts, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from strings_in(key)
+            yield from strings_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from strings_in(item)
+
+
+def map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """The same nested lists and dicts with every string changed, keys of dicts included."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(str(key)): map_strings(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [map_strings(item, change) for item in value]
+    return value
+
+
+def _join(first: Turn, second: Turn) -> Turn:
+    joined = {**first, **second, "content": join_texts(first["content"], second["content"])}
+    calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
+    return {**joined, "tool_calls": calls} if calls else joined
