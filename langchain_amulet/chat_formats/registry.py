@@ -5,10 +5,10 @@ This module knows which families there are: nothing of how any of them writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from langchain_amulet.chat_formats.base import ChatFormat
@@ -29,34 +29,38 @@ Family = TypeVar("Family", bound=type[ChatFormat])
 
 
 class FormatRegistry:
-    """Families by their names: those given, those registered, and those of other packages."""
+    """Families by their names: those of this package, of other packages, and registered ones."""
 
-    def __init__(self, families: Iterable[type[ChatFormat]] = ()) -> None:
-        """Know these families. Those that come first are the last to be asked."""
-        self._given = {family.name: family for family in families}
+    def __init__(self, shipped: Sequence[type[ChatFormat]] = ()) -> None:
+        """Know the families of this package, in the order in which they are asked."""
+        self._shipped = tuple(shipped)
+        self._registered: dict[str, type[ChatFormat]] = {}
 
     def register(self, family: Family) -> Family:
         """Make a family known by its ``name``, in place of any other of that name; a decorator.
 
-        Families registered later are the first to be asked whether a chat template's calls are
-        theirs, see `ChatFormat.learn`.
-
         Raises:
-            ConfigurationError: It isn't a frozen dataclass that can be made without arguments.
+            ConfigurationError: It lacks something that a chat format must have.
         """
         _check(family)
-        self._given.pop(family.name, None)
-        self._given[family.name] = family
+        self._registered.pop(family.name, None)
+        self._registered[family.name] = family
         return family
 
     @property
     def families(self) -> tuple[type[ChatFormat], ...]:
-        """All families, in the order in which they are asked.
+        """All families, in the order in which they are asked if a template's calls are theirs.
+
+        What was registered last comes first, as it is the most particular. Of one name there is
+        only the first.
 
         Raises:
-            ConfigurationError: Another package's family can't be imported.
+            ConfigurationError: Another package's family can't be imported, or isn't one.
         """
-        return tuple({**self._installed, **self._given}.values())[::-1]
+        named: dict[str, type[ChatFormat]] = {}
+        for family in (*reversed(self._registered.values()), *self._installed, *self._shipped):
+            named.setdefault(family.name, family)
+        return tuple(named.values())
 
     def family(self, name: str) -> type[ChatFormat]:
         """The family of that name.
@@ -73,24 +77,12 @@ class FormatRegistry:
         return known[name]
 
     @cached_property
-    def _installed(self) -> dict[str, type[ChatFormat]]:
-        """Families of other packages, imported once; a name that is taken stays as it is."""
-        found: dict[str, type[ChatFormat]] = {}
-        for point in entry_points(group=GROUP):
-            try:
-                family = point.load()
-            except Exception as error:  # whatever a module can raise while it is imported
-                raise ConfigurationError(
-                    "A chat format of an installed package must be importable, but "
-                    f"{point.name!r}, which is {point.value}, isn't: {told(error)}. Mend the "
-                    "package, or take it out of the environment."
-                ) from error
-            _check(family)
-            found[family.name] = family
-        return found
+    def _installed(self) -> tuple[type[ChatFormat], ...]:
+        """Families of other packages, imported once."""
+        return tuple(map(_load, entry_points(group=GROUP)))
 
 
-FORMATS = FormatRegistry((Delimited, Llama, Mistral, Hermes))
+FORMATS = FormatRegistry((Hermes, Mistral, Llama, Delimited))
 """The families of this process, which settings and chat templates are looked up in."""
 
 
@@ -141,6 +133,18 @@ def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) 
         found = replace(found, thinking=sample.thinking)
     own = sample.response_template if chosen is None else None
     return found if own is None else OwnResponseTemplate(own, found, thinking=found.thinking)
+
+
+def _load(point: EntryPoint) -> type[ChatFormat]:
+    try:
+        family: type[ChatFormat] = point.load()
+    except Exception as error:  # whatever a module can raise while it is imported
+        raise ConfigurationError(
+            f"A chat format of an installed package must be importable, but {point.name!r}, which "
+            f"is {point.value}, isn't: {told(error)}. Mend the package, or uninstall it."
+        ) from error
+    _check(family)
+    return family
 
 
 def _check(family: Any) -> None:
