@@ -5,6 +5,7 @@ This module knows which families there are: nothing of how any of them writes.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -29,38 +30,44 @@ Family = TypeVar("Family", bound=type[ChatFormat])
 
 
 class FormatRegistry:
-    """Families by their names: those of this package, of other packages, and registered ones."""
+    """Families by their names: this package's, registered ones, and those of other packages."""
 
     def __init__(self, shipped: Sequence[type[ChatFormat]] = ()) -> None:
         """Know the families of this package, in the order in which they are asked."""
         self._shipped = tuple(shipped)
         self._registered: dict[str, type[ChatFormat]] = {}
+        self._lock = threading.Lock()
 
     def register(self, family: Family) -> Family:
-        """Make a family known by its ``name``, in place of any other of that name; a decorator.
+        """Make a family known by its ``name``; returns it, so that it can be a decorator.
 
         Raises:
-            ConfigurationError: It lacks something that a chat format must have.
+            ConfigurationError: It lacks something that a chat format must have, or its name is
+                another one's.
         """
         _check(family)
-        self._registered.pop(family.name, None)
-        self._registered[family.name] = family
+        with self._lock:
+            known = {each.name: each for each in (*self._shipped, *self._registered.values())}
+            taken = known.get(family.name)
+            # The same class defined anew, as by a notebook's cell that is run twice, is welcome.
+            if taken is not None and _place(taken) != _place(family):
+                raise ConfigurationError(
+                    f"A chat format's name must be its own, but {family.name!r} is {_place(taken)} "
+                    f"already: give {_place(family)} another one."
+                )
+            self._registered[family.name] = family
         return family
 
     @property
     def families(self) -> tuple[type[ChatFormat], ...]:
         """All families, in the order in which they are asked if a template's calls are theirs.
 
-        What was registered last comes first, as it is the most particular. Of one name there is
-        only the first.
+        Those of this package come last, as others are more particular.
 
         Raises:
             ConfigurationError: Another package's family can't be imported, or isn't one.
         """
-        named: dict[str, type[ChatFormat]] = {}
-        for family in (*reversed(self._registered.values()), *self._installed, *self._shipped):
-            named.setdefault(family.name, family)
-        return tuple(named.values())
+        return (*reversed(self._registered.values()), *self._installed, *self._shipped)
 
     def family(self, name: str) -> type[ChatFormat]:
         """The family of that name.
@@ -83,16 +90,10 @@ class FormatRegistry:
 
 
 FORMATS = FormatRegistry((Hermes, Mistral, Llama, Delimited))
-"""The families of this process, which settings and chat templates are looked up in."""
+"""All families. A decorator needs one place to register in; this is it."""
 
 
-def register(family: Family) -> Family:
-    """Make a family known to this process, see `FormatRegistry.register`; a decorator.
-
-    Raises:
-        ConfigurationError: It lacks something that a chat format must have.
-    """
-    return FORMATS.register(family)
+register = FORMATS.register
 
 
 def as_chat_format(value: Any) -> ChatFormat | str | None:
@@ -144,7 +145,17 @@ def _load(point: EntryPoint) -> type[ChatFormat]:
             f"is {point.value}, isn't: {told(error)}. Mend the package, or uninstall it."
         ) from error
     _check(family)
+    if family.name != point.name:
+        raise ConfigurationError(
+            f"The entry point {point.name!r} must name the class of a chat format of that name, "
+            f"but {point.value!r} is {family.name!r}: mend the package that brings it, or remove "
+            "it."
+        )
     return family
+
+
+def _place(family: type[ChatFormat]) -> str:
+    return f"{family.__module__}.{family.__qualname__}"
 
 
 def _check(family: Any) -> None:

@@ -46,18 +46,39 @@ def test_what_is_no_format_is_refused(value: Any) -> None:
         as_chat_format(value)
 
 
-def test_what_was_registered_last_is_asked_first_and_counts_for_its_name() -> None:
-    @dataclass(frozen=True)
-    class Other(Hermes):
-        name = "hermes"
+def family(name: str) -> type[ChatFormat]:
+    """A class that is defined anew each time."""
 
+    @dataclass(frozen=True)
+    class Family(Hermes):
+        pass
+
+    Family.name = name
+    return Family
+
+
+def test_what_was_registered_last_is_asked_first() -> None:
     registry = FormatRegistry((Hermes, Llama))
+    other = family("other")
     assert registry.register(Mine) is Mine
-    registry.register(Other)
-    assert registry.families == (Other, Mine, Llama)
-    assert registry.family("hermes") is Other
+    registry.register(other)
+    assert registry.families == (other, Mine, Hermes, Llama)
+    assert registry.family("mine") is Mine
+
+
+def test_a_class_that_is_defined_anew_takes_its_own_place() -> None:
+    registry = FormatRegistry((Hermes,))
+    registry.register(family("other"))
+    again = registry.register(family("other"))
+    assert registry.families == (again, Hermes)
+
+
+@pytest.mark.parametrize("name", ["hermes", "mine"])
+def test_a_name_that_is_taken_is_refused(name: str) -> None:
+    registry = FormatRegistry((Hermes,))
     registry.register(Mine)
-    assert registry.families == (Mine, Other, Llama)
+    with pytest.raises(ConfigurationError, match=f"its own, but '{name}' is .*Family another one"):
+        registry.register(family(name))
 
 
 @dataclass(frozen=True)
@@ -125,6 +146,15 @@ def test_a_family_of_another_package_is_known_by_its_name(
     registry = FormatRegistry((Hermes,))
     assert [family.name for family in registry.families] == ["lines", "hermes"]
     assert registry.family("lines") is registry.families[0]
+
+
+def test_an_entry_point_has_the_name_of_its_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from langchain_amulet.chat_formats.hermes import Hermes as Lines\n"
+    install(tmp_path, monkeypatch, code)
+    with pytest.raises(ConfigurationError, match=r"'lines' must name .* but .* is 'hermes'"):
+        FormatRegistry().family("lines")
 
 
 def test_a_package_whose_family_cannot_be_imported_is_named(
