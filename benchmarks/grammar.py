@@ -34,8 +34,8 @@ from benchmarks.harness import (
     together,
 )
 from benchmarks.vocabulary import large_tokenizer
+from langchain_amulet.chat_formats.base import OutputSpec
 from langchain_amulet.chat_formats.hermes import Hermes
-from langchain_amulet.chat_formats.output_grammar import OutputSpec
 from langchain_amulet.engine import Engine, Request
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.messages import BaseMessage, ToolMessage
 
 from examples import agent, chatbot, rag
+from examples.extending import own_chat_format
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,3 +99,14 @@ def test_the_agent_remembers_what_it_was_told_and_does_its_work_in_that_style() 
 
 def said(messages: list[BaseMessage]) -> str:
     return messages[-1].text
+
+
+def test_the_page_on_chat_formats_shows_the_whole_example_which_calls_as_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = (ROOT / "examples" / "extending" / "own_chat_format.py").read_text(encoding="utf-8")
+    assert len(file.splitlines()) < 60
+    page = (ROOT / "docs" / "extending" / "chat-format.md").read_text(encoding="utf-8")
+    assert f"```py\n{file}```\n" in page
+    own_chat_format.main()
+    assert capsys.readouterr().out == "[('say', {'word': 'yes'})]\n"

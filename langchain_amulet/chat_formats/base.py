@@ -4,7 +4,7 @@ How a call is written, what its grammar is, how it is read and what tells it apa
 follow from the one object, so that what is decoded under a grammar is read back, and what the model
 is told of its own calls is what it is to write.
 
-This module knows texts and grammars: nothing of prompts, tokens or LangChain.
+This module knows texts and grammars: nothing of any family, of prompts, tokens or LangChain.
 """
 
 from __future__ import annotations
@@ -12,24 +12,23 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import Self
 
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
+from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Thinking
 from langchain_amulet.grammar import GrammarCompiler, json_rule
-
-if TYPE_CHECKING:
-    from langchain_amulet.chat_formats.output_grammar import OutputSpec
-    from langchain_amulet.chat_formats.probe import TemplateSample
 
 Function = Mapping[str, Any]
 """A tool as OpenAI's function schema: ``name``, and perhaps ``description``, ``parameters``."""
 
 ANYTHING = r"/(.|\n)*/"
+"""Free text, as a grammar's symbol."""
+
 NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
 
@@ -44,6 +43,35 @@ class FunctionCall:
 
     name: str
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What an answer may be.
+
+    Attributes:
+        functions: Tools of which it may be calls.
+        schema: A JSON schema for its text; None leaves the text free.
+        must_call: Whether it has to be calls.
+        several: Whether it may be several calls.
+    """
+
+    functions: Sequence[Function] = ()
+    schema: Mapping[str, Any] | None = None
+    must_call: bool = False
+    several: bool = True
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing has to be kept to."""
+        is_strict = any(function.get("strict") for function in self.functions)
+        is_held = self.must_call or is_strict or bool(self.functions and not self.several)
+        return self.schema is None and not is_held
+
+    def only(self, name: str) -> OutputSpec:
+        """The same with calls of one tool only."""
+        functions = [function for function in self.functions if function["name"] == name]
+        return replace(self, functions=functions)
 
 
 @dataclass(frozen=True)

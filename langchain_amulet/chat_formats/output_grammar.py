@@ -1,47 +1,14 @@
-"""What an answer must be, whoever writes it: calls of tools, JSON by a schema, or free text.
+"""From what an answer must be, and how its model writes, to the grammar that it is held to.
 
-This module knows what is asked of answers: nothing of how models write them, of LangChain or
-decoding.
+This module knows when an answer can be held to anything: nothing of how any family writes, of
+LangChain or decoding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-from langchain_amulet.chat_formats.base import ChatFormat, Function
+from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.regions import Bare
 from langchain_amulet.grammar import Grammar, GrammarCompiler
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """What an answer may be.
-
-    Attributes:
-        functions: Tools of which it may be calls.
-        schema: A JSON schema for its text; None leaves the text free.
-        must_call: Whether it has to be calls.
-        several: Whether it may be several calls.
-    """
-
-    functions: Sequence[Function] = ()
-    schema: Mapping[str, Any] | None = None
-    must_call: bool = False
-    several: bool = True
-
-    @property
-    def is_free(self) -> bool:
-        """Whether nothing has to be kept to."""
-        is_strict = any(function.get("strict") for function in self.functions)
-        is_held = self.must_call or is_strict or bool(self.functions and not self.several)
-        return self.schema is None and not is_held
-
-    def only(self, name: str) -> OutputSpec:
-        """The same with calls of one tool only."""
-        functions = [function for function in self.functions if function["name"] == name]
-        return replace(self, functions=functions)
 
 
 def compile_output(

@@ -6,7 +6,7 @@ This module knows which families there are: nothing of how any of them writes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -47,14 +47,7 @@ class FormatRegistry:
         """
         _check(family)
         with self._lock:
-            known = {each.name: each for each in (*self._shipped, *self._registered.values())}
-            taken = known.get(family.name)
-            # The same class defined anew, as by a notebook's cell that is run twice, is welcome.
-            if taken is not None and _place(taken) != _place(family):
-                raise ConfigurationError(
-                    f"A chat format's name must be its own, but {family.name!r} is {_place(taken)} "
-                    f"already: give {_place(family)} another one."
-                )
+            _check_name(family, (*self._shipped, *self._registered.values()))
             self._registered[family.name] = family
         return family
 
@@ -75,7 +68,7 @@ class FormatRegistry:
         Raises:
             ConfigurationError: There is none.
         """
-        known = {family.name: family for family in self.families}
+        known = {family.name: family for family in reversed(self.families)}
         if name not in known:
             raise ConfigurationError(
                 f"chat_format must be one of {', '.join(sorted(known))}, a ChatFormat or None, not "
@@ -86,12 +79,16 @@ class FormatRegistry:
     @cached_property
     def _installed(self) -> tuple[type[ChatFormat], ...]:
         """Families of other packages, imported once."""
-        return tuple(map(_load, entry_points(group=GROUP)))
+        found: list[type[ChatFormat]] = []
+        for point in entry_points(group=GROUP):
+            family = _load(point)
+            _check_name(family, (*self._shipped, *found))
+            found.append(family)
+        return tuple(found)
 
 
 FORMATS = FormatRegistry((Hermes, Mistral, Llama, Delimited))
 """All families. A decorator needs one place to register in; this is it."""
-
 
 register = FORMATS.register
 
@@ -152,6 +149,19 @@ def _load(point: EntryPoint) -> type[ChatFormat]:
             "it."
         )
     return family
+
+
+def _check_name(family: type[ChatFormat], others: Iterable[type[ChatFormat]]) -> None:
+    """Refuse a name that is taken, but by the same class.
+
+    That is defined anew where a notebook's cell is run twice.
+    """
+    taken = next((each for each in others if each.name == family.name), None)
+    if taken is not None and _place(taken) != _place(family):
+        raise ConfigurationError(
+            f"A chat format's name must be its own, but {family.name!r} is {_place(taken)} "
+            f"already: give {_place(family)} another one."
+        )
 
 
 def _place(family: type[ChatFormat]) -> str:

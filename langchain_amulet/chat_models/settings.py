@@ -21,8 +21,7 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from langchain_amulet.chat_formats.base import ChatFormat
-from langchain_amulet.chat_formats.output_grammar import OutputSpec
+from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
 from langchain_amulet.chat_models.tools import (

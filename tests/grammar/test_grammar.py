@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 import torch
 
-from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.delimited import Delimited
 from langchain_amulet.chat_formats.hermes import Hermes
 from langchain_amulet.chat_formats.json_calls import JsonCallShape
 from langchain_amulet.chat_formats.llama import Llama
 from langchain_amulet.chat_formats.mistral import Mistral
-from langchain_amulet.chat_formats.output_grammar import OutputSpec, compile_output, turn_to_calls
+from langchain_amulet.chat_formats.output_grammar import compile_output, turn_to_calls
 from langchain_amulet.chat_formats.regions import Thinking
 from langchain_amulet.engine import Constraint, Request
 from langchain_amulet.engine.sampler import next_token
