@@ -34,7 +34,9 @@ Prefer = Annotated[
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option("--method", "-m", help="Such as pref, amulet or amulet:kl_cap=0.5."),
+    typer.Option(
+        "--method", "-m", help="Such as pref, amulet:kl_cap=0.5, or module:Name of your own."
+    ),
 ]
 Baseline = Annotated[str | None, typer.Option(help="The method that others are compared with.")]
 Samples = Annotated[int | None, typer.Option(help="Answers per question.")]

@@ -15,7 +15,7 @@ from amulet_evals.data.styles import PAPER_STYLES
 from amulet_evals.method_spec import method_of
 from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods import BeamSearch, Method, Pref, Search, spell
+from langchain_amulet.methods import Method, Pref, SearchPlan, spell
 from langchain_amulet.validation import explained
 
 COMPARED = ("base", "pref", "linear_alignment", "amulet")
@@ -44,7 +44,7 @@ class Decoding(Settings):
 
     Attributes:
         temperature: 0 takes the likeliest token.
-        sample_temperature: That of the samples which best-of-n and its kin choose among, if
+        sample_temperature: That of the samples which a search chooses among, as best-of-n does, if
             ``temperature`` is 0: greedy ones would all be the same.
         top_p: Share of the probability to draw from.
         top_k: Number of tokens to draw from; None for all.
@@ -74,8 +74,8 @@ class Decoding(Settings):
     def call(self, method: Method) -> dict[str, Any]:
         """The same for `ChatAmulet`, with a method."""
         said = self.model_dump(exclude={"seed", "system", "sample_temperature"})
-        chooses = isinstance(method, Search) and not isinstance(method, BeamSearch)
-        temperature = self.temperature or (self.sample_temperature if chooses else 0.0)
+        draws = isinstance(method.search(), SearchPlan)
+        temperature = self.temperature or (self.sample_temperature if draws else 0.0)
         return {**said, "temperature": temperature, "method": method}
 
 

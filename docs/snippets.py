@@ -44,7 +44,7 @@ def run(page: Path) -> Iterator[Outcome]:
     for match in SNIPPET.finditer(page.read_text(encoding="utf-8")):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(match["code"], page.name, "exec"), scope)
+            exec(compile(match["code"], page.name, "exec", dont_inherit=True), scope)
         yield Outcome(match, printed.getvalue())
 
 

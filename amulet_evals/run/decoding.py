@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import count, groupby
+from typing import ClassVar
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
@@ -23,7 +24,24 @@ from amulet_evals.run.journal import Journal
 from amulet_evals.run.records import AnswerRecord, Failure, answer, pieces
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import EngineClosedError, EngineError, RequestError
-from langchain_amulet.methods import BestOf, Method
+from langchain_amulet.methods import Guidance, Method, SearchPlan
+from langchain_amulet.steering import Plan
+
+
+@dataclass(frozen=True)
+class OneSample(Method):
+    """A search's samples, without the search.
+
+    Attributes:
+        method: The search.
+    """
+
+    name: ClassVar[str] = "one_sample"
+    method: Method
+
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
+        """How each sample is decoded."""
+        return self.method.plan(preferences)
 
 
 @dataclass(frozen=True)
@@ -49,12 +67,12 @@ class Decoder:
     def warm(self) -> None:
         """Load the model and what the methods need: what is wrong with them is found now.
 
-        So is what is wrong with the settings, of which some methods can't have all. A scorer of
-        best-of-n isn't asked, as it may know nothing but the run's own questions.
+        So is what is wrong with the settings, of which some methods can't have all. Who ranks the
+        samples of a search isn't asked, as it may know nothing but the run's own questions.
         """
         for method in self.methods.values():
-            plainly = method.method if isinstance(method, BestOf) else method
-            call = {**self.decoding.call(plainly), "max_tokens": 1}
+            alone = OneSample(method) if isinstance(method.search(), SearchPlan) else method
+            call = {**self.decoding.call(alone), "max_tokens": 1}
             self.llm.invoke("Hello!", preference="Be kind.", **call)
 
     async def decode(

@@ -39,8 +39,11 @@ every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
         ({"preference_template": "Please."}, r"must contain {preference}.*'Please.': add it"),
         ({"method": "amulett"}, r"method must be one of amulet, base, .*not 'amulett'"),
         ({"method": "ballanced"}, r"not 'ballanced': did you mean 'balanced'\? Use one of those"),
-        ({"method": "best_of"}, r"such as BestOf\(n, scorer=...\), .*: .* use BestOf\(n, scorer"),
-        ({"method": {"lam": 0}}, r"must be"),
+        (
+            {"method": "best_of"},
+            r"text must not name code, .* scorer: .*, BestOf\(scorer=...\)",
+        ),
+        ({"method": {"lam": 0}}, r"method must be one of .*a Method such as .*not {'lam': 0}"),
         ({"dtype": "bfloat"}, r"dtype must be .*not 'bfloat': use 'bfloat16'"),
         ({"model": ""}, r"'model' can't be '': it must be a text with 1 or more characters"),
         ({"device": "gpu"}, r"device must be .*, not 'gpu': use 'cpu' or 'cuda:0', or None"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -28,12 +29,15 @@ from langchain_amulet.methods import (
     ContextSteering,
     DeRa,
     Drift,
+    Guidance,
     Iterated,
     LinearAlignment,
     Method,
     Pref,
     ProxyTuning,
+    register,
 )
+from langchain_amulet.steering import Plan
 from support.engines import engine_of
 from support.models import save_model
 from support.tokenizers import JOINED_ROLES, wordpiece
@@ -177,6 +181,72 @@ def test_an_answer_is_scored_by_all_models_of_a_method(llm: ChatAmulet, other: C
     assert score.pref == pytest.approx(plain[0].pref, abs=1e-4)
     assert score.steered[0] >= sum(first) / 2 - 1e-4  # normalising can only add
     assert math.isfinite(score.steered_total)
+
+
+# --- of one's own ------------------------------------------------------------
+
+
+class Prompted(Method):
+    """A method in all but its form: no dataclass."""
+
+    name: ClassVar[str] = "prompted"
+
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
+        return Pref().plan(preferences)
+
+
+@register
+@dataclass(frozen=True)
+class Louder(Prompted):
+    """Amulet under another name."""
+
+    name: ClassVar[str] = "louder"
+    strength: float = 1.0
+
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
+        return Amulet(strength=self.strength).plan(preferences)
+
+
+def test_a_registered_method_is_given_by_its_name(tiny: str, llm: ChatAmulet) -> None:
+    expected = invoke(llm, QUESTION, **KIND, method=Amulet(strength=3.0))
+    for given in (Louder(3.0), "louder:strength=3"):
+        assert invoke(llm, QUESTION, **KIND, method=given) == expected
+    settled = make(tiny, max_tokens=llm.max_tokens, method="louder:strength=3")
+    answer = settled.invoke(QUESTION, **KIND)
+    assert answer.content == expected
+    assert answer.response_metadata["method"] == "louder"
+    assert settled._identifying_params["method"] == "louder:strength=3"
+
+
+def test_a_method_that_isn_t_a_value_is_refused_when_a_model_is_made(llm: ChatAmulet) -> None:
+    rule = r"must be a frozen dataclass.*Prompted isn't one"
+    with pytest.raises(ConfigurationError, match=rule):
+        ChatAmulet(method=Prompted())
+    with pytest.raises(ConfigurationError, match=rule):
+        invoke(llm, QUESTION, method=Prompted())
+
+
+def test_a_call_plans_its_method_once_and_makes_no_other(llm: ChatAmulet) -> None:
+    done: list[str] = []
+
+    @dataclass(frozen=True)
+    class Counted(Prompted):
+        name: ClassVar[str] = "counted"
+        level: int = 1
+
+        def __post_init__(self) -> None:
+            done.append("made")
+
+        def plan(self, preferences: Sequence[Guidance]) -> Plan:
+            done.append("planned")
+            return super().plan(preferences)
+
+    method = Counted(2)
+    invoke(llm, QUESTION, **KIND, method=method)
+    assert done == ["made", "planned"]
+    settled = llm.model_copy(update={"method": method})
+    invoke(settled, QUESTION, **KIND)
+    assert done == ["made", "planned", "planned"]
 
 
 # --- what can't work ---------------------------------------------------------

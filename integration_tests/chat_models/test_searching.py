@@ -3,8 +3,9 @@
 import asyncio
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -19,7 +20,18 @@ from langchain_amulet.errors import (
     GenerationError,
     RequestError,
 )
-from langchain_amulet.methods import Amulet, BeamSearch, BestOf, GuidedReranking, Method, Pref
+from langchain_amulet.methods import (
+    Amulet,
+    BeamSearch,
+    BestOf,
+    Candidate,
+    Guidance,
+    GuidedReranking,
+    Method,
+    Pref,
+    SearchPlan,
+)
+from langchain_amulet.steering import Plan
 from support.engines import engine_of, wait_until_idle
 from support.ways import DIRECT, INSIDE, Way
 
@@ -44,6 +56,28 @@ class Longest:
     def __call__(self, messages: Sequence[BaseMessage], answer: AIMessage) -> int:
         self.asked.append((messages[-1].text, answer.text))
         return len(answer.text)
+
+
+@dataclass(frozen=True)
+class Steadiest(Method):
+    """A search of one's own: the sample whose steering moved its tokens the least."""
+
+    name: ClassVar[str] = "steadiest"
+    n: int = 3
+    trace: bool = True
+
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
+        return Amulet(strength=1.0, plausibility=0.0).plan(preferences)
+
+    def search(self) -> SearchPlan:
+        return SearchPlan(self.n, steadiness, trace=self.trace)
+
+
+def steadiness(candidates: Sequence[Candidate]) -> Iterator[float]:
+    for each in candidates:
+        assert len(each.token_ids) == len(each.pref) == len(each.base)
+        moved = (steered - pref for steered, pref in zip(each.steered, each.pref, strict=True))
+        yield -math.fsum(map(abs, moved))
 
 
 def searched(answer: AIMessage) -> dict[str, Any]:
@@ -137,7 +171,7 @@ def test_a_runnable_can_be_the_scorer(llm: ChatAmulet) -> None:
 @pytest.mark.parametrize("way", {**DIRECT, **INSIDE}.values(), ids=lambda way: way.__name__)
 @pytest.mark.parametrize(
     "method",
-    [BestOf(3, scorer=Longest()), GuidedReranking(3), BeamSearch(3)],
+    [BestOf(3, scorer=Longest()), GuidedReranking(3), BeamSearch(3), Steadiest()],
     ids=lambda method: str(method.name),
 )
 def test_every_way_of_calling_gives_the_same_answer(
@@ -247,6 +281,85 @@ def test_the_samples_method_may_be_given_by_its_name() -> None:
     )
 
 
+# --- Searches of one's own ---------------------------------------------------
+
+
+def test_a_search_of_one_s_own_ranks_samples_as_it_likes(llm: ChatAmulet) -> None:
+    # Long enough for whole answers, so that scoring them anew reads the same tokens.
+    answer = llm.invoke(QUESTION, method=Steadiest(5), max_tokens=300, temperature=0.7)
+    search = searched(answer)
+    assert search["n"] == len(set(search["scores"])) == 5
+    assert search["scores"][search["chosen"]] == max(search["scores"])
+    told = llm.score(QUESTION, answer, method=Steadiest(5))
+    moved = (steered - pref for steered, pref in zip(told.steered, told.pref, strict=True))
+    assert max(search["scores"]) == pytest.approx(-math.fsum(map(abs, moved)), abs=1e-3)
+    assert answer.response_metadata["method"] == "steadiest"
+    assert answer.response_metadata["strength"] == 1.0
+    assert "trace" not in answer.response_metadata
+
+
+def test_a_ranking_may_wait_in_its_own_two_ways(llm: ChatAmulet) -> None:
+    class Waiting:
+        """Ranks by length, and remembers in which way it was asked."""
+
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def scores(self, candidates: Sequence[Candidate]) -> list[int]:
+            self.asked.append("scores")
+            return [len(each.message.text) for each in candidates]
+
+        async def ascores(self, candidates: Sequence[Candidate]) -> list[int]:
+            self.asked.append("ascores")
+            await asyncio.sleep(0)
+            return [len(each.message.text) for each in candidates]
+
+    ranking = Waiting()
+
+    @dataclass(frozen=True)
+    class Patient(Steadiest):
+        name: ClassVar[str] = "patient"
+
+        def search(self) -> SearchPlan:
+            return SearchPlan(self.n, ranking)
+
+    expected = llm.invoke(QUESTION, method=Patient())
+    assert asyncio.run(llm.ainvoke(QUESTION, method=Patient())).content == expected.content
+    assert ranking.asked == ["scores", "ascores"]
+
+
+def test_probabilities_that_a_search_didn_t_ask_for_are_refused(llm: ChatAmulet) -> None:
+    with pytest.raises(ConfigurationError, match=r"trace=True.*SearchPlan\(..., trace=True\)"):
+        llm.invoke(QUESTION, method=Steadiest(trace=False))
+
+
+def test_a_ranking_must_give_a_number_for_each_answer(llm: ChatAmulet) -> None:
+    @dataclass(frozen=True)
+    class Forgetful(Steadiest):
+        name: ClassVar[str] = "forgetful"
+
+        def search(self) -> SearchPlan:
+            return SearchPlan(self.n, lambda candidates: [0.0])
+
+    with pytest.raises(GenerationError, match="a number for each of 3 answers, but gave 1"):
+        llm.invoke(QUESTION, method=Forgetful())
+
+
+def test_a_search_that_is_none_is_refused(llm: ChatAmulet) -> None:
+    @dataclass(frozen=True)
+    class Odd(Steadiest):
+        name: ClassVar[str] = "odd"
+
+        def search(self) -> Any:
+            return 3
+
+    with pytest.raises(ConfigurationError, match=r"search\(\) must return .* 'odd' returned 3"):
+        llm.invoke(QUESTION, method=Odd())
+
+
+# --- What makes no sense -----------------------------------------------------
+
+
 def test_searches_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="n must be"):
         GuidedReranking(0)
@@ -264,8 +377,6 @@ def test_searches_that_make_no_sense_are_refused() -> None:
         BestOf(2, scorer=Longest(), method="amulett")
     with pytest.raises(ConfigurationError, match="prompt must be"):
         GuidedReranking(2, prompt="both")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="at least 2 beams"):
-        BeamSearch(1)
 
 
 # --- Guided reranking --------------------------------------------------------

@@ -1,8 +1,5 @@
 """The examples run, and do what they are there to show: the same facts, each user's own style."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +7,7 @@ import pytest
 from langchain_core.messages import BaseMessage, ToolMessage
 
 from examples import agent, chatbot, rag
-from examples.extending import own_chat_format
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(example: str, *arguments: str) -> str:
-    """What an example prints when a reader runs it."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / example), *arguments],
-        check=True, capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    return done.stdout
+from support.examples import run
 
 
 def is_formal(text: str) -> bool:
@@ -99,14 +84,3 @@ def test_the_agent_remembers_what_it_was_told_and_does_its_work_in_that_style() 
 
 def said(messages: list[BaseMessage]) -> str:
     return messages[-1].text
-
-
-def test_the_page_on_chat_formats_shows_the_whole_example_which_calls_as_it_says(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    file = (ROOT / "examples" / "extending" / "own_chat_format.py").read_text(encoding="utf-8")
-    assert len(file.splitlines()) < 60
-    page = (ROOT / "docs" / "extending" / "chat-format.md").read_text(encoding="utf-8")
-    assert f"```py\n{file}```\n" in page
-    own_chat_format.main()
-    assert capsys.readouterr().out == "[('say', {'word': 'yes'})]\n"

@@ -61,7 +61,7 @@ def prepare(
         ConfigurationError: A model that the method names can't be used, see
             `ModelHandle.companion`.
     """
-    plan = settings.method.plan(settings.pulls)
+    plan = settings.method.plan(settings.guidance)
     prompts = render(plan, handle, settings, messages)
     return PreparedCall(
         model_name=model_name,

@@ -41,7 +41,7 @@ def score(
         RequestError: The messages or the answer can't be read, or it is empty.
         ChatTemplateError: There is no chat template, or it refuses them.
     """
-    plan = settings.method.plan(settings.pulls)
+    plan = settings.method.plan(settings.guidance)
     request: ScoringRequest = yield in_executor(
         partial(scoring_request, handle, settings, conversation, answer, plan)
     )

@@ -313,11 +313,11 @@ class CallSettings(AnswerSettings):
         return (*self.standing_preference, *self.preference)
 
     @property
-    def pulls(self) -> tuple[Guidance, ...]:
-        """The same for a method: the call's own preferences nest on those below."""
+    def guidance(self) -> tuple[Guidance, ...]:
+        """What they bring to a method: the call's own preferences nest on those below."""
         layers = [0] * len(self.standing_preference) + [1] * len(self.preference)
         pairs = zip(self.preferences, layers, strict=True)
-        return tuple(replace(preference.pull, layer=layer) for preference, layer in pairs)
+        return tuple(replace(preference.guidance, layer=layer) for preference, layer in pairs)
 
     @property
     def offered(self) -> tuple[dict[str, Any], ...]:

@@ -147,8 +147,9 @@ class Estimator(Generic[AnyPreference]):
     @cached_property
     def _strengths(self) -> Tensor:
         """Each preference's strength as it is: its own or the method's."""
-        pulls = [preference.pull for preference in self.preferences]
-        return torch.tensor([p.own(self._own_strength) for p in pulls], dtype=torch.float64)
+        guidance = [preference.guidance for preference in self.preferences]
+        own = [each.strength_or(self._own_strength) for each in guidance]
+        return torch.tensor(own, dtype=torch.float64)
 
     @cached_property
     def _weights(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Steering methods as data: which streams, which weights, which mask.
+"""Steering methods as data: which streams, which weights, which mask, and how to choose.
 
 A `Method` turns what the call's preferences bring (a `Guidance` each) into a plan. All of them are
 one guidance with strengths, streams and masks of their own origin; ``l`` is a stream's
@@ -17,36 +17,55 @@ log-probability, and a model that isn't the one that answers is given by its nam
 `ProxyTuning`      l_pref + s (l_expert - l_antiexpert)
 =================  ============================================================
 
-Those are decided token by token. `BestOf`, `GuidedReranking` and `BeamSearch` are searches: they
-look at several whole answers.
+Those are decided token by token. Searches look at several whole answers:
+
+=================  ============================================================
+`BestOf`           n samples, ranked by a scorer
+`GuidedReranking`  n samples, ranked by sum_t l_pref + d (l_pref - l_base)
+`BeamSearch`       the likeliest answer that n beams find
+=================  ============================================================
 
 Where `LinearAlignment` and `Amulet` are given several preferences, they combine them by context
 steering; those of several layers, such as a user's stored ones and the call's, are nested: each
 layer is measured against the prompt with the layers below it. For a stored layer s and the call's
 on top, sc, that is ``l_sc + d_c (l_sc - l_s) + d_s (l_s - l_base)``.
 
-This package knows neither tensors nor models, and no preference's text: only how strongly it pulls.
+Each is found by its name in `METHODS`, where one's own are registered, too: see
+docs/extending/method.md.
+
+Knows neither tensors nor models, and no preference's text: only how strongly it guides.
 """
 
-from langchain_amulet.methods.amulet import Amulet, Iterated
+from langchain_amulet.methods.amulet import Amulet
+from langchain_amulet.methods.beam_search import BeamSearch
 from langchain_amulet.methods.best_of import BestOf
-from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
-from langchain_amulet.methods.method import Guidance, Method
-from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
+from langchain_amulet.methods.context_steering import ContextSteering
+from langchain_amulet.methods.dera import DeRa
+from langchain_amulet.methods.drift import Drift
+from langchain_amulet.methods.guidance import Guidance, prompted
+from langchain_amulet.methods.guided_reranking import GuidedReranking
+from langchain_amulet.methods.iterated import Iterated
+from langchain_amulet.methods.linear_alignment import LinearAlignment
+from langchain_amulet.methods.method import CODE, Method, unique_key
+from langchain_amulet.methods.pad import PAD
 from langchain_amulet.methods.plain import Base, Pref
-from langchain_amulet.methods.registry import METHODS, as_method
-from langchain_amulet.methods.searches import BeamSearch, GuidedReranking, Search
-from langchain_amulet.methods.spec import spell
+from langchain_amulet.methods.proxy_tuning import ProxyTuning
+from langchain_amulet.methods.registry import METHODS, MethodRegistry, register
+from langchain_amulet.methods.search import BeamPlan, Candidate, Ranking, SearchPlan
+from langchain_amulet.methods.spec import as_method, spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 
 __all__ = [
+    "CODE",
     "METHODS",
     "PAD",
     "STRENGTHS",
     "Amulet",
     "Base",
+    "BeamPlan",
     "BeamSearch",
     "BestOf",
+    "Candidate",
     "ContextSteering",
     "DeRa",
     "Drift",
@@ -55,10 +74,15 @@ __all__ = [
     "Iterated",
     "LinearAlignment",
     "Method",
+    "MethodRegistry",
     "Pref",
     "ProxyTuning",
-    "Search",
+    "Ranking",
+    "SearchPlan",
     "as_method",
+    "prompted",
+    "register",
     "resolve_strength",
     "spell",
+    "unique_key",
 ]

@@ -1,49 +1,46 @@
-"""Amulet's optimisation: as the guidance that it collapses to, and for a utility of one's own.
+"""Amulet's optimisation, as the guidance that it collapses to.
 
-This module knows the optimisation's parameters: nothing of tensors, or of how preferences combine.
+Knows how its strength is derived. Doesn't know tensors, or how preferences combine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.formula import BASE, plausibility_mask
-from langchain_amulet.methods.guidance import PROBE, guided
-from langchain_amulet.methods.method import Guidance, Method, own_key, prompted
-from langchain_amulet.methods.strengths import resolve_strength
-from langchain_amulet.steering import Plan, Solver, Stream, Utility
+from langchain_amulet.methods.formula import plausibility_mask
+from langchain_amulet.methods.guidance import PROBE, Guidance, guided
+from langchain_amulet.methods.method import Method
+from langchain_amulet.methods.registry import register
+from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
+from langchain_amulet.steering import Plan
 
 UNBOUNDED = 100.0
 """A strength that only a cap stops: the distribution is all but the contrast's favourite token."""
 
 
+@register
 @dataclass(frozen=True, init=False)
 class Amulet(Method):
     """Amulet (arXiv 2502.19148): guidance whose strength its optimisation derives.
 
+    The optimisation's parameters are where its strength comes from, and nothing else of them is
+    left: `Amulet` holds the strength alone. `dataclasses.replace` keeps it unless a strength is
+    given; for one that is derived otherwise make another `Amulet`.
+
     Attributes:
-        alpha: Weight of the utility.
-        lam: Pull back towards the prompted distribution, above 0.
-        eta: Learning rate, above 0.
-        updates: How many updates the optimisation makes.
+        strength: d in ``l_pref + d (l_pref - l_base)``.
         plausibility: Tokens below this share of the likeliest prompted one are dropped.
-        strength: d in ``l_pref + d (l_pref - l_base)``. `dataclasses.replace` keeps it unless it
-            is replaced too.
         kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
     """
 
     name: ClassVar[str] = "amulet"
-    alpha: float
-    lam: float
-    eta: float
-    updates: int
-    plausibility: float
-    strength: float
-    kl_cap: float | None
+    strength: float = STRENGTHS["amulet"]
+    plausibility: float = 0.1
+    kl_cap: float | None = None
 
     def __init__(
         self,
@@ -56,20 +53,32 @@ class Amulet(Method):
         strength: float | str | None = None,
         kl_cap: float | None = None,
     ) -> None:
-        """Derive the strength from the first four, unless ``strength`` gives or names it.
+        """Derive the strength from the first four, or take the one that is given.
+
+        Args:
+            alpha: Weight of the utility.
+            lam: Pull back towards the prompted distribution, above 0.
+            eta: Learning rate, above 0.
+            updates: How many updates the optimisation makes.
+            plausibility: See the attribute.
+            strength: The strength, as a number or as one of `STRENGTHS`, in place of the first
+                four.
+            kl_cap: See the attribute.
 
         Raises:
-            ConfigurationError: A value is outside its range.
+            ConfigurationError: A value is outside its range, or a strength is given beside what
+                it would be derived from.
         """
         derived = steering.strength(alpha, lam, eta, updates)
+        if strength is not None and derived != STRENGTHS["amulet"]:
+            raise ConfigurationError(
+                "A strength is either given or derived from alpha, lam, eta and updates, but "
+                f"{strength!r} is given and {derived:g} derived: leave either out."
+            )
         # A frozen dataclass can only be filled past its own __setattr__.
         self.__dict__.update(
-            alpha=alpha,
-            lam=lam,
-            eta=eta,
-            updates=updates,
-            plausibility=plausibility,
             strength=derived if strength is None else resolve_strength(strength),
+            plausibility=plausibility,
             kl_cap=kl_cap,
         )
         self.plan(PROBE)
@@ -101,50 +110,3 @@ class Amulet(Method):
         """Guidance at ``strength``, or at the preferences' own, with the mask and the cap."""
         mask = plausibility_mask(self.plausibility)
         return guided(preferences, self.strength, mask, self.kl_cap)
-
-
-@dataclass(frozen=True)
-class Iterated(Method):
-    """Amulet's optimisation for a utility of one's own, run for every token.
-
-    Attributes:
-        utility: ``utility(log_policy, log_base)``, what each token is worth, three tensors of one
-            shape; see `langchain_amulet.steering.Solver` for which tokens it is given.
-        lam: Pull back towards the prompted distribution, above 0.
-        eta: Learning rate, above 0.
-        updates: How many updates it makes.
-        plausibility: Tokens below this share of the likeliest prompted one are dropped.
-            0 keeps all, which costs the whole vocabulary times ``updates`` per token.
-        kl_cap: Most that steering may move one token's distribution, in nats; None for no limit.
-    """
-
-    name: ClassVar[str] = "iterated"
-    utility: Utility
-    lam: float = 2.0
-    eta: float = 10.0
-    updates: int = 60
-    plausibility: float = field(default=0.1, kw_only=True)
-    kl_cap: float | None = field(default=None, kw_only=True)
-    key: str = own_key()
-
-    def __post_init__(self) -> None:
-        """Refuse what no plan could be made of."""
-        if not callable(self.utility):
-            raise ConfigurationError(
-                "utility must be a function of two tensors, the policy's and the base prompt's "
-                f"log-probabilities, not {self.utility!r}: see langchain_amulet.steering.Utility."
-            )
-        self.plan(PROBE)
-
-    def plan(self, preferences: Sequence[Guidance]) -> Plan:
-        """The prompt with all preferences, to be optimised; their strengths don't matter."""
-        if not (chosen := prompted(preferences)):
-            return Plan.plain()
-        return Plan(
-            streams=(Stream(chosen), BASE),
-            anchor=0,
-            reference=((0, 1.0),),
-            mask=plausibility_mask(self.plausibility),
-            kl_cap=self.kl_cap,
-            solver=Solver(1, self.utility, self.lam, self.eta, self.updates),
-        )

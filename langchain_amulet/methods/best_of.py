@@ -1,6 +1,7 @@
 """Best-of-n: whole answers by any token-level method, the one given that a scorer likes best.
 
-This module knows what a scorer takes: nothing of how answers are found, or of what it thinks.
+Knows what a scorer takes. Doesn't know how answers are drawn, or LangChain: a runnable is what has
+``batch`` and ``abatch``.
 """
 
 from __future__ import annotations
@@ -8,18 +9,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Guidance, Method, own_key
-from langchain_amulet.methods.registry import as_method
-from langchain_amulet.methods.searches import Search
+from langchain_amulet.methods.guidance import Guidance
+from langchain_amulet.methods.method import CODE, Method, unique_key
+from langchain_amulet.methods.plain import Pref
+from langchain_amulet.methods.registry import register
+from langchain_amulet.methods.search import Candidate, RankFunction, Ranking, SearchPlan
+from langchain_amulet.methods.spec import as_method
 from langchain_amulet.steering import Plan
 
 
+@register
 @dataclass(frozen=True, init=False)
-class BestOf(Search):
+class BestOf(Method):
     """Best-of-n: the sample that a scorer likes best.
 
     Attributes:
@@ -30,12 +36,14 @@ class BestOf(Search):
             function with a parameter ``preferences`` is given a list of their texts as that; a
             runnable isn't told them, since what it is told is in its traces.
         method: How each sample is decoded.
+        key: See `unique_key`.
     """
 
     name: ClassVar[str] = "best_of"
-    scorer: Any = field(kw_only=True, repr=False)
-    method: Method = field(kw_only=True)
-    key: str = own_key()
+    n: int = 16
+    scorer: Any = field(kw_only=True, repr=False, metadata=CODE)
+    method: Method = field(default=Pref(), kw_only=True)
+    key: str = unique_key()
 
     def __init__(
         self, n: int = 16, *, scorer: Any = None, method: Method | str | float = "pref"
@@ -48,20 +56,68 @@ class BestOf(Search):
         """
         # A frozen dataclass can only be filled past its own __setattr__.
         self.__dict__.update(n=n, scorer=scorer, method=as_method(method), key=uuid4().hex)
-        super().__post_init__()
-        if isinstance(self.method, Search):
+        if self.method.search() is not None:
             raise ConfigurationError(
                 f"Samples must be decoded token by token, not by {self.method.name!r}, which is "
                 "a search itself: use a method such as Pref() or Amulet()."
             )
         _check_scorer(scorer)
+        self.search()
 
     def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The plan of its samples' method."""
         return self.method.plan(preferences)
 
+    def search(self) -> SearchPlan:
+        """Samples, ranked by the scorer."""
+        return SearchPlan(self.n, _ranking(self.scorer))
 
-def takes_preferences(function: Callable[..., Any]) -> bool:
+
+@dataclass(frozen=True)
+class RunnableRanking:
+    """Ranks by a runnable, called with all answers as a batch.
+
+    Attributes:
+        runnable: What has LangChain's ``batch`` and ``abatch``.
+    """
+
+    runnable: Any
+
+    def scores(self, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """What the runnable returns for each candidate."""
+        returned: Sequence[float] = self.runnable.batch([_asked(each) for each in candidates])
+        return returned
+
+    async def ascores(self, candidates: Sequence[Candidate]) -> Sequence[float]:
+        """What the runnable returns for each candidate, without blocking the event loop."""
+        asked = [_asked(each) for each in candidates]
+        returned: Sequence[float] = await self.runnable.abatch(asked)
+        return returned
+
+
+def _ranking(scorer: Any) -> RankFunction | Ranking:
+    if hasattr(scorer, "batch"):
+        return RunnableRanking(scorer)
+    return partial(_scores, scorer=scorer, with_preferences=_takes_preferences(scorer))
+
+
+def _scores(
+    candidates: Sequence[Candidate], scorer: Callable[..., float], with_preferences: bool
+) -> list[float]:
+    """What a function returns, called for one answer after another."""
+
+    def score(candidate: Candidate) -> float:
+        more = {"preferences": list(candidate.preferences)} if with_preferences else {}
+        return scorer(list(candidate.messages), candidate.message, **more)
+
+    return [score(candidate) for candidate in candidates]
+
+
+def _asked(candidate: Candidate) -> dict[str, Any]:
+    return {"messages": list(candidate.messages), "answer": candidate.message}
+
+
+def _takes_preferences(function: Callable[..., Any]) -> bool:
     """Whether a scorer that is a function is told the preferences, too."""
     signature = _signature(function)
     return signature is not None and "preferences" in signature.parameters
@@ -76,7 +132,7 @@ def _check_scorer(scorer: Any) -> None:
             "a model of its own use GuidedReranking."
         )
     signature = _signature(scorer)
-    more = {"preferences": ()} if takes_preferences(scorer) else {}
+    more = {"preferences": ()} if _takes_preferences(scorer) else {}
     try:
         _ = signature and signature.bind((), None, **more)
     except TypeError as error:

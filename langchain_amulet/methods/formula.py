@@ -2,7 +2,7 @@
 
 A formula names its streams by what is in them; a plan counts them. What adds nothing is left out.
 
-This module knows streams and weights: nothing of methods or preferences.
+Knows streams and weights. Doesn't know methods, or what preferences weigh.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Contrast, Mask, Plan, Plausibility, Stream
 
 BASE = Stream()
@@ -71,6 +72,14 @@ class Formula:
 def plausibility_mask(share: float) -> Mask | None:
     """The mask that keeps what has this share of the best; None for 0, which keeps everything."""
     return None if share == 0.0 else Plausibility(share)
+
+
+def check_model_name(what: str, name: object) -> None:
+    """Refuse, with `ConfigurationError`, what can't be the name of a stream's model."""
+    if not (isinstance(name, str) and name):
+        raise ConfigurationError(
+            f"{what} must be the name of a model, not {name!r}: use a folder or a Hub id."
+        )
 
 
 def _shares(weights: Mapping[int, float]) -> tuple[tuple[int, float], ...]:

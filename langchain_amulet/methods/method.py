@@ -1,74 +1,58 @@
-"""What a method is: preferences in, a plan out.
+"""What a method is: preferences in, a plan out, and a search where it looks at whole answers.
 
-This module knows how strongly preferences pull: nothing of any method in particular.
+Knows what all methods have in common. Doesn't know any of them, or by what name they are found.
 """
 
 from __future__ import annotations
 
-import math
+import inspect
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, field, fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.strengths import check_finite
+from langchain_amulet.methods.guidance import Guidance
+from langchain_amulet.methods.search import BeamPlan, SearchPlan
 from langchain_amulet.steering import Plan
-from langchain_amulet.steering.checks import is_finite
 
+NAME = re.compile(r"[A-Za-z]\w*")
+"""What a method can be called: nothing that means something else where methods are typed."""
 
-@dataclass(frozen=True)
-class Guidance:
-    """What one preference brings to a method.
-
-    Attributes:
-        strength: Its own strength, in place of the method's; None for the method's.
-        weight: Its share beside the call's other preferences; 0 leaves it out.
-        layer: What it stands on: preferences of layer 1, the call's, are measured on top of those
-            of layer 0, the stored ones.
-    """
-
-    strength: float | None = None
-    weight: float = 1.0
-    layer: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no method could use."""
-        if self.strength is not None:
-            check_finite("A preference's strength", self.strength, "None for the method's own")
-        if not (is_finite(self.weight) and self.weight >= 0.0):
-            raise ConfigurationError(
-                f"A preference's weight must be a finite number, at least 0, not {self.weight!r}: "
-                "to push away from a preference, give it a strength below -1."
-            )
-        if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0:
-            raise ConfigurationError(
-                f"A preference's layer must be a whole number, at least 0, not {self.layer!r}: "
-                "0 is for stored preferences, 1 for the call's."
-            )
-
-    def own(self, strength: float) -> float:
-        """Its strength, if ``strength`` is the method's."""
-        return strength if self.strength is None else self.strength
+CODE: Mapping[str, bool] = MappingProxyType({"code": True})
+"""Metadata of a field that holds a function or another piece of code, which has no text of its
+own: config files and command lines name it, ``module:name``, and nothing else may."""
 
 
 class Method(ABC):
-    """How preferences become a plan. Subclasses are frozen dataclasses."""
+    """How preferences become an answer.
+
+    A method is a value: a frozen dataclass, made of its fields. Calls, caches and traces compare
+    it and print it; see `check_kind`.
+    """
 
     name: ClassVar[str]
-    """The method's name in settings and reports."""
+    """What it is called in settings, texts and ``response_metadata``."""
 
     @abstractmethod
     def plan(self, preferences: Sequence[Guidance]) -> Plan:
-        """The plan for a call with these preferences; without any, the base prompt alone.
+        """How the prompts of a call with these preferences become one distribution.
+
+        Without any it is the base prompt alone.
 
         Raises:
             ConfigurationError: Strength times weight is beyond what scores can carry.
         """
 
+    def search(self) -> SearchPlan | BeamPlan | None:
+        """How the answer is found among several; None for one that is decoded token by token."""
+        return None
 
-def own_key() -> Any:
+
+def unique_key() -> Any:
     """A field that tells a method which holds a function from all others where it is printed.
 
     Caches tell calls apart by that, and a function's address may be another's tomorrow.
@@ -76,28 +60,46 @@ def own_key() -> Any:
     return field(default_factory=lambda: uuid4().hex, init=False, compare=False)
 
 
-def layers(preferences: Sequence[Guidance]) -> list[tuple[int, ...]]:
-    """Indices of the preferences that count, layer by layer, the lowest first."""
-    found: dict[int, list[int]] = {}
-    for k, pull in enumerate(preferences):
-        if pull.weight > 0.0:
-            found.setdefault(pull.layer, []).append(k)
-    return [tuple(found[layer]) for layer in sorted(found)]
+def check_kind(kind: type[Method]) -> None:
+    """Refuse a class of methods that couldn't be named, compared or printed.
 
-
-def prompted(preferences: Sequence[Guidance]) -> tuple[int, ...]:
-    """Indices of the preferences that count, in the order in which one prompt holds them."""
-    return tuple(k for layer in layers(preferences) for k in layer)
-
-
-def mean_strength(preferences: Sequence[Guidance], chosen: Sequence[int], strength: float) -> float:
-    """The strength of several preferences in one prompt: each one's own, by its share.
-
-    Args:
-        preferences: All of the call's.
-        chosen: Indices of those in the prompt, one at least, with weights above 0.
-        strength: For those without their own.
+    Raises:
+        ConfigurationError: It has no name that can be typed, isn't a frozen dataclass, or isn't
+            made of its fields.
     """
-    pulls = [preferences[k] for k in chosen]
-    total = math.fsum(pull.weight for pull in pulls)
-    return math.fsum(pull.weight / total * pull.own(strength) for pull in pulls)
+    title = kind.__qualname__
+    name = getattr(kind, "name", None)
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise ConfigurationError(
+            "A method's name must be a letter and then letters, digits or underscores, but that "
+            f'of {title} is {name!r}: give it one, as in name: ClassVar[str] = "mine".'
+        )
+    if not _is_frozen_dataclass(kind):
+        raise ConfigurationError(
+            "A method must be a frozen dataclass, as caches and traces compare and print it, but "
+            f"{title} isn't one: put @dataclass(frozen=True) above it, below any @register."
+        )
+    parameters = inspect.signature(kind).parameters
+    made_of = {each.name for each in parts(kind)}
+    needed = {name for name, each in parameters.items() if each.default is each.empty}
+    if not needed <= made_of <= parameters.keys():
+        odd = ", ".join(sorted((needed - made_of) | (made_of - parameters.keys())))
+        raise ConfigurationError(
+            "A method must be made of its fields, so that its text says all of it, but "
+            f"{title}'s fields and the parameters it is made with differ in {odd}: leave its "
+            "__init__ to the dataclass, or give the parameter a default."
+        )
+
+
+def parts(kind: type[Method]) -> tuple[Field[Any], ...]:
+    """The fields that a method of this class is made with."""
+    checked: Any = kind  # a dataclass, as `check_kind` made sure
+    return tuple(each for each in fields(checked) if each.init)
+
+
+def _is_frozen_dataclass(kind: type) -> bool:
+    if not is_dataclass(kind):
+        return False
+    # One that prints as its address would be another one's tomorrow, to a cache.
+    has_text = kind.__repr__ is not object.__repr__
+    return bool(kind.__dataclass_params__.frozen) and has_text  # type: ignore[attr-defined]

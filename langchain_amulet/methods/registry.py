@@ -1,79 +1,116 @@
-"""Methods by name, as settings and command lines give them.
+"""Methods by name: the package's own, those of one's own, those that other packages bring.
 
-This module knows which methods there are: nothing of what they do.
+Knows names and classes. Doesn't know how a method is typed, or what it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import threading
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeGuard, TypeVar
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.amulet import Amulet
-from langchain_amulet.methods.linear import ContextSteering, Drift, LinearAlignment
-from langchain_amulet.methods.method import Method
-from langchain_amulet.methods.models import PAD, DeRa, ProxyTuning
-from langchain_amulet.methods.plain import Base, Pref
-from langchain_amulet.methods.searches import BeamSearch, GuidedReranking
-from langchain_amulet.methods.spec import make_method, read_spec
+from langchain_amulet.methods.method import Method, check_kind
 from langchain_amulet.methods.strengths import STRENGTHS
-from langchain_amulet.validation import choose, nearest
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {
-        kind.name: kind
-        for kind in (
-            *(Amulet, Base, Pref, LinearAlignment, ContextSteering),
-            *(Drift, PAD, DeRa, ProxyTuning),
-            *(BeamSearch, GuidedReranking),
-        )
-    }
-)
-"""Kinds of methods by their names, for all that can be typed."""
+GROUP = "langchain_amulet.methods"
+"""The entry points by which other packages bring methods, each by its method's name."""
 
-UNTYPED: Mapping[str, str] = MappingProxyType(
-    {
-        "best_of": "a scorer has no text, so use BestOf(n, scorer=...)",
-        "iterated": "a utility has no text, so use Iterated(utility)",
-    }
-)
-"""What to do about names of methods that hold a function, and so can't be typed."""
+Kind = TypeVar("Kind", bound=type[Method])
 
 
-def as_method(value: Method | str | float) -> Method:
-    """A method, given as itself or as text, or by the name or number of Amulet's strength.
+class MethodRegistry(Mapping[str, type[Method]]):
+    """Classes of methods by their names; any thread may add to it.
 
-    As text it is a name, with parameters where they differ from the method's own, or a number::
-
-        "pref"  "strong"  "1.5"  "amulet:kl_cap=0.5,plausibility=0"  "pad:model=./reward,weight=1.5"
-
-    Raises:
-        ConfigurationError: The name or a parameter is unknown, or a value is out of its range.
+    A method that another package brings is imported when it is first looked for, and no sooner.
     """
-    if isinstance(value, Method):
-        return value
-    if not isinstance(value, str) or value in STRENGTHS:
-        return Amulet(strength=value)
-    if (strength := _number(value)) is not None:
-        return Amulet(strength=strength)
-    name, given = read_spec(value)
-    if name not in METHODS:
-        raise ConfigurationError(
-            f"method must be one of {', '.join({**METHODS, **STRENGTHS})}, a number or a Method "
-            f"such as BestOf(n, scorer=...), not {value!r}: {_remedy(name)}."
-        )
-    return make_method(METHODS[name], given)
+
+    def __init__(self) -> None:
+        """Begin with no method."""
+        self._kinds: dict[str, type[Method]] = {}
+        self._lock = threading.Lock()
+
+    def register(self, kind: Kind) -> Kind:
+        """Let a method be found by its name; returns the class, so that it can be a decorator.
+
+        Raises:
+            ConfigurationError: The name is taken, or the class isn't fit for a method, see
+                `check_kind`.
+        """
+        check_kind(kind)
+        with self._lock:
+            taken = self._kinds.get(kind.name)
+            # The same class defined anew, as by a notebook's cell that is run twice, is welcome.
+            if taken is not None and _place(taken) != _place(kind):
+                raise ConfigurationError(
+                    f"A method's name must be its own, but {kind.name!r} is {_place(taken)} "
+                    f"already: give {_place(kind)} another one."
+                )
+            if kind.name in STRENGTHS and kind.name != "amulet":
+                raise ConfigurationError(
+                    f"A method's name must not be a strength's, but {kind.name!r} is one: give "
+                    f"{_place(kind)} another one."
+                )
+            self._kinds[kind.name] = kind
+        return kind
+
+    def holds(self, kind: type[Method]) -> bool:
+        """Whether just this class is registered; entry points aren't looked at."""
+        return self._kinds.get(getattr(kind, "name", "")) is kind
+
+    def __getitem__(self, name: str) -> type[Method]:
+        """The method of this name.
+
+        Raises:
+            KeyError: There is none.
+            ConfigurationError: Another package's can't be imported, or isn't what it should be.
+        """
+        if name not in self._kinds:
+            for entry in entry_points(group=GROUP, name=name):
+                self.register(_loaded(entry))
+        return self._kinds[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a method of this name; nothing is imported to find out."""
+        return name in self._kinds or name in entry_points(group=GROUP).names
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, what other packages bring last."""
+        return iter(dict.fromkeys([*self._kinds, *sorted(entry_points(group=GROUP).names)]))
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return sum(1 for _ in self)
 
 
-def _remedy(name: str) -> str:
-    """What to do about a name that no method has which could be typed."""
-    known = [*METHODS, *STRENGTHS, *UNTYPED]
-    meant = nearest(name, known)
-    return UNTYPED.get(meant or "", f"{choose(name, known)} one of those")
+METHODS = MethodRegistry()
+"""All methods. A decorator needs one place to register in; this is it."""
+
+register = METHODS.register
 
 
-def _number(text: str) -> float | None:
+def _loaded(entry: EntryPoint) -> type[Method]:
+    """The class that another package brings."""
     try:
-        return float(text)
-    except ValueError:
-        return None
+        kind = entry.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"The method {entry.name!r} must be importable as {entry.value!r}, but isn't: {error}. "
+            "Install its package anew, or remove it."
+        ) from error
+    if not is_kind(kind) or kind.name != entry.name:
+        raise ConfigurationError(
+            f"The entry point {entry.name!r} must name the class of a method of that name, but "
+            f"{entry.value!r} is {kind!r}: mend the package that brings it, or remove it."
+        )
+    return kind
+
+
+def is_kind(value: Any) -> TypeGuard[type[Method]]:
+    """Whether it is a class of methods."""
+    return isinstance(value, type) and issubclass(value, Method)
+
+
+def _place(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

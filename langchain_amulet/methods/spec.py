@@ -1,6 +1,7 @@
 """Methods as one types them: ``name``, or ``name:parameter=value,parameter=value``.
 
-This module knows how text is read and written: nothing of which methods there are.
+Knows how text is read and written, and where methods are found by their names. Doesn't import
+code that a text names: who may do that hands in how.
 """
 
 from __future__ import annotations
@@ -8,28 +9,121 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field
 from typing import Any
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods.method import Method
+from langchain_amulet.methods.amulet import Amulet
+from langchain_amulet.methods.method import Method, check_kind, parts
+from langchain_amulet.methods.registry import METHODS, is_kind
+from langchain_amulet.methods.strengths import STRENGTHS
+from langchain_amulet.validation import choose
 
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
 
+NAMES_CODE = re.compile(r"[\w.]+:[\w.]+(:.*)?")
+"""What ``module:Name`` looks like, with parameters behind it or without."""
 
-def read_spec(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the parameters in ``text``.
+Load = Callable[[str], Any]
+"""Imports what ``module:name`` names."""
+
+
+def as_method(value: Method | str | float, load: Load | None = None) -> Method:
+    """A method, given as itself or as text, or by the name or number of Amulet's strength.
+
+    As text it is a name, with parameters where they differ from the method's own, or a number::
+
+        "pref"  "strong"  "1.5"  "amulet:kl_cap=0.5,plausibility=0"  "pad:model=./reward,weight=1.5"
+
+    With ``load``, the name may be ``module:Name`` in place of one that is registered, and
+    parameters that hold code are ``module:name``::
+
+        "own_method:Own:level=2"  "best_of:n=16,scorer=own_method:score"
+
+    Args:
+        value: The method.
+        load: Imports what a text names. Leave it out where the text comes from a call: that must
+            not decide which code is run.
+
+    Raises:
+        ConfigurationError: The name or a parameter is unknown, a value is out of its range, or
+            the method is one that can't be compared and printed, see `check_kind`.
+    """
+    if isinstance(value, Method):
+        if not METHODS.holds(type(value)):  # or else it was checked when it was registered
+            check_kind(type(value))
+        return value
+    if isinstance(value, (int, float)) or (isinstance(value, str) and value in STRENGTHS):
+        return Amulet(strength=value)
+    if not isinstance(value, str):
+        raise _unknown(value)
+    if (number := _number(value)) is not None:
+        return Amulet(strength=number)
+    kind, parameters = _kind(value, load)
+    return _make(kind, _read(parameters, value), load)
+
+
+def spell(method: Method) -> str:
+    """The shortest text that `as_method` makes the same method of.
+
+    A kind that isn't registered is named ``module:Name``, and a function ``module:name``: both
+    are read again with ``load`` only. What has no text at all is shown, and can't be read again.
+    """
+    kind = type(method)
+    head = kind.name if METHODS.holds(kind) else f"{kind.__module__}:{kind.__qualname__}"
+    pairs = ((each, getattr(method, each.name)) for each in parts(kind))
+    written = [f"{each.name}={_text(value)}" for each, value in pairs if value != _default(each)]
+    return f"{head}:{','.join(written)}" if written else head
+
+
+# --- From text ---
+
+
+def _kind(text: str, load: Load | None) -> tuple[type[Method], str | None]:
+    """The class that a text begins with, and what it says of parameters; None for nothing."""
+    name, colon, rest = text.partition(":")
+    name = name.strip()
+    if name in METHODS:
+        return METHODS[name], rest if colon else None
+    attribute, more, parameters = rest.partition(":")
+    if load is None or not attribute or "=" in attribute:
+        raise _unknown(text)
+    kind = load(f"{name}:{attribute.strip()}")
+    if not is_kind(kind):
+        raise ConfigurationError(
+            f"A method of one's own must be a class that is a Method, but {text!r} names "
+            f"{kind!r}: name the class, with its parameters behind it."
+        )
+    check_kind(kind)
+    return kind, parameters if more else None
+
+
+def _unknown(value: object) -> ConfigurationError:
+    """What to say of a text that begins with no method's name, or of what is no method at all."""
+    name = value.partition(":")[0].strip() if isinstance(value, str) else ""
+    known = [*METHODS, *(each for each in STRENGTHS if each not in METHODS)]
+    remedy = f"{choose(name, known)} one of those"
+    if isinstance(value, str) and NAMES_CODE.fullmatch(value):
+        remedy = (
+            "import it and give its value, or register it; only config files and command lines "
+            "may name code"
+        )
+    return ConfigurationError(
+        f"method must be one of {', '.join(known)}, a number or a Method such as "
+        f"Amulet(kl_cap=0.5), not {value!r}: {remedy}."
+    )
+
+
+def _read(parameters: str | None, text: str) -> dict[str, Any]:
+    """Parameters by their names.
 
     Values are read as JSON where they are JSON: numbers, true, false, null, lists of these. All
     others are texts as they stand. A list becomes a tuple.
-
-    Raises:
-        ConfigurationError: A parameter has no value, or is there twice.
     """
-    name, colon, rest = text.partition(":")
     given: dict[str, Any] = {}
-    for part in COMMA.split(rest) if colon else []:
+    for part in [] if parameters is None else COMMA.split(parameters):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value) or key in given:
             raise ConfigurationError(
@@ -37,15 +131,11 @@ def read_spec(text: str) -> tuple[str, dict[str, Any]]:
                 f"once, but {text!r} has {part!r}: write it as in 'amulet:kl_cap=0.5'."
             )
         given[key] = _value(value)
-    return name.strip(), given
+    return given
 
 
-def make_method(kind: type[Method], given: Mapping[str, Any]) -> Method:
-    """The method of this kind with these parameters.
-
-    Raises:
-        ConfigurationError: A parameter is unknown, missing or out of its range.
-    """
+def _make(kind: type[Method], given: Mapping[str, Any], load: Load | None) -> Method:
+    """The method of this kind with these parameters."""
     parameters = inspect.signature(kind).parameters
     unknown = [name for name in given if name not in parameters]
     missing = [
@@ -53,6 +143,7 @@ def make_method(kind: type[Method], given: Mapping[str, Any]) -> Method:
         for name, parameter in parameters.items()
         if parameter.default is parameter.empty and name not in given
     ]
+    given = _with_code(kind, given, load)
     if unknown or missing:
         wrong = f"doesn't know {unknown[0]!r}" if unknown else f"needs {missing[0]!r}"
         known = ", ".join(parameters) or "none"
@@ -63,33 +154,29 @@ def make_method(kind: type[Method], given: Mapping[str, Any]) -> Method:
     return kind(**given)
 
 
-def spell(method: Method) -> str:
-    """The shortest text that `read_spec` and `make_method` make the same method of.
+def _with_code(
+    kind: type[Method], given: Mapping[str, Any], load: Load | None
+) -> Mapping[str, Any]:
+    """Parameters, with the code that their texts name in place of these texts."""
+    held = [each for each in parts(kind) if each.metadata.get("code")]
+    if load is not None:
+        named = {each.name: given.get(each.name) for each in held}
+        code = {name: load(text) for name, text in named.items() if isinstance(text, str)}
+        return {**given, **code}
+    needed = [each.name for each in held if each.name in given or _default(each) is MISSING]
+    if needed:
+        raise ConfigurationError(
+            f"A call's text must not name code, which the method {kind.name!r} holds as its "
+            f"{needed[0]}: give it as a value, {kind.__name__}({needed[0]}=...)."
+        )
+    return given
 
-    A parameter that has no text, such as a function, is shown and can't be read again.
-    """
-    kind, parameters = type(method), inspect.signature(type(method)).parameters
-    values = ((name, getattr(method, name), kept.default) for name, kept in parameters.items())
-    given = {name: value for name, value, default in values if value != default}
-    for name in list(given):  # what another parameter stands for needn't be said, either
-        fewer = {other: value for other, value in given.items() if other != name}
-        if _makes(kind, fewer, method):
-            given = fewer
-    written = ",".join(f"{name}={_text(value)}" for name, value in given.items())
-    return f"{kind.name}:{written}" if written else kind.name
 
-
-def _makes(kind: type[Method], given: Mapping[str, Any], method: Method) -> bool:
+def _number(text: str) -> float | None:
     try:
-        return make_method(kind, given) == method
-    except ConfigurationError:  # it can't do without what was left out
-        return False
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value if _value(value) == value and "," not in value else json.dumps(value)
-    return json.dumps(value, default=repr)
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _value(text: str) -> Any:
@@ -98,3 +185,21 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     return tuple(value) if isinstance(value, list) else value
+
+
+# --- To text ---
+
+
+def _default(of: Field[Any]) -> Any:
+    """What a field is unless it is given; `MISSING` if it must be given."""
+    return of.default if of.default_factory is MISSING else of.default_factory()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Method):
+        value = spell(value)
+    elif inspect.isfunction(value) and "<" not in value.__qualname__:
+        value = f"{value.__module__}:{value.__qualname__}"
+    if isinstance(value, str):
+        return value if _value(value) == value and "," not in value else json.dumps(value)
+    return json.dumps(value, default=repr)

@@ -1,6 +1,6 @@
 """How strongly to steer, in words or numbers.
 
-This module knows numbers only.
+Knows numbers only.
 """
 
 from __future__ import annotations

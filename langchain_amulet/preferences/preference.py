@@ -1,4 +1,4 @@
-"""What a user prefers: a wish in words, how strongly it pulls, and its share beside others.
+"""What a user prefers: a wish in words, its strength, and its share beside other wishes.
 
 What somebody prefers is theirs to tell, and errors end up in logs and traces: none quotes it.
 
@@ -66,7 +66,7 @@ class Preference(BaseModel):
         return strength
 
     @property
-    def pull(self) -> Guidance:
+    def guidance(self) -> Guidance:
         """What a method needs to know of it: numbers, not words."""
         strength = None if self.strength is None else resolve_strength(self.strength)
         return Guidance(strength=strength, weight=self.weight)

@@ -112,10 +112,10 @@ def _worth(utility: Utility, policy: Tensor, base: Tensor) -> Tensor:
     )
 
 
-def bounded(pull: Tensor) -> Tensor:
-    """The same with 0 in place of +inf and NaN, which say nothing about their tokens."""
+def bounded(worth: Tensor) -> Tensor:
+    """What tokens are worth, with 0 for +inf and NaN, which say nothing about their tokens."""
     # NaN compares false, so -inf minus -inf ends as 0 together with +inf.
-    return pull.where(pull < math.inf, 0.0)
+    return worth.where(worth < math.inf, 0.0)
 
 
 def check_optimiser(lam: float, eta: float, updates: int) -> None:

@@ -64,8 +64,8 @@ def prompt_logprobs(plan: Plan, vocabulary: int = 30) -> Tensor:
     return torch.stack(rows).log_softmax(-1)
 
 
-def steered_scores(method: Method, *pulls: Guidance) -> Tensor:
-    plan = method.plan(pulls)
+def steered_scores(method: Method, *guidance: Guidance) -> Tensor:
+    plan = method.plan(guidance)
     return steer(prompt_logprobs(plan), plan).scores
 
 
@@ -93,12 +93,29 @@ def test_the_table_of_names_is_read_only() -> None:
         STRENGTHS["huge"] = 99.0  # type: ignore[index]
 
 
-def test_a_given_strength_wins_over_the_derived_one() -> None:
-    assert Amulet(alpha=1.0, strength=3).strength == 3.0
+def test_amulet_says_its_strength_and_not_where_it_came_from() -> None:
+    assert repr(Amulet(strength="balanced")) == (
+        "Amulet(strength=1.0, plausibility=0.1, kl_cap=None)"
+    )
     assert Amulet(strength="amulet") == Amulet()
+    assert Amulet(alpha=1.0) == Amulet(strength=steering.strength(alpha=1.0))
     assert Amulet.with_strength(1.5, plausibility=0.2, kl_cap=0.7) == Amulet(
         strength=1.5, plausibility=0.2, kl_cap=0.7
     )
+
+
+def test_a_strength_that_is_given_and_derived_otherwise_is_refused() -> None:
+    for both in ({"alpha": 1.0}, {"lam": 3.0}, {"eta": 5.0}, {"updates": 7}):
+        with pytest.raises(ConfigurationError, match=r"either given or derived from alpha, lam"):
+            Amulet(**both, strength=3.0)
+
+
+def test_replacing_keeps_amulet_s_strength_unless_a_strength_is_given() -> None:
+    amulet = Amulet(alpha=1.0)
+    assert dataclasses.replace(amulet, kl_cap=0.5).strength == amulet.strength
+    assert dataclasses.replace(amulet, strength="balanced") == Amulet(strength=1.0)
+    with pytest.raises(ConfigurationError, match="leave either out"):
+        dataclasses.replace(amulet, alpha=3.0)
 
 
 def test_the_papers_amulet_is_amulet_without_a_mask() -> None:
@@ -166,17 +183,17 @@ def test_wrong_settings_are_refused_when_they_are_made(wrong: object, rule: str)
 
 
 @pytest.mark.parametrize("method", EVERY_METHOD, ids=NAMES)
-@pytest.mark.parametrize("pulls", [[], [Guidance(weight=0.0)], [Guidance(weight=0.0)] * 3], ids=len)
+@pytest.mark.parametrize("guidance", [[Guidance(weight=0.0)] * count for count in (0, 1, 3)])
 def test_without_preferences_every_method_is_the_base_prompt(
-    method: Method, pulls: list[Guidance]
+    method: Method, guidance: list[Guidance]
 ) -> None:
-    assert method.plan(pulls) == Plan.plain()
+    assert method.plan(guidance) == Plan.plain()
 
 
 def test_base_and_pref_are_one_prompt_each() -> None:
-    pulls = [Guidance(), Guidance(weight=0.0), Guidance(strength=3.0)]
-    assert Base().plan(pulls) == Plan.plain()
-    assert Pref().plan(pulls) == Plan.plain((0, 2))
+    guidance = [Guidance(), Guidance(weight=0.0), Guidance(strength=3.0)]
+    assert Base().plan(guidance) == Plan.plain()
+    assert Pref().plan(guidance) == Plan.plain((0, 2))
 
 
 def test_amulet_contrasts_the_preference_with_the_base_prompt() -> None:
@@ -235,8 +252,8 @@ def test_what_is_pushed_away_from_is_judged_from_the_base_prompt() -> None:
 
 
 def test_several_preferences_steer_from_the_base_prompt() -> None:
-    pulls = [Guidance(), Guidance(strength=1.0, weight=3.0)]
-    assert Amulet(strength=2.0).plan(pulls) == Plan(
+    guidance = [Guidance(), Guidance(strength=1.0, weight=3.0)]
+    assert Amulet(strength=2.0).plan(guidance) == Plan(
         streams=(Stream((0,)), Stream((1,)), Stream()),
         anchor=2,
         contrasts=(Contrast(3.0, 0, 2), Contrast(6.0, 1, 2)),
@@ -248,19 +265,19 @@ def test_several_preferences_steer_from_the_base_prompt() -> None:
 @examples
 @given(st.lists(st.tuples(strengths, shares), min_size=1, max_size=4), st.booleans())
 def test_several_preferences_follow_context_steering(
-    pulls: list[tuple[float, float]], masked: bool
+    guidance: list[tuple[float, float]], masked: bool
 ) -> None:
     method = Amulet.with_strength("balanced", plausibility=0.1 if masked else 0.0)
-    scores = steered_scores(method, *(Guidance(strength, weight) for strength, weight in pulls))
+    scores = steered_scores(method, *(Guidance(strength, weight) for strength, weight in guidance))
     *prefs, base = prompt_logprobs(
         Plan(
-            streams=(*(Stream((k,)) for k in range(len(pulls))), Stream()),
+            streams=(*(Stream((k,)) for k in range(len(guidance))), Stream()),
             anchor=0,
             reference=((0, 1.0),),
         )
     )
     expected = base.clone()
-    for pref, (strength, weight) in zip(prefs, pulls, strict=True):
+    for pref, (strength, weight) in zip(prefs, guidance, strict=True):
         expected += weight * (1.0 + strength) * (pref - base)
     kept = scores > -math.inf
     assert kept.all() or masked
@@ -283,8 +300,8 @@ def test_a_preference_of_weight_zero_is_as_if_it_were_not_there(
 
 @examples
 @given(st.lists(st.tuples(strengths, shares), max_size=4))
-def test_a_plan_reads_only_streams_that_it_needs(pulls: list[tuple[float, float]]) -> None:
-    plan = Amulet().plan([Guidance(*pull) for pull in pulls])
+def test_a_plan_reads_only_streams_that_it_needs(guidance: list[tuple[float, float]]) -> None:
+    plan = Amulet().plan([Guidance(*each) for each in guidance])
     needed = {plan.anchor} | {index for index, _ in plan.reference}
     needed |= {index for each in plan.contrasts for index in (each.plus, each.minus)}
     assert needed == set(range(len(plan.streams)))
@@ -325,43 +342,43 @@ def test_the_call_s_preference_is_steered_on_top_of_the_stored_one(method: Metho
 @examples
 @given(st.floats(-0.9, 10.0), st.floats(-0.9, 10.0))
 def test_nested_preferences_follow_the_formula(stored: float, calls: float) -> None:
-    pulls = Guidance(stored, layer=STORED), Guidance(calls, layer=CALLS)
+    guidance = Guidance(stored, layer=STORED), Guidance(calls, layer=CALLS)
     both, below, base = prompts_of((0, 1), (0,), ())
     expected = both + calls * (both - below) + stored * (below - base)
-    scores = steered_scores(Amulet.paper(), *pulls)
+    scores = steered_scores(Amulet.paper(), *guidance)
     torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_layer_s_strength_is_its_preferences_weighted_mean_or_the_method_s() -> None:
-    pulls = [
+    guidance = [
         Guidance(1.0, 3.0),
         Guidance(weight=1.0),
         Guidance(0.5, layer=CALLS),
         Guidance(9.0, 0.0, CALLS),
     ]
-    plan = Amulet(strength=5.0).plan(pulls)
+    plan = Amulet(strength=5.0).plan(guidance)
     assert plan.streams == (Stream((0, 1)), Stream((0, 1, 2)), Stream())
     assert [each.weight for each in plan.contrasts] == pytest.approx([2.0, 0.5])
 
 
 def test_layers_are_stacked_in_their_order_whatever_the_preferences() -> None:
-    pulls = [Guidance(2.0, layer=CALLS), Guidance(3.0, layer=STORED)]
-    plan = Amulet().plan(pulls)
+    guidance = [Guidance(2.0, layer=CALLS), Guidance(3.0, layer=STORED)]
+    plan = Amulet().plan(guidance)
     assert plan.streams == (Stream((1,)), Stream((1, 0)), Stream())
-    assert Pref().plan(pulls) == Plan.plain((1, 0))
+    assert Pref().plan(guidance) == Plan.plain((1, 0))
 
 
 @examples
 @given(strengths, st.integers(0, 3))
 def test_one_layer_alone_is_as_if_there_were_none(strength: float, layer: int) -> None:
-    for pulls in ([Guidance(strength)], [Guidance(strength), Guidance(weight=2.0)]):
-        in_layer = [dataclasses.replace(pull, layer=layer) for pull in pulls]
-        assert Amulet().plan(in_layer) == Amulet().plan(pulls)
+    for guidance in ([Guidance(strength)], [Guidance(strength), Guidance(weight=2.0)]):
+        in_layer = [dataclasses.replace(each, layer=layer) for each in guidance]
+        assert Amulet().plan(in_layer) == Amulet().plan(guidance)
 
 
 def test_nested_preferences_of_strength_zero_are_only_prompted() -> None:
-    pulls = Guidance(0.0, layer=STORED), Guidance(0.0, layer=CALLS)
-    assert Amulet().plan(pulls) == Plan.plain((0, 1))
+    guidance = Guidance(0.0, layer=STORED), Guidance(0.0, layer=CALLS)
+    assert Amulet().plan(guidance) == Plan.plain((0, 1))
     plan = Amulet().plan([Guidance(0.0, layer=STORED), Guidance(2.0, layer=CALLS)])
     assert plan.streams == (Stream((0, 1)), Stream((0,)))
     assert plan.contrasts == (Contrast(2.0, 0, 1),)

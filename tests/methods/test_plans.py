@@ -54,10 +54,10 @@ class Prompts:
 
 
 def assert_follows(
-    method: Method, pulls: list[Guidance], expected: Callable[[Prompts], Tensor]
+    method: Method, guidance: list[Guidance], expected: Callable[[Prompts], Tensor]
 ) -> None:
     """Steering by ``method`` is the distribution of the ``expected`` scores."""
-    plan = method.plan(pulls)
+    plan = method.plan(guidance)
     for seed in range(5):
         prompts = Prompts(seed)
         scores = steer(prompts.rows(plan), plan).scores.double()
@@ -158,20 +158,20 @@ def test_the_solver_respects_the_cap() -> None:
 
 
 def test_context_steering() -> None:
-    pulls = [Guidance(weight=0.5), Guidance(strength=3.0), Guidance(weight=2.0, layer=1)]
+    guidance = [Guidance(weight=0.5), Guidance(strength=3.0), Guidance(weight=2.0, layer=1)]
     assert_follows(
         ContextSteering(1.5),
-        pulls,
+        guidance,
         lambda p: p() + 0.5 * 2.5 * (p(0) - p()) + 4.0 * (p(1) - p()) + 2.0 * 2.5 * (p(2) - p()),
     )
 
 
 def test_drift() -> None:
     method = Drift((0.8, -0.3, 0.5), beta=0.5)
-    pulls = [Guidance(), Guidance(), Guidance(strength=0.1, weight=2.0)]
+    guidance = [Guidance(), Guidance(), Guidance(strength=0.1, weight=2.0)]
     assert_follows(
         method,
-        pulls,
+        guidance,
         lambda p: p() + (0.8 * (p(0) - p()) - 0.3 * (p(1) - p()) + 0.2 * (p(2) - p())) / 0.5,
     )
 
@@ -209,18 +209,18 @@ def test_pad_renormalises_both_on_the_base_s_top_k(weight: float) -> None:
 
 
 def test_pad_holds_all_preferences_in_one_prompt_or_each_in_its_own() -> None:
-    pulls = [Guidance(weight=0.5), Guidance(strength=1.5, weight=2.0)]
+    guidance = [Guidance(weight=0.5), Guidance(strength=1.5, weight=2.0)]
 
     def on_top_k(p: Prompts, scores: Tensor) -> Tensor:
         return only(scores, p() >= p().topk(10).values[-1])
 
     mean = (0.5 * 1.0 + 2.0 * 1.5) / 2.5
     assert_follows(
-        PAD("rm"), pulls, lambda p: on_top_k(p, p() + mean * (p(0, 1, model="rm") - p()))
+        PAD("rm"), guidance, lambda p: on_top_k(p, p() + mean * (p(0, 1, model="rm") - p()))
     )
     assert_follows(
         PAD("rm", per_dimension=True),
-        pulls,
+        guidance,
         lambda p: on_top_k(
             p, p() + 0.5 * (p(0, model="rm") - p()) + 3.0 * (p(1, model="rm") - p())
         ),

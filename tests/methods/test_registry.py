@@ -1,141 +1,272 @@
-"""Methods as one types them."""
+"""Methods of one's own: what makes a class one, and how it is found by its name."""
 
-import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import InitVar, dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import (
     METHODS,
-    PAD,
-    STRENGTHS,
     Amulet,
-    Base,
-    Drift,
-    Iterated,
-    LinearAlignment,
+    Guidance,
+    Method,
+    MethodRegistry,
     Pref,
     as_method,
-    spell,
 )
+from langchain_amulet.steering import Plan
+
+
+class Prompted(Method):
+    """A method in all but its form."""
+
+    name: ClassVar[str] = "prompted"
+
+    def plan(self, preferences: Any) -> Plan:
+        return Pref().plan(preferences)
+
+
+@dataclass(frozen=True)
+class Own(Prompted):
+    name: ClassVar[str] = "own"
+    level: int = 1
+
+
+# --- What makes a class a method ---
+
+
+def unnamed() -> Method:
+    @dataclass(frozen=True)
+    class Unnamed(Method):
+        def plan(self, preferences: Any) -> Plan:
+            return Plan.plain()
+
+    return Unnamed()
+
+
+def strangely_named() -> Method:
+    @dataclass(frozen=True)
+    class Strange(Prompted):
+        name: ClassVar[str] = "a:b"
+
+    return Strange()
+
+
+def mutable() -> Method:
+    @dataclass
+    class Mutable(Prompted):
+        level: int = 1
+
+    return Mutable()
+
+
+def without_text() -> Method:
+    @dataclass(frozen=True, repr=False)
+    class Silent(Prompted):
+        level: int = 1
+
+    return Silent()
+
+
+def with_other_parameters() -> Method:
+    @dataclass(frozen=True, init=False)
+    class Renamed(Prompted):
+        level: int
+
+        def __init__(self, height: int = 1) -> None:
+            object.__setattr__(self, "level", height)
+
+    return Renamed()
+
+
+def with_a_parameter_that_is_gone() -> Method:
+    @dataclass(frozen=True)
+    class Forgetful(Prompted):
+        level: InitVar[int]
+
+    return Forgetful(3)
 
 
 @pytest.mark.parametrize(
-    ("typed", "method"),
+    ("make", "rule"),
     [
-        ("base", Base()),
-        ("pref", Pref()),
-        ("amulet", Amulet()),
-        ("amulet:strength=balanced", Amulet(strength="balanced")),
-        ("amulet:kl_cap=0.5", Amulet(kl_cap=0.5)),
-        ("amulet: kl_cap = 0.5 , plausibility=0", Amulet(kl_cap=0.5, plausibility=0)),
-        ("amulet:kl_cap=null", Amulet()),
-        ("linear_alignment:ratio=3,top_p=0.8", LinearAlignment(3, top_p=0.8)),
-        ("drift:weights=[0.5,-1],beta=2", Drift((0.5, -1), 2)),
-        ("pad:model=./a folder/rm", PAD("./a folder/rm")),
-        ("pad:model=C:\\models=rm,per_dimension=true", PAD("C:\\models=rm", per_dimension=True)),
+        (Prompted, "must be a frozen dataclass, .* but Prompted isn't one: put @dataclass"),
+        (mutable, "must be a frozen dataclass"),
+        (without_text, "must be a frozen dataclass"),
+        (unnamed, "name must be a letter .* is None: give it one"),
+        (strangely_named, "name must be a letter .* is 'a:b'"),
+        (with_other_parameters, "made of its fields, .* differ in level: leave its __init__"),
+        (with_a_parameter_that_is_gone, "made of its fields, .* differ in level"),
     ],
 )
-def test_a_method_is_typed_as_its_name_and_what_differs_from_its_own(typed, method):
-    assert as_method(typed) == method
-
-
-@pytest.mark.parametrize(
-    ("method", "text"),
-    [
-        (Base(), "base"),
-        (Amulet(), "amulet"),
-        (Amulet(strength="balanced"), "amulet:strength=1.0"),
-        (Amulet(updates=3), "amulet:updates=3"),
-        (Amulet.paper(), "amulet:plausibility=0.0"),
-        (LinearAlignment(3, top_p=0.8), "linear_alignment:ratio=3,top_p=0.8"),
-        (Drift((0.5, -1.0)), "drift:weights=[0.5, -1.0]"),
-        (PAD("./a folder/rm", per_dimension=True), "pad:model=./a folder/rm,per_dimension=true"),
-        (PAD("7"), 'pad:model="7"'),
-        (PAD("a, b", 2), 'pad:model="a, b",weight=2'),
-    ],
-)
-def test_a_method_is_spelled_as_shortly_as_it_can_be_typed(method, text):
-    assert spell(method) == text
-    assert as_method(text) == method
-
-
-def test_what_has_no_text_is_shown_at_least():
-    assert "function spell at" in spell(Iterated(spell))
-
-
-@pytest.mark.parametrize("name", STRENGTHS)
-def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
-    number = STRENGTHS[name]
-    assert as_method(name) == as_method(number) == as_method(str(number)) == Amulet(strength=name)
-
-
-def test_a_method_is_itself():
-    method = Amulet(strength=1.5)
-    assert as_method(method) is method
-
-
-@pytest.mark.parametrize(
-    ("typed", "rule"),
-    [
-        ("amulett", "one of amulet, .*strong, .*not 'amulett': did you mean 'amulet'\\? Use one"),
-        ("best_of", r"not 'best_of': a scorer has no text, so use BestOf\(n, scorer=...\)"),
-        ("bestof:n=4", r"use BestOf\(n, scorer=...\)"),
-        ("xyz", "not 'xyz': use one of those"),
-        ("amulett:kl_cap=1", "method must be one of"),
-        ("nan", "A strength must be a finite number"),
-        ("", "method must be one of"),
-        ("amulet:", "written name:parameter=value"),
-        ("amulet:kl_cap", "has 'kl_cap'"),
-        ("amulet:kl_cap=", "has 'kl_cap='"),
-        ("amulet:=1", "has '=1'"),
-        ("amulet:kl_cap=1,,plausibility=0", "has ''"),
-        ("amulet:kl_cap=1,kl_cap=2", "each once"),
-        ("amulet:cap=1", "doesn't know 'cap': its parameters are alpha, lam"),
-        ("base:strength=1", "doesn't know 'strength': its parameters are none"),
-        ("pad", "needs 'model'.*'pad:model=...'"),
-        ("pad:weight=1", "needs 'model'"),
-        ("amulet:kl_cap=-1", "kl_cap must be finite and at least 0"),
-        ("amulet:kl_cap=low", "kl_cap must be finite and at least 0, not 'low'"),
-        ("amulet:lam=low", "lam must be finite and above 0, not 'low'"),
-        ("amulet:eta=true", "eta must be finite and above 0, not True"),
-        ("amulet:alpha=low", "alpha must be finite, not 'low'"),
-        ("amulet:plausibility=low", "plausibility must be above 0 and at most 1, not 'low'"),
-        ("linear_alignment:top_p=low", "top-p must be between 0 and 1, not 'low'"),
-        (
-            "drift:weights=2",
-            r"a list of numbers, .*not 2: .*Drift\(\(2,\)\) or 'drift:weights=\[2\]'",
-        ),
-        ("drift:weights=far", r"not 'far': .*'drift:weights=\[0.5, -1\]'"),
-        ("linear_alignment:ratio=far", "ratio must be a finite number, not 'far'"),
-        ("iterated", r"not 'iterated': a utility has no text, so use Iterated\(utility\)"),
-        ("iterated:utility=mine", r"a utility has no text, so use Iterated\(utility\)"),
-    ],
-)
-def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
+def test_a_method_that_can_t_be_named_compared_and_printed_is_refused_at_once(
+    make: Callable[[], Method], rule: str
+) -> None:
     with pytest.raises(ConfigurationError, match=rule):
-        as_method(typed)
+        as_method(make())
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
-STEERED = sorted(METHODS.keys() - {"base", "pref"})
+def test_every_method_of_the_package_is_one_by_the_same_rules() -> None:
+    registry = MethodRegistry()
+    for name, kind in METHODS.items():
+        assert registry.register(kind) is kind
+        assert registry[name] is kind
 
 
-@pytest.mark.parametrize("name", STEERED)
-def test_the_page_on_methods_names_every_parameter_that_can_be_typed(name):
-    parameters = PAGE.read_text(encoding="utf-8").partition("## Parameters")[2]
-    row = next(line for line in parameters.splitlines() if line.startswith(f"| `{name}`"))
-    for parameter in inspect.signature(METHODS[name]).parameters:
-        assert f"`{parameter}=" in row
+# --- Registering ---
 
 
-def test_every_method_can_be_typed():
-    assert {kind.name for kind in METHODS.values()} == set(METHODS)
-    needs = {"pad": "model", "dera": "reference", "proxy_tuning": "expert"}
-    for name in METHODS:
-        if name in needs:
-            with pytest.raises(ConfigurationError, match=f"needs '{needs[name]}'"):
-                as_method(name)
-        else:
-            assert as_method(name) == METHODS[name]()
+def test_a_registered_method_is_found_by_its_name() -> None:
+    registry = MethodRegistry()
+    assert registry.register(Own) is Own  # so that it is a decorator, too
+    assert registry["own"] is Own
+    assert list(registry) == ["own"]
+    assert registry.holds(Own) and not registry.holds(Amulet)
+    with pytest.raises(KeyError):
+        registry["another"]
+
+
+def test_a_name_that_is_taken_is_refused() -> None:
+    registry = MethodRegistry()
+    registry.register(Own)
+
+    @dataclass(frozen=True)
+    class Rival(Prompted):
+        name: ClassVar[str] = "own"
+
+    with pytest.raises(ConfigurationError, match=r"'own' is .*\.Own already: give .*Rival another"):
+        registry.register(Rival)
+    assert registry["own"] is Own
+
+
+@pytest.mark.parametrize("strength", ["subtle", "balanced", "strong"])
+def test_a_strength_s_name_is_no_method_s(strength: str) -> None:
+    @dataclass(frozen=True)
+    class Strong(Prompted):
+        name: ClassVar[str] = strength
+
+    with pytest.raises(ConfigurationError, match=f"must not be a strength's, but '{strength}'"):
+        MethodRegistry().register(Strong)
+
+
+def test_a_class_that_is_defined_anew_takes_the_place_of_its_former_self() -> None:
+    registry = MethodRegistry()
+
+    def cell() -> type[Method]:  # as of a notebook, run twice
+        @registry.register
+        @dataclass(frozen=True)
+        class Tried(Prompted):
+            name: ClassVar[str] = "tried"
+
+        return Tried
+
+    first, second = cell(), cell()
+    assert registry["tried"] is second is not first
+
+
+def test_what_isn_t_fit_for_a_method_isn_t_registered() -> None:
+    with pytest.raises(ConfigurationError, match="must be a frozen dataclass"):
+        MethodRegistry().register(Prompted)
+
+
+def test_of_threads_that_want_one_name_one_gets_it() -> None:
+    registry, start, refused = MethodRegistry(), threading.Barrier(8), []
+
+    def kind(number: int) -> type[Method]:
+        return dataclass(frozen=True)(type(f"Own{number}", (Prompted,), {"name": "own"}))
+
+    kinds = [kind(number) for number in range(8)]
+
+    def register(kind: type[Method]) -> None:
+        start.wait()
+        try:
+            registry.register(kind)
+        except ConfigurationError:
+            refused.append(kind)
+
+    threads = [threading.Thread(target=register, args=(each,)) for each in kinds]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(kinds) - set(refused) == {registry["own"]}
+
+
+# --- From other packages ---
+
+
+PLUGIN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from langchain_amulet.methods import Method, Pref
+
+
+@dataclass(frozen=True)
+class Brought(Method):
+    name: ClassVar[str] = "brought"
+    level: int = 1
+
+    def plan(self, preferences):
+        return Pref().plan(preferences)
+"""
+
+ENTRIES = """
+[langchain_amulet.methods]
+brought = brought_methods:Brought
+misnamed = brought_methods:Brought
+broken = brought_methods:Nobody
+absent = no_such_module_of_methods:Brought
+odd = brought_methods:dataclass
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A package that brings methods, as an installer would have left it."""
+    (tmp_path / "brought_methods.py").write_text(PLUGIN)
+    told = tmp_path / "brought_methods-1.0.dist-info"
+    told.mkdir()
+    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: brought-methods\nVersion: 1.0\n")
+    (told / "entry_points.txt").write_text(ENTRIES)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("brought_methods", None)
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_method_that_another_package_brings_is_imported_when_it_is_looked_for() -> None:
+    registry = MethodRegistry()
+    assert "brought" in registry and "brought" in list(registry)
+    assert len(registry) == 5
+    assert "brought_methods" not in sys.modules
+    kind = registry["brought"]
+    assert kind(level=2).plan([Guidance()]) == Pref().plan([Guidance()])  # type: ignore[call-arg]
+    assert registry["brought"] is kind
+    assert registry.holds(kind)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("misnamed", "must name the class of a method of that name, but 'brought_methods:Brought'"),
+        ("odd", "must name the class of a method"),
+        ("broken", "must be importable as 'brought_methods:Nobody', but isn't: .*Install"),
+        ("absent", "must be importable"),
+    ],
+)
+def test_what_another_package_brings_wrongly_is_refused_by_its_name(name: str, rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        MethodRegistry()[name]
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_unknown_name_is_told_all_that_are_known() -> None:
+    with pytest.raises(ConfigurationError, match=r"one of amulet, .*brought, .*subtle.*'brougt'"):
+        as_method("brougt")

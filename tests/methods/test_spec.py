@@ -1,0 +1,232 @@
+"""Methods as one types them."""
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.imports import load
+from langchain_amulet.methods import (
+    METHODS,
+    PAD,
+    STRENGTHS,
+    Amulet,
+    Base,
+    BestOf,
+    Drift,
+    GuidedReranking,
+    Iterated,
+    LinearAlignment,
+    Method,
+    Pref,
+    as_method,
+    spell,
+)
+from langchain_amulet.steering import amulet_utility
+
+
+@pytest.mark.parametrize(
+    ("typed", "method"),
+    [
+        ("base", Base()),
+        ("pref", Pref()),
+        ("amulet", Amulet()),
+        ("amulet:strength=balanced", Amulet(strength="balanced")),
+        ("amulet:kl_cap=0.5", Amulet(kl_cap=0.5)),
+        ("amulet: kl_cap = 0.5 , plausibility=0", Amulet(kl_cap=0.5, plausibility=0)),
+        ("amulet:kl_cap=null", Amulet()),
+        ("linear_alignment:ratio=3,top_p=0.8", LinearAlignment(3, top_p=0.8)),
+        ("drift:weights=[0.5,-1],beta=2", Drift((0.5, -1), 2)),
+        ("guided_reranking:n=4,strength=strong", GuidedReranking(4, "strong")),
+        ("pad:model=./a folder/rm", PAD("./a folder/rm")),
+        ("pad:model=C:\\models=rm,per_dimension=true", PAD("C:\\models=rm", per_dimension=True)),
+    ],
+)
+def test_a_method_is_typed_as_its_name_and_what_differs_from_its_own(typed, method):
+    assert as_method(typed) == method
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (Base(), "base"),
+        (Amulet(), "amulet"),
+        (Amulet(strength="balanced"), "amulet:strength=1.0"),
+        (Amulet(updates=1), "amulet:strength=0.9523809523809523"),
+        (Amulet.paper(), "amulet:plausibility=0.0"),
+        (LinearAlignment(3, top_p=0.8), "linear_alignment:ratio=3,top_p=0.8"),
+        (Drift((0.5, -1.0)), "drift:weights=[0.5, -1.0]"),
+        (PAD("./a folder/rm", per_dimension=True), "pad:model=./a folder/rm,per_dimension=true"),
+        (PAD("7"), 'pad:model="7"'),
+        (PAD("a, b", 2), 'pad:model="a, b",weight=2'),
+    ],
+)
+def test_a_method_is_spelled_as_shortly_as_it_can_be_typed(method, text):
+    assert spell(method) == text
+    assert as_method(text) == method
+
+
+def shortest(messages, answer):
+    """A scorer of best-of-n."""
+    return -len(answer.text)
+
+
+@dataclass(frozen=True)
+class Level(Method):
+    """A method that isn't registered."""
+
+    name: ClassVar[str] = "level"
+    level: int = 1
+
+    def plan(self, preferences):
+        return Pref().plan(preferences)
+
+
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        (Level(), f"{__name__}:Level"),
+        (Level(2), f"{__name__}:Level:level=2"),
+        (BestOf(4, scorer=shortest), f"best_of:n=4,scorer={__name__}:shortest"),
+        (
+            BestOf(scorer=shortest, method=Amulet(strength=1.0, kl_cap=0.5)),
+            f'best_of:scorer={__name__}:shortest,method="amulet:strength=1.0,kl_cap=0.5"',
+        ),
+        (
+            Iterated(amulet_utility, 3.0),
+            "iterated:utility=langchain_amulet.steering.optimiser:amulet_utility,lam=3.0",
+        ),
+    ],
+)
+def test_code_is_named_by_where_it_lies_and_read_again_where_that_is_allowed(method, text):
+    assert spell(method) == text
+    assert as_method(text, load) == method
+    with pytest.raises(ConfigurationError, match=r"import it and give its value|name code, which"):
+        as_method(text)
+
+
+def test_what_has_no_text_is_shown_at_least():
+    assert "<lambda> at" in spell(Iterated(lambda policy, base: policy))
+
+
+def test_spelling_neither_makes_nor_plans_a_method():
+    made = []
+
+    @dataclass(frozen=True)
+    class Counted(Level):
+        def __post_init__(self):
+            made.append("made")
+
+        def plan(self, preferences):
+            made.append("planned")
+            return super().plan(preferences)
+
+    method = Counted(3)
+    assert spell(method).endswith("Counted:level=3")
+    assert made == ["made"]
+
+
+def test_a_name_that_is_registered_comes_before_a_module_of_that_name():
+    with pytest.raises(ConfigurationError, match="has 'kl_cap'"):
+        as_method("amulet:kl_cap", load)
+
+
+def test_what_is_loaded_must_be_a_class_of_methods():
+    for text in (f"{__name__}:shortest", f"{__name__}:PAGE", f"{__name__}:shortest:n=1"):
+        with pytest.raises(ConfigurationError, match="must be a class that is a Method"):
+            as_method(text, load)
+
+
+@pytest.mark.parametrize("name", STRENGTHS)
+def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
+    number = STRENGTHS[name]
+    assert as_method(name) == as_method(number) == as_method(str(number)) == Amulet(strength=name)
+
+
+def test_a_method_is_itself():
+    method = Amulet(strength=1.5)
+    assert as_method(method) is method
+
+
+@pytest.mark.parametrize(
+    ("typed", "rule"),
+    [
+        ("amulett", "one of amulet, .*strong, .*not 'amulett': did you mean 'amulet'\\? Use one"),
+        ("best_of", r"must not name code, .* 'best_of' holds as its scorer: .* BestOf\(scorer="),
+        ("best_of:n=4,scorer=os:system", r"give it as a value, BestOf\(scorer=...\)"),
+        ("bestof:n=4", r"did you mean 'best_of'\? Use one of those"),
+        ("os:system", r"not 'os:system': import it .* only config files and command lines"),
+        ("os.path:join:a=1", r"import it and give its value, or register it"),
+        ("xyz", "not 'xyz': use one of those"),
+        ("amulett:kl_cap=1", "method must be one of"),
+        ("nan", "A strength must be a finite number"),
+        ("", "method must be one of"),
+        ("amulet:", "written name:parameter=value"),
+        ("amulet:kl_cap", "has 'kl_cap'"),
+        ("amulet:kl_cap=", "has 'kl_cap='"),
+        ("amulet:=1", "has '=1'"),
+        ("amulet:kl_cap=1,,plausibility=0", "has ''"),
+        ("amulet:kl_cap=1,kl_cap=2", "each once"),
+        ("amulet:cap=1", "doesn't know 'cap': its parameters are alpha, lam"),
+        ("base:strength=1", "doesn't know 'strength': its parameters are none"),
+        ("pad", "needs 'model'.*'pad:model=...'"),
+        ("pad:weight=1", "needs 'model'"),
+        ("amulet:kl_cap=-1", "kl_cap must be finite and at least 0"),
+        ("amulet:kl_cap=low", "kl_cap must be finite and at least 0, not 'low'"),
+        ("amulet:lam=low", "lam must be finite and above 0, not 'low'"),
+        ("amulet:eta=true", "eta must be finite and above 0, not True"),
+        ("amulet:alpha=low", "alpha must be finite, not 'low'"),
+        ("amulet:plausibility=low", "plausibility must be above 0 and at most 1, not 'low'"),
+        ("linear_alignment:top_p=low", "top-p must be between 0 and 1, not 'low'"),
+        (
+            "drift:weights=2",
+            r"a list of numbers, .*not 2: .*Drift\(\(2,\)\) or 'drift:weights=\[2\]'",
+        ),
+        ("drift:weights=far", r"not 'far': .*'drift:weights=\[0.5, -1\]'"),
+        ("linear_alignment:ratio=far", "ratio must be a finite number, not 'far'"),
+        ("iterated", r"'iterated' holds as its utility: .* Iterated\(utility=...\)"),
+        ("iterated:utility=mine", r"give it as a value, Iterated\(utility=...\)"),
+    ],
+)
+def test_what_is_no_method_is_refused_with_what_would_be_one(typed, rule):
+    with pytest.raises(ConfigurationError, match=rule):
+        as_method(typed)
+
+
+@pytest.mark.parametrize("value", [None, {"lam": 0}, Amulet, [Pref()]], ids=str)
+def test_what_is_no_text_number_or_method_is_refused(value):
+    with pytest.raises(ConfigurationError, match=r"method must be one of .* a number or a Method"):
+        as_method(value)
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+OURS = {
+    name: kind for name, kind in METHODS.items() if kind.__module__.startswith("langchain_amulet.")
+}
+STEERED = sorted(OURS.keys() - {"base", "pref"})
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_the_page_on_methods_names_every_parameter_that_can_be_typed(name):
+    parameters = PAGE.read_text(encoding="utf-8").partition("## Parameters")[2]
+    row = next(line for line in parameters.splitlines() if line.startswith(f"| `{name}`"))
+    for parameter in inspect.signature(OURS[name]).parameters:
+        assert f"`{parameter}=" in row
+
+
+def test_every_method_can_be_typed():
+    assert {kind.name for kind in METHODS.values()} == set(METHODS)
+    needs = {"pad": "model", "dera": "reference", "proxy_tuning": "expert"}
+    code = {"best_of": "scorer", "iterated": "utility"}
+    for name in OURS:
+        if name in needs:
+            with pytest.raises(ConfigurationError, match=f"needs '{needs[name]}'"):
+                as_method(name)
+        elif name in code:
+            with pytest.raises(ConfigurationError, match=f"as its {code[name]}"):
+                as_method(name)
+        else:
+            assert as_method(name) == OURS[name]()
