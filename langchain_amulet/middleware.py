@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
-from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableWithFallbacks
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
@@ -22,16 +22,16 @@ from langgraph.store.base import BaseStore
 from langchain_amulet.chat_models.chat_amulet import ChatAmulet
 from langchain_amulet.chat_models.runnables import Fallbacks, Unbound, unbound
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.memory import PreferenceExtractor, as_memory, preference_tools
-from langchain_amulet.memory.graph_memory import GraphMemory
+from langchain_amulet.memory import PreferenceExtractor, as_memory, as_store, preference_tools
+from langchain_amulet.memory.coercion import AgentStore
 from langchain_amulet.memory.resolvers import Resolve
 from langchain_amulet.preferences.resolution import (
     USER,
-    PreferenceResolver,
     PreferenceSource,
     find_user,
     without_user,
 )
+from langchain_amulet.waiting import Procedure, arun, run
 
 Behavior = Literal["ignore", "warn", "raise"]
 """What to do about a model that can't be steered: answer plainly, warn of it, or refuse."""
@@ -54,13 +54,13 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
 
     Args:
         memory: What `ChatAmulet` takes for one; None for the agent's own store.
-        learning: Whether the agent gets the tools of `preference_tools`.
+        learning: Whether the agent gets the tools of `preference_tools`, which write to it.
         unsupported_model_behavior: What to do where the agent's model, or one of those for when
             it fails, isn't a `ChatAmulet`: it is never sent a preference.
 
     Raises:
         ConfigurationError: An argument is none of what it may be, or the agent is to remember in
-            a memory that can only be asked.
+            a memory that can't be written to.
     """
 
     def __init__(
@@ -79,10 +79,11 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
             )
         self._behavior = unsupported_model_behavior
         self._memory = None if memory is None else as_memory(memory)
-        self._kept = GraphMemory()
+        self._agent_store = AgentStore()
         if learning:
-            self._kept = GraphMemory(self._memory)
-            self.tools = preference_tools(self._kept)
+            if self._memory is not None:
+                self._agent_store = AgentStore(as_store(self._memory))
+            self.tools = preference_tools(self._agent_store)
 
     def wrap_model_call(
         self,
@@ -90,38 +91,45 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Have the model answer in the style of the user who asks."""
-        asks = self._asks(request)
-        return handler(_styled(request, [ask.find() if ask else None for ask in asks]))
+        return handler(run(self._personalized(request)))
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
-        """The same without blocking the event loop."""
-        asks = self._asks(request)
-        found = [await ask.afind() if ask else None for ask in asks]
-        return await handler(_styled(request, found))
+        """See `wrap_model_call`."""
+        return await handler(await arun(self._personalized(request)))
 
-    def _asks(self, request: ModelRequest[Any]) -> list[_Ask | None]:
-        """What is to be found out for each model that may answer; None if it can't be steered."""
+    def _personalized(self, request: ModelRequest[Any]) -> Procedure[None, ModelRequest[Any]]:
+        """The request with what its user prefers, for each model that may answer it."""
         whole = unbound(request.model)
-        return [self._ask(request, whole, unbound(model, whole.config)) for model in _models(whole)]
+        settings = []
+        for model in _models(whole):
+            bare = unbound(model, whole.config)
+            settings.append((yield from self._settings(request, whole, bare)))
+        return _with_settings(request, settings)
 
-    def _ask(self, request: ModelRequest[Any], whole: Unbound, bare: Unbound) -> _Ask | None:
+    def _settings(
+        self, request: ModelRequest[Any], whole: Unbound, bare: Unbound
+    ) -> Procedure[None, Settings | None]:
+        """What one model is to prefer, for it not to search again; None if it can't be steered."""
         if not isinstance(bare.model, ChatAmulet):
             self._report(bare.model)
             return None
-        sources = replace(bare.model.sources, memory=self._memory_for(request, bare.model))
         kwargs = {**bare.kwargs, **whole.kwargs, **request.model_settings}
-        user = {USER: find_user(bare.config, kwargs, request.runtime.context)}
-        return _Ask(request.messages, sources, kwargs | user, bare.config)
+        kwargs[USER] = find_user(bare.config, kwargs, request.runtime.context)
+        resolver = replace(bare.model.sources, memory=self._memory_for(request, bare.model))
+        found = yield from resolver.finding(kwargs, bare.config, lambda: request.messages)
+        return {**found, USER: None}
 
     def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> PreferenceSource:
         store = request.runtime.store
-        if self._memory is None and store is None and model.memory is not None:
+        if self._memory is not None:
+            return self._memory
+        if store is None and model.memory is not None:
             return model.memory
-        return self._kept.over(store) if self._memory is None else self._memory
+        return self._agent_store.of(store)
 
     def _report(self, model: object) -> None:
         if self._behavior == "ignore":
@@ -137,10 +145,10 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 class ExtractionMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Has what users say they wish remembered, after each turn and beside the conversation.
+    """Has what users say they prefer remembered, after each turn and beside the conversation.
 
     Args:
-        extractor: Who reads it; it isn't closed here.
+        extractor: Reads what they say; it isn't closed here.
     """
 
     def __init__(self, extractor: PreferenceExtractor) -> None:
@@ -160,45 +168,24 @@ class ExtractionMiddleware(AgentMiddleware[Any, Any, Any]):
         self.after_agent(state, runtime)
 
 
-@dataclass(frozen=True)
-class _Ask:
-    """How to find out what a model is to prefer."""
-
-    written: Sequence[BaseMessage]
-    sources: PreferenceResolver
-    kwargs: dict[str, Any]
-    config: RunnableConfig
-
-    def find(self) -> Settings:
-        """What the model prefers, for it not to search again."""
-        return {**self.sources.find(self.kwargs, self.config, self.messages), USER: None}
-
-    async def afind(self) -> Settings:
-        """The same without blocking the event loop."""
-        found = await self.sources.afind(self.kwargs, self.config, self.messages)
-        return {**found, USER: None}
-
-    def messages(self) -> Sequence[BaseMessage]:
-        """The conversation."""
-        return self.written
-
-
 def _models(whole: Unbound) -> Iterable[Runnable[Any, Any]]:
     """The models that may answer: one, and those for when it fails."""
     model = whole.model
     return model.runnables if isinstance(model, RunnableWithFallbacks) else [model]
 
 
-def _styled(request: ModelRequest[Any], found: Sequence[Settings | None]) -> ModelRequest[Any]:
-    """The request with what was found for each model, and nothing for those it is nothing to."""
+def _with_settings(
+    request: ModelRequest[Any], settings: Sequence[Settings | None]
+) -> ModelRequest[Any]:
+    """The request with settings for each model, and none for those that can't be steered."""
     whole = unbound(request.model)
     if not isinstance(whole.model, RunnableWithFallbacks):
-        settings = {**request.model_settings, **(found[0] or {})}
-        return request.override(model_settings=settings)
-    # The agent's settings reach all of them, so each is told by itself.
+        merged = {**request.model_settings, **(settings[0] or {})}
+        return request.override(model_settings=merged)
+    # The agent's settings reach all of them, so what is for one is bound to it.
     models = [
-        model.bind(**{**whole.kwargs, **(settings or {})})
-        for model, settings in zip(whole.model.runnables, found, strict=True)
+        model.bind(**{**whole.kwargs, **(own or {})})
+        for model, own in zip(whole.model.runnables, settings, strict=True)
     ]
     fallbacks = Fallbacks.of(whole.model, models)
     config = request.model.config if isinstance(request.model, RunnableBindingBase) else None

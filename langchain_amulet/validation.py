@@ -42,23 +42,28 @@ RULES: Mapping[str, str] = MappingProxyType(
 def explained(
     kind: type[AmuletError], names: Iterable[str] = (), quoting: bool = True
 ) -> Iterator[None]:
-    """Turn a ``ValidationError`` into an error of the package.
+    """Turn a ``ValidationError`` into an error of the package, see `explanation`."""
+    try:
+        yield
+    except ValidationError as error:
+        raise explanation(error, kind, names, quoting) from None
+
+
+def explanation(
+    error: ValidationError,
+    kind: type[AmuletError],
+    names: Iterable[str] = (),
+    quoting: bool = True,
+) -> AmuletError:
+    """The error of the package that says what a ``ValidationError`` complains of.
 
     Args:
-        kind: The error to raise, unless a validator raised one of the package by itself.
+        error: The complaint. Raise what is returned ``from None``.
+        kind: The kind of error, unless a validator raised one of the package by itself.
         names: Names that would have been accepted, for the message on an unknown one.
         quoting: Whether messages quote the values that were refused, or of all but numbers name
             their types only.
     """
-    try:
-        yield
-    except ValidationError as error:
-        raise _explanation(error, kind, names, quoting) from None
-
-
-def _explanation(
-    error: ValidationError, kind: type[AmuletError], names: Iterable[str], quoting: bool
-) -> AmuletError:
     details = error.errors(include_url=False)
     for detail in details:
         own = detail.get("ctx", {}).get("error")
@@ -75,9 +80,16 @@ def told(error: object) -> str:
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that an unknown one was probably meant for; None if there is none."""
-    return next(iter(get_close_matches(name, list(known), n=1)), None)
+def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    """The known name that an unknown one was probably meant for; None if there is none.
+
+    Args:
+        name: The unknown name.
+        known: The names that there are.
+        least: How alike they must be, from 0 to 1. Where something is wrong for certain, a far
+            guess helps; where it may be right, only a near one is worth mentioning.
+    """
+    return next(iter(get_close_matches(name, list(known), n=1, cutoff=least)), None)
 
 
 def choose(name: str, known: Iterable[str]) -> str:

@@ -25,15 +25,16 @@ Knows threads and event loops. Doesn't know what is waited for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from langchain_core.runnables.config import run_in_executor
 
+Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
@@ -63,6 +64,16 @@ def from_future(future: Future[T]) -> Wait[T]:
 def in_executor(work: Callable[[], T]) -> Wait[T]:
     """Do what takes long: here in a thread's own time, beside an event loop in another thread."""
     return Wait(work, lambda: run_in_executor(None, work))
+
+
+def twins(
+    block: Callable[Arguments, T],
+    suspend: Callable[Arguments, Awaitable[T]],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Wait[T]:
+    """Call a method that there is in both ways: ``twins(store.get, store.aget, "ada")``."""
+    return Wait(partial(block, *args, **kwargs), partial(suspend, *args, **kwargs))
 
 
 def run(procedure: Procedure[Any, T]) -> T:
@@ -143,26 +154,24 @@ class _Steps(Generic[Item, T]):
     def __init__(self, procedure: Procedure[Item, T]) -> None:
         """Nothing is done yet: the first step is for who asks for it."""
         self.procedure = procedure
-        self.answer(None)
+        self._resume = partial(procedure.send, None)
+        self._advance: Callable[[], Item | Wait[Any]] = self._resume
 
     def answer(self, value: Any) -> None:
         """Go on with this in place of the last yield."""
-        self._advance: Callable[[], Item | Wait[Any]] = partial(self.procedure.send, value)
+        self._advance = partial(self.procedure.send, value)
 
     def fail(self, error: BaseException) -> None:
         """Go on by raising this where the procedure yielded last."""
         self._advance = partial(self.procedure.throw, error)
 
-    def __iter__(self) -> _Steps[Item, T]:
-        """Go on from here."""
-        return self
-
-    def __next__(self) -> Item | Wait[Any]:
-        """Run to the next yield."""
-        advance = self._advance
-        self.answer(None)
-        try:
-            return advance()
-        except StopIteration as end:
-            self.returned = end.value
-            raise
+    def __iter__(self) -> Iterator[Item | Wait[Any]]:
+        """Run from one yield to the next."""
+        while True:
+            advance, self._advance = self._advance, self._resume
+            try:
+                step = advance()
+            except StopIteration as end:
+                self.returned = end.value
+                return
+            yield step

@@ -36,7 +36,7 @@ class Listener(BaseChatModel):
     All else is what any chat model does: it is asked in messages and answers by a tool call.
     """
 
-    heard: list[list[BaseMessage]] = Field(default_factory=list)
+    asked: list[list[BaseMessage]] = Field(default_factory=list)
     before: Callable[[], object] = lambda: None
 
     @property
@@ -47,13 +47,17 @@ class Listener(BaseChatModel):
         return self
 
     def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        self.heard.append(messages)
+        self.asked.append(messages)
         self.before()
         record = json.loads(messages[-1].text)
         written = record["the user wrote"]
         wishes = [text.removeprefix(LASTING) for text in written if text.startswith(LASTING)]
         over = record["known wishes"] if "Forget it all." in written else []
-        call = {"name": "Heard", "args": {"remember": wishes, "forget": over}, "id": "1"}
+        call = {
+            "name": "ExtractedPreferences",
+            "args": {"remember": wishes, "forget": over},
+            "id": "1",
+        }
         return ChatResult(generations=[ChatGeneration(message=AIMessage("", tool_calls=[call]))])
 
 
@@ -105,7 +109,7 @@ def test_only_what_the_human_wrote_is_read_and_as_data(memory: PreferenceMemory)
         extractor.extract("ada", turn)
         extractor.extract("ada", turn[2:])
         extractor.extract("ada", wrote(" "))
-    ((_, asked),) = listener.heard
+    ((_, asked),) = listener.asked
     assert json.loads(asked.text)["the user wrote"] == ["Read the page.", attack]
     assert memory.list() == ()
 
@@ -136,7 +140,7 @@ def test_whatever_goes_wrong_is_reported_and_the_next_turn_is_read(
     memory: PreferenceMemory,
 ) -> None:
     def fail() -> None:
-        if len(listener.heard) == 1:
+        if len(listener.asked) == 1:
             raise OSError("The model is away.")
 
     def report(error: Exception) -> None:
@@ -176,7 +180,7 @@ def test_no_room_is_refused(memory: PreferenceMemory) -> None:
     ("model", "memory", "rule"),
     [
         ("pocket", PreferenceMemory(InMemoryStore()), r"model must be a chat model .*'pocket'"),
-        (Listener(), None, r"memory must be a PreferenceMemory, not None: make one over a store"),
+        (Listener(), None, r"PreferenceStore, not in a value of type NoneType.*lacks aadd"),
     ],
     ids=["model", "memory"],
 )

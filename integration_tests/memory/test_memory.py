@@ -22,7 +22,7 @@ from langchain_amulet.errors import (
     RequestError,
 )
 from langchain_amulet.memory import ResolverMemory, StoredPreference, as_memory
-from langchain_amulet.memory.timeouts import UNANSWERED
+from langchain_amulet.memory.lookups import UNANSWERED
 
 SHORT, KIND, FORMAL = "Keep it short.", "Be kind.", "Please be formal."
 
@@ -130,8 +130,10 @@ def test_what_is_cached_still_ends_and_has_its_conditions(store: Watched) -> Non
 def test_what_was_read_before_a_write_is_not_cached_after_it(store: Watched) -> None:
     memory = PreferenceMemory(store, cache_seconds=60.0)
     other = PreferenceMemory(store)
-    lookup = memory._lookup("ada")
-    results = store.batch(next(lookup))  # finds nothing
+    lookup = memory._applying("ada", None)
+    exchange = next(lookup)
+    assert exchange is not None
+    results = exchange.block()  # finds nothing
     memory.set("ada", SHORT)
     with pytest.raises(StopIteration):
         lookup.send(results)
@@ -142,7 +144,8 @@ def test_what_was_read_before_a_write_is_not_cached_after_it(store: Watched) -> 
 def test_a_user_who_is_cached_waits_for_no_store_that_hangs(store: Watched, is_async: bool) -> None:
     memory = PreferenceMemory(store, cache_seconds=60.0, timeout=0.001)
     memory.set("ada", SHORT)
-    while not memory._held("ada"):
+    cache = memory._cache
+    while cache is None or not cache.get("ada"):
         with suppress(PreferenceTimeoutError):
             memory.get("ada")
     store.gate.clear()
@@ -220,7 +223,7 @@ def test_a_history_that_makes_no_sense_is_an_error_until_preferences_are_set_ane
 ) -> None:
     memory = PreferenceMemory(store)
     memory.set("ada", SHORT)
-    store.put(("preference_changes", "preferences", "ada"), "0", {"action": "shrug"})
+    store.put(("preference_changes", "preferences/ada"), "0", {"action": "shrug"})
     for broken in (lambda: memory.add("ada", KIND), lambda: memory.history("ada")):
         with pytest.raises(CorruptProfileError, match=r"'ada'.*set them anew"):
             broken()

@@ -44,7 +44,7 @@ from langchain_amulet.preferences.preference import (
 from langchain_amulet.preferences.resolution import PreferenceResolver, without_user
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
-from langchain_amulet.waiting import Procedure, Wait, arun, astream, in_executor, run, stream
+from langchain_amulet.waiting import Procedure, arun, astream, in_executor, run, stream
 
 
 class ChatAmulet(Bindable, Described):  # type: ignore[misc]
@@ -198,9 +198,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> Procedure[None, dict[str, Any]]:
         """The call's arguments, with what it prefers in place of its user."""
-        ask = partial(self.sources.find, kwargs, config, lambda: self._messages(input))
-        aask = partial(self.sources.afind, kwargs, config, lambda: self._messages(input))
-        found: dict[str, Any] = yield Wait(ask, aask)
+        messages = partial(self._messages, input)
+        found = yield from self.sources.finding(kwargs, config, messages)
         return without_user(kwargs) | found
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:

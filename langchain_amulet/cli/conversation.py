@@ -13,13 +13,13 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from langchain_amulet import ChatAmulet, PreferenceMemory
+from langchain_amulet import ChatAmulet
 from langchain_amulet.cli.colours import Legend, coloured, why
 from langchain_amulet.cli.models import method_at, strength_of
 from langchain_amulet.cli.options import one_line
 from langchain_amulet.cli.store import shown
 from langchain_amulet.errors import AmuletError, ContextLengthError
-from langchain_amulet.memory import StoredPreference
+from langchain_amulet.memory import PreferenceStore, StoredPreference
 from langchain_amulet.memory.namespaces import check_user_id
 from langchain_amulet.trace import TraceEntry
 
@@ -42,7 +42,7 @@ class Person:
     """Who is talking, and where it is kept what they prefer."""
 
     user_id: str
-    memory: PreferenceMemory
+    store: PreferenceStore
 
     def __post_init__(self) -> None:
         """Refuse what can't be a user before a model is loaded."""
@@ -51,7 +51,7 @@ class Person:
     @property
     def preferences(self) -> tuple[StoredPreference, ...]:
         """What is remembered."""
-        profile = self.memory.profile(self.user_id)
+        profile = self.store.profile(self.user_id)
         return profile.preferences if profile else ()
 
 
@@ -63,7 +63,7 @@ class Conversation:
 
     def __init__(self, llm: ChatAmulet, console: Console, person: Person | None = None) -> None:
         """Begin with no messages, in the style that ``llm`` is set to."""
-        memory = person.memory if person else None
+        memory = person.store if person else None
         self._llm = llm.with_preference(None).model_copy(update={"memory": memory})
         self._console, self._person = console, person
         self._style = llm.preference
@@ -125,10 +125,10 @@ class Conversation:
         if self._person is None:
             self._say("Nothing is remembered of nobody: start with --user NAME.")
             return
-        user_id, memory = self._person.user_id, self._person.memory
+        user_id, store = self._person.user_id, self._person.store
         if command == "/remember":
-            memory.add(user_id, argument)
-        elif command == "/forget" and not memory.forget(user_id, argument or None):
+            store.add(user_id, argument)
+        elif command == "/forget" and not store.forget(user_id, argument or None):
             self._say("There was nothing to forget.", "dim")
         self._say(f"remembered for {user_id}:", "dim")
         kept = [shown(preference) for preference in self._person.preferences]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from langchain_amulet.cli.options import reporting, typed
-from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened, shown
+from langchain_amulet.cli.store import DEFAULT_STORE, Store, listed, opened, shown
 
 preferences = typer.Typer(help="What `chat --user` remembers of its users.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def list_preferences(
     """Show what users prefer."""
     console = Console()
     with reporting(), opened(store) as memory:
-        for user_id in memory.list(limit) if user is None else (user,):
+        for user_id in listed(memory, limit) if user is None else (user,):
             profile = memory.profile(user_id)
             console.print(Text(user_id, "bold"), soft_wrap=True)
             for preference in profile.preferences if profile else ():

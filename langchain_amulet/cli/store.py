@@ -1,16 +1,18 @@
-"""Where the command line keeps users' preferences: one file of SQLite's, readable by its owner.
+"""Where the command line keeps users' preferences: in a file, or in a store of your own.
 
-This module knows the file, and how a user's preferences are shown; nothing of models.
+The file is SQLite's, and readable by its owner alone. This module knows how stores are opened, and
+how a user's preferences are shown; nothing of models.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -20,31 +22,74 @@ from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from langchain_amulet import PreferenceMemory
-    from langchain_amulet.memory import StoredPreference
+    from langchain_amulet.memory import PreferenceStore, StoredPreference
 
-DEFAULT_STORE = Path(typer.get_app_dir("langchain-amulet")) / "preferences.db"
+DEFAULT_STORE = str(Path(typer.get_app_dir("langchain-amulet")) / "preferences.db")
+
+IMPORTABLE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
+"""``package.module:name``."""
 
 Store = Annotated[
-    Path, typer.Option(help="The file of preferences.", envvar="LANGCHAIN_AMULET_STORE")
+    str,
+    typer.Option(
+        help="The file of preferences, or a store of your own, named as module:name.",
+        envvar="LANGCHAIN_AMULET_STORE",
+    ),
 ]
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[PreferenceMemory]:
-    """The memory over a file, which is made if it isn't there.
+def opened(store: str) -> Iterator[PreferenceStore]:
+    """The store that an option names, until the block ends.
+
+    Args:
+        store: A file, which is made if it isn't there; or the name, ``package.module:name``, of a
+            preference store or a LangGraph store, or of a function or class that gives one when it
+            is called without arguments, or a context manager of one.
 
     Raises:
-        ConfigurationError: The library that reads it isn't installed.
+        ConfigurationError: It names no store, or the library that reads files isn't installed.
         PreferenceStoreError: It can't be opened.
     """
-    from langchain_amulet import PreferenceMemory
+    from langchain_amulet.memory import as_store
 
     with ExitStack() as stack:
-        yield PreferenceMemory(_open(path, stack))
+        is_own = IMPORTABLE.fullmatch(store) and not Path(store).exists()
+        yield as_store(_imported(store, stack) if is_own else _file(store, stack))
 
 
-def _open(path: Path, stack: ExitStack) -> BaseStore:
+def listed(memory: PreferenceStore, limit: int) -> tuple[str, ...]:
+    """The users of whom something is stored.
+
+    Raises:
+        ConfigurationError: The store can't tell.
+    """
+    users = getattr(memory, "list", None)
+    if not callable(users):
+        raise ConfigurationError(
+            f"A store must be able to list its users, but {type(memory).__name__} has no "
+            "list(limit): name one of them by --user."
+        )
+    found: tuple[str, ...] = users(limit)
+    return found
+
+
+def _imported(name: str, stack: ExitStack) -> object:
+    from langgraph.store.base import BaseStore
+
+    from langchain_amulet.imports import load
+    from langchain_amulet.memory import PreferenceStore
+
+    value: Any = load(name)
+    # A class has a store's methods, too, but not for use.
+    if isinstance(value, type) or not isinstance(value, (PreferenceStore, BaseStore)):
+        value = value() if callable(value) else value
+    if isinstance(value, AbstractContextManager):
+        return stack.enter_context(value)
+    return value
+
+
+def _file(name: str, stack: ExitStack) -> BaseStore:
     try:
         from langgraph.store.sqlite import SqliteStore
     except ImportError as error:
@@ -52,6 +97,12 @@ def _open(path: Path, stack: ExitStack) -> BaseStore:
             "Preferences are kept by the library langgraph-checkpoint-sqlite, which isn't "
             "installed: pip install 'langchain-amulet[sqlite]'."
         ) from error
+    if name.startswith(":"):
+        raise ConfigurationError(
+            f"Preferences must be kept in a file, but {name!r} is SQLite's name for what is "
+            "forgotten when the command ends: choose a file by --store."
+        )
+    path = Path(name)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)  # before SQLite makes it for everybody to read

@@ -5,16 +5,15 @@ This module knows preferences: nothing of stores, nor of whose they are.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_amulet.errors import PreferenceStoreError
-from langchain_amulet.memory.conditions import Matcher
-from langchain_amulet.memory.merging import check_count
+from langchain_amulet.errors import PreferenceError, PreferenceStoreError
+from langchain_amulet.memory.conditions import Matcher, mentions
 from langchain_amulet.memory.profile import (
     Lifetime,
-    Profile,
     StoredPreference,
     end_of,
     now,
@@ -25,17 +24,21 @@ from langchain_amulet.validation import told
 
 
 class Limits(BaseModel):
-    """What `PreferenceMemory` may be told, as far as it isn't checked elsewhere."""
+    """How many preferences a user may have, how long they are, and how long they last.
+
+    Attributes:
+        ttl: How long a preference lasts that has no end of its own; seconds if a number.
+        matcher: Decides whether a message is about one of a preference's topics.
+        max_preferences: The most preferences of one user.
+        max_preference_chars: The longest one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ttl: timedelta | None = Field(gt=timedelta(0))
-    matcher: Matcher
-    max_preferences: int = Field(ge=1)
-    max_preference_chars: int = Field(ge=1)
-    max_history: int = Field(ge=16)
-    cache_seconds: float | None = Field(gt=0.0, allow_inf_nan=False)
-    cache_users: int = Field(ge=1)
+    ttl: timedelta | None = Field(default=None, gt=timedelta(0))
+    matcher: Matcher = mentions
+    max_preferences: int = Field(default=16, ge=1)
+    max_preference_chars: int = Field(default=2000, ge=1)
 
     def checked(
         self, preference: PreferenceLike, expires: Lifetime
@@ -51,22 +54,22 @@ class Limits(BaseModel):
         check_count(len(preferences), self.max_preferences)
         return preferences
 
-    def applying(self, profile: Profile | None, about: str | None) -> tuple[Preference, ...]:
-        """What of a profile applies now to a message; the newest, if it is too much.
+    def applying(
+        self, stored: Iterable[StoredPreference], about: str | None
+    ) -> tuple[Preference, ...]:
+        """What of a user's preferences applies now to a message; the newest, if it is too much.
 
         Raises:
             PreferenceStoreError: The matcher failed.
         """
-        at = now()
-        applying = [
-            stored.plain
-            for stored in (profile.preferences if profile else ())
-            if not stored.is_over(at) and self.is_met(stored, about)
-        ]
+        at, applying = datetime.now(timezone.utc), []
+        for each in stored:
+            if not each.is_over(at) and (not each.when or self.is_met(each, about)):
+                applying.append(each.plain)
         return tuple(applying[-self.max_preferences :])
 
     def is_met(self, stored: StoredPreference, about: str | None) -> bool:
-        """Whether a preference applies to a message, whenever.
+        """Whether a preference's condition holds for a message, whether it is over or not.
 
         Raises:
             PreferenceStoreError: The matcher failed.
@@ -77,6 +80,15 @@ class Limits(BaseModel):
             return about is not None and self.matcher(stored.when, about)
         except Exception as error:
             raise PreferenceStoreError(
-                f"The matcher failed on {stored.when}: {type(error).__name__}: {told(error)}. "
-                "Mend it, or go on without preferences by on_store_error='ignore'."
+                f"The matcher failed: {type(error).__name__}: {told(error)}. Mend it, or go on "
+                "without preferences by on_store_error='ignore'."
             ) from error
+
+
+def check_count(count: int, limit: int) -> None:
+    """Refuse more preferences than ``limit``, with `PreferenceError`."""
+    if count > limit:
+        raise PreferenceError(
+            f"A user may have at most {limit} stored preferences, not {count}: forget one first, "
+            "or raise max_preferences."
+        )

@@ -20,8 +20,14 @@ from uuid import UUID
 
 from langchain_core.utils.uuid import uuid7
 
-from langchain_amulet.errors import PreferenceError
-from langchain_amulet.memory.profile import Change, Entries, StoredPreference
+from langchain_amulet.memory.limits import check_count
+from langchain_amulet.memory.profile import (
+    Change,
+    Entries,
+    StoredPreference,
+    distinct,
+    normalized,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class StoredState:
 
     Attributes:
         record: The preferences of the record; empty if there is none.
-        ours: Whether this package wrote it.
+        is_ours: Whether this package wrote it.
         items: What other programs put beside it, by key, where a namespace is the user's own.
         unreadable: Keys of items, the record's among them, that hold no preferences.
         changes: By key, oldest first; as many as are kept.
@@ -38,7 +44,7 @@ class StoredState:
     """
 
     record: Entries = field(default_factory=dict)
-    ours: bool = False
+    is_ours: bool = False
     items: Entries = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
     changes: Mapping[str, Change] = field(default_factory=dict)
@@ -52,7 +58,9 @@ class StoredState:
     @property
     def replaced(self) -> Entries:
         """What was added, and then written over or deleted by another program."""
-        return {} if self.ours else {k: v for k, v in self.merged.items() if k not in self.record}
+        if self.is_ours:
+            return {}
+        return {name: each for name, each in self.merged.items() if name not in self.record}
 
     @property
     def merged(self) -> Entries:
@@ -87,12 +95,12 @@ Edit = Callable[[StoredState, datetime], "Change | None"]
 def setting(preferences: Iterable[StoredPreference]) -> Edit:
     """Have these and no others."""
 
-    def edit(found: StoredState, at: datetime) -> Change:
+    def edit(state: StoredState, at: datetime) -> Change:
         return Change(
             action="set",
             at=at,
-            added=_named(preferences),
-            removed={**found.entries, **found.replaced},
+            added=_identified(preferences),
+            removed={**state.entries, **state.replaced},
         )
 
     return edit
@@ -103,42 +111,42 @@ def adding(preferences: Sequence[StoredPreference], limit: int) -> Edit:
 
     The edit raises `PreferenceError` if there would be more than ``limit``.
     """
-    texts = {folded(preference.text) for preference in preferences}
+    texts = {normalized(preference.text) for preference in preferences}
 
-    def edit(found: StoredState, at: datetime) -> Change:
+    def edit(state: StoredState, at: datetime) -> Change:
         gives_way = {
             name: entry
-            for name, entry in found.entries.items()
-            if folded(entry.text) in texts or entry.is_over(at)
+            for name, entry in state.entries.items()
+            if normalized(entry.text) in texts or entry.is_over(at)
         }
-        kept = {name: each for name, each in found.entries.items() if name not in gives_way}
+        kept = {name: each for name, each in state.entries.items() if name not in gives_way}
         check_count(len(distinct(kept)) + len(preferences), limit)
         return Change(
             action="add",
             at=at,
-            added=_named(preferences),
-            removed={**gives_way, **found.replaced},
+            added=_identified(preferences),
+            removed={**gives_way, **state.replaced},
         )
 
     return edit
 
 
-def updating(learned: Iterable[StoredPreference], field: str) -> Edit:
+def updating(fitted: Iterable[StoredPreference], field: str) -> Edit:
     """Have this field of those with the same text, as far as these are still there.
 
     All else about them may have changed since they were read, and stays as it is now.
     """
-    values = {folded(each.text): getattr(each, field) for each in learned}
+    values = {normalized(each.text): getattr(each, field) for each in fitted}
 
-    def edit(found: StoredState, at: datetime) -> Change | None:
+    def edit(state: StoredState, at: datetime) -> Change | None:
         updated = [
-            entry.model_copy(update={field: values[folded(entry.text)]})
-            for entry in distinct(found.entries).values()
-            if folded(entry.text) in values and not entry.is_over(at)
+            entry.model_copy(update={field: values[normalized(entry.text)]})
+            for entry in distinct(state.entries).values()
+            if normalized(entry.text) in values and not entry.is_over(at)
         ]
         if not updated:
             return None
-        change = adding(updated, len(found.entries))(found, at)
+        change = adding(updated, len(state.entries))(state, at)
         return change and change.model_copy(update={"action": "learn"})
 
     return edit
@@ -147,36 +155,17 @@ def updating(learned: Iterable[StoredPreference], field: str) -> Edit:
 def forgetting(text: str | None) -> Edit:
     """Have the one with this text no more, whatever its case; None for all."""
 
-    def edit(found: StoredState, at: datetime) -> Change | None:
+    def edit(state: StoredState, at: datetime) -> Change | None:
         forgotten = {
             name: entry
-            for name, entry in found.entries.items()
-            if text is None or folded(entry.text) == folded(text)
+            for name, entry in state.entries.items()
+            if text is None or normalized(entry.text) == normalized(text)
         }
-        if not forgotten and not found.unreadable:
+        if not forgotten and not state.unreadable:
             return None
-        return Change(action="forget", at=at, removed={**forgotten, **found.replaced})
+        return Change(action="forget", at=at, removed={**forgotten, **state.replaced})
 
     return edit
-
-
-def distinct(entries: Entries) -> Entries:
-    """Those whose text isn't there again later.
-
-    Writers at the same time can't see each other add the same text; what a user prefers is said
-    once all the same. The others stay in the record, so that all of them can be forgotten.
-    """
-    last = {folded(entry.text): name for name, entry in entries.items()}
-    return {name: entry for name, entry in entries.items() if last[folded(entry.text)] == name}
-
-
-def check_count(count: int, limit: int) -> None:
-    """Refuse more preferences than ``limit``, with `PreferenceError`."""
-    if count > limit:
-        raise PreferenceError(
-            f"A user may have at most {limit} stored preferences, not {count}: forget one first, "
-            "or raise max_preferences."
-        )
 
 
 def new_id(others: Iterable[str] = ()) -> str:
@@ -188,10 +177,5 @@ def new_id(others: Iterable[str] = ()) -> str:
     return str(uuid7((milliseconds + 1) * 1_000_000))
 
 
-def _named(preferences: Iterable[StoredPreference]) -> dict[str, StoredPreference]:
+def _identified(preferences: Iterable[StoredPreference]) -> dict[str, StoredPreference]:
     return {new_id(): preference for preference in preferences}
-
-
-def folded(text: str) -> str:
-    """What two texts have in common that are the same wish."""
-    return text.strip().casefold()

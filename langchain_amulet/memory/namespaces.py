@@ -1,4 +1,4 @@
-"""Where a user's preferences are kept in a store, and where the history of their changes is.
+"""Where a user's preferences are kept in a LangGraph store, and where the history of changes is.
 
 Either all users share a namespace and a user's record has the user's id for its key, which is the
 convention of LangChain's documentation; or the namespace has the user's id in it, and everything
@@ -10,9 +10,9 @@ This module knows names only: no stores, and nothing of what is kept there.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
@@ -32,6 +32,9 @@ RESERVED = ("langgraph", HISTORY)
 
 USER_ID_BYTES = 256
 
+CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Those that nobody can see, and halves of characters (Unicode's Cc and Cs)."""
+
 NamespaceLike = Sequence[str] | Callable[[str], Sequence[str]]
 """Labels, in which ``{user_id}`` may stand; or a function of the user's id that gives them."""
 
@@ -44,7 +47,7 @@ class RecordLocation:
         user_id: Whose they are.
         namespace: Where the record is.
         key: The record's key.
-        owned: Whether everything in the namespace is the user's.
+        owned: Whether everything directly in the namespace is the user's.
     """
 
     user_id: str
@@ -54,9 +57,14 @@ class RecordLocation:
 
     @property
     def history(self) -> tuple[str, ...]:
-        """Where the user's changes are."""
-        label = quote(self.user_id, safe="@+:").replace(".", "%2E")
-        return (HISTORY, *self.namespace, label)
+        """Where the user's changes are: a namespace that has no other inside it.
+
+        Stores search a namespace with all that are inside it. If histories were nested as their
+        records are, those of a tenant's users could hide, or be taken for, the tenant's own.
+        """
+        labels = (*self.namespace, self.user_id)
+        quoted = (quote(label, "@+:", errors="surrogatepass") for label in labels)
+        return HISTORY, "/".join(quoted).replace(".", "%2E")
 
 
 @dataclass(frozen=True)
@@ -64,23 +72,21 @@ class Namespace:
     """Where all users' preferences are.
 
     Attributes:
-        pattern: As given.
+        pattern: Labels, in which ``{user_id}`` may stand; or a function of the user's id.
     """
 
     pattern: tuple[str, ...] | Callable[[str], Sequence[str]]
 
     @classmethod
-    def of(cls, given: NamespaceLike) -> Namespace:
+    def of(cls, value: NamespaceLike) -> Namespace:
         """Checked as far as it can be without a user.
 
         Raises:
             ConfigurationError: It isn't a namespace.
         """
-        if callable(given):
-            return cls(given)
-        return cls(_labels(given))
+        return cls(value if callable(value) else _labels(value))
 
-    @property
+    @cached_property
     def owned(self) -> bool:
         """Whether each user has a namespace.
 
@@ -89,7 +95,7 @@ class Namespace:
         """
         return not callable(self.pattern) and any(USER in label for label in self.pattern)
 
-    def place(self, user_id: str) -> RecordLocation:
+    def location(self, user_id: str) -> RecordLocation:
         """Where a user's preferences are.
 
         Raises:
@@ -157,7 +163,7 @@ def check_user_id(user_id: object) -> None:
         raise PreferenceError(
             f"A user's id must be a text, not {user_id!r}: use str() if this is one."
         )
-    if not user_id.strip() or any(unicodedata.category(c) in ("Cc", "Cs") for c in user_id):
+    if not user_id.strip() or CONTROL_CHARACTERS.search(user_id):
         raise PreferenceError(
             f"A user's id must have something to read and no control characters, not {user_id!r}: "
             "leave it out for no preference."
@@ -169,14 +175,14 @@ def check_user_id(user_id: object) -> None:
         )
 
 
-def _labels(given: Sequence[str]) -> tuple[str, ...]:
+def _labels(value: Sequence[str]) -> tuple[str, ...]:
     """The labels of a namespace, by the rules that all stores of LangGraph share."""
-    labels = () if isinstance(given, str) or not isinstance(given, Sequence) else tuple(given)
+    labels = () if isinstance(value, str) or not isinstance(value, Sequence) else tuple(value)
     usable = (isinstance(label, str) and label and not set(label) & {".", "\0"} for label in labels)
     if not labels or not all(usable) or labels[0] in RESERVED:
         raise ConfigurationError(
             "A namespace must be a tuple of texts that aren't empty and hold no full stop, and "
-            f"begin with none of {', '.join(RESERVED)}, not {given!r}: use ('preferences',) "
+            f"begin with none of {', '.join(RESERVED)}, not {value!r}: use ('preferences',) "
             f"or ('users', {USER!r})."
         )
     return labels

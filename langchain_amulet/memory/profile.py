@@ -98,7 +98,7 @@ class StoredPreference(Preference):
             if not topic.strip() or len(topic) > TOPIC_CHARS:
                 raise PreferenceError(
                     f"A topic of 'when' must have 1 to {TOPIC_CHARS} characters, not "
-                    f"{topic[:40]!r}: name it in a word or two."
+                    f"{len(topic.strip())}: name it in a word or two."
                 )
         return topics
 
@@ -107,15 +107,17 @@ class StoredPreference(Preference):
         return self.expires_at is not None and self.expires_at <= at
 
     def until(self, end: datetime | None) -> StoredPreference:
-        """The same with an end, unless it has one of its own."""
-        return (
-            self if end is None or self.expires_at else self.model_copy(update={"expires_at": end})
-        )
+        """A copy that ends then, unless it has an end of its own."""
+        if end is None or self.expires_at:
+            return self
+        return self.model_copy(update={"expires_at": end})
 
     @property
     def plain(self) -> Preference:
-        """What of it a model is told."""
-        return Preference(self.text, strength=self.strength, weight=self.weight)
+        """What of it is for a model to know; it was checked when this was made."""
+        return Preference.model_construct(
+            text=self.text, strength=self.strength, weight=self.weight
+        )
 
 
 def stored_preferences(value: PreferenceLike) -> tuple[StoredPreference, ...]:
@@ -136,13 +138,13 @@ class Profile(BaseModel):
 
     Attributes:
         preferences: All of them, oldest first, whether they apply at the moment or not.
-        updated_at: When they were last changed.
+        updated_at: When they were last changed; None where the store doesn't tell.
     """
 
     model_config = ConfigDict(frozen=True)
 
     preferences: tuple[StoredPreference, ...]
-    updated_at: datetime
+    updated_at: datetime | None = None
 
 
 Action = Literal["set", "add", "forget", "learn"]
@@ -166,9 +168,34 @@ class Change(BaseModel):
     removed: dict[str, StoredPreference] = Field(default_factory=dict)
 
 
+def normalized(text: str) -> str:
+    """What two texts have in common that are the same preference."""
+    return text.strip().casefold()
+
+
+def distinct(*read: Entries) -> Entries:
+    """All preferences whose text isn't there again later.
+
+    Writers at the same time can't see each other add the same text; what a user prefers is said
+    once all the same. The others stay in the record, so that all of them can be forgotten.
+    """
+    entries: dict[str, StoredPreference] = {}
+    for each in read:
+        entries.update(each)
+    if len(entries) < 2:
+        return entries
+    last = {normalized(entry.text): name for name, entry in entries.items()}
+    return {name: each for name, each in entries.items() if last[normalized(each.text)] == name}
+
+
+def named(preferences: Iterable[StoredPreference]) -> Entries:
+    """Ids for preferences that came without: the same for the same, and before all others."""
+    return {f"0-{_digest(place, each.text)}": each for place, each in enumerate(preferences)}
+
+
 def dump(entries: Entries) -> dict[str, Any]:
     """The value that is stored for preferences."""
-    return {"preferences": {name: _dumped(entry) for name, entry in entries.items()}}
+    return {"preferences": _dumped(entries)}
 
 
 def dump_change(change: Change) -> dict[str, Any]:
@@ -176,8 +203,8 @@ def dump_change(change: Change) -> dict[str, Any]:
     return {
         "action": change.action,
         "at": change.at.isoformat(),
-        "added": {name: _dumped(entry) for name, entry in change.added.items()},
-        "removed": {name: _dumped(entry) for name, entry in change.removed.items()},
+        "added": _dumped(change.added),
+        "removed": _dumped(change.removed),
     }
 
 
@@ -193,18 +220,23 @@ def read_entries(value: Mapping[str, Any]) -> Entries:
         PreferenceError: The value has none of the shapes above, or a field is malformed.
     """
     if not isinstance(value, Mapping):
-        raise PreferenceError(f"A stored value can't be {value!r:.80}: store an object.")
+        raise PreferenceError(
+            f"A stored value can't be of type {type(value).__name__}: store an object."
+        )
     if set(value) == {"preferences"}:
-        held = value["preferences"]
-        if isinstance(held, Mapping):
-            return {name: _read(held[name], f"preferences.{name}") for name in sorted(held)}
-        if isinstance(held, Sequence) and not isinstance(held, str):
-            found = (_read(entry, f"preferences.{place}") for place, entry in enumerate(held))
-            return _named(found)
-        raise PreferenceError(f"'preferences' can't be {held!r:.80}: store a list.")
+        values, entries = value["preferences"], {}
+        if isinstance(values, Mapping):
+            for name in sorted(values):
+                entries[name] = _read(values[name], f"preferences.{name}")
+            return entries
+        if isinstance(values, Sequence) and not isinstance(values, str):
+            return named(_read(each, f"preferences.{place}") for place, each in enumerate(values))
+        raise PreferenceError(
+            f"'preferences' can't be of type {type(values).__name__}: store a list."
+        )
     if set(value) <= {"kind", "content"}:
-        return _named([_read(_content(value.get("content")), "content")])
-    return _named([_read(value)])
+        return named([_read(_content(value.get("content")), "content")])
+    return named([_read(value)])
 
 
 def read_change(value: Mapping[str, Any]) -> Change:
@@ -213,23 +245,30 @@ def read_change(value: Mapping[str, Any]) -> Change:
     Raises:
         PreferenceError: It isn't one.
     """
-    with explained(PreferenceError, Change.model_fields):
+    with explained(PreferenceError, Change.model_fields, quoting=False):
         return Change.model_validate(value)
 
 
-def _dumped(entry: StoredPreference) -> dict[str, Any]:
-    return entry.model_dump(mode="json", exclude_defaults=True)
+def _dumped(entries: Entries) -> dict[str, Any]:
+    return {
+        name: entry.model_dump(mode="json", exclude_defaults=True)
+        for name, entry in entries.items()
+    }
 
 
-def _read(value: object, place: str = "") -> StoredPreference:
-    """One preference; a complaint names the place."""
+def _read(value: object, field: str = "") -> StoredPreference:
+    """One preference; a complaint names the field that it is in."""
     try:
-        if isinstance(value, (str, Mapping)):
-            (preference,) = stored_preferences(value)
-            return preference
-        raise PreferenceError(f"A preference can't be {value!r:.80}: store a text or an object.")
+        if isinstance(value, str):
+            return StoredPreference(text=value)
+        if isinstance(value, Mapping):
+            fields: dict[str, Any] = dict(zip(map(str, value), value.values(), strict=True))
+            return StoredPreference(**fields)
+        raise PreferenceError(
+            f"A preference can't be of type {type(value).__name__}: store a text or an object."
+        )
     except AmuletError as error:
-        raise PreferenceError(f"in {place}, {error}" if place else str(error)) from error
+        raise PreferenceError(f"in {field}, {error}" if field else str(error)) from error
 
 
 def _content(value: object) -> object:
@@ -237,11 +276,6 @@ def _content(value: object) -> object:
     if isinstance(value, Mapping) and set(value) == {"content"}:
         return value["content"]
     return value
-
-
-def _named(entries: Iterable[StoredPreference]) -> Entries:
-    """Ids for preferences that came without: the same for the same, and before all others."""
-    return {f"0-{_digest(place, entry.text)}": entry for place, entry in enumerate(entries)}
 
 
 def _digest(place: int, text: str) -> str:

@@ -1,54 +1,191 @@
-"""What a store's items say of a user.
+"""What a LangGraph store holds of users, read: their preferences, their history, and who they are.
 
-This module knows what a store gives, and nothing of how it is asked.
+A lookup of preferences is on the way of every answer, so it reads the record and nothing else.
+This module doesn't know how what it reads is written, or which of it applies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from langgraph.store.base import Item
+from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, Op, SearchOp
 
 from langchain_amulet.errors import (
     AmuletError,
     CorruptProfileError,
     PreferenceError,
     PreferenceStoreError,
+    RequestError,
 )
-from langchain_amulet.memory.merging import StoredState, distinct
-from langchain_amulet.memory.namespaces import RecordLocation
+from langchain_amulet.memory.namespaces import Namespace, RecordLocation, is_user_id
 from langchain_amulet.memory.profile import (
     Change,
     Entries,
     Profile,
+    StoredPreference,
+    distinct,
     dump,
-    is_ours,
     read_change,
     read_entries,
 )
+from langchain_amulet.memory.store_access import StoreAccess
 from langchain_amulet.preferences.preference import check_lengths
+from langchain_amulet.waiting import Procedure
 
-Complain = Callable[[CorruptProfileError], None]
-"""Told of everything that can't be read: raises, or has it left out."""
+OnCorrupt = Callable[[CorruptProfileError], None]
+"""Called for everything that can't be read: raises, or has it left out."""
+
+PAGE = 256
+"""How many items are searched for at a time."""
+
+SPARE = 64
+"""How many changes beyond those to keep are looked at, to find those to delete."""
 
 
-def items_of(place: RecordLocation, results: list[Any]) -> dict[str, Item]:
-    """What was read of a user, by key, oldest first.
+@dataclass(frozen=True)
+class RecordReader:
+    """Reads what is stored of users.
 
-    Raises:
-        PreferenceStoreError: The store gave what it wasn't asked for.
+    Attributes:
+        access: The way to the store.
+        namespace: Where the records are.
+        max_chars: The longest text of a preference.
+        max_history: How many changes per user are kept.
+        refresh: Whether a lookup puts off the end of what the store may drop.
     """
-    record, *searched = results
-    items = [] if record is None else [record]
-    if items and (record.key, tuple(record.namespace)) != (place.key, place.namespace):
-        raise PreferenceStoreError(
-            f"The store gave {record.key!r} of {record.namespace} when asked for {place.key!r} of "
-            f"{place.namespace}: it can't be trusted with preferences."
-        )
-    items += [item for found in searched for item in within(place.namespace, found)]
-    return {item.key: item for item in sorted(items, key=lambda item: (item.updated_at, item.key))}
+
+    access: StoreAccess
+    namespace: Namespace
+    max_chars: int
+    max_history: int
+    refresh: bool
+
+    def preferences(
+        self, location: RecordLocation, on_corrupt: OnCorrupt
+    ) -> Procedure[None, tuple[StoredPreference, ...]]:
+        """A user's preferences, oldest first, in one exchange with the store."""
+        begun = time.monotonic()
+        results = yield self.access.batch(self.lookup(location), begun)
+        if location.owned:
+            items = yield from self.all_items(location, results, begun)
+        else:
+            items = {} if results[0] is None else {location.key: results[0]}
+        read = read_items(location, items, self.max_chars, on_corrupt)
+        return tuple(distinct(*read.values()).values())
+
+    def profile(
+        self, location: RecordLocation, on_corrupt: OnCorrupt
+    ) -> Procedure[None, Profile | None]:
+        """What is stored of a user, and since when; None for nothing."""
+        begun = time.monotonic()
+        results = yield self.access.batch(self.lookup(location), begun)
+        items = yield from self.all_items(location, results, begun)
+        read = read_items(location, items, self.max_chars, on_corrupt)
+        preferences = tuple(distinct(*read.values()).values())
+        if not preferences:
+            return None
+        updated_at = max(_in_utc(item.updated_at) for item in items.values())
+        return Profile(preferences=preferences, updated_at=updated_at)
+
+    def history(
+        self, user_id: str, limit: int, on_corrupt: OnCorrupt
+    ) -> Procedure[None, tuple[Change, ...]]:
+        """A user's last changes, newest first.
+
+        Raises:
+            RequestError: There is no such number of changes.
+        """
+        _check_page(limit)
+        location = self.namespace.location(user_id)
+        (items,) = yield self.access.batch([self.history_search(location)], time.monotonic())
+        changes = read_changes(location, items, on_corrupt)
+        return tuple(reversed(changes.values()))[: min(limit, self.max_history)]
+
+    def users(self, limit: int, offset: int) -> Procedure[None, tuple[str, ...]]:
+        """A page of the users of whom something is stored.
+
+        Raises:
+            RequestError: There is no such page.
+            ConfigurationError: The namespace is a function.
+        """
+        _check_page(limit, offset)
+        begun, pattern = time.monotonic(), self.namespace.wildcard
+        if not self.namespace.owned:
+            search = SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)
+            (items,) = yield self.access.batch([search], begun)
+            known = [item for item in within(pattern, items) if not _is_empty(item)]
+            return tuple(item.key for item in known if is_user_id(item.key))
+        (namespaces,) = yield self.access.batch([_listing(pattern, limit, offset)], begun)
+        users = [user for user in map(self.namespace.user_of, namespaces) if user is not None]
+        locations = [self.namespace.location(user) for user in users]
+        pages = yield self.access.batch([self._search(each) for each in locations], begun)
+        found = yield from self._to_the_end(locations, pages, begun)
+        filled = [not all(map(_is_empty, items)) for items in found]
+        return tuple(user for user, is_filled in zip(users, filled, strict=True) if is_filled)
+
+    # --- Operations, and what is left of a lookup after its first exchange ---
+
+    def lookup(self, location: RecordLocation) -> list[Op]:
+        """Operations for everything that may apply to a user, or the first page of it."""
+        record = GetOp(location.namespace, location.key, refresh_ttl=self.refresh)
+        return [record, self._search(location, self.refresh)] if location.owned else [record]
+
+    def history_search(self, location: RecordLocation) -> Op:
+        """The operation for a user's history."""
+        return SearchOp(location.history, limit=self.max_history + SPARE, refresh_ttl=False)
+
+    def all_items(
+        self, location: RecordLocation, results: Sequence[Any], begun: float | None = None
+    ) -> Procedure[None, dict[str, Item]]:
+        """Everything of a user's that isn't history, by key: oldest first, and the record last.
+
+        Args:
+            location: Where it is.
+            results: What came of `lookup`.
+            begun: When the lookup was begun; None if it may take as long as it takes.
+        """
+        record, *pages = results
+        own = {} if record is None else {location.key: record}
+        locations = [location] * len(pages)
+        found = yield from self._to_the_end(locations, pages, begun, self.refresh)
+        others = {item.key: item for items in found for item in items if item.key not in own}
+        oldest = sorted(others.values(), key=lambda item: (item.updated_at, item.key))
+        return {item.key: item for item in oldest} | own
+
+    def _search(self, location: RecordLocation, refresh: bool = False, offset: int = 0) -> SearchOp:
+        return SearchOp(location.namespace, limit=PAGE, offset=offset, refresh_ttl=refresh)
+
+    def _to_the_end(
+        self,
+        locations: Sequence[RecordLocation],
+        pages: Iterable[list[Item]],
+        begun: float | None,
+        refresh: bool = False,
+    ) -> Procedure[None, list[list[Item]]]:
+        """The items of namespaces, of each of which the first page is there already.
+
+        A search finds what is in namespaces inside one, too, of which there may be any number of
+        pages before the first item of its own.
+        """
+        found = [list(page) for page in pages]
+        unfinished = [place for place, page in enumerate(found) if len(page) == PAGE]
+        offset = PAGE
+        while unfinished:
+            searches = [self._search(locations[place], refresh, offset) for place in unfinished]
+            results = yield self.access.batch(searches, begun)
+            for place, page in zip(unfinished, results, strict=True):
+                found[place] += page
+            unfinished = [place for place in unfinished if len(found[place]) == offset + PAGE]
+            offset += PAGE
+        pairs = zip(locations, found, strict=True)
+        return [within(location.namespace, items) for location, items in pairs]
+
+
+# --- What items mean ---
 
 
 def within(namespace: tuple[str, ...], items: Iterable[Item]) -> list[Item]:
@@ -56,64 +193,44 @@ def within(namespace: tuple[str, ...], items: Iterable[Item]) -> list[Item]:
     return [item for item in items if tuple(item.namespace) == namespace]
 
 
-def found_of(
-    place: RecordLocation,
+def read_items(
+    location: RecordLocation,
     items: Mapping[str, Item],
-    history: Iterable[Item],
     max_chars: int,
-    complain: Complain,
-) -> StoredState:
-    """Everything that the items of a user's namespace, and of their history, say."""
-    read: dict[str, Entries] = {}
+    on_corrupt: OnCorrupt,
+) -> dict[str, Entries]:
+    """What the items of a user's namespace say, by key; what can't be read is left out.
+
+    Raises:
+        PreferenceStoreError: An item is another's.
+    """
+    read = {}
     for key, item in items.items():
+        if (item.key, tuple(item.namespace)) != (key, location.namespace):
+            raise PreferenceStoreError(
+                f"The store gave {item.key!r} of {item.namespace} when asked for {key!r} of "
+                f"{location.namespace}: it can't be trusted with preferences."
+            )
         try:
             entries = read_entries(item.value)
             check_lengths(entries.values(), max_chars)
-            read[key] = entries if key == place.key else _renamed(key, entries)
+            read[key] = entries if key == location.key else _renamed(key, entries)
         except AmuletError as error:
-            complain(_corrupt(place, key, error))
-    record = items.get(place.key)
-    told = within(place.history, history)
-    changes = changes_of(place, told, complain)
-    return StoredState(
-        record=read.get(place.key, {}),
-        ours=record is not None and is_ours(record.value),
-        items={k: v for key in read if key != place.key for k, v in read[key].items()},
-        unreadable=tuple(items.keys() - read.keys()),
-        changes=changes,
-        unreadable_changes=tuple({item.key for item in told} - changes.keys()),
-    )
+            on_corrupt(_corrupt(location, key, error))
+    return read
 
 
-def profile_of(
-    place: RecordLocation, items: Mapping[str, Item], max_chars: int, complain: Complain
-) -> Profile | None:
-    """What the items of a user's namespace say; None for nothing."""
-    entries = distinct(found_of(place, items, (), max_chars, complain).entries)
-    if not entries:
-        return None
-    return Profile(
-        preferences=tuple(entries.values()),
-        updated_at=max(_in_utc(item.updated_at) for item in items.values()),
-    )
-
-
-def changes_of(
-    place: RecordLocation, items: Iterable[Item], complain: Complain
+def read_changes(
+    location: RecordLocation, items: Iterable[Item], on_corrupt: OnCorrupt
 ) -> dict[str, Change]:
-    """Changes by key, oldest first."""
+    """Changes by key, oldest first; what can't be read is left out."""
     changes = {}
-    for item in sorted(within(place.history, items), key=lambda item: item.key):
+    for item in sorted(within(location.history, items), key=lambda item: item.key):
         try:
             changes[item.key] = read_change(item.value)
         except AmuletError as error:
-            complain(_corrupt(place, item.key, error))
+            on_corrupt(_corrupt(location, item.key, error))
     return changes
-
-
-def is_empty(item: Item) -> bool:
-    """Whether this is what `forget` leaves."""
-    return bool(item.value == dump({}))
 
 
 def _renamed(key: str, entries: Entries) -> Entries:
@@ -130,13 +247,37 @@ def _renamed(key: str, entries: Entries) -> Entries:
     return dict(zip([key], entries.values(), strict=True))
 
 
+def _is_empty(item: Item) -> bool:
+    """Whether this is what `forget` leaves."""
+    return bool(item.value == dump({}))
+
+
 def _in_utc(moment: datetime) -> datetime:
     """SQLite's store leaves the time zone out."""
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _corrupt(place: RecordLocation, key: str, error: AmuletError) -> CorruptProfileError:
+def _corrupt(location: RecordLocation, key: str, error: AmuletError) -> CorruptProfileError:
     return CorruptProfileError(
-        f"What is stored for user {place.user_id!r} under {key!r} can't be read as preferences: "
-        f"{error} Or set them anew, or have them left out by on_corrupt='ignore'."
+        f"What is stored for user {location.user_id!r} under {key!r} can't be read as "
+        f"preferences: {error} Or set them anew, or have them left out by on_corrupt='ignore'."
     )
+
+
+# --- Pages ---
+
+
+def _listing(pattern: tuple[str, ...], limit: int, offset: int) -> Op:
+    """The operation for namespaces that a pattern with wildcards describes whole."""
+    conditions = (MatchCondition("prefix", pattern), MatchCondition("suffix", pattern))
+    return ListNamespacesOp(conditions, limit=limit, offset=offset)
+
+
+def _check_page(limit: object, offset: object = 0) -> None:
+    """Refuse what each store would understand in its own way."""
+    for number in (limit, offset):
+        if not isinstance(number, int) or number < 0:
+            raise RequestError(
+                "A page has a limit and an offset that are whole numbers of at least 0, not "
+                f"{limit!r} and {offset!r}: give numbers of records to return and to leave out."
+            )

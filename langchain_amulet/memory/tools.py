@@ -2,7 +2,7 @@
 
 Whose preference it is, the model has no say in: that comes from the agent's config or context.
 
-This module knows LangChain's tools and a memory: nothing of agents or models.
+This module knows LangChain's tools and preference stores: nothing of agents or models.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from contextlib import contextmanager
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
+from langgraph.store.base import BaseStore
 from pydantic import BaseModel, Field
 
 from langchain_amulet.errors import AmuletError, ConfigurationError
-from langchain_amulet.memory.graph_memory import GraphMemory
-from langchain_amulet.memory.preference_memory import PreferenceMemory
-from langchain_amulet.memory.profile import Profile
-from langchain_amulet.preferences.resolution import PreferenceSource, find_user, running_graph
+from langchain_amulet.memory.coercion import AgentStore
+from langchain_amulet.memory.preference_store import PreferenceStore
+from langchain_amulet.preferences.resolution import find_user, running_graph
+from langchain_amulet.waiting import Procedure, arun, run, twins
 
 MAX_CHARS = 300
-"""The longest preference that a model may have remembered: a wish in a few words, no essay."""
+"""The longest preference that a model may have remembered: some words, no essay."""
 
 
 class Remember(BaseModel):
@@ -38,43 +39,33 @@ class Forget(BaseModel):
     preference: str = Field(max_length=MAX_CHARS, description="The wish as it was remembered.")
 
 
-def preference_tools(memory: PreferenceSource | GraphMemory | None = None) -> list[BaseTool]:
+def preference_tools(
+    memory: PreferenceStore | BaseStore | AgentStore | None = None,
+) -> list[BaseTool]:
     """``remember_preference`` and ``forget_preference``, for synchronous and asynchronous agents.
 
-    What can't be done, such as where nobody is signed in, is told to the model as the tool's
-    error.
+    What can't be done, such as where nobody is signed in, the model reads as the tool's error.
 
     Args:
-        memory: Where preferences are kept; None for the store of the agent that has the tools.
+        memory: Where preferences are kept: a `PreferenceStore`, a LangGraph store, or None for the
+            store of the agent that has the tools.
 
     Raises:
-        ConfigurationError: Nothing can be written to the memory.
+        ConfigurationError: The memory is no store that can be written to.
     """
-    keeper = memory if isinstance(memory, GraphMemory) else GraphMemory(memory)
+    kept = memory if isinstance(memory, AgentStore) else AgentStore(memory)
 
     def remember(preference: str, config: RunnableConfig) -> str:
-        with _told_to_the_model():
-            user_id, kept = _whose(keeper, config)
-            kept.add(user_id, preference)
-            return "Remembered."
+        return run(_remember(kept, preference, config))
 
     async def aremember(preference: str, config: RunnableConfig) -> str:
-        with _told_to_the_model():
-            user_id, kept = _whose(keeper, config)
-            await kept.aadd(user_id, preference)
-            return "Remembered."
+        return await arun(_remember(kept, preference, config))
 
     def forget(preference: str, config: RunnableConfig) -> str:
-        with _told_to_the_model():
-            user_id, kept = _whose(keeper, config)
-            forgotten = kept.forget(user_id, preference)
-            return "Forgotten." if forgotten else _unknown(kept.profile(user_id))
+        return run(_forget(kept, preference, config))
 
     async def aforget(preference: str, config: RunnableConfig) -> str:
-        with _told_to_the_model():
-            user_id, kept = _whose(keeper, config)
-            forgotten = await kept.aforget(user_id, preference)
-            return "Forgotten." if forgotten else _unknown(await kept.aprofile(user_id))
+        return await arun(_forget(kept, preference, config))
 
     return [
         _tool("remember_preference", Remember, remember, aremember),
@@ -99,21 +90,33 @@ def _tool(
     )
 
 
-def _whose(keeper: GraphMemory, config: RunnableConfig) -> tuple[str, PreferenceMemory]:
+def _remember(kept: AgentStore, preference: str, config: RunnableConfig) -> Procedure[None, str]:
+    with _as_tool_errors():
+        user_id, store = _user_and_store(kept, config)
+        yield twins(store.add, store.aadd, user_id, preference)
+        return "Remembered."
+
+
+def _forget(kept: AgentStore, preference: str, config: RunnableConfig) -> Procedure[None, str]:
+    with _as_tool_errors():
+        user_id, store = _user_and_store(kept, config)
+        if (yield twins(store.forget, store.aforget, user_id, preference)):
+            return "Forgotten."
+        profile = yield twins(store.profile, store.aprofile, user_id)
+        # For the model to try again, in the words in which it was remembered.
+        known = [each.text for each in profile.preferences] if profile else []
+        return f"Nothing was forgotten. What is remembered: {' | '.join(known) or 'nothing'}"
+
+
+def _user_and_store(kept: AgentStore, config: RunnableConfig) -> tuple[str, PreferenceStore]:
     user_id = find_user(config)
     if user_id is None:
         raise ToolException("Nothing was done, as nobody is signed in.")
-    return user_id, keeper.over(getattr(running_graph(config), "store", None))
-
-
-def _unknown(profile: Profile | None) -> str:
-    """For the model to try again, in the words in which it was remembered."""
-    known = [preference.text for preference in profile.preferences] if profile else []
-    return f"Nothing was forgotten. What is remembered: {' | '.join(known) or 'nothing'}"
+    return user_id, kept.of(getattr(running_graph(config), "store", None))
 
 
 @contextmanager
-def _told_to_the_model() -> Iterator[None]:
+def _as_tool_errors() -> Iterator[None]:
     """Make errors of the package the tool's; those of the program that has the tools stay."""
     try:
         yield

@@ -1,31 +1,31 @@
-"""What a user prefers: a wish in words, its strength, and its share beside other wishes.
+"""What a user prefers: a text, how strongly answers follow it, and its share beside others.
 
-What somebody prefers is theirs to tell, and errors end up in logs and traces: none quotes it.
+What somebody prefers is private, and errors end up in logs and traces: none quotes it.
 
 This module knows nothing of LangChain, of where preferences come from, of prompts or of models.
 """
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.methods import Guidance, resolve_strength
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import explanation
 
-LAYOUT = frozenset("\n\t")
-"""Control characters that a text may hold."""
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but new lines and tabs, and halves of characters (Unicode's Cc and Cs)."""
 
 
 class Preference(BaseModel):
     """How a user wants to be answered.
 
     Attributes:
-        text: The wish in words, as the model will read it.
+        text: The preference in words, as the model will read it.
         strength: How strongly the answer is moved towards it: a number or one of
             `langchain_amulet.methods.STRENGTHS`; None for the method's own strength.
         weight: Its share beside other preferences of the same call; 0 leaves it out.
@@ -44,9 +44,12 @@ class Preference(BaseModel):
 
     def __init__(self, text: str | None = None, /, **fields: Any) -> None:
         """Make a preference of its text and, by name, strength and weight."""
-        given = {} if text is None else {"text": text}
-        with explained(PreferenceError, type(self).model_fields, quoting=False):
-            super().__init__(**given, **fields)
+        positional = {} if text is None else {"text": text}
+        try:  # not `explained`, which is two calls more: a stored preference is made for each call
+            super().__init__(**positional, **fields)
+        except ValidationError as error:
+            known = type(self).model_fields
+            raise explanation(error, PreferenceError, known, quoting=False) from None
 
     @field_validator("text", mode="before")
     @classmethod
@@ -88,7 +91,7 @@ def as_preferences(value: PreferenceLike) -> tuple[Preference, ...]:
 
 
 def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[AnyPreference, ...]:
-    """The same as a kind of preference that says more.
+    """One preference, several, or none, as a tuple of ``kind``, which may have further fields.
 
     Raises:
         PreferenceError: Something in it isn't a preference.
@@ -112,18 +115,21 @@ def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[An
 def check_characters(name: str, text: object) -> object:
     """Refuse control characters and halves of characters; Windows' line ends become new lines.
 
+    Args:
+        name: The field that the text is for.
+        text: The text. What isn't one is given back, for pydantic to refuse.
+
     Raises:
         PreferenceError: There is one.
     """
     if not isinstance(text, str):
-        return text  # which pydantic refuses
+        return text
     text = text.replace("\r\n", "\n")
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and character not in LAYOUT:
-            raise PreferenceError(
-                f"{name!r} may hold no control characters but new lines and tabs, not "
-                f"{character!r}: remove it."
-            )
+    if found := UNPRINTABLE.search(text):
+        raise PreferenceError(
+            f"{name!r} may hold no control characters but new lines and tabs, not "
+            f"{found[0]!r}: remove it."
+        )
     return text
 
 

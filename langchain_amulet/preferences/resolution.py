@@ -1,19 +1,19 @@
-"""Where a call finds its preference, and in whose name it asks.
+"""Where a call finds its preference, and in which user's name it is made.
 
-From the nearest place to the farthest:
+The first of these that says anything counts, and ``None`` says: no preference.
 
 1. the call's keyword argument ``preference``;
 2. ``configurable`` of its config;
 3. ``metadata`` of its config;
-4. what is stored for its user, who is looked for in the same three places under ``user_id``, and
-   then in the context of the graph that is running;
+4. what is stored for its user, who is named by ``user_id`` in the first three, or else in the
+   context of the graph that is running;
 5. what the model was made with.
 
-The first place that says anything counts, and ``None`` says: no preference. The last two are the
-standing preference, on top of which that of the call is put, instead of in its place, if asked.
+The last two are the standing preference, on top of which that of the call is put, instead of in its
+place, if the call or the model composes.
 
 This module knows LangChain's config, and LangGraph's runtime where a program uses it: nothing of
-stores, prompts or models.
+how preferences are stored, of prompts or of models.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -31,12 +30,14 @@ from langchain_core.runnables.config import ensure_config
 
 from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences.preference import Preference, as_preferences
+from langchain_amulet.validation import nearest
+from langchain_amulet.waiting import Procedure, arun, run, twins
 
 PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
 """The names under which a call carries what it prefers, what is below it, and its user."""
 
-UNSAID = object()
-"""What a place says that says nothing: None says something."""
+ABSENT = object()
+"""Stands for a value that is nowhere given, as None is a value."""
 
 Messages = Callable[[], Sequence[BaseMessage]]
 """A call's messages, made when they are needed."""
@@ -44,28 +45,31 @@ Messages = Callable[[], Sequence[BaseMessage]]
 
 @runtime_checkable
 class PreferenceSource(Protocol):
-    """Who knows what users prefer."""
+    """Knows what users prefer: all that a chat model needs for its ``memory``.
+
+    `langchain_amulet.memory.PreferenceStore` is one that can be written to.
+    """
 
     def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
-        """What applies now; none for an unknown user.
+        """What a user prefers now; nothing for an unknown one.
 
         Args:
             user_id: Whose preferences.
-            about: The last message that a human wrote.
+            about: The last message that a human wrote, on which preferences may depend.
         """
         ...
 
     async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
-        """The same without blocking the event loop."""
+        """See `get`; for callers in an event loop, which it doesn't block."""
         ...
 
 
 @dataclass(frozen=True)
 class PreferenceResolver:
-    """The places beyond a call's own where it may find its preference.
+    """Finds the preference of calls that may leave it to their user or to the model.
 
     Attributes:
-        memory: Who knows the users' preferences; None for nobody.
+        memory: Knows the users' preferences; None where nothing does.
         default: What counts where nothing is stored.
         compose: Whether a call's preference is put on top of the standing one.
     """
@@ -77,49 +81,56 @@ class PreferenceResolver:
     def find(
         self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
     ) -> dict[str, Any]:
+        """See `finding`; blocks."""
+        return run(self.finding(kwargs, config, messages))
+
+    async def afind(
+        self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
+    ) -> dict[str, Any]:
+        """See `finding`; doesn't block the event loop."""
+        return await arun(self.finding(kwargs, config, messages))
+
+    def finding(
+        self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
+    ) -> Procedure[None, dict[str, Any]]:
         """What a call prefers, as keyword arguments for it; its user isn't one.
 
         In arguments it reaches the cache key, callbacks and every way of streaming; in the config
         alone it reaches none of them. The memory is asked at most once, and not again for a call
         that has these arguments.
 
+        Args:
+            kwargs: The call's keyword arguments.
+            config: The call's config.
+            messages: The call's messages.
+
         Raises:
             PreferenceError: What was found isn't a preference, or can't be a user's id.
             RequestError: There is a user, and no memory to know them.
         """
+        self._check_user(kwargs)
         search = self._search(kwargs, config)
         if self.memory is None or search.user_id is None:
-            return search.end()
-        return search.end(self.memory.get(search.user_id, last_question(messages())))
-
-    async def afind(
-        self, kwargs: Mapping[str, Any], config: RunnableConfig | None, messages: Messages
-    ) -> dict[str, Any]:
-        """The same without blocking the event loop."""
-        search = self._search(kwargs, config)
-        if self.memory is None or search.user_id is None:
-            return search.end()
-        return search.end(await self.memory.aget(search.user_id, last_question(messages())))
+            return search.found()
+        about = last_question(messages())
+        stored = yield twins(self.memory.get, self.memory.aget, search.user_id, about)
+        return search.found(stored)
 
     def _search(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> _Search:
-        self._check_user(kwargs)
-        said = _first(PREFERENCE, _places(kwargs, config))
-        given = None if said is UNSAID else as_preferences(said)
-        is_told = STANDING in kwargs
-        if given is None and not self.default:
-            _point_out(PREFERENCE, config)
-        compose = is_told or bool(kwargs.get(COMPOSE, self.compose))
-        is_open = not is_told and (given is None or (compose and given != ()))
-        is_asked = is_open and self.memory is not None
-        user_id = find_user(config, kwargs) if is_asked else None
-        if is_asked and user_id is None:
-            _point_out(USER, config)
-        return _Search(
-            given=given,
-            standing=as_preferences(kwargs[STANDING]) if is_told else self.default,
-            compose=compose,
-            user_id=user_id,
-        )
+        value = _first(PREFERENCE, _mappings(kwargs, config))
+        own = None if value is ABSENT else as_preferences(value)
+        if own is None and not self.default:
+            _warn_of_misspelling(PREFERENCE, config)
+        is_resolved = STANDING in kwargs  # by an earlier search, such as the middleware's
+        compose = is_resolved or bool(kwargs.get(COMPOSE, self.compose))
+        needs_standing = not is_resolved and (own is None or (compose and own != ()))
+        user_id = None
+        if needs_standing and self.memory is not None:
+            user_id = find_user(config, kwargs)
+            if user_id is None:
+                _warn_of_misspelling(USER, config)
+        standing = as_preferences(kwargs[STANDING]) if is_resolved else self.default
+        return _Search(own, standing, compose, user_id)
 
     def _check_user(self, kwargs: Mapping[str, Any]) -> None:
         if self.memory is None and kwargs.get(USER) is not None:
@@ -131,24 +142,24 @@ class PreferenceResolver:
 
 @dataclass(frozen=True)
 class _Search:
-    """One call's search, but for the question to the memory.
+    """Everything about a call's preference but what is stored.
 
     Attributes:
-        given: What the call itself prefers; empty for nothing at all, None if it doesn't say.
+        own: What the call itself prefers; empty for nothing at all, None if it doesn't say.
         standing: What counts where nothing is stored.
-        compose: Whether what is given is put on top of the standing preference.
+        compose: Whether its own is put on top of the standing preference.
         user_id: Whose stored preferences are needed; None if nobody's are.
     """
 
-    given: tuple[Preference, ...] | None
+    own: tuple[Preference, ...] | None
     standing: tuple[Preference, ...]
     compose: bool
     user_id: str | None
 
-    def end(self, stored: tuple[Preference, ...] = ()) -> dict[str, Any]:
-        """What was found, even if it is nothing: the search is over."""
+    def found(self, stored: tuple[Preference, ...] = ()) -> dict[str, Any]:
+        """What the call prefers. Even nothing is put in: it says that the search is over."""
         standing = stored or self.standing
-        own, below = (standing, ()) if self.given is None else (self.given, standing)
+        own, below = (standing, ()) if self.own is None else (self.own, standing)
         # Nothing on top means nothing at all: None turns off what is stored, too.
         layers = {STANDING: below if own else ()} if self.compose else {}
         return {PREFERENCE: own, **layers}
@@ -170,7 +181,7 @@ def find_user(
     kwargs: Mapping[str, Any] | None = None,
     context: Any = None,
 ) -> str | None:
-    """In whose name a call is made; None for nobody's. Whether it can be is the memory's to say.
+    """In whose name a call is made; None for nobody's. What can be a user's id, the memory checks.
 
     Args:
         config: The call's config. That of the runnable that is running counts too.
@@ -179,8 +190,8 @@ def find_user(
     """
     if context is None:
         context = getattr(running_graph(config), "context", None)
-    user_id = _first(USER, (*_places(kwargs or {}, config), _user_of(context)))
-    return None if user_id is UNSAID else user_id
+    user_id = _first(USER, (*_mappings(kwargs or {}, config), _user_in(context)))
+    return None if user_id is ABSENT else user_id
 
 
 def running_graph(config: RunnableConfig | None = None) -> Any:
@@ -197,14 +208,26 @@ def running_graph(config: RunnableConfig | None = None) -> Any:
     return next((value for value in values if isinstance(value, module.Runtime)), None)
 
 
-def _places(
+def _mappings(
     kwargs: Mapping[str, Any], config: RunnableConfig | None
 ) -> tuple[Mapping[str, Any], ...]:
+    """Where a call may say something, the nearest first."""
     surroundings = ensure_config(config)
     return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
 
 
-def _point_out(name: str, config: RunnableConfig | None) -> None:
+def _first(name: str, mappings: Iterable[Mapping[str, Any]]) -> Any:
+    return next((mapping[name] for mapping in mappings if name in mapping), ABSENT)
+
+
+def _user_in(context: Any) -> Mapping[str, Any]:
+    """What a graph's context says of its user: its schema may be any class."""
+    if isinstance(context, Mapping):
+        return context
+    return {USER: getattr(context, USER)} if hasattr(context, USER) else {}
+
+
+def _warn_of_misspelling(name: str, config: RunnableConfig | None) -> None:
     """Warn of what is called nearly ``name``, where nothing is: the answer would go without.
 
     It can't be refused: ``configurable`` is for all that takes part in a run.
@@ -214,21 +237,11 @@ def _point_out(name: str, config: RunnableConfig | None) -> None:
         return
     others = {str(other).casefold(): other for other in configurable}
     starts = (other for other in others if other[:2] == name[:2])  # not "reference"
-    for close in get_close_matches(name, starts, n=1, cutoff=0.8):
+    close = nearest(name, starts, least=0.8)
+    if close is not None:
         warnings.warn(
             f"The model looks for {name!r}, but configurable has {others[close]!r}, which means "
             "nothing to it: rename it if it is meant for the model.",
             PreferenceWarning,
             stacklevel=2,
         )
-
-
-def _user_of(context: Any) -> Mapping[str, Any]:
-    """What a graph's context says of its user: its schema may be any class."""
-    if isinstance(context, Mapping):
-        return context
-    return {USER: getattr(context, USER)} if hasattr(context, USER) else {}
-
-
-def _first(name: str, places: Iterable[Mapping[str, Any]]) -> Any:
-    return next((place[name] for place in places if name in place), UNSAID)

@@ -18,10 +18,10 @@ patterns = st.sampled_from(
 
 
 @given(patterns, users, users)
-def test_no_two_users_share_a_place(pattern: tuple[str, ...], one: str, other: str) -> None:
+def test_no_two_users_share_a_location(pattern: tuple[str, ...], one: str, other: str) -> None:
     assume(one != other and "." not in one + other)
     namespace = Namespace.of(pattern)
-    first, second = namespace.place(one), namespace.place(other)
+    first, second = namespace.location(one), namespace.location(other)
     assert (first.namespace, first.key) != (second.namespace, second.key)
     assert first.history != second.history
 
@@ -30,15 +30,17 @@ def test_no_two_users_share_a_place(pattern: tuple[str, ...], one: str, other: s
 def test_a_history_is_one_users_whatever_the_ids_hold(one: str, other: str) -> None:
     assume(one != other)
     namespace = Namespace.of(("preferences",))
-    assert namespace.place(one).history != namespace.place(other).history
-    assert all("." not in label for label in namespace.place(one).history)
+    assert namespace.location(one).history != namespace.location(other).history
+    assert all("." not in label for label in namespace.location(one).history)
 
 
 @given(patterns, users)
 def test_a_namespace_tells_whose_it_is(pattern: tuple[str, ...], user: str) -> None:
     assume("." not in user)
     namespace = Namespace.of(pattern)
-    assert namespace.user_of(namespace.place(user).namespace) == (user if namespace.owned else None)
+    assert namespace.user_of(namespace.location(user).namespace) == (
+        user if namespace.owned else None
+    )
 
 
 def test_a_namespace_of_other_users_or_depth_is_nobodys() -> None:
@@ -49,15 +51,17 @@ def test_a_namespace_of_other_users_or_depth_is_nobodys() -> None:
 
 
 def test_the_convention_is_one_item_per_user() -> None:
-    place = Namespace.of(("preferences",)).place("ada@example.com")
-    assert place == RecordLocation(
+    location = Namespace.of(("preferences",)).location("ada@example.com")
+    assert location == RecordLocation(
         "ada@example.com", ("preferences",), "ada@example.com", owned=False
     )
 
 
 def test_a_functions_namespace_is_never_taken_for_a_users_own() -> None:
     namespace = Namespace.of(lambda user: ("tenants", "ada"))
-    assert namespace.place("ada") == RecordLocation("ada", ("tenants", "ada"), "ada", owned=False)
+    assert namespace.location("ada") == RecordLocation(
+        "ada", ("tenants", "ada"), "ada", owned=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,14 +73,14 @@ def test_what_no_store_takes_for_a_namespace_is_refused(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="namespace"):
         Namespace.of(given)
     with pytest.raises(ConfigurationError, match="namespace"):
-        Namespace.of(lambda user: given).place("ada")
+        Namespace.of(lambda user: given).location("ada")
 
 
 @pytest.mark.parametrize("user", ["a.b", "langgraph", "preference_changes"])
 def test_a_user_who_makes_no_namespace_is_refused_where_one_is_needed(user: str) -> None:
     with pytest.raises(PreferenceError, match="full stops"):
-        Namespace.of(("{user_id}", "preferences")).place(user)
-    assert Namespace.of(("preferences",)).place(user).key == user
+        Namespace.of(("{user_id}", "preferences")).location(user)
+    assert Namespace.of(("preferences",)).location(user).key == user
 
 
 @pytest.mark.parametrize(
@@ -84,4 +88,4 @@ def test_a_user_who_makes_no_namespace_is_refused_where_one_is_needed(user: str)
 )
 def test_what_tells_no_user_from_others_is_refused(user: Any) -> None:
     with pytest.raises(PreferenceError, match="user's id"):
-        Namespace.of(("preferences",)).place(user)
+        Namespace.of(("preferences",)).location(user)

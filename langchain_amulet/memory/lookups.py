@@ -1,0 +1,207 @@
+"""How something is looked up: within a time, forgiving failures if asked, remembered for a while.
+
+This module doesn't know what is looked up, or where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, wait
+from functools import partial
+from threading import Lock
+from typing import Any, Generic, Literal, TypeVar
+
+from cachetools import TTLCache
+from pydantic import BaseModel, ConfigDict, Field
+
+from langchain_amulet.errors import (
+    CorruptProfileError,
+    PreferenceStoreError,
+    PreferenceTimeoutError,
+    PreferenceWarning,
+)
+from langchain_amulet.memory.threads import in_thread
+from langchain_amulet.waiting import Wait
+
+T = TypeVar("T")
+
+OnFailure = Literal["raise", "ignore"]
+
+UNANSWERED = 64
+"""How many may be late at a time before others aren't even begun."""
+
+LATE = 10.0
+"""Seconds after which what nobody waits for any more counts as late, where there is no timeout."""
+
+
+class LookupSettings(BaseModel):
+    """What a program may say about lookups; for what it means see `PreferenceMemory`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    on_store_error: OnFailure = "raise"
+    on_corrupt: OnFailure = "raise"
+    timeout: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+
+
+class Timeout:
+    """How long is waited for one thing.
+
+    What is waited for goes on by itself: a database's client that is stopped half-way can be left
+    in the middle of a transaction. So that what hangs doesn't gather waiting threads for ever, only
+    `UNANSWERED` may be late at a time.
+
+    Args:
+        seconds: How long; None for as long as it takes.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        """Nothing is waited for yet."""
+        self._seconds = seconds
+        self._abandoned: dict[Future[Any] | asyncio.Future[Any], float] = {}  # when they were begun
+
+    def limited(self, awaited: Wait[T], begun: float | None = None) -> Wait[T]:
+        """Wait no longer than allowed.
+
+        Where it isn't allowed to block for ever, it is done in another thread. A task that is
+        cancelled leaves it to go on to its end.
+
+        Args:
+            awaited: What to wait for.
+            begun: The moment from which the time counts, by `time.monotonic`; None for now.
+
+        Returns:
+            A wait that raises `PreferenceTimeoutError` if it takes too long.
+        """
+        begun = time.monotonic() if begun is None else begun
+        block = awaited.block
+        if self._seconds is not None:
+            block = partial(self._block, awaited.block, begun)
+        return Wait(block, partial(self._suspend, awaited.suspend, begun))
+
+    def _block(self, work: Callable[[], T], begun: float) -> T:
+        self._check()
+        future = in_thread(work)
+        wait([future], self._left(begun))
+        if not future.done():
+            self._abandon(future, begun)
+            raise self._too_late()
+        return future.result()
+
+    async def _suspend(self, work: Callable[[], Awaitable[T]], begun: float) -> T:
+        self._check()
+        task = asyncio.ensure_future(work())
+        try:
+            await asyncio.wait([task], timeout=self._left(begun))
+        finally:
+            if not task.done():
+                self._abandon(task, begun)
+        if not task.done():
+            raise self._too_late()
+        return task.result()
+
+    def _left(self, begun: float) -> float | None:
+        if self._seconds is None:
+            return None
+        return max(begun + self._seconds - time.monotonic(), 0.0)
+
+    def _check(self) -> None:
+        """Refuse to begin what would only hang like so much else.
+
+        What was left early, as by clients that hung up, says nothing against a store that is slow
+        but well: only what is late counts.
+        """
+        latest = time.monotonic() - (LATE if self._seconds is None else self._seconds)
+        if sum(begun <= latest for begun in list(self._abandoned.values())) >= UNANSWERED:
+            raise PreferenceTimeoutError(
+                f"The last {UNANSWERED} questions to the store are still unanswered: it hangs, so "
+                "it isn't asked again until it answers one of them."
+            )
+
+    def _abandon(self, future: Future[Any] | asyncio.Future[Any], begun: float) -> None:
+        self._abandoned[future] = begun
+        future.add_done_callback(self._answered)
+
+    def _answered(self, future: Future[Any] | asyncio.Future[Any]) -> None:
+        self._abandoned.pop(future, None)
+        if not future.cancelled():
+            future.exception()  # nobody waits for it, and asyncio would complain
+
+    def _too_late(self) -> PreferenceTimeoutError:
+        return PreferenceTimeoutError(
+            f"The store gave no answer within {self._seconds} s: mend the store, raise timeout, or "
+            "go on without preferences by on_store_error='ignore'."
+        )
+
+
+class FailurePolicy:
+    """What becomes of a lookup that failed: an error, or no preferences and a warning.
+
+    Args:
+        settings: What a program said of it.
+
+    Attributes:
+        failures: How often something was left out.
+    """
+
+    def __init__(self, settings: LookupSettings) -> None:
+        """Nothing failed yet."""
+        self._settings = settings
+        self._lock = Lock()
+        self.failures = 0
+
+    def on_store_error(self, error: PreferenceStoreError) -> None:
+        """Raise it, or warn that an answer goes without stored preferences."""
+        if self._settings.on_store_error == "raise":
+            raise error
+        self._warn(f"An answer goes without stored preferences: {error}")
+
+    def on_corrupt(self, error: CorruptProfileError) -> None:
+        """Raise it, or warn that a record is left out."""
+        if self._settings.on_corrupt == "raise":
+            raise error
+        self._warn(f"A record is left out: {error}")
+
+    def _warn(self, message: str) -> None:
+        with self._lock:
+            self.failures += 1
+        warnings.warn(message, PreferenceWarning, stacklevel=3)
+
+
+class LookupCache(Generic[T]):
+    """What the last lookups found, by user.
+
+    Args:
+        seconds: How long that is remembered.
+        users: Of how many users it is.
+
+    Attributes:
+        drops: How often something was dropped. What was read before the last time may be out of
+            date.
+    """
+
+    def __init__(self, seconds: float, users: int) -> None:
+        """Nothing is remembered yet."""
+        self._lock = Lock()
+        self._found: TTLCache[str, T] = TTLCache(users, seconds)
+        self.drops = 0
+
+    def get(self, user_id: str) -> T | None:
+        """What was found of a user; None if that isn't remembered."""
+        with self._lock:
+            return self._found.get(user_id)
+
+    def put(self, user_id: str, found: T, drops: int) -> None:
+        """Remember what was read when this had dropped so many."""
+        with self._lock:
+            if drops == self.drops:
+                self._found[user_id] = found
+
+    def drop(self, user_id: str) -> None:
+        """Remember nothing of a user, who is written to."""
+        with self._lock:
+            self.drops += 1
+            self._found.pop(user_id, None)

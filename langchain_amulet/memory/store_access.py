@@ -1,0 +1,164 @@
+"""A LangGraph store, asked in both ways: each batch of operations is one `Wait`.
+
+Every exception of the store's becomes a `PreferenceStoreError`. What differs from store to store
+is known here and nowhere else; what the operations are for isn't.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+from langgraph.store.base import BaseStore, Op
+from langgraph.store.base.batch import AsyncBatchedBaseStore
+from langgraph.store.memory import InMemoryStore
+
+from langchain_amulet.errors import AmuletError, PreferenceStoreError
+from langchain_amulet.memory.lookups import Timeout
+from langchain_amulet.memory.threads import in_thread
+from langchain_amulet.validation import told
+from langchain_amulet.waiting import Wait
+
+T = TypeVar("T")
+
+TRIES = 100
+"""How often a search is begun that others' writes break off."""
+
+
+def access_to(store: BaseStore, timeout: Timeout) -> StoreAccess:
+    """The way to ask a store of its kind."""
+    if isinstance(store, InMemoryStore):
+        return InMemoryAccess(store, timeout)
+    if isinstance(store, AsyncBatchedBaseStore):
+        return LoopBoundAccess(store, timeout)
+    return StoreAccess(store, timeout)
+
+
+class StoreAccess:
+    """A store that can be asked from any thread.
+
+    Args:
+        store: Any of LangGraph's.
+        timeout: How long it may take over a lookup.
+
+    Attributes:
+        store: The store.
+    """
+
+    def __init__(self, store: BaseStore, timeout: Timeout) -> None:
+        """Ask nothing yet."""
+        self.store = store
+        self._timeout = timeout
+
+    def batch(self, operations: Sequence[Op], begun: float | None = None) -> Wait[list[Any]]:
+        """Have the store do these operations; what comes of it is a result for each.
+
+        Args:
+            operations: What to do, in one exchange.
+            begun: When the lookup was begun that this is part of, by `time.monotonic`; None for
+                what may take as long as it takes.
+
+        Returns:
+            A wait that raises `PreferenceStoreError` if the store fails.
+        """
+        exchange = Wait(partial(self._batch, operations), partial(self._abatch, operations))
+        return exchange if begun is None else self._timeout.limited(exchange, begun)
+
+    def _batch(self, operations: Sequence[Op]) -> list[Any]:
+        try:
+            return self.store.batch(operations)
+        except AmuletError:
+            raise
+        except Exception as error:
+            raise _failure(self.store, error) from error
+
+    async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
+        try:
+            return await self.store.abatch(operations)
+        except NotImplementedError:
+            # SqliteStore knows no other way than to block.
+            return await asyncio.wrap_future(in_thread(partial(self._batch, operations)))
+        except AmuletError:
+            raise
+        except Exception as error:
+            raise _failure(self.store, error) from error
+
+
+class InMemoryAccess(StoreAccess):
+    """A store that, alone among all, can't be searched while another thread writes to it."""
+
+    def __init__(self, store: BaseStore, timeout: Timeout) -> None:
+        """Ask nothing yet."""
+        super().__init__(store, timeout)
+        self._lock = Lock()  # who asks through this object needn't disturb anybody
+
+    def _batch(self, operations: Sequence[Op]) -> list[Any]:
+        with self._lock:
+            for _ in range(TRIES):
+                try:
+                    return self.store.batch(operations)
+                except RuntimeError as error:
+                    # It searches before it writes: nothing was done where a search is broken off.
+                    if "during iteration" not in str(error):
+                        raise _failure(self.store, error) from error
+                except Exception as error:
+                    raise _failure(self.store, error) from error
+        return super()._batch(operations)
+
+    async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
+        return self._batch(operations)  # its other way waits for nothing either
+
+
+class LoopBoundAccess(StoreAccess):
+    """A store that answers in an event loop of its own, whoever asks."""
+
+    def batch(self, operations: Sequence[Op], begun: float | None = None) -> Wait[list[Any]]:
+        """See `StoreAccess.batch`."""
+        exchange = super().batch(operations, begun)
+        return Wait(partial(self._checked, exchange.block), exchange.suspend)
+
+    def _checked(self, block: Callable[[], T]) -> T:
+        check_thread(self.store)  # not in the thread that a timeout begins
+        return block()
+
+
+def check_thread(store: object) -> None:
+    """Refuse to block this thread for a store whose event loop could then never answer.
+
+    Args:
+        store: Any store; those that answer in no event loop can be asked from everywhere.
+
+    Raises:
+        PreferenceStoreError: It would block for ever.
+    """
+    if not isinstance(store, AsyncBatchedBaseStore):
+        return
+    if _loop_runs_here():
+        raise PreferenceStoreError(
+            f"{type(store).__name__} can't be asked from inside an event loop without "
+            "await: use aget, ainvoke and the other asynchronous ways, or a synchronous store."
+        )
+    if not store._loop.is_running():  # LangGraph has no public name for it
+        raise PreferenceStoreError(
+            f"{type(store).__name__} answers in the event loop that it was opened in, which isn't "
+            "running: ask it while that runs, by aget and the other asynchronous ways, or use a "
+            "synchronous store."
+        )
+
+
+def _failure(store: BaseStore, error: Exception) -> PreferenceStoreError:
+    return PreferenceStoreError(
+        f"{type(store).__name__} failed: {type(error).__name__}: {told(error)}. Mend the "
+        "store; lookups can go on without it by on_store_error='ignore'."
+    )
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,69 @@
+"""Work in threads of its own, and functions that may be coroutine functions, called in both ways.
+
+This module doesn't know what is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
+from typing import Any, TypeVar
+
+from langchain_amulet.waiting import Wait
+
+T = TypeVar("T")
+
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Begin work in a thread of its own, which keeps no process from ending."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    future.set_running_or_notify_cancel()  # so that nobody can cancel it
+    Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    return future
+
+
+def call(function: Callable[..., T | Awaitable[T]], *args: Any) -> Wait[T]:
+    """Call a function that may be a coroutine function.
+
+    A plain one doesn't block an event loop: it is called in a thread. A coroutine function that is
+    needed outside of an event loop gets a loop of its own in a thread.
+    """
+    return Wait(partial(_block, function, *args), partial(_suspend, function, *args))
+
+
+def _block(function: Callable[..., Any], *args: Any) -> Any:
+    result = function(*args)
+    if inspect.isawaitable(result):
+        # In a thread, as a loop may be running in this one.
+        return in_thread(partial(asyncio.run, _awaited(result))).result()
+    return result
+
+
+async def _suspend(function: Callable[..., Any], *args: Any) -> Any:
+    if _is_async(function):
+        result = function(*args)
+    else:
+        result = await asyncio.wrap_future(in_thread(partial(function, *args)))
+    return await result if inspect.isawaitable(result) else result
+
+
+async def _awaited(result: Awaitable[T]) -> T:
+    return await result
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - what is asked is what kind of call it is
+    )
