@@ -1,19 +1,36 @@
-# make demo: see the main job.  make test: everything that must hold.
-# Both make a virtual environment in .venv first; it needs Python 3.10 or newer and nothing else.
+# make demo: see the main job.  make test: what must hold.  make test-all: the exhaustive tests, too.
+# All make a virtual environment in .venv first; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
+NEWEST := build/newest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-profiles docs results results-sampled clean
+PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
 	$(BIN)/langchain-amulet compare "How do I sleep better?" -p "Keep it short." -p "Be uplifting."
 
 test: check
-	@echo ">> tests (a few minutes)"
-	$(BIN)/python -m pytest
+	@echo ">> tests, $(WORKERS) at a time (a few minutes), and which of them are the slowest"
+	$(BIN)/python $(PYTEST_TOGETHER) --durations 15
+
+test-all: check test-dtypes
+	@echo ">> all tests, exhaustive ones too, one after the other, PyTorch on two threads"
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "" --durations 15
+
+test-dtypes: .venv/test
+	@echo ">> what needs no choice of a dtype, as on a CPU with bfloat16 instructions and as on others"
+	LANGCHAIN_AMULET_DTYPE=bfloat16 $(BIN)/python $(PYTEST_TOGETHER) tests integration_tests/project
+	LANGCHAIN_AMULET_DTYPE=float32 $(BIN)/python $(PYTEST_TOGETHER) tests integration_tests/project
+
+test-newest: $(NEWEST)/ready
+	@echo ">> tests with the newest releases of what the package builds on"
+	$(NEWEST)/bin/python $(PYTEST_TOGETHER)
 
 check: .venv/test
 	@echo ">> lint, types, layers"
@@ -36,7 +53,7 @@ results-sampled: .venv/test build/reward/model.safetensors
 	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/strengths.json --out build/results/strengths
 
 build/reward/model.safetensors: | .venv/test
-	@echo ">> training PAD's reward model (some minutes; needs Python 3.11)"
+	@echo ">> training PAD's reward model (some minutes)"
 	$(BIN)/python -m pocket.training.reward --out build/reward
 
 bench: .venv/demo
@@ -48,7 +65,7 @@ bench-profiles: .venv/test
 
 .venv/demo: pyproject.toml constraints.txt
 	@echo ">> virtual environment in .venv, then the package with torch and transformers (some minutes)"
-	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 10) and 'Python 3.10 or newer is needed, this is %d.%d; run make PYTHON=/path/to/python' % v[:2])"
+	@$(PYTHON) -c "import sys; v = sys.version_info; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed, this is %d.%d; run make PYTHON=/path/to/python' % v[:2])"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) torch
 	$(PIP) --editable .
@@ -57,6 +74,14 @@ bench-profiles: .venv/test
 .venv/test: .venv/demo
 	@echo ">> what the tests need"
 	$(PIP) --editable '.[test]'
+	@touch $@
+
+# PyTorch is as in constraints.txt: a newer one is large, and no news for the rest.
+$(NEWEST)/ready: pyproject.toml constraints.txt
+	@echo ">> virtual environment in $(NEWEST), all but PyTorch as new as it gets (some minutes)"
+	$(PYTHON) -m venv --clear $(NEWEST)
+	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
+	$(NEWEST)/bin/python -m pip install --quiet --constraint $(NEWEST)/torch.txt --editable '.[test]'
 	@touch $@
 
 clean:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amulet_evals.config import Decoding, Evaluation, RewardSettings, Scoring
     from amulet_evals.data.questions import QuestionSource
+    from amulet_evals.evaluation import evaluate
     from amulet_evals.reporting.report import report
-    from amulet_evals.run.evaluation import evaluate
 
 __all__ = [
     "Decoding",
@@ -37,7 +37,7 @@ _HOMES = MappingProxyType(
         "QuestionSource": "data.questions",
         "RewardSettings": "config",
         "Scoring": "config",
-        "evaluate": "run.evaluation",
+        "evaluate": "evaluation",
         "report": "reporting.report",
     }
 )

@@ -22,14 +22,14 @@ Questions = Annotated[
     list[str] | None, typer.Option(help="A .json, .jsonl or .csv file, or a Hub data set.")
 ]
 Column = Annotated[str | None, typer.Option(help="Where a row has its question.")]
-Split = Annotated[str | None, typer.Option(help="Part of a Hub data set, `test` if not said.")]
+Split = Annotated[str | None, typer.Option(help="Part of a Hub data set, else `test`.")]
 Limit = Annotated[int | None, typer.Option(help="Most questions of each source.")]
 Prefer = Annotated[
     list[str] | None,
     typer.Option(
         "--prefer",
         "-p",
-        help="creative, concise, ...; a wish in words; or a .txt or .json file of wishes.",
+        help="creative, concise, ...; a preference in words; or a .txt or .json file of them.",
     ),
 ]
 Methods = Annotated[
@@ -40,8 +40,8 @@ Methods = Annotated[
 ]
 Baseline = Annotated[str | None, typer.Option(help="The method that others are compared with.")]
 Samples = Annotated[int | None, typer.Option(help="Answers per question.")]
-Temperature = Annotated[float | None, typer.Option(help="0, if not said, is greedy.")]
-MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, 128 if not said.")]
+Temperature = Annotated[float | None, typer.Option(help="0, the default, is greedy.")]
+MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, else 128.")]
 Seed = Annotated[int | None, typer.Option(help="Of the choice of questions and of answers.")]
 System = Annotated[str | None, typer.Option(help="System message of every prompt.")]
 Device = Annotated[str | None, typer.Option(help="Such as cuda:0.")]
@@ -87,20 +87,20 @@ def evaluate(
     Options may be repeated where several values make sense. Tables, plots and a page are put in
     the folder's report/.
     """
-    place = _said(device=device, dtype=dtype)
-    said = _said(
+    load = _given(device=device, dtype=dtype)
+    settings = _given(
         models=model,
-        load=place,
-        questions=[_said(source=each, column=column, split=split) for each in questions or ()],
+        load=load,
+        questions=[_given(source=each, column=column, split=split) for each in questions or ()],
         limit=limit,
         preferences=prefer,
         methods=method,
         samples=samples,
-        decoding=_said(temperature=temperature, max_tokens=max_tokens, seed=seed, system=system),
-        scoring=_said(
+        decoding=_given(temperature=temperature, max_tokens=max_tokens, seed=seed, system=system),
+        scoring=_given(
             functions=score,
             reward_models=[
-                _said(model=each, objectives=objective, **place) for each in reward_model or ()
+                _given(model=each, objectives=objective, **load) for each in reward_model or ()
             ],
             judge=judge,
             baseline=baseline,
@@ -110,7 +110,7 @@ def evaluate(
     with reporting():
         _check_goes_with("--questions", questions, {"--column": column, "--split": split})
         _check_goes_with("--reward-model", reward_model, {"--objective": objective})
-        _evaluate(_merged(_read(config) if config else {}, said), out)
+        _evaluate(_merged(_read(config) if config else {}, settings), out)
 
 
 def report(
@@ -120,7 +120,7 @@ def report(
     with reporting():
         with _extra():
             from amulet_evals import report as make
-        _tell_where(make(folder))
+        _print_location(make(folder))
 
 
 def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
@@ -134,14 +134,14 @@ def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
 
     evaluation = Evaluation(**settings)
     try:
-        with _progress() as told:
-            made = run(evaluation, out, told)
+        with _progress() as on_progress:
+            made = run(evaluation, out, on_progress)
     except KeyboardInterrupt:
         Console().print("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None
     for line in failures(out):
         Console(stderr=True).print(Text(line, "red"), soft_wrap=True)
-    _tell_where(made)
+    _print_location(made)
 
 
 def _check_goes_with(option: str, given: object, details: Mapping[str, object]) -> None:
@@ -154,17 +154,17 @@ def _check_goes_with(option: str, given: object, details: Mapping[str, object]) 
         )
 
 
-def _said(**options: Any) -> dict[str, Any]:
-    """The options that have a value."""
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given a value on the command line."""
     return {name: value for name, value in options.items() if value not in (None, [], {})}
 
 
-def _merged(config: Mapping[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says, but for what the options say; groups of settings by their parts."""
-    merged = {**config, **said}
+def _merged(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a config file, overridden by options; of a group, key by key."""
+    merged = {**config, **options}
     for group in ("load", "decoding", "scoring"):
-        if isinstance(config.get(group), dict) and group in said:
-            merged[group] = {**config[group], **said[group]}
+        if isinstance(config.get(group), dict) and group in options:
+            merged[group] = {**config[group], **options[group]}
     return merged
 
 
@@ -211,13 +211,13 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, progress.TaskID] = {}
     with progress.Progress(*columns, console=Console(stderr=True)) as bars:
 
-        def told(what: str, done: int, total: int) -> None:
+        def on_progress(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bars.add_task(what, total=total, completed=done)
             bars.update(tasks[what], completed=done, total=total)
 
-        yield told
+        yield on_progress
 
 
-def _tell_where(made: Path) -> None:
-    Console().print(Text(f"The report is in {made}"), soft_wrap=True)
+def _print_location(report_folder: Path) -> None:
+    Console().print(Text(f"The report is in {report_folder}"), soft_wrap=True)

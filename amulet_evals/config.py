@@ -40,7 +40,7 @@ class Settings(BaseModel):
 
 
 class Decoding(Settings):
-    """How every answer is decoded, whatever the method; see `ChatAmulet` for what isn't said here.
+    """How every answer is decoded, whatever the method; see `ChatAmulet` for the rest.
 
     Attributes:
         temperature: 0 takes the likeliest token.
@@ -72,11 +72,11 @@ class Decoding(Settings):
     preference_template: str = "{preference}"
 
     def call(self, method: Method) -> dict[str, Any]:
-        """The same for `ChatAmulet`, with a method."""
-        said = self.model_dump(exclude={"seed", "system", "sample_temperature"})
+        """The arguments for a call of `ChatAmulet` by this method."""
+        settings = self.model_dump(exclude={"seed", "system", "sample_temperature"})
         draws = isinstance(method.search(), SearchPlan)
         temperature = self.temperature or (self.sample_temperature if draws else 0.0)
-        return {**said, "temperature": temperature, "method": method}
+        return {**settings, "temperature": temperature, "method": method}
 
 
 class RewardSettings(Settings):
@@ -84,9 +84,9 @@ class RewardSettings(Settings):
 
     Attributes:
         model: What ``AutoModelForSequenceClassification`` loads: a folder or a Hub id.
-        objectives: Which of its heads are told of, by name or index; none for its own choice.
+        objectives: Which of its heads are reported, by name or index; none for its usual ones.
         device: Such as "cuda:0"; None for a GPU if there is one.
-        dtype: Such as "bfloat16"; None for the fastest that the device has.
+        dtype: Such as "bfloat16"; None for the default, as of chat models.
         batch_tokens: The most tokens in one pass, padding included.
         with_preference: Whether the preference is shown, after the question.
     """

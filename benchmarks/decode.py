@@ -21,7 +21,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from benchmarks.harness import (
     PREFERENCE,
     PROMPT,
-    Row,
+    Measurement,
     build,
     console,
     headline,
@@ -115,7 +115,7 @@ def first_token(engine: Engine, plan: Plan, prompt: int = LONG_PROMPT) -> float:
     return milliseconds
 
 
-def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Row]:
+def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Measurement]:
     """Everything that is measured, in the order of the table.
 
     On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
@@ -124,26 +124,26 @@ def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Row]:
     amulet, one_stream = Amulet().plan([Guidance()]), Pref().plan([Guidance()])
     short, long = Amulet(updates=1).plan([Guidance()]), Amulet(updates=10_000).plan([Guidance()])
     return [
-        Row("generate, unsteered", lambda: generate(plain, tokens)),
-        Row("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
-        Row("generate, guidance_scale", lambda: guided(plain, tokens)),
-        Row("engine, unsteered", lambda: steered(engine, 1, tokens, one_stream)),
+        Measurement("generate, unsteered", lambda: generate(plain, tokens)),
+        Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
+        Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
+        Measurement("engine, unsteered", lambda: steered(engine, 1, tokens, one_stream)),
         *(
-            Row(
+            Measurement(
                 f"engine, Amulet, {users} user{'s' * (users > 1)}",
                 lambda users=users: steered(engine, users, tokens, amulet),  # type: ignore[misc]
                 users,
             )
             for users in USERS
         ),
-        Row("engine, Amulet(updates=1)", lambda: steered(engine, 1, tokens, short)),
-        Row("engine, Amulet(updates=10000)", lambda: steered(engine, 1, tokens, long)),
-        Row(
+        Measurement("engine, Amulet(updates=1)", lambda: steered(engine, 1, tokens, short)),
+        Measurement("engine, Amulet(updates=10000)", lambda: steered(engine, 1, tokens, long)),
+        Measurement(
             f"first token, {LONG_PROMPT} prompt tokens, one stream",
             lambda: first_token(engine, one_stream),
             per_token=False,
         ),
-        Row(
+        Measurement(
             f"first token, {LONG_PROMPT} prompt tokens, Amulet",
             lambda: first_token(engine, amulet),
             per_token=False,
@@ -151,7 +151,7 @@ def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Row]:
     ]
 
 
-def table(rows: list[Row], lowest: float, title: str) -> Table:
+def table(rows: list[Measurement], lowest: float, title: str) -> Table:
     """The rows as printed."""
     shown = Table(title=title, title_justify="left", min_width=90)
     for column in ("", "ms per step", "spread", "tokens/s", "of unsteered generate"):
@@ -169,7 +169,7 @@ def table(rows: list[Row], lowest: float, title: str) -> Table:
     return shown
 
 
-def verdicts(rows: list[Row]) -> dict[str, float]:
+def verdicts(rows: list[Measurement]) -> dict[str, float]:
     """The four ratios that the project watches."""
     median = {row.name: row.median for row in rows}
     one, many = median["engine, Amulet, 1 user"], median[f"engine, Amulet, {USERS[-1]} users"]

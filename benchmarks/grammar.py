@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.harness import (
     PROMPT,
     VOCABULARY,
-    Row,
+    Measurement,
     build,
     console,
     headline,
@@ -94,7 +94,7 @@ def under_grammars(
     return constrained
 
 
-def table(rows: list[tuple[Row, Decode]], title: str) -> Table:
+def table(rows: list[tuple[Measurement, Decode]], title: str) -> Table:
     """The rows as printed; the first is what the others are compared with, round by round."""
     shown = Table(title=title, title_justify="left", min_width=90)
     for column in ("", "ms per step", "spread", "of no grammar", "CPU ms", "of no grammar"):
@@ -146,7 +146,7 @@ def main() -> None:
             "grammars, their ends near": under_grammars(compiler, stop, HARDLY_ENOUGH),
         }
         decodes = {name: Decode(engine, given.tokens, way) for name, way in ways.items()}
-        rows = [Row(name, decode, len(OUTPUTS)) for name, decode in decodes.items()]
+        rows = [Measurement(name, decode, len(OUTPUTS)) for name, decode in decodes.items()]
         run(rows, given.rounds)
     pairs = list(zip(rows, decodes.values(), strict=True))
     shown = console()

@@ -42,7 +42,7 @@ PROMPT, PREFERENCE = 48, 12
 
 
 @dataclass
-class Row:
+class Measurement:
     """One line of the table: what is measured, in milliseconds, once per round."""
 
     name: str
@@ -67,7 +67,7 @@ class Row:
         return self.users * 1000 / self.median if self.per_token else None
 
 
-def run(rows: Sequence[Row], rounds: int) -> None:
+def run(rows: Sequence[Measurement], rounds: int) -> None:
     """Measure all rows in turn, round after round, every other round backwards."""
     for round_number in range(rounds + 1):
         for row in rows if round_number % 2 else reversed(rows):

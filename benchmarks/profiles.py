@@ -59,7 +59,7 @@ Lookup = Callable[[str], Awaitable[float]]
 
 
 @dataclass
-class Row:
+class LookupTimes:
     """One line of the table: milliseconds, of all rounds."""
 
     name: str
@@ -125,22 +125,26 @@ def awaited(memory: PreferenceMemory) -> Lookup:
     return measure
 
 
-async def opened(stack: AsyncExitStack, file: str, uri: str) -> list[Row]:
+async def opened(stack: AsyncExitStack, file: str, uri: str) -> list[LookupTimes]:
     """Everything that is measured, in the order of the table."""
     sqlite = stack.enter_context(SqliteStore.from_conn_string(file))
     asqlite = await stack.enter_async_context(AsyncSqliteStore.from_conn_string(file))
     postgres = stack.enter_context(PostgresStore.from_conn_string(uri))
     apostgres = await stack.enter_async_context(AsyncPostgresStore.from_conn_string(uri))
     return [
-        Row("SqliteStore", called(PreferenceMemory(sqlite))),
-        Row("SqliteStore, with a deadline", called(PreferenceMemory(sqlite, timeout=1.0))),
-        Row("SqliteStore, a namespace per user", called(PreferenceMemory(sqlite, OWNED))),
-        Row("AsyncSqliteStore", awaited(PreferenceMemory(asqlite))),
-        Row("PostgresStore", called(PreferenceMemory(postgres))),
-        Row("PostgresStore, with a deadline", called(PreferenceMemory(postgres, timeout=1.0))),
-        Row("PostgresStore, a namespace per user", called(PreferenceMemory(postgres, OWNED))),
-        Row("AsyncPostgresStore", awaited(PreferenceMemory(apostgres))),
-        Row("any of them, cached", called(PreferenceMemory(sqlite, cache_seconds=3600.0))),
+        LookupTimes("SqliteStore", called(PreferenceMemory(sqlite))),
+        LookupTimes("SqliteStore, with a deadline", called(PreferenceMemory(sqlite, timeout=1.0))),
+        LookupTimes("SqliteStore, a namespace per user", called(PreferenceMemory(sqlite, OWNED))),
+        LookupTimes("AsyncSqliteStore", awaited(PreferenceMemory(asqlite))),
+        LookupTimes("PostgresStore", called(PreferenceMemory(postgres))),
+        LookupTimes(
+            "PostgresStore, with a deadline", called(PreferenceMemory(postgres, timeout=1.0))
+        ),
+        LookupTimes(
+            "PostgresStore, a namespace per user", called(PreferenceMemory(postgres, OWNED))
+        ),
+        LookupTimes("AsyncPostgresStore", awaited(PreferenceMemory(apostgres))),
+        LookupTimes("any of them, cached", called(PreferenceMemory(sqlite, cache_seconds=3600.0))),
     ]
 
 
@@ -159,7 +163,7 @@ def first_tokens(rounds: int) -> dict[str, float]:
     }
 
 
-def table(lines: list[Row], tokens: dict[str, float], title: str) -> Table:
+def table(lines: list[LookupTimes], tokens: dict[str, float], title: str) -> Table:
     """The rows as printed."""
     shown = Table(title=title, title_justify="left", min_width=90)
     shown.add_column("", no_wrap=True)
@@ -203,7 +207,7 @@ async def main() -> None:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-async def _measure(lines: list[Row], options: argparse.Namespace) -> None:
+async def _measure(lines: list[LookupTimes], options: argparse.Namespace) -> None:
     random.seed(0)
     known = [user(random.randrange(options.users)) for _ in range(options.lookups)]
     for round_number in range(options.rounds + 1):

@@ -58,17 +58,17 @@ Answer = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Found:
+class Recovery:
     """A fit, with what should be found."""
 
     planted: tuple[float, ...]
-    learned: FittedPreferences[Preference]
+    fitted: FittedPreferences[Preference]
 
     @property
     def bars(self) -> list[tuple[float, float, float]]:
         """Planted, found and standard error of each number."""
-        learned = self.learned
-        return list(zip(self.planted, learned.estimates, learned.errors, strict=True))
+        fitted = self.fitted
+        return list(zip(self.planted, fitted.estimates, fitted.errors, strict=True))
 
 
 def answers(llm: ChatAmulet, preference: Any, rounds: int, first_seed: int) -> list[Answer]:
@@ -84,26 +84,26 @@ def answers(llm: ChatAmulet, preference: Any, rounds: int, first_seed: int) -> l
     return [(q, a.text) for q, a in pairs if a.response_metadata["finish_reason"] == "stop"]
 
 
-def strengths(llm: ChatAmulet) -> dict[str, list[Found]]:
+def strengths(llm: ChatAmulet) -> dict[str, list[Recovery]]:
     """What is found where one wish was followed at a known strength."""
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[Recovery]] = {}
     for wish in WISHES:
         for place, strength in enumerate(STRENGTHS):
             texts = answers(llm, Preference(wish, strength=strength), ROUNDS, 1000 * place)
-            learned = llm.fit([Preference(wish)], Examples(liked=texts), deviation=3.0)
-            found.setdefault(wish, []).append(Found((strength,), learned))
+            fitted = llm.fit([Preference(wish)], Examples(liked=texts), deviation=3.0)
+            found.setdefault(wish, []).append(Recovery((strength,), fitted))
     return found
 
 
-def growing(llm: ChatAmulet) -> list[Found]:
+def growing(llm: ChatAmulet) -> list[Recovery]:
     """What is found in more and more texts, by the usual prior, which expects 1."""
     texts = answers(llm, Preference(WISHES[0], strength=FAR), ROUNDS + 1, 9000)
     random.Random(0).shuffle(texts)
     wish = [Preference(WISHES[0])]
-    return [Found((FAR,), llm.fit(wish, Examples(liked=texts[:size]))) for size in SIZES]
+    return [Recovery((FAR,), llm.fit(wish, Examples(liked=texts[:size]))) for size in SIZES]
 
 
-def weights(llm: ChatAmulet) -> tuple[list[Found], list[Found]]:
+def weights(llm: ChatAmulet) -> tuple[list[Recovery], list[Recovery]]:
     """What is found where two wishes had known weights: in texts, and in choices."""
     wishes = [Preference(wish) for wish in WISHES]
     pool = {a for each in (None, *wishes, wishes) for a in answers(llm, each, 2, 5000)}
@@ -113,8 +113,8 @@ def weights(llm: ChatAmulet) -> tuple[list[Found], list[Found]]:
         weighted = [Preference(w, weight=x) for w, x in zip(WISHES, planted, strict=True)]
         liked = Examples(liked=answers(llm, weighted, ROUNDS, 2000 * place))
         chosen = simulated(worths, planted, random.Random(place))
-        texts.append(Found(planted, llm.fit(wishes, liked)))
-        choices.append(Found(planted, llm.fit(wishes, chosen)))
+        texts.append(Recovery(planted, llm.fit(wishes, liked)))
+        choices.append(Recovery(planted, llm.fit(wishes, chosen)))
     return texts, choices
 
 
@@ -145,10 +145,10 @@ def simulated(
 
 
 def draw(
-    followed: dict[str, list[Found]],
-    more: list[Found],
-    texts: list[Found],
-    choices: list[Found],
+    followed: dict[str, list[Recovery]],
+    more: list[Recovery],
+    texts: list[Recovery],
+    choices: list[Recovery],
     path: Path,
 ) -> None:
     """Three panels, estimates with bars of two standard errors."""
@@ -176,10 +176,10 @@ def draw(
 
 
 def table(
-    followed: dict[str, list[Found]],
-    more: list[Found],
-    texts: list[Found],
-    choices: list[Found],
+    followed: dict[str, list[Recovery]],
+    more: list[Recovery],
+    texts: list[Recovery],
+    choices: list[Recovery],
 ) -> Table:
     """The same as numbers."""
     shown = Table("", "planted", "found", "standard error", "examples")
@@ -190,7 +190,7 @@ def table(
     for name, each in named:
         columns = zip(*each.bars, strict=True)
         numbers = (", ".join(f"{number:.2f}" for number in column) for column in columns)
-        shown.add_row(name, *numbers, str(each.learned.examples))
+        shown.add_row(name, *numbers, str(each.fitted.examples))
     return shown
 
 

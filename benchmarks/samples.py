@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from rich.table import Table
 
 from benchmarks.harness import (
-    Row,
+    Measurement,
     build,
     console,
     headline,
@@ -56,9 +56,13 @@ def main() -> None:
     model = packed(build(given.shape, given.device, given.dtype))
     with Engine(model) as engine:
         rows = [
-            Row("1 sample", lambda: first_tokens(engine, 1, 1), per_token=False),
-            Row(f"{SAMPLES} samples", lambda: first_tokens(engine, 1, SAMPLES), per_token=False),
-            Row(f"{SAMPLES} prompts", lambda: first_tokens(engine, SAMPLES, 1), per_token=False),
+            Measurement("1 sample", lambda: first_tokens(engine, 1, 1), per_token=False),
+            Measurement(
+                f"{SAMPLES} samples", lambda: first_tokens(engine, 1, SAMPLES), per_token=False
+            ),
+            Measurement(
+                f"{SAMPLES} prompts", lambda: first_tokens(engine, SAMPLES, 1), per_token=False
+            ),
         ]
         run(rows, given.rounds)
     title = f"{headline(given.shape, model)}\nprompts of {PROMPT} tokens, Amulet's two streams"

@@ -44,7 +44,7 @@ PLENTY, LITTLE = 512, 24
 
 
 @dataclass(frozen=True)
-class Sample:
+class Attempt:
     """One answer to ask for.
 
     Attributes:
@@ -61,51 +61,51 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What became of a sample: valid, or why it isn't."""
+class Validity:
+    """What became of an attempt: valid, or why it isn't."""
 
-    sample: Sample
+    attempt: Attempt
     fault: str = ""
 
 
-def samples(count: int) -> Iterator[Sample]:
+def attempts(count: int) -> Iterator[Attempt]:
     """All schemas in turn: with many tokens and with few, as text and, if objects, as calls."""
     names = list(SCHEMAS)
     for seed in range(count):
         name, turn = names[seed % len(names)], seed // len(names)
         as_call = turn % 4 >= 2 and SCHEMAS[name].get("type") == "object"
-        yield Sample(name, seed, PLENTY if turn % 2 else LITTLE, as_call)
+        yield Attempt(name, seed, PLENTY if turn % 2 else LITTLE, as_call)
 
 
-def judged(llm: ChatAmulet, sample: Sample) -> Verdict:
+def check(llm: ChatAmulet, attempt: Attempt) -> Validity:
     """Ask, and check what comes back."""
-    schema = SCHEMAS[sample.schema]
+    schema = SCHEMAS[attempt.schema]
     checker = jsonschema.Draft202012Validator.FORMAT_CHECKER
     try:
         validator = jsonschema.Draft202012Validator(schema, format_checker=checker)
-        for value in _values(llm, sample, schema):
+        for value in _values(llm, attempt, schema):
             validator.validate(value)
     except (ValueError, jsonschema.ValidationError) as error:
-        return Verdict(sample, str(error).splitlines()[0])
-    return Verdict(sample)
+        return Validity(attempt, str(error).splitlines()[0])
+    return Validity(attempt)
 
 
-def _values(llm: ChatAmulet, sample: Sample, schema: Schema) -> list[Any]:
+def _values(llm: ChatAmulet, attempt: Attempt, schema: Schema) -> list[Any]:
     """What the answer says: one value, or the arguments of its calls."""
-    if not sample.as_call:
-        return [json.loads(_answer(llm, sample, response_format=_format(schema)).content)]
+    if not attempt.as_call:
+        return [json.loads(_answer(llm, attempt, response_format=_format(schema)).content)]
     tool = {"name": "store", "description": "Store it.", "parameters": dict(schema)}
-    answer = _answer(llm, sample, tools=[tool], tool_choice="any")
+    answer = _answer(llm, attempt, tools=[tool], tool_choice="any")
     if answer.invalid_tool_calls or not answer.tool_calls:
         raise ValueError(f"no whole call: {answer.invalid_tool_calls}")
     return [call["args"] for call in answer.tool_calls]
 
 
-def _answer(llm: ChatAmulet, sample: Sample, **wanted: Any) -> Any:
-    tokens = sample.tokens
+def _answer(llm: ChatAmulet, attempt: Attempt, **wanted: Any) -> Any:
+    tokens = attempt.tokens
     while True:
         try:
-            return llm.invoke("Fill it in.", seed=sample.seed, max_tokens=tokens, **wanted)
+            return llm.invoke("Fill it in.", seed=attempt.seed, max_tokens=tokens, **wanted)
         except ContextLengthError:
             tokens *= 2
             if tokens > 2**12:
@@ -136,14 +136,14 @@ def main() -> None:
     for model in options.models:
         start = time.perf_counter()
         with opened(model) as llm, ThreadPoolExecutor(AT_ONCE) as pool:
-            verdicts = list(pool.map(lambda each: judged(llm, each), samples(options.samples)))
-        faults += [f"{model}: {v.sample}: {v.fault}" for v in verdicts if v.fault]
-        count = Counter(bool(verdict.fault) for verdict in verdicts)
+            checked = list(pool.map(lambda each: check(llm, each), attempts(options.samples)))
+        faults += [f"{model}: {each.attempt}: {each.fault}" for each in checked if each.fault]
+        count = Counter(bool(each.fault) for each in checked)
         table.add_row(
             model,
-            str(len({verdict.sample.schema for verdict in verdicts})),
-            str(len(verdicts)),
-            str(sum(verdict.sample.as_call for verdict in verdicts)),
+            str(len({each.attempt.schema for each in checked})),
+            str(len(checked)),
+            str(sum(each.attempt.as_call for each in checked)),
             str(count[False]),
             f"{time.perf_counter() - start:.0f}",
         )

@@ -8,11 +8,11 @@ are rooms that everybody may use; so the picture can be read, and none of its ar
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import grimp
-import tomllib
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "architecture.md"

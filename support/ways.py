@@ -182,9 +182,8 @@ def _graph(llm: Runnable) -> Any:
 
 
 def _async_graph(llm: Runnable) -> Any:
-    async def answer(state: MessagesState, config: RunnableConfig) -> dict[str, Any]:
-        # Before Python 3.11 the config doesn't reach a task by itself.
-        return {"messages": [await llm.ainvoke(state["messages"], config)]}
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await llm.ainvoke(state["messages"])]}
 
     return _compiled(answer)
 

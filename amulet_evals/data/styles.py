@@ -34,7 +34,7 @@ class Style:
     name: str
     wordings: tuple[str, ...]
 
-    def wish(self, question: str, seed: int) -> str:
+    def wording(self, question: str, seed: int) -> str:
         """The wording that goes with a question: always the same one, and each its fair share."""
         return self.wordings[number(seed, self.name, question) % len(self.wordings)]
 
@@ -44,7 +44,7 @@ def read_styles(given: Preferences) -> tuple[Style, ...]:
 
     Args:
         given: Names with their wordings; or a list of texts, each of them one of `PAPER_STYLES`,
-            a file, or a wish in words, which is its own name. A .txt file has a wish per line, a
+            a file, or a preference in words, which is its own name. A .txt file has one per line, a
             .json file a list of texts or names with their wordings.
 
     Raises:
@@ -71,7 +71,7 @@ def _listed(texts: Iterable[str]) -> Iterable[Style]:
 
 
 def _names_file(text: str) -> bool:
-    """Whether it is a file's name; with spaces it may be a wish, unless there is such a file."""
+    """Whether it names a file; with spaces it may be a preference, unless there is such a file."""
     path = Path(text).expanduser()
     if path.suffix not in {".txt", ".json"}:
         return False
@@ -99,13 +99,13 @@ def _from_file(path: Path) -> Iterable[Style]:
         found = json.loads(text) if path.suffix == ".json" else lines
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"Preferences can't be read from {str(path)!r}: {error}. Name a .txt file with a wish "
+            f"Preferences can't be read from {str(path)!r}: {error}. Name a .txt file with one "
             "per line, or a .json file with a list of texts or with names and their wordings."
         ) from error
     if isinstance(found, Mapping):
         return _named(found)
     if isinstance(found, list):
-        return [_style(str(wish), wish) for wish in found]
+        return [_style(str(text), text) for text in found]
     raise ConfigurationError(
         f"A .json file of preferences holds a list or an object, but {str(path)!r} has "
         f"{type(found).__name__}: list the texts, or give names with their wordings."

@@ -73,9 +73,9 @@ def overview(results: Results, model: str, questions: str) -> Table:
     """Means over styles: methods down, metrics across, and how fast the answers came."""
 
     def row(method: str) -> tuple[Cell, ...]:
-        given = results.given(model, questions, method)
+        answers = results.answers_by(model, questions, method)
         every = (results.by_styles(model, questions, method, each) for each in results.metrics)
-        speed = Cell(tokens_per_second(given), len({each.ask.question for each in given}))
+        speed = Cell(tokens_per_second(answers), len({each.task.question for each in answers}))
         return (*(cell(mean_of(values, axis=0)) for values in every), speed)
 
     return Table(
@@ -86,7 +86,7 @@ def overview(results: Results, model: str, questions: str) -> Table:
     )
 
 
-def note(results: Results) -> str:
+def footnote(results: Results) -> str:
     """What a reader of the tables has to know."""
     failed = {"answers": len(results.failures()), "scores": len(results.failed_scores)}
     missing = "".join(f" {count} {what} failed." for what, count in failed.items() if count)
@@ -100,9 +100,9 @@ def failures(results: Results) -> Iterator[str]:
     """A line on the answers that failed, and one on each scorer's scores: how many, and why."""
     failed = results.failures()
     if failed:
-        asked = sum(len(list(results.grid.asks(model))) for model in results.grid.models)
+        tasks = sum(len(list(results.grid.tasks(model))) for model in results.grid.models)
         why = f"{failed[0].kind}: {failed[0].message}"
-        yield _failed(f"{len(failed)} of {asked} answers", why, "answers.jsonl")
+        yield _failed(f"{len(failed)} of {tasks} answers", why, "answers.jsonl")
     for scorer in dict.fromkeys(key[0] for key in results.failed_scores):
         reasons = [why for key, why in results.failed_scores.items() if key[0] == scorer]
         tried = len(reasons) + sum(key[0] == scorer for key in results.scores)

@@ -14,7 +14,7 @@ from itertools import product
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from amulet_evals.reporting.comparison import NamedTable, note
+from amulet_evals.reporting.comparison import NamedTable, footnote
 from amulet_evals.reporting.results import Results
 from amulet_evals.reporting.tables import number
 from amulet_evals.run.grid import Case
@@ -33,12 +33,12 @@ class ShadedToken:
     Attributes:
         text: The text.
         level: How far it was moved: an index into `LEVELS` plus 1; 0 for hardly.
-        told: What is known of it, for who points at it.
+        tooltip: Its probabilities, shown to who points at it.
     """
 
     text: str
     level: int = 0
-    told: str = ""
+    tooltip: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Card:
     Attributes:
         method: Label of the method.
         tokens: Its text.
-        told: What is known of it.
+        summary: Its length, its divergence and its scores in a line.
     """
 
     method: str
     tokens: Sequence[ShadedToken]
-    told: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def page(
         exhibits=list(exhibits(results, traces)),
         levels=LEVELS,
         number=number,
-        note=note(results),
+        footnote=footnote(results),
     )
 
 
@@ -103,30 +103,30 @@ def exhibits(results: Results, traces: Mapping[str, Sequence[TracedToken]]) -> I
     """The questions of which tokens were kept, in every style."""
     for model, case in product(results.grid.models, results.grid.cases):
         found = {
-            method: results.answers.get(results.grid.ask(model, method, case).key)
+            method: results.answers.get(results.grid.task(model, method, case).key)
             for method in results.grid.methods
         }
-        given = {label: each for label, each in found.items() if each is not None}
-        if any(each.ask.key in traces for each in given.values()):
-            cards = [_card(results, case, label, each, traces) for label, each in given.items()]
+        known = {label: each for label, each in found.items() if each is not None}
+        if any(each.task.key in traces for each in known.values()):
+            cards = [_card(results, case, label, each, traces) for label, each in known.items()]
             yield Exhibit(model, case, cards)
 
 
-def tokens(pieces: Sequence[TracedToken]) -> list[ShadedToken]:
+def shaded(tokens: Sequence[TracedToken]) -> list[ShadedToken]:
     """An answer's tokens; those that were hardly moved are joined with their neighbours."""
     found: list[ShadedToken] = []
-    for piece in pieces:
-        level = sum(abs(piece.moved) >= least for least in LEVELS)
+    for token in tokens:
+        level = sum(abs(token.moved) >= least for least in LEVELS)
         if found and not level and not found[-1].level:
-            found[-1] = ShadedToken(found[-1].text + piece.text)
+            found[-1] = ShadedToken(found[-1].text + token.text)
         else:
-            found.append(ShadedToken(piece.text, level, _told(piece) if level else ""))
+            found.append(ShadedToken(token.text, level, _tooltip(token) if level else ""))
     return found
 
 
-def _told(piece: TracedToken) -> str:
-    base = "" if piece.base is None else f"base {piece.base:.1%}, "
-    return f"{base}prompted {piece.pref:.1%}, steered {piece.steered:.1%} ({piece.moved:+.2f} nats)"
+def _tooltip(token: TracedToken) -> str:
+    base = "" if token.base is None else f"base {token.base:.1%}, "
+    return f"{base}prompted {token.pref:.1%}, steered {token.steered:.1%} ({token.moved:+.2f} nats)"
 
 
 def _card(
@@ -138,10 +138,10 @@ def _card(
 ) -> Card:
     if isinstance(answer, Failure):
         return Card(method, (), f"no answer, {answer.kind}: {answer.message}")
-    pieces = traces.get(answer.ask.key)
-    text = tokens(pieces) if pieces else [ShadedToken(answer.text)]
-    told = [f"{answer.tokens} tokens", f"{answer.mean_kl:.2f} nats per token"]
-    for metric in results.main:
-        value = results.value(answer.ask.model, method, case, metric)
-        told.append(f"{metric.title} {number(value)}")
-    return Card(method, text, ", ".join(told))
+    traced = traces.get(answer.task.key)
+    tokens = shaded(traced) if traced else [ShadedToken(answer.text)]
+    summary = [f"{answer.tokens} tokens", f"{answer.mean_kl:.2f} nats per token"]
+    for metric in results.main_metrics:
+        value = results.value(answer.task.model, method, case, metric)
+        summary.append(f"{metric.title} {number(value)}")
+    return Card(method, tokens, ", ".join(summary))

@@ -64,7 +64,7 @@ def plots(results: Results) -> Iterator[Plot]:
     varied = any(len(methods) > 1 for _, methods in families(results))
     degeneration = [each for each in results.metrics if each.name == DEGENERATION and varied]
     for model, questions in product(results.grid.models, results.grid.sets):
-        for metric in results.main:
+        for metric in results.main_metrics:
             yield bars(results, model, questions, metric)
             for price in degeneration:
                 if metric != price:
@@ -130,7 +130,7 @@ def kl_per_token(results: Results, model: str, questions: str) -> Plot:
     figure = Figure(figsize=(6.4, 3.4))
     axes = figure.add_subplot()
     for at, method in enumerate(results.grid.methods):
-        series = [each.kl for each in results.given(model, questions, method)]
+        series = [each.kl for each in results.answers_by(model, questions, method)]
         means = mean_by_place(series)
         if means.any():
             places = np.arange(1, len(means) + 1)
@@ -149,8 +149,8 @@ def families(results: Results) -> list[tuple[str, list[str]]]:
     """
     notes = results.grid.methods
     groups: dict[tuple[str, str], list[str]] = {}
-    for label in sorted(notes, key=lambda label: notes[label].knob or 0.0):
-        own = label if notes[label].knob is None else ""
+    for label in sorted(notes, key=lambda label: notes[label].parameter or 0.0):
+        own = label if notes[label].parameter is None else ""
         groups.setdefault((notes[label].family, own), []).append(label)
     return [
         (family if len(labels) > 1 else labels[0], labels) for (family, _), labels in groups.items()

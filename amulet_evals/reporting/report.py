@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 
 from amulet_evals.reporting import comparison
-from amulet_evals.reporting.comparison import NamedTable, compare, note
+from amulet_evals.reporting.comparison import NamedTable, compare, footnote
 from amulet_evals.reporting.page import page
 from amulet_evals.reporting.plots import plots, style
 from amulet_evals.reporting.results import Results, read_results
@@ -54,12 +54,12 @@ def failures(folder: Path | str) -> list[str]:
 
 
 def _write_tables(place: Path, results: Results, tables: list[NamedTable]) -> None:
-    told = [(each.names, each.table) for each in tables]
-    text = "\n".join([f"{note(results)}\n", *(markdown(each.table) for each in tables)])
+    named = [(each.names, each.table) for each in tables]
+    text = "\n".join([f"{footnote(results)}\n", *(markdown(each.table) for each in tables)])
     (place / "tables.md").write_text(text, encoding="utf-8")
     (place / "tables.tex").write_text("\n".join(latex(each.table) for each in tables), "utf-8")
     (place / "tables.csv").write_text(
-        in_csv(told, ("model", "questions", "scorer", "metric")), "utf-8"
+        in_csv(named, ("model", "questions", "scorer", "metric")), "utf-8"
     )
 
 

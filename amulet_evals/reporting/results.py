@@ -25,7 +25,7 @@ from amulet_evals.scorers.scoring import (
     Values,
     read_failed,
     read_scores,
-    sample_of,
+    scorable_answer,
 )
 
 DECODED: Mapping[str, Any] = MappingProxyType({"scorer": "decoding", "needs": "answer"})
@@ -69,10 +69,12 @@ class Results:
     _found: dict[tuple[str, str, str, str, Metric], Floats] = field(default_factory=dict)
 
     @property
-    def main(self) -> tuple[Metric, ...]:
-        """What is worth a picture: how well wishes are met, or the attributes if nobody says."""
-        told = [each for each in self.metrics if each.needs == "wish" or each.parity is not None]
-        return tuple(told or (each for each in self.metrics if each not in DECODED_METRICS))
+    def main_metrics(self) -> tuple[Metric, ...]:
+        """What is worth a picture: how well preferences are met, or else the attributes."""
+        judging = [
+            each for each in self.metrics if each.needs == "preference" or each.parity is not None
+        ]
+        return tuple(judging or (each for each in self.metrics if each not in DECODED_METRICS))
 
     def values(self, model: str, questions: str, method: str, style: str, metric: Metric) -> Floats:
         """A number per question, the mean over its samples; NaN where there is none."""
@@ -89,31 +91,31 @@ class Results:
         return float(mean_of(self.values(model, questions, method, style, metric)))
 
     def by_styles(self, model: str, questions: str, method: str, metric: Metric) -> Floats:
-        """The same for all styles: ``[styles, questions]``."""
+        """The numbers of `values` for all styles: ``[styles, questions]``."""
         styles = self.grid.styles
         return np.stack([self.values(model, questions, method, each, metric) for each in styles])
 
-    def given(self, model: str, questions: str, method: str) -> list[AnswerRecord]:
+    def answers_by(self, model: str, questions: str, method: str) -> list[AnswerRecord]:
         """A method's answers to a set of questions, each once."""
-        asks = dict.fromkeys(
-            self.grid.ask(model, method, case, sample)
+        tasks = dict.fromkeys(
+            self.grid.task(model, method, case, sample)
             for case in self.grid.cases
             if case.questions == questions
             for sample in range(self.grid.samples)
         )
-        found = (self.answers.get(ask.key) for ask in asks)
+        found = (self.answers.get(task.key) for task in tasks)
         return [answer for answer in found if isinstance(answer, AnswerRecord)]
 
     def failures(self) -> list[Failure]:
-        """Asks that got no answer."""
-        asks = (ask for model in self.grid.models for ask in self.grid.asks(model))
-        found = (self.answers.get(ask.key) for ask in asks)
+        """Tasks that got no answer."""
+        tasks = (task for model in self.grid.models for task in self.grid.tasks(model))
+        found = (self.answers.get(task.key) for task in tasks)
         return [failure for failure in found if isinstance(failure, Failure)]
 
     def value(self, model: str, method: str, case: Case, metric: Metric, sample: int = 0) -> float:
         """The number of one answer; NaN where there is none."""
         place = model, method, case, sample
-        found = sample_of(self.grid, self.answers, metric.needs, place, self.baseline)
+        found = scorable_answer(self.grid, self.answers, metric.needs, place, self.baseline)
         if found is None:
             return math.nan
         if metric in DECODED_METRICS:
@@ -139,13 +141,13 @@ def read_results(folder: RunFolder) -> Results:
         grid=folder.grid,
         answers=folder.read_answers(),
         scores=read_scores(scored),
-        metrics=(*told_apart(manifest.metrics), *DECODED_METRICS),
+        metrics=(*distinguished(manifest.metrics), *DECODED_METRICS),
         baseline=manifest.baseline,
         failed_scores=read_failed(scored),
     )
 
 
-def told_apart(metrics: Sequence[Metric]) -> Iterator[Metric]:
+def distinguished(metrics: Sequence[Metric]) -> Iterator[Metric]:
     """The metrics, with who gives it in the title of each whose title is another's too."""
     titles = Counter(each.title for each in (*metrics, *DECODED_METRICS))
     for each in metrics:

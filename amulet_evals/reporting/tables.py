@@ -115,12 +115,12 @@ def in_csv(tables: Iterable[tuple[Sequence[str], Table]], names: Sequence[str]) 
     writer = csv.writer(text, lineterminator="\n")
     bounds = ("difference_low", "difference_high")
     writer.writerow([*names, "method", "column", "mean", "n", *bounds])
-    for told, table in tables:
+    for values, table in tables:
         for label, cells in table.rows.items():
             for column, each in zip(table.columns, cells, strict=True):
                 mean = "" if math.isnan(each.mean) else each.mean
                 ends = each.difference.ends if each.difference else ("", "")
-                writer.writerow([*told, label, column, mean, each.count, *ends])
+                writer.writerow([*values, label, column, mean, each.count, *ends])
     return text.getvalue()
 
 

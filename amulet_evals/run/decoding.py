@@ -1,4 +1,4 @@
-"""Answers to asks, many at a time, each on disk as soon as it is there.
+"""Answers to tasks, many at a time, each on disk as soon as it is there.
 
 The rows of the engine stay full: as soon as one answer is whole the next is asked for. Answers
 are written by the event loop's one thread, in the order in which they come.
@@ -21,7 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from amulet_evals.config import Decoding
 from amulet_evals.run.grid import Task
 from amulet_evals.run.journal import Journal
-from amulet_evals.run.records import AnswerRecord, Failure, answer, pieces
+from amulet_evals.run.records import AnswerRecord, Failure, answer, traced_tokens
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import EngineClosedError, EngineError, RequestError
 from langchain_amulet.methods import Guidance, Method, SearchPlan
@@ -64,7 +64,7 @@ class Decoder:
     traces: Journal
     traced: Collection[str]
 
-    def warm(self) -> None:
+    def warm_up(self) -> None:
         """Load the model and what the methods need: what is wrong with them is found now.
 
         So is what is wrong with the settings, of which some methods can't have all. Who ranks the
@@ -76,43 +76,43 @@ class Decoder:
             self.llm.invoke("Hello!", preference="Be kind.", **call)
 
     async def decode(
-        self, asks: Iterable[Task], concurrency: int, told: Callable[[int], None]
+        self, tasks: Iterable[Task], concurrency: int, on_done: Callable[[int], None]
     ) -> None:
         """Answer all of them, so many at a time, and no two methods at once: they are timed.
 
         Args:
-            asks: What is to be answered, method by method.
+            tasks: What is to be answered, method by method.
             concurrency: How many at a time.
-            told: Told how many are done, whenever another one is.
+            on_done: Called with how many are done, whenever another one is.
         """
         done = count(1)
 
-        async def one(ask: Task) -> None:
-            self.answers.append((await self._answer(ask)).row)
-            told(next(done))
+        async def one(task: Task) -> None:
+            self.answers.append((await self._answer(task)).row)
+            on_done(next(done))
 
-        for _, of_one_method in groupby(asks, key=lambda ask: ask.method):
+        for _, of_one_method in groupby(tasks, key=lambda task: task.method):
             await _each(of_one_method, one, concurrency)
 
-    async def _answer(self, ask: Task) -> AnswerRecord | Failure:
+    async def _answer(self, task: Task) -> AnswerRecord | Failure:
         started, clock = time.time(), time.perf_counter()
         try:
-            message = await self._message(ask)
+            message = await self._message(task)
         except EngineClosedError:
             raise  # no answer's own failure: nothing more will come
         except (RequestError, EngineError) as error:
-            return Failure(ask, type(error).__name__, str(error))
-        if ask.question in self.traced:
-            self._keep_trace(ask, message)
-        return answer(ask, message, started, time.perf_counter() - clock)
+            return Failure(task, type(error).__name__, str(error))
+        if task.question in self.traced:
+            self._keep_trace(task, message)
+        return answer(task, message, started, time.perf_counter() - clock)
 
-    async def _message(self, ask: Task) -> AIMessage:
+    async def _message(self, task: Task) -> AIMessage:
         return await self.llm.ainvoke(
-            list(self._conversation(ask.question)),
-            preference=ask.wish,
-            seed=ask.seed(self.decoding.seed),
+            list(self._conversation(task.question)),
+            preference=task.preference,
+            seed=task.seed(self.decoding.seed),
             trace=True,
-            **self.decoding.call(self.methods[ask.method]),
+            **self.decoding.call(self.methods[task.method]),
         )
 
     def _conversation(self, question: str) -> Iterator[BaseMessage]:
@@ -120,9 +120,9 @@ class Decoder:
             yield SystemMessage(self.decoding.system)
         yield HumanMessage(question)
 
-    def _keep_trace(self, ask: Task, message: AIMessage) -> None:
-        kept = [astuple(piece) for piece in pieces(message.response_metadata["trace"])]
-        self.traces.append({"key": ask.key, "pieces": kept})
+    def _keep_trace(self, task: Task, message: AIMessage) -> None:
+        tokens = map(astuple, traced_tokens(message.response_metadata["trace"]))
+        self.traces.append({"key": task.key, "tokens": list(tokens)})
 
 
 async def _each(

@@ -2,7 +2,7 @@
 
 =================  ========================================================
 run.json           what it was made with, see `manifest`
-questions.jsonl    what was asked, with the wish of every style
+questions.jsonl    what was asked, with the preference of every style
 answers.jsonl      an answer or a failure a line, see `records`
 traces.jsonl       tokens with their probabilities, of a few questions
 scores.jsonl       scores, see `scoring`
@@ -43,7 +43,7 @@ class RunFolder:
         self._questions = path / "questions.jsonl"
 
     @contextmanager
-    def owned(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Be the only process that writes here, until the block is left.
 
         Raises:
@@ -74,12 +74,12 @@ class RunFolder:
         A run without a single answer has nothing to be comparable with, and begins anew.
 
         Raises:
-            ConfigurationError: The run was begun with something else, see `Manifest.following`.
+            ConfigurationError: The run was begun with something else, see `Manifest.continuing`.
         """
         if self._manifest.exists():
             earlier = self.manifest
             if any(isinstance(each, AnswerRecord) for each in self.read_answers().values()):
-                manifest = manifest.following(earlier)
+                manifest = manifest.continuing(earlier)
         _replace(self._questions, b"".join(journal.line(asdict(case)) for case in cases))
         self.write(manifest)
         return manifest
@@ -108,8 +108,8 @@ class RunFolder:
         """What the report is about."""
         manifest = self.manifest
         methods = {label: manifest.methods[label] for label in manifest.labels}
-        asked = tuple(Case(**row) for row in journal.rows(self._questions))
-        return Grid(manifest.models, methods, asked, manifest.samples)
+        cases = tuple(Case(**row) for row in journal.rows(self._questions))
+        return Grid(manifest.models, methods, cases, manifest.samples)
 
     def read_answers(self) -> dict[str, AnswerRecord | Failure]:
         """Everything that was answered, by key."""

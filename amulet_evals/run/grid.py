@@ -26,14 +26,14 @@ class Case:
         id: The question's name within it.
         question: The question.
         style: Name of the style.
-        wish: What is asked for, in words.
+        preference: How the answer is wanted, in words.
     """
 
     questions: str
     id: str
     question: str
     style: str
-    wish: str
+    preference: str
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,20 @@ class Task:
         model: Name of the model.
         method: Label of the method.
         question: The question.
-        wish: The preference in words; None where the method doesn't read it.
+        preference: How it is wanted, in words; None where the method doesn't read it.
         sample: Which of the answers to the same.
     """
 
     model: str
     method: str
     question: str
-    wish: str | None
+    preference: str | None
     sample: int = 0
 
     @cached_property
     def key(self) -> str:
         """A name of its own."""
-        return digest(self.model, self.method, self.question, self.wish, self.sample)
+        return digest(self.model, self.method, self.question, self.preference, self.sample)
 
     def seed(self, seed: int) -> int:
         """What its draws begin from: the same for all methods, so that luck is shared."""
@@ -69,25 +69,25 @@ class MethodNote:
     """What is to be known of a method where it isn't run.
 
     Attributes:
-        made_of: Its kind and parameters.
-        blind: Whether it doesn't read preferences, so that one answer counts for all of them.
+        definition: Its kind and parameters.
+        ignores_preference: Whether it reads no preference, so that one answer counts for all.
         family: What it is called together with those that differ from it in one number.
-        knob: That number; None if there is none.
+        parameter: That number; None if there is none.
     """
 
-    made_of: str
-    blind: bool
+    definition: str
+    ignores_preference: bool
     family: str
-    knob: float | None = None
+    parameter: float | None = None
 
 
-def note(method: Method) -> MethodNote:
+def method_note(method: Method) -> MethodNote:
     """What is to be known of a method."""
-    family, knob = _family(method)
-    return MethodNote(_made_of(method), isinstance(method, Base), family, knob)
+    family, parameter = _family(method)
+    return MethodNote(_definition(method), isinstance(method, Base), family, parameter)
 
 
-def _made_of(method: Method) -> str:
+def _definition(method: Method) -> str:
     """Its kind and all its parameters: those left at their own values may have others one day."""
     kept: Any = method  # a frozen dataclass, as all methods are
     given = {each.name: getattr(method, each.name) for each in fields(kept) if each.compare}
@@ -127,15 +127,16 @@ class Grid:
     cases: tuple[Case, ...]
     samples: int = 1
 
-    def ask(self, model: str, method: str, case: Case, sample: int = 0) -> Task:
+    def task(self, model: str, method: str, case: Case, sample: int = 0) -> Task:
         """What is to be answered; what a method doesn't read isn't part of it."""
-        wish = None if self.methods[method].blind else case.wish
-        return Task(model, method, case.question, wish, sample)
+        ignored = self.methods[method].ignores_preference
+        preference = None if ignored else case.preference
+        return Task(model, method, case.question, preference, sample)
 
-    def asks(self, model: str) -> Iterator[Task]:
+    def tasks(self, model: str) -> Iterator[Task]:
         """All that a model is to answer, each once, method by method and style by style."""
         found = (
-            self.ask(model, method, case, sample)
+            self.task(model, method, case, sample)
             for method in self.methods
             for case in self.cases
             for sample in range(self.samples)
@@ -167,7 +168,7 @@ class Grid:
 def cases(sets: Iterable[QuestionSet], styles: Iterable[Style], seed: int) -> tuple[Case, ...]:
     """Every question in every style, style by style."""
     return tuple(
-        Case(each.name, question.id, question.text, style.name, style.wish(question.text, seed))
+        Case(each.name, question.id, question.text, style.name, style.wording(question.text, seed))
         for each in sets
         for style in styles
         for question in each.questions

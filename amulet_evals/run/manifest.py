@@ -12,7 +12,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,8 +41,8 @@ END = 2**20
 AGAINST = " against "
 """What stands in the name of a scorer that compares, before the baseline's label."""
 
-Needs = Literal["answer", "wish", "rival"]
-"""What a scorer reads: the question and the answer; the wish too; the baseline's answer too."""
+Needs = Literal["answer", "preference", "baseline"]
+"""What a scorer reads: question and answer; the preference, too; or the baseline's answer, too."""
 
 
 class Metric(BaseModel):
@@ -97,9 +97,11 @@ class Manifest(BaseModel):
     def fingerprint(self) -> str:
         """A name for everything that the answers depend on, besides what is asked."""
         settings = (self.settings["decoding"], _deciding(self.settings["load"]))
-        return digest(json.dumps([*settings, _made_of(self.methods), self.weights], sort_keys=True))
+        return digest(
+            json.dumps([*settings, _definition(self.methods), self.weights], sort_keys=True)
+        )
 
-    def following(self, earlier: Manifest) -> Manifest:
+    def continuing(self, earlier: Manifest) -> Manifest:
         """This one, going on where an earlier one stopped.
 
         Raises:
@@ -110,7 +112,7 @@ class Manifest(BaseModel):
             "option for loading": _filled(
                 _deciding(earlier.settings["load"]), _deciding(self.settings["load"])
             ),
-            "method": (_made_of(earlier.methods), _made_of(self.methods)),
+            "method": (_definition(earlier.methods), _definition(self.methods)),
         }
         for what, (before, now) in checked.items():
             _refuse_change(what, before, now)
@@ -120,7 +122,7 @@ class Manifest(BaseModel):
             for each in earlier.metrics
             if (each.scorer, each.name) not in own
             # What was compared with another baseline says nothing of this one.
-            and (each.needs != "rival" or earlier.baseline == self.baseline)
+            and (each.needs != "baseline" or earlier.baseline == self.baseline)
         )
         return self.model_copy(
             update={
@@ -131,7 +133,7 @@ class Manifest(BaseModel):
             }
         )
 
-    def weighed(self, weights: Mapping[str, str]) -> Manifest:
+    def with_weights(self, weights: Mapping[str, str]) -> Manifest:
         """This one, after models were loaded and have these fingerprints.
 
         Raises:
@@ -145,7 +147,7 @@ def session() -> dict[str, str]:
     """What this process would make answers with."""
     devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return {
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "langchain-amulet": VERSION,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -182,8 +184,8 @@ def fingerprints(models: Mapping[str, str | None]) -> dict[str, str]:
     return {model: name for model, name in found.items() if name is not None}
 
 
-def _made_of(methods: Mapping[str, MethodNote]) -> dict[str, str]:
-    return {label: note.made_of for label, note in methods.items()}
+def _definition(methods: Mapping[str, MethodNote]) -> dict[str, str]:
+    return {label: note.definition for label, note in methods.items()}
 
 
 def _deciding(load: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What becomes of an ask: an answer or a failure, as objects and as lines of JSON.
+"""What becomes of a task: an answer or a failure, as objects and as lines of JSON.
 
 This module knows what is kept of a chat model's message: nothing of how it was made.
 """
@@ -27,7 +27,7 @@ class AnswerRecord:
     """One answer.
 
     Attributes:
-        ask: What it answers.
+        task: What it answers.
         text: The answer.
         tokens: How many there are in it, without those of answers that weren't given.
         finish_reason: "stop" if it ended by itself, "length" if it was cut off.
@@ -38,7 +38,7 @@ class AnswerRecord:
         seconds: How long it took, among others that were decoded with it.
     """
 
-    ask: Task
+    task: Task
     text: str
     tokens: int
     finish_reason: str | None
@@ -52,14 +52,14 @@ class AnswerRecord:
     def row(self) -> Row:
         """As a line of JSON, which begins with what was asked."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"key": self.ask.key, **asdict(fields.pop("ask")), **fields}
+        return {"key": self.task.key, **asdict(fields.pop("task")), **fields}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An ask that got no answer, and why."""
+    """A task that got no answer, and why."""
 
-    ask: Task
+    task: Task
     kind: str
     message: str
 
@@ -67,20 +67,20 @@ class Failure:
     def row(self) -> Row:
         """As a line of JSON, which begins with what was asked."""
         error = {"type": self.kind, "message": self.message}
-        return {"key": self.ask.key, **asdict(self.ask), "error": error}
+        return {"key": self.task.key, **asdict(self.task), "error": error}
 
 
-def answer(ask: Task, message: AIMessage, started: float, seconds: float) -> AnswerRecord:
+def answer(task: Task, message: AIMessage, started: float, seconds: float) -> AnswerRecord:
     """What is kept of a message that was asked for with its trace."""
-    told, usage = message.response_metadata, message.usage_metadata
+    metadata, usage = message.response_metadata, message.usage_metadata
     return AnswerRecord(
-        ask=ask,
+        task=task,
         text=message.text,
         tokens=_tokens(usage) if usage else 0,
-        finish_reason=told["finish_reason"],
-        mean_kl=told["mean_kl"],
-        kl=tuple(_short(entry["kl"]) for entry in told["trace"]),
-        strength=told["strength"],
+        finish_reason=metadata["finish_reason"],
+        mean_kl=metadata["mean_kl"],
+        kl=tuple(_short(entry["kl"]) for entry in metadata["trace"]),
+        strength=metadata["strength"],
         started=round(started, 3),
         seconds=round(seconds, 3),
     )
@@ -98,11 +98,11 @@ def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, AnswerRecord | 
 
 
 def _read(row: Mapping[str, Any]) -> AnswerRecord | Failure:
-    ask = Task(**{name: row[name] for name in Task.__dataclass_fields__})
+    task = Task(**{name: row[name] for name in Task.__dataclass_fields__})
     if "error" in row:
-        return Failure(ask, row["error"]["type"], row["error"]["message"])
-    fields = {name: row[name] for name in AnswerRecord.__dataclass_fields__ if name != "ask"}
-    return AnswerRecord(ask=ask, **{**fields, "kl": tuple(fields["kl"])})
+        return Failure(task, row["error"]["type"], row["error"]["message"])
+    fields = {name: row[name] for name in AnswerRecord.__dataclass_fields__ if name != "task"}
+    return AnswerRecord(task=task, **{**fields, "kl": tuple(fields["kl"])})
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class TracedToken:
         return moved({"pref": self.pref, "steered": self.steered})
 
 
-def pieces(trace: Sequence[Mapping[str, Any]]) -> Iterator[TracedToken]:
+def traced_tokens(trace: Sequence[Mapping[str, Any]]) -> Iterator[TracedToken]:
     """An answer's tokens, from the trace of its message."""
     utf8 = codecs.getincrementaldecoder("utf-8")("replace")
     for at, entry in enumerate(trace, 1):
@@ -139,7 +139,7 @@ def pieces(trace: Sequence[Mapping[str, Any]]) -> Iterator[TracedToken]:
 
 def read_traces(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[TracedToken, ...]]:
     """Tokens of answers, by the answers' keys."""
-    return {row["key"]: tuple(TracedToken(*piece) for piece in row["pieces"]) for row in rows}
+    return {row["key"]: tuple(TracedToken(*token) for token in row["tokens"]) for row in rows}
 
 
 def _short(value: Any) -> Any:

@@ -45,18 +45,18 @@ class AttributeScorer:
     ) -> Metric:
         return Metric(name=name, title=title, scorer=self.name, needs=self.needs, better=better)
 
-    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+    def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
         """All counts of each."""
         counted = attributes()
-        for sample in samples:
-            text = sample.answer.text
-            yield Score(sample, {name: count(text) for name, count in counted.items()})
+        for item in items:
+            text = item.answer.text
+            yield Score(item, {name: count(text) for name, count in counted.items()})
 
 
 class FunctionScorer:
     """A function of one's own: question, answer and preference to a number, higher for better."""
 
-    needs: Needs = "wish"
+    needs: Needs = "preference"
 
     def __init__(self, path: str) -> None:
         """Import it.
@@ -75,25 +75,25 @@ class FunctionScorer:
         title = name.replace("_", " ")
         self.metrics = (Metric(name=name, title=title, scorer=path, needs=self.needs),)
 
-    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+    def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
         """Its number for each.
 
         Raises:
             ConfigurationError: It raised, or returned something else than a finite number.
         """
-        for sample in samples:
-            value = self._value(sample)
+        for item in items:
+            value = self._value(item)
             number = float(value) if isinstance(value, Real) else math.nan
             if not math.isfinite(number):
                 raise ConfigurationError(
                     f"A score must be a finite number, but {self.name!r} gave {value!r} for "
-                    f"{sample.answer.text[:80]!r}: mend the function."
+                    f"{item.answer.text[:80]!r}: mend the function."
                 )
-            yield Score(sample, {self.metrics[0].name: number})
+            yield Score(item, {self.metrics[0].name: number})
 
-    def _value(self, sample: ScorableAnswer) -> Any:
+    def _value(self, item: ScorableAnswer) -> Any:
         try:
-            return self._function(sample.question, sample.answer.text, sample.wish or "")
+            return self._function(item.question, item.answer.text, item.preference or "")
         except Exception as error:  # whatever somebody's own code raises
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise ConfigurationError(

@@ -3,7 +3,7 @@
 A model is shown the conversation through its own chat template, whole or not at all: what is too
 long for it gets no reward, and never that of its beginning.
 
-This module knows transformers' sequence classifiers: nothing of samples, scores or files.
+This module knows transformers' sequence classifiers: nothing of answers, scores or files.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def load(model: str, config: Any, device: str | None, dtype: str | None) -> Rewa
         model: Its name.
         config: Its config, see `read_config`.
         device: Such as "cuda:0"; None for a GPU if there is one.
-        dtype: Such as "bfloat16"; None for the fastest that the device has.
+        dtype: Such as "bfloat16"; None for the default, as of chat models.
 
     Raises:
         ModelNotFoundError: There are no weights.
@@ -142,9 +142,11 @@ class RewardModel:
                 name: pair[name] for name in ("input_ids", "token_type_ids") if name in pair
             }
         else:
-            asked = {"role": "user", "content": question}
-            said = {"role": "assistant", "content": answer}
-            encoding = {"input_ids": self.template.encode([asked, said], prompting=False)}
+            conversation = [
+                {"role": "user", "content": question},
+                {"role": "assistant", "content": answer},
+            ]
+            encoding = {"input_ids": self.template.encode(conversation, prompting=False)}
         size = len(encoding["input_ids"])
         if self.limit is not None and size > self.limit:
             raise RequestError(

@@ -1,6 +1,6 @@
 """Scores from reward models.
 
-This module knows samples and batches: nothing of how a reward model works.
+This module knows answers and batches: nothing of how a reward model works.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PAPER_OBJECTIVE = "ultrafeedback-instruction_following"
 """The head of ArmoRM that Amulet's paper reports."""
 
 WINDOW = 1024
-"""How many samples are sorted by length at a time, so that batches have little padding."""
+"""How many answers are sorted by length at a time, so that batches have little padding."""
 
 Encoded = tuple[ScorableAnswer, Encoding]
 
@@ -33,7 +33,7 @@ Encoded = tuple[ScorableAnswer, Encoding]
 class RewardScorer:
     """A reward model's scores; its weights are loaded when there is something to score."""
 
-    needs: Needs = "wish"
+    needs: Needs = "preference"
 
     def __init__(self, settings: RewardSettings) -> None:
         """Read the model's config, and choose heads.
@@ -53,41 +53,41 @@ class RewardScorer:
         title = short if len(self._heads) == 1 else f"{short}: {head}"
         return Metric(name=head, title=title, scorer=self.name, needs=self.needs)
 
-    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+    def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
         """What all heads say of each; of those that don't fit, why there is nothing to say.
 
         Raises:
             UnsupportedModelError: The weights aren't those of a reward model.
         """
-        if not samples:
+        if not items:
             return
         settings = self._settings
         model = load(settings.model, self._config, settings.device, settings.dtype)
-        for start in range(0, len(samples), WINDOW):
+        for start in range(0, len(items), WINDOW):
             fitting: list[Encoded] = []
-            for sample in samples[start : start + WINDOW]:
+            for item in items[start : start + WINDOW]:
                 try:
-                    encoding = model.encode(self._asked(sample), sample.answer.text)
+                    encoding = model.encode(self._prompt(item), item.answer.text)
                 except RequestError as error:
-                    yield Score(sample, {}, str(error))
+                    yield Score(item, {}, str(error))
                 else:
-                    fitting.append((sample, encoding))
+                    fitting.append((item, encoding))
             for batch in batches(fitting, settings.batch_tokens):
                 yield from self._read(model, batch)
 
     def _read(self, model: RewardModel, batch: Sequence[Encoded]) -> Iterator[Score]:
         rewards = model.rewards([encoding for _, encoding in batch])
-        for (sample, _), row in zip(batch, rewards.tolist(), strict=True):
+        for (item, _), row in zip(batch, rewards.tolist(), strict=True):
             if all(map(math.isfinite, row)):
-                yield Score(sample, dict(zip(self._heads, row, strict=True)))
+                yield Score(item, dict(zip(self._heads, row, strict=True)))
             else:
-                yield Score(sample, {}, "The reward isn't a finite number.")
+                yield Score(item, {}, "The reward isn't a finite number.")
 
-    def _asked(self, sample: ScorableAnswer) -> str:
-        """The question with the wish after it, as Amulet's authors show it to a reward model."""
+    def _prompt(self, item: ScorableAnswer) -> str:
+        """The question and the preference after it, as Amulet's authors show it to such models."""
         if not self._settings.with_preference:
-            return sample.question
-        return f"{sample.question} {sample.wish}"
+            return item.question
+        return f"{item.question} {item.preference}"
 
 
 def choose(names: Sequence[str], objectives: Sequence[int | str]) -> tuple[str, ...]:

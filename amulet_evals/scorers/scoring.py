@@ -1,10 +1,10 @@
 """Answers to scores: what every scorer is, and how scores get on disk.
 
-A scorer turns samples into scores one by one, and each is written as it comes, so that a killed
-run goes on where it stopped. What a scorer doesn't read isn't part of a sample: an attribute of an
+A scorer turns answers into scores one by one, and each is written as it comes, so that a killed
+run goes on where it stopped. What a scorer doesn't read isn't shown to it: an attribute of an
 answer is counted once, whatever the preferences it is compared under.
 
-This module knows samples and journals: nothing of what any scorer does.
+This module knows answers and journals: nothing of what any scorer does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Values = Mapping[str, float | None]
 """Numbers by their names; None where there can't be one."""
 
 ScoreKey = tuple[str, str, str | None, str | None]
-"""Scorer, key of the answer, wish, key of the baseline's answer."""
+"""Scorer, key of the answer, preference, key of the baseline's answer."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,26 @@ class ScorableAnswer:
     Attributes:
         question: The question.
         answer: The answer.
-        wish: What was asked for; None if that isn't read.
-        rival: What the baseline answered; None if that isn't read.
+        preference: How the answer was wanted; None if that isn't read.
+        baseline: What the baseline answered; None if that isn't read.
     """
 
     question: str
     answer: AnswerRecord
-    wish: str | None = None
-    rival: AnswerRecord | None = None
+    preference: str | None = None
+    baseline: AnswerRecord | None = None
 
     def key(self, scorer: str) -> ScoreKey:
         """The name of its score."""
-        rival = None if self.rival is None else self.rival.ask.key
-        return scorer, self.answer.ask.key, self.wish, rival
+        baseline = None if self.baseline is None else self.baseline.task.key
+        return scorer, self.answer.task.key, self.preference, baseline
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a scorer says of a sample: values, or why there are none."""
+    """What a scorer says of an answer: values, or why there are none."""
 
-    sample: ScorableAnswer
+    item: ScorableAnswer
     values: Values
     error: str | None = None
 
@@ -74,7 +74,7 @@ class Scorer(Protocol):
     @property
     def metrics(self) -> tuple[Metric, ...]: ...  # noqa: D102
 
-    def score(self, samples: Sequence[ScorableAnswer]) -> Iterator[Score]:
+    def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
         """The scores, in any order, each as soon as it is known."""
         ...
 
@@ -82,7 +82,7 @@ class Scorer(Protocol):
 Answers = Mapping[str, AnswerRecord | Failure]
 
 
-def sample_of(
+def scorable_answer(
     grid: Grid, answers: Answers, needs: Needs, place: tuple[str, str, Case, int], baseline: str
 ) -> ScorableAnswer | None:
     """What a scorer with these needs is shown of one place in the grid.
@@ -98,29 +98,31 @@ def sample_of(
         None where an answer is missing, or would be compared with itself.
     """
     model, method, case, number = place
-    found = answers.get(grid.ask(model, method, case, number).key)
+    found = answers.get(grid.task(model, method, case, number).key)
     if not isinstance(found, AnswerRecord):
         return None
     if needs == "answer":
         return ScorableAnswer(case.question, found)
-    if needs == "wish":
-        return ScorableAnswer(case.question, found, case.wish)
-    rival = answers.get(grid.ask(model, baseline, case, number).key)
-    if method == baseline or not isinstance(rival, AnswerRecord):
+    if needs == "preference":
+        return ScorableAnswer(case.question, found, case.preference)
+    other = answers.get(grid.task(model, baseline, case, number).key)
+    if method == baseline or not isinstance(other, AnswerRecord):
         return None
-    return ScorableAnswer(case.question, found, case.wish, rival)
+    return ScorableAnswer(case.question, found, case.preference, other)
 
 
-def samples(grid: Grid, answers: Answers, needs: Needs, baseline: str) -> Iterator[ScorableAnswer]:
+def scorable_answers(
+    grid: Grid, answers: Answers, needs: Needs, baseline: str
+) -> Iterator[ScorableAnswer]:
     """All that a scorer with these needs is to score; the same one may come more than once."""
     for model in grid.models:
         for method in grid.methods:
             for case in grid.cases:
                 for number in range(grid.samples):
                     place = model, method, case, number
-                    sample = sample_of(grid, answers, needs, place, baseline)
-                    if sample is not None:
-                        yield sample
+                    item = scorable_answer(grid, answers, needs, place, baseline)
+                    if item is not None:
+                        yield item
 
 
 def score_all(
@@ -128,7 +130,7 @@ def score_all(
     found: Iterable[ScorableAnswer],
     known: Mapping[ScoreKey, Any],
     journal: Journal,
-    told: Callable[[int, int], None],
+    on_progress: Callable[[int, int], None],
 ) -> None:
     """Have everything scored that isn't known yet, and write it down.
 
@@ -137,14 +139,14 @@ def score_all(
         found: What there is.
         known: What was scored before.
         journal: Where scores are written.
-        told: Called with how many are done, and of how many.
+        on_progress: Called with how many are done, and of how many.
     """
-    by_key = {sample.key(scorer.name): sample for sample in found}
-    new = [sample for key, sample in by_key.items() if key not in known]
-    told(len(by_key) - len(new), len(by_key))
+    by_key = {item.key(scorer.name): item for item in found}
+    new = [item for key, item in by_key.items() if key not in known]
+    on_progress(len(by_key) - len(new), len(by_key))
     for done, score in enumerate(scorer.score(new), 1):
         journal.append(_row(scorer.name, score))
-        told(len(by_key) - len(new) + done, len(by_key))
+        on_progress(len(by_key) - len(new) + done, len(by_key))
 
 
 def read_scores(rows: Iterable[Mapping[str, Any]]) -> dict[ScoreKey, Values]:
@@ -163,10 +165,12 @@ def read_failed(rows: Iterable[Mapping[str, Any]]) -> dict[ScoreKey, str]:
 
 
 def _key(row: Mapping[str, Any]) -> ScoreKey:
-    return row["scorer"], row["answer"], row["wish"], row["rival"]
+    return row["scorer"], row["answer"], row["preference"], row["baseline"]
 
 
 def _row(scorer: str, score: Score) -> dict[str, Any]:
-    names = dict(zip(("scorer", "answer", "wish", "rival"), score.sample.key(scorer), strict=True))
+    names = dict(
+        zip(("scorer", "answer", "preference", "baseline"), score.item.key(scorer), strict=True)
+    )
     error = {} if score.error is None else {"error": score.error}
     return {**names, "values": dict(score.values), **error}

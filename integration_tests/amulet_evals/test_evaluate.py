@@ -48,7 +48,9 @@ def test_every_answer_is_the_chat_model_s_own(finished: Path, tiny: str) -> None
     assert len(found) == 5 * (1 + 3 * len(STYLES))
     llm = ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12)
     for row in found[::6]:
-        message = llm.invoke(row["question"], preference=row["wish"], method=METHODS[row["method"]])
+        message = llm.invoke(
+            row["question"], preference=row["preference"], method=METHODS[row["method"]]
+        )
         assert row["text"] == message.text
         assert row["tokens"] == message.usage_metadata["output_tokens"] == len(row["kl"])
         assert row["mean_kl"] == pytest.approx(sum(row["kl"]) / len(row["kl"]), abs=1e-4)
@@ -57,17 +59,17 @@ def test_every_answer_is_the_chat_model_s_own(finished: Path, tiny: str) -> None
 
 
 def test_a_run_says_what_it_was_made_with(finished: Path, tiny: str) -> None:
-    told = json.loads((finished / "run.json").read_text())
-    assert told["settings"]["decoding"]["max_tokens"] == 12
-    assert told["fingerprint"]
-    assert set(told["weights"]) == {tiny}
-    (session,) = told["sessions"]
+    manifest = json.loads((finished / "run.json").read_text())
+    assert manifest["settings"]["decoding"]["max_tokens"] == 12
+    assert manifest["fingerprint"]
+    assert set(manifest["weights"]) == {tiny}
+    (session,) = manifest["sessions"]
     assert {"langchain-amulet", "torch", "transformers", "python", "hardware"} <= set(session)
-    again = Evaluation(**told["settings"])
+    again = Evaluation(**manifest["settings"])
     assert list(again.methods) == list(METHODS)
 
 
-def test_the_system_message_is_in_every_prompt_and_the_wish_at_its_end(
+def test_the_system_message_is_in_every_prompt_and_the_preference_at_its_end(
     tiny: str, tmp_path: Path
 ) -> None:
     prompts: list[Any] = []
@@ -85,14 +87,14 @@ def test_the_system_message_is_in_every_prompt_and_the_wish_at_its_end(
         methods = {"Base": Base(), "Pref": Pref()}
         settings = Decoding(system="You are Tiny.", max_tokens=2)
         decoder = Decoder(llm, methods, settings, kept, traces, frozenset())
-        asks = [Task(tiny, "Base", "Why?", None), Task(tiny, "Pref", "Why?", "Be kind.")]
-        asyncio.run(decoder.decode(asks, 2, lambda done: None))
+        tasks = [Task(tiny, "Base", "Why?", None), Task(tiny, "Pref", "Why?", "Be kind.")]
+        asyncio.run(decoder.decode(tasks, 2, lambda done: None))
     for messages, _ in prompts:
         assert [(each.type, each.text) for each in messages] == [
             ("system", "You are Tiny."),
             ("human", "Why?"),
         ]
-    assert [wish for _, wish in prompts] == [None, "Be kind."]
+    assert [preference for _, preference in prompts] == [None, "Be kind."]
 
 
 def test_sampled_answers_are_repeatable_and_differ_by_sample(tiny: str, tmp_path: Path) -> None:
@@ -140,9 +142,9 @@ def test_a_method_s_own_models_belong_to_what_the_run_was_made_with(
     methods = {"PAD": f"pad:model={other_tiny},weight=0.5"}
     evaluate(small(tiny, tmp_path, count=1, methods=methods), tmp_path / "run")
     assert not any("error" in row for row in answers(tmp_path / "run"))
-    told = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert set(told["weights"]) == {tiny, other_tiny}
-    assert len(set(told["weights"].values())) == 2
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert set(manifest["weights"]) == {tiny, other_tiny}
+    assert len(set(manifest["weights"].values())) == 2
 
 
 def longest(messages: Any, answer: Any, preferences: list[str]) -> float:
@@ -234,10 +236,10 @@ def kill_once_there_are(least: int, run: Path, config: Path) -> None:
 
 def test_a_finished_run_does_nothing_but_its_report(finished: Path, tiny: str) -> None:
     before = {path.name: path.read_bytes() for path in finished.glob("*.jsonl")}
-    told: list[tuple[str, int, int]] = []
-    evaluate(small(tiny, finished.parent), finished, lambda *args: told.append(args))
+    progress: list[tuple[str, int, int]] = []
+    evaluate(small(tiny, finished.parent), finished, lambda *args: progress.append(args))
     assert {path.name: path.read_bytes() for path in finished.glob("*.jsonl")} == before
-    assert all(done == total for _, done, total in told)
+    assert all(done == total for _, done, total in progress)
 
 
 def test_a_run_grows_by_methods_questions_and_styles(tiny: str, tmp_path: Path) -> None:
@@ -269,8 +271,8 @@ def test_a_run_without_an_answer_begins_anew_with_other_settings(tiny: str, tmp_
     evaluate(settings, tmp_path / "run")
     assert all("error" in row for row in answers(tmp_path / "run"))
     evaluate(small(tiny, tmp_path, count=1, decoding={"max_tokens": 3}), tmp_path / "run")
-    told = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert told["settings"]["decoding"]["max_tokens"] == 3
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["settings"]["decoding"]["max_tokens"] == 3
 
 
 @pytest.mark.parametrize("place", ["models", "methods"])
@@ -330,7 +332,7 @@ def nonsense(question: str, answer: str, preference: str) -> Any:
     return None
 
 
-def test_a_function_of_one_s_own_is_given_each_answer_with_its_wish(
+def test_a_function_of_one_s_own_is_given_each_answer_with_its_preference(
     finished: Path, tiny: str
 ) -> None:
     scoring = Scoring(functions=(f"{__name__}:loudness",), attributes=False)
@@ -339,7 +341,7 @@ def test_a_function_of_one_s_own_is_given_each_answer_with_its_wish(
     texts = {row["key"]: row["text"] for row in answers(finished)}
     assert len(scores) == 5 * 4 * len(STYLES)  # the base prompt's answer once per style
     for row in scores:
-        assert row["values"] == {"loudness": loudness("?", texts[row["answer"]], row["wish"])}
+        assert row["values"] == {"loudness": loudness("?", texts[row["answer"]], row["preference"])}
 
 
 @pytest.mark.parametrize(
@@ -377,7 +379,7 @@ def test_the_tables_hold_every_method_style_and_metric(finished: Path, tiny: str
         (method, column) for method in METHODS for column in (*STYLES, "mean")
     ]
     texts = [row for row in answers(finished) if row["method"] == "Pref"]
-    kind = [length(row["text"]) for row in texts if row["wish"] == "Be kind."]
+    kind = [length(row["text"]) for row in texts if row["preference"] == "Be kind."]
     (mean,) = (float(line["mean"]) for line in of_words if line["method"] == "Pref"
                and line["column"] == "kind")  # fmt: skip
     assert mean == pytest.approx(sum(kind) / len(kind))
@@ -402,11 +404,11 @@ def test_the_command_compares_what_its_options_say(tiny: str, tmp_path: Path) ->
     )
     assert done.exit_code == 1  # the score isn't a number, which shows that it was asked for
     assert "'builtins:max' gave" in done.stderr
-    told = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
-    assert told["decoding"]["temperature"] == 0.7
-    assert told["decoding"]["system"] == "You are Tiny."
-    assert (told["limit"], told["samples"], told["concurrency"]) == (2, 2, 4)
-    assert told["scoring"]["baseline"] == "base"
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert manifest["decoding"]["temperature"] == 0.7
+    assert manifest["decoding"]["system"] == "You are Tiny."
+    assert (manifest["limit"], manifest["samples"], manifest["concurrency"]) == (2, 2, 4)
+    assert manifest["scoring"]["baseline"] == "base"
     assert len(answers(tmp_path / "run")) == 2 * 2 * (1 + 2)
 
 

@@ -2,14 +2,13 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from amulet_evals import Scoring, evaluate
@@ -22,33 +21,7 @@ from amulet_evals.scorers.scoring import ScorableAnswer
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ConfigurationError
 from support.evaluation_runs import cells, small
-
-ANSWERS = re.compile(r"<(?:first|second)_answer>\n(.*?)\n</", re.DOTALL)
-
-
-class Scripted(BaseChatModel):
-    """A judge that decides by a rule, and answers as one that calls tools does."""
-
-    rule: Callable[[str, str], str]
-
-    @property
-    def _llm_type(self) -> str:
-        return "scripted"
-
-    def _generate(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> ChatResult:
-        first, second = ANSWERS.findall(messages[-1].text)
-        verdict = {"reason": "Because.", "better": self.rule(first, second)}
-        call = {"name": "Verdict", "args": verdict, "id": "1"}
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("", tool_calls=[call]))])
-
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[Any, Any]:
-        return self.bind()
-
-
-def longer(first: str, second: str) -> str:
-    if len(first) == len(second):
-        return "neither"
-    return "first" if len(first) > len(second) else "second"
+from support.judges import ANSWERS, Scripted, fair, longer
 
 
 def fails_on_short(first: str, second: str) -> str:
@@ -61,27 +34,22 @@ def always_fails(first: str, second: str) -> str:
     raise RuntimeError("The service is down.")
 
 
-fair = Scripted(rule=longer)
 down = Scripted(rule=always_fails)
 lazy = Scripted(rule=lambda first, second: "first")
 broken = Scripted(rule=fails_on_short)
 babbling = Scripted(rule=lambda first, second: "the one on the left")
 
 
-def make_fair() -> BaseChatModel:
-    return fair
-
-
 def samples(*pairs: tuple[str, str]) -> list[ScorableAnswer]:
     def answer(text: str, method: str, at: int) -> AnswerRecord:
-        ask = Task("m", method, f"Question {at}?", "Be kind.")
-        return AnswerRecord(ask, text, 1, "stop", 0.0, (), 0.0, 0.0, 0.0)
+        task = Task("m", method, f"Question {at}?", "Be kind.")
+        return AnswerRecord(task, text, 1, "stop", 0.0, (), 0.0, 0.0, 0.0)
 
     return [
         ScorableAnswer(
-            f"Question {at}?", answer(own, "amulet", at), "Be kind.", answer(rival, "pref", at)
+            f"Question {at}?", answer(own, "amulet", at), "Be kind.", answer(baseline, "pref", at)
         )
-        for at, (own, rival) in enumerate(pairs)
+        for at, (own, baseline) in enumerate(pairs)
     ]
 
 
@@ -89,7 +57,7 @@ def judged(judge: str, *pairs: tuple[str, str]) -> dict[str, dict[str, float | N
     scorer = JudgeScorer(f"{__name__}:{judge}", "pref", concurrency=4)
     found = list(scorer.score(samples(*pairs)))
     assert len(found) == len(pairs)
-    return {score.sample.answer.text: dict(score.values) for score in found}
+    return {score.item.answer.text: dict(score.values) for score in found}
 
 
 def test_a_fair_judge_s_verdict_is_the_same_in_both_orders() -> None:
@@ -108,9 +76,7 @@ def test_a_judge_who_likes_whatever_comes_first_finds_only_ties() -> None:
 
 def test_a_judge_s_failures_are_scores_with_an_error_and_the_others_stay() -> None:
     scorer = JudgeScorer(f"{__name__}:broken", "pref", concurrency=2)
-    found = {
-        s.sample.answer.text: s for s in scorer.score(samples(("a", "bbbb"), ("ccccc", "dddd")))
-    }
+    found = {s.item.answer.text: s for s in scorer.score(samples(("a", "bbbb"), ("ccccc", "dddd")))}
     assert found["a"].values == {}
     assert "The service is down." in str(found["a"].error)
     assert found["ccccc"].values["wins"] == 1.0
@@ -123,7 +89,7 @@ def test_a_judge_that_gives_no_verdict_fails_too() -> None:
     assert str(score.error).startswith("The judge failed")
 
 
-def test_the_judge_sees_question_wish_and_both_answers_in_either_order() -> None:
+def test_the_judge_sees_question_preference_and_both_answers_in_either_order() -> None:
     (sample,) = samples(("mine {x}", "the other's"))
     straight, swapped = (prompt(sample, order)[-1].text for order in (False, True))
     assert ANSWERS.findall(straight) == ["mine {x}", "the other's"]
@@ -186,13 +152,13 @@ def test_a_service_that_can_t_be_used_is_refused_whatever_it_raises(
 
 
 def test_a_judge_may_be_made_by_a_function() -> None:
-    assert make_judge(f"{__name__}:make_fair") is fair
+    assert make_judge("support.judges:make_fair") is fair
 
 
 def test_a_judge_may_lie_in_a_module_of_no_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = f"from {__name__} import fair, make_fair\n"
+    text = "from support.judges import fair, make_fair\n"
     (tmp_path / "flat_judges.py").write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])

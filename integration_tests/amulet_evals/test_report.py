@@ -109,7 +109,7 @@ def test_answers_are_side_by_side_and_whole(run: Path) -> None:
     page = Page(run / "report" / "index.html")
     traced = {row["key"] for row in rows(run / "traces.jsonl")}
     shown = [row for row in answers(run) if row["key"] in traced and row["sample"] == 0]
-    bases = [row for row in shown if row["wish"] is None]
+    bases = [row for row in shown if row["preference"] is None]
     expected = [row["text"] for row in (*shown, *bases)]  # the base prompt's answer per style
     assert sorted(page.cards) == sorted(text.replace("\r", "\n") for text in expected)
     spans = [each for tag, each in page.tags if tag == "span" and "title" in each]

@@ -1,4 +1,4 @@
-"""A thousand users at once, a cache on: nobody is ever answered by another's preference."""
+"""Hundreds of users at once, a cache on: nobody is ever answered by another's preference."""
 
 import asyncio
 import random
@@ -18,14 +18,15 @@ from langchain_amulet import ChatAmulet, PreferenceMemory
 from support.engines import engine_of
 
 QUESTION = "How do I sleep better?"
-USERS, WORKERS = 1000, 8
+WORKERS = 8
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven", "islet", "jetty"]
 
 
-def wishes() -> dict[str, str]:
-    """What each user prefers; no two of them the same."""
+@pytest.fixture(scope="module", params=[200, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def wishes(request: pytest.FixtureRequest) -> dict[str, str]:
+    """What each of so many users prefers; no two of them the same."""
     rng = random.Random(0)
-    return {f"user-{n}": f"{' '.join(rng.choices(WORDS, k=4))} {n}" for n in range(USERS)}
+    return {f"user-{n}": f"{' '.join(rng.choices(WORDS, k=4))} {n}" for n in range(request.param)}
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +36,12 @@ def llm(tiny: str) -> Iterator[ChatAmulet]:
 
 
 @pytest.fixture(scope="module")
-def alone(llm: ChatAmulet) -> dict[str, str]:
+def alone(llm: ChatAmulet, wishes: dict[str, str]) -> dict[str, str]:
     """What each user is answered where there are no others, no store and no cache."""
-    users = wishes()
-    configs: Any = [{"metadata": {"preference": wish}} for wish in users.values()]
-    answers = llm.batch([QUESTION] * USERS, configs)
-    found = {user: answer.text for user, answer in zip(users, answers, strict=True)}
-    assert len(set(found.values())) > 0.9 * USERS  # so that an answer tells whose it is
+    configs: Any = [{"metadata": {"preference": wish}} for wish in wishes.values()]
+    answers = llm.batch([QUESTION] * len(wishes), configs)
+    found = {user: answer.text for user, answer in zip(wishes, answers, strict=True)}
+    assert len(set(found.values())) > 0.9 * len(wishes)  # so that an answer tells whose it is
     return found
 
 
@@ -63,9 +63,9 @@ class Used(BaseCallbackHandler):
         self.texts.extend(preference.text for preference in preferences)
 
 
-def calls() -> list[tuple[str, int]]:
+def calls(wishes: dict[str, str]) -> list[tuple[str, int]]:
     """Each user twice and some nobodies between, in an order of chance, numbered."""
-    users = [*wishes(), *wishes(), *(f"nobody-{n}" for n in range(100))]
+    users = [*wishes, *wishes, *(f"nobody-{n}" for n in range(len(wishes) // 10))]
     random.Random(1).shuffle(users)
     return [(user, place) for place, user in enumerate(users)]
 
@@ -75,21 +75,25 @@ def config_of(user: str, place: int, used: Used) -> Any:
     return {where: {"user_id": user}, "callbacks": [used]}
 
 
-def check(answers: list[tuple[str, str, list[str]]], alone: dict[str, str], plain: str) -> None:
+def check(
+    answers: list[tuple[str, str, list[str]]],
+    wishes: dict[str, str],
+    alone: dict[str, str],
+    plain: str,
+) -> None:
     """No answer but the user's own, and none made with another's preference."""
-    prefer = wishes()
     for user, text, used in answers:
         assert text == alone.get(user, plain), user
-        assert used == ([prefer[user]] if user in prefer else []), user
+        assert used == ([wishes[user]] if user in wishes else []), user
 
 
-def test_eight_workers_answer_a_thousand_users(
-    llm: ChatAmulet, alone: dict[str, str], tmp_path: Path
+def test_eight_workers_answer_hundreds_of_users(
+    llm: ChatAmulet, wishes: dict[str, str], alone: dict[str, str], tmp_path: Path
 ) -> None:
     with SqliteStore.from_conn_string(str(tmp_path / "users.db")) as store:
         store.setup()
         memory = PreferenceMemory(store)
-        for user, wish in wishes().items():
+        for user, wish in wishes.items():
             memory.set(user, wish)
         knowing = llm.model_copy(update={"memory": memory})
 
@@ -100,17 +104,17 @@ def test_eight_workers_answer_a_thousand_users(
 
         before = engine_of(llm).stats().admitted
         with ThreadPoolExecutor(WORKERS) as workers:
-            answers = list(workers.map(ask, calls()))
+            answers = list(workers.map(ask, calls(wishes)))
         decoded = engine_of(llm).stats().admitted - before
-    check(answers, alone, llm.invoke(QUESTION).text)
-    assert decoded < 1.5 * USERS  # the others came from the cache
+    check(answers, wishes, alone, llm.invoke(QUESTION).text)
+    assert decoded < 1.5 * len(wishes)  # the others came from the cache
 
 
 async def test_as_many_tasks_as_calls_answer_hundreds_of_users(
-    llm: ChatAmulet, alone: dict[str, str]
+    llm: ChatAmulet, wishes: dict[str, str], alone: dict[str, str]
 ) -> None:
     memory = PreferenceMemory(InMemoryStore())
-    for user, wish in wishes().items():
+    for user, wish in wishes.items():
         await memory.aset(user, wish)
     knowing = llm.model_copy(update={"memory": memory})
 
@@ -122,5 +126,5 @@ async def test_as_many_tasks_as_calls_answer_hundreds_of_users(
         text = "".join([chunk.text async for chunk in knowing.astream(QUESTION, config)])
         return user, text, used.texts
 
-    answers = await asyncio.gather(*(ask(*call) for call in calls()[: USERS // 2]))
-    check(answers, alone, llm.invoke(QUESTION).text)
+    answers = await asyncio.gather(*(ask(*call) for call in calls(wishes)[:500]))
+    check(answers, wishes, alone, llm.invoke(QUESTION).text)

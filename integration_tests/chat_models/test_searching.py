@@ -171,7 +171,12 @@ def test_a_runnable_can_be_the_scorer(llm: ChatAmulet) -> None:
 @pytest.mark.parametrize("way", {**DIRECT, **INSIDE}.values(), ids=lambda way: way.__name__)
 @pytest.mark.parametrize(
     "method",
-    [BestOf(3, scorer=Longest()), GuidedReranking(3), BeamSearch(3), Steadiest()],
+    [
+        pytest.param(BestOf(3, scorer=Longest()), marks=pytest.mark.exhaustive),
+        GuidedReranking(3),
+        pytest.param(Steadiest(), marks=pytest.mark.exhaustive),
+        pytest.param(BeamSearch(3), marks=pytest.mark.exhaustive),
+    ],
     ids=lambda method: str(method.name),
 )
 def test_every_way_of_calling_gives_the_same_answer(

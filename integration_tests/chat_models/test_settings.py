@@ -72,7 +72,6 @@ def test_a_setting_has_the_same_effect_on_the_model_and_by_a_call(
         ("streaming", True),
         ("redact_preferences", True),
     ],
-    ids=str,
 )
 def test_a_setting_can_be_changed_later_to_what_a_new_model_would_have(
     llm: ChatAmulet, name: str, value: Any

@@ -2,7 +2,7 @@
 
 import stat
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -132,7 +132,7 @@ def test_preferences_are_set_listed_and_forgotten() -> None:
 
 def test_what_is_over_is_shown_as_such(file: Path) -> None:
     run("preferences", "set", KIND, "--user", "ada")  # makes the file
-    yesterday = datetime.now(timezone.utc) - timedelta(days=1)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
     with SqliteStore.from_conn_string(str(file)) as store:
         PreferenceMemory(store).set("ada", StoredPreference(KIND, expires_at=yesterday))
     (shown,) = listed("--user", "ada")[1:]

@@ -65,7 +65,14 @@ def sampled(
 # --- Recovery ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("strength", [0.0, 1.0, 4.65])
+@pytest.mark.parametrize(
+    "strength",
+    [
+        pytest.param(0.0, marks=pytest.mark.exhaustive),
+        1.0,
+        pytest.param(4.65, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_strength_that_texts_were_written_with_is_found(
     llm: ChatAmulet, strength: float
 ) -> None:
@@ -94,6 +101,7 @@ def test_the_weights_that_texts_were_written_with_are_found(llm: ChatAmulet) -> 
     assert [each.strength for each in learned.preferences] == [None, None]
 
 
+@pytest.mark.exhaustive
 def test_the_weights_that_choices_were_made_with_are_found(llm: ChatAmulet) -> None:
     wanted, random_choice = (1.0, 0.3), random.Random(0)
     pool = {answer for each in (None, CHEERFUL, SHORT) for answer in sampled(llm, each, 2)}

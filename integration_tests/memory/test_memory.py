@@ -396,7 +396,7 @@ async def test_what_a_function_raises_is_told_in_a_sentence(said: str) -> None:
 
 
 @both_ways
-@pytest.mark.parametrize("resolve", [_known, _aknown, Known(), lambda user: _aknown(user)], ids=str)
+@pytest.mark.parametrize("resolve", [_known, _aknown, Known(), lambda user: _aknown(user)])
 def test_a_function_of_the_users_id_is_a_memory(resolve: Any, is_async: bool) -> None:
     memory = as_memory(resolve)
     assert ask(memory, is_async, "ada", "anything") == (Preference(SHORT),)

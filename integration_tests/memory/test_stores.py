@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ async def test_the_history_tells_what_was_done_newest_first(
     store: BaseStore, is_async: bool, namespace: tuple[str, ...]
 ) -> None:
     call = _caller(store, is_async, namespace)
-    before = datetime.now(timezone.utc)
+    before = datetime.now(UTC)
     await call("set", "ada", SHORT)
     await call("add", "ada", KIND)
     await call("set", "bob", FORMAL)
@@ -121,7 +121,7 @@ async def test_the_history_tells_what_was_done_newest_first(
         [SHORT],
     ]
     assert [entry.text for entry in history[0].removed.values()] == [SHORT]
-    moments = [before, *(change.at for change in reversed(history)), datetime.now(timezone.utc)]
+    moments = [before, *(change.at for change in reversed(history)), datetime.now(UTC)]
     assert moments == sorted(moments)
     assert await call("history", "ada", limit=1) == history[:1]
 
@@ -350,7 +350,7 @@ async def test_what_was_stored_is_there_after_a_restart(
 
 
 def _in(seconds: float) -> datetime:
-    return datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return datetime.now(UTC) + timedelta(seconds=seconds)
 
 
 async def _got(store: BaseStore, namespace: tuple[str, ...], key: str) -> Any:

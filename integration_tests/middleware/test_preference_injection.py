@@ -105,7 +105,9 @@ def test_it_is_read_word_for_word(
     assert f"Be exact.\n\n{attack.strip()}<|im_end|>" in read
 
 
-@pytest.mark.parametrize("method", ["balanced", "amulet"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("balanced", marks=pytest.mark.exhaustive), "amulet"]
+)
 @every_attack
 def test_it_calls_no_tool_by_itself(
     pocket: ChatAmulet, memory: PreferenceMemory, attack: str, method: str

@@ -14,9 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar
-
-from typing_extensions import Self
+from typing import Any, ClassVar, Self
 
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
 from langchain_amulet.chat_formats.probe import TemplateSample

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-from typing_extensions import Self
+from typing import ClassVar, Self
 
 from langchain_amulet.chat_formats.base import Function
 from langchain_amulet.chat_formats.json_call_parser import JsonCallParser

@@ -9,8 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from typing_extensions import Self
+from typing import Self
 
 from langchain_amulet.chat_formats.base import (
     ChatFormat,

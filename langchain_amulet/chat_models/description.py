@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from langchain_core.language_models import ModelProfile
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
-from typing_extensions import Self
 
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER

@@ -10,7 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,7 +119,7 @@ def _file(name: str, stack: ExitStack) -> BaseStore:
 
 def shown(preference: StoredPreference) -> Text:
     """A stored preference as a line, with what else is known of it."""
-    word = "over since" if preference.is_over(datetime.now(timezone.utc)) else "until"
+    word = "over since" if preference.is_over(datetime.now(UTC)) else "until"
     details = [
         f"strength {preference.strength}" if preference.strength is not None else "",
         f"weight {preference.weight:g}" if preference.weight != 1.0 else "",

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel, Field
-from typing_extensions import Self
 
 from langchain_amulet.errors import ConfigurationError, QueueFullError, RequestError
 from langchain_amulet.memory.coercion import as_store

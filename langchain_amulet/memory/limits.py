@@ -6,7 +6,7 @@ This module knows preferences: nothing of stores, nor of whose they are.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -62,7 +62,7 @@ class Limits(BaseModel):
         Raises:
             PreferenceStoreError: The matcher failed.
         """
-        at, applying = datetime.now(timezone.utc), []
+        at, applying = datetime.now(UTC), []
         for each in stored:
             if not each.is_over(at) and (not each.when or self.is_met(each, about)):
                 applying.append(each.plain)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from langgraph.store.base import GetOp, Item, ListNamespacesOp, MatchCondition, Op, SearchOp
@@ -254,7 +254,7 @@ def _is_empty(item: Item) -> bool:
 
 def _in_utc(moment: datetime) -> datetime:
     """SQLite's store leaves the time zone out."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _corrupt(location: RecordLocation, key: str, error: AmuletError) -> CorruptProfileError:

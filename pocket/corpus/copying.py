@@ -40,8 +40,8 @@ def copy_sample(rng: random.Random) -> Sample:
         return Sample(tuple(_repeat(rng) for _ in range(times)), system)
     if roll < 0.62:
         text = _text(rng)
-        said = Exchange(rng.choice(wordings().said).format(text), _you_said(text))
-        return Sample((said,), system)
+        exchange = Exchange(rng.choice(wordings().said).format(text), _you_said(text))
+        return Sample((exchange,), system)
     if roll < 0.7:
         text = _text(rng)
         again = Exchange(rng.choice(wordings().said_before), _you_said(text))
@@ -62,10 +62,10 @@ def _recollection(rng: random.Random) -> tuple[Exchange, ...]:
     """One or two named values, and later, or in the same breath, a question about one."""
     names = rng.sample(word_list("nouns"), 2)
     pairs = [(name.replace("_", " "), anything(rng)) for name in names]
-    told = pairs if rng.random() < 0.45 else pairs[:1]
+    noted = pairs if rng.random() < 0.45 else pairs[:1]
     frame = rng.choice(wordings().remember)
-    text = " ".join(frame.format(name, value) for name, value in told)
-    name, value = rng.choice(told)
+    text = " ".join(frame.format(name, value) for name, value in noted)
+    name, value = rng.choice(noted)
     question = rng.choice(wordings().recall).format(name)
     mine = "My {0}" in frame
     if mine:

@@ -52,8 +52,8 @@ def _passages(rng: random.Random, number: int) -> list[Passage]:
         entity = kind.entity(rng)
         while any(entity == passage.entity for passage in passages):
             entity = kind.entity(rng)
-        told = _length(rng, number)
-        passages.append(_passage(rng, kind, entity, told, shared if kind is chosen[0] else None))
+        length = _length(rng, number)
+        passages.append(_passage(rng, kind, entity, length, shared if kind is chosen[0] else None))
     return passages
 
 
@@ -70,14 +70,14 @@ def _passage(
     if first:
         pool.remove(first)
         pool.insert(0, first)
-    told, rest = pool[:length], pool[length:]
-    rng.shuffle(told)
+    covered, rest = pool[:length], pool[length:]
+    rng.shuffle(covered)
     pronoun = rng.choice(kind.pronouns)
-    facts, sentences = _tell(rng, entity, told, pronoun)
+    facts, sentences = _tell(rng, entity, covered, pronoun)
     if rng.random() < 0.1:
         sentences.insert(rng.randint(1, len(sentences)), rng.choice(layouts().fillers))
     # A relation with the same kind of value may half answer the question: no "does not say".
-    values = {relation.value for relation in told}
+    values = {relation.value for relation in covered}
     untold = tuple(relation for relation in rest if relation.value not in values)
     return Passage(entity, " ".join(sentences), tuple(facts), untold)
 

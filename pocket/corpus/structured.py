@@ -25,7 +25,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Fact:
+class Statement:
     """Fields that a sentence can tell together, and such sentences."""
 
     fields: tuple[Field, ...]
@@ -33,11 +33,11 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Records:
+class RecordWordings:
     """What ``world/records.yaml`` holds."""
 
     fields: tuple[Field, ...]
-    facts: tuple[Fact, ...]
+    statements: tuple[Statement, ...]
     asks: tuple[str, ...]
     systems: tuple[str, ...]
 
@@ -52,16 +52,16 @@ _Record = dict[str, _Entry]
 
 
 @cache
-def records() -> Records:
-    """The fields and wordings, read once; a fact's field is the last one with that key."""
+def records() -> RecordWordings:
+    """The fields and wordings, read once; a statement's field is the last one with that key."""
     content = read("records")
     fields = tuple(Field(f["key"], f["type"], maker(f["value"])) for f in content["fields"])
     by_key = {field.key: field for field in fields}
-    facts = tuple(
-        Fact(tuple(by_key[key] for key in fact["fields"]), tuple(fact["tellings"]))
-        for fact in content["facts"]
+    statements = tuple(
+        Statement(tuple(by_key[key] for key in each["fields"]), tuple(each["tellings"]))
+        for each in content["statements"]
     )
-    return Records(fields, facts, tuple(content["asks"]), tuple(content["systems"]))
+    return RecordWordings(fields, statements, tuple(content["asks"]), tuple(content["systems"]))
 
 
 def structured_sample(rng: random.Random) -> Sample:
@@ -88,9 +88,9 @@ def structured_sample(rng: random.Random) -> Sample:
 
 def _sentence(rng: random.Random) -> tuple[_Record, str]:
     """A record told in a natural sentence; now and then the request has a word of its own."""
-    fact = rng.choice(records().facts)
-    record = {field.key: _Entry(field.kind, field.value(rng)) for field in fact.fields}
-    text = rng.choice(fact.tellings).format(*(show(entry.value) for entry in record.values()))
+    statement = rng.choice(records().statements)
+    record = {field.key: _Entry(field.kind, field.value(rng)) for field in statement.fields}
+    text = rng.choice(statement.tellings).format(*(show(entry.value) for entry in record.values()))
     if rng.random() < 0.12:
         old = rng.choice(list(record))
         new = f"{word(rng, 1, 2)}_{old}"

@@ -40,7 +40,7 @@ METHODS: Mapping[str, Method] = {
 
 
 @dataclass(frozen=True)
-class Case:
+class HeldOutQuestion:
     """A held-out question, the topic it is about and a wish for a style."""
 
     topic: Topic
@@ -49,7 +49,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
+class StyleScores:
     """One method on one style: mean score, share of true answers, repeated 4-grams."""
 
     score: float
@@ -57,29 +57,35 @@ class Row:
     repeated: float
 
 
-def cases(world: World, style: str, count: int, unheard: bool, seed: int) -> list[Case]:
+def held_out_questions(
+    world: World, style: str, count: int, unheard: bool, seed: int
+) -> list[HeldOutQuestion]:
     """Questions whose frames are never trained on; of the wishes that holds if ``unheard``."""
     rng = random.Random(seed)
     topics = [rng.choice(world.topics) for _ in range(count)]
     questions = [ask(topic, rng, held_out=True) for topic in topics]
     wishes = [wish(frozenset({style}), world, rng, held_out=unheard) for _ in topics]
-    return [Case(*case) for case in zip(topics, questions, wishes, strict=True)]
+    return [HeldOutQuestion(*each) for each in zip(topics, questions, wishes, strict=True)]
 
 
-def measure(answers: Sequence[str], asked: Sequence[Case], style: str, true: FactCheck) -> Row:
+def measure(
+    answers: Sequence[str], held_out: Sequence[HeldOutQuestion], style: str, true: FactCheck
+) -> StyleScores:
     """The three figures of a list of answers."""
-    return Row(
+    return StyleScores(
         score=mean(map(SCORERS[style], answers)),
-        true=mean(true(answer, case.topic) for answer, case in zip(answers, asked, strict=True)),
+        true=mean(true(answer, each.topic) for answer, each in zip(answers, held_out, strict=True)),
         repeated=mean(map(repetition, answers)),
     )
 
 
-def decode(llm: ChatAmulet, method: Method, asked: Sequence[Case], temperature: float) -> list[str]:
+def decode(
+    llm: ChatAmulet, method: Method, held_out: Sequence[HeldOutQuestion], temperature: float
+) -> list[str]:
     """The answers of one method, all questions in flight at once."""
     answers = llm.batch(
-        [case.question for case in asked],
-        [{"configurable": {"preference": case.wish}, "max_concurrency": 32} for case in asked],
+        [each.question for each in held_out],
+        [{"configurable": {"preference": each.wish}, "max_concurrency": 32} for each in held_out],
         method=method,
         temperature=temperature,
         seed=0,
@@ -87,33 +93,33 @@ def decode(llm: ChatAmulet, method: Method, asked: Sequence[Case], temperature: 
     return [str(answer.content) for answer in answers]
 
 
-def fully_styled(asked: Sequence[Case], style: str, world: World) -> list[str]:
+def fully_styled(held_out: Sequence[HeldOutQuestion], style: str, world: World) -> list[str]:
     """What the generator writes when every slot obeys."""
     rng = random.Random(0)
     coins = Coins(rng, frozenset({style}), fully=True)
-    return [advise(case.topic, world, coins) for case in asked]
+    return [advise(each.topic, world, coins) for each in held_out]
 
 
-Rows = Mapping[str, Mapping[str, Row]]
+ScoresByMethod = Mapping[str, Mapping[str, StyleScores]]
 """Of each method, a row per style."""
 
 
-def styled(rows: Rows, full: Mapping[str, Row]) -> Table:
+def styled(scores: ScoresByMethod, full: Mapping[str, StyleScores]) -> Table:
     """The way from Base to fully in style, per method and style, and the mean repetition."""
     table = Table("in style", *STYLES, "repetition")
-    for method, own in rows.items():
+    for method, own in scores.items():
         ways = []
         for style in STYLES:
-            base, top = rows["Base"][style].score, full[style].score
+            base, top = scores["Base"][style].score, full[style].score
             ways.append(f"{(own[style].score - base) / (top - base):.0%}")
         table.add_row(method, *ways, f"{mean(row.repeated for row in own.values()):.2%}")
     return table
 
 
-def truthful(rows: Rows) -> Table:
+def truthful(scores: ScoresByMethod) -> Table:
     """The share of answers that are true to their topic, per method and style."""
     table = Table("facts right", *STYLES, "mean")
-    for method, own in rows.items():
+    for method, own in scores.items():
         shares = [own[style].true for style in STYLES]
         table.add_row(method, *(f"{share:.1%}" for share in (*shares, mean(shares))))
     return table
@@ -141,20 +147,21 @@ def main(
     """Print the table of the model card."""
     world, console = load_world(), Console(width=None if Console().is_terminal else 110)
     true = FactCheck(world)
-    rows: dict[str, dict[str, Row]] = {name: {} for name in METHODS}
-    full: dict[str, Row] = {}
+    scores: dict[str, dict[str, StyleScores]] = {name: {} for name in METHODS}
+    full: dict[str, StyleScores] = {}
     with ChatAmulet(model=model, max_tokens=160) as llm:
         for style in STYLES:
-            asked = cases(world, style, questions, unheard_wishes, seed)
-            full[style] = measure(fully_styled(asked, style, world), asked, style, true)
+            held_out = held_out_questions(world, style, questions, unheard_wishes, seed)
+            full[style] = measure(fully_styled(held_out, style, world), held_out, style, true)
             for name, method in METHODS.items():
-                answers = decode(llm, method, asked, temperature)
-                rows[name][style] = measure(answers, asked, style, true)
+                answers = decode(llm, method, held_out, temperature)
+                scores[name][style] = measure(answers, held_out, style, true)
                 if show:
-                    console.print(f"[b]{style} {name}[/b] {asked[0].question} | {asked[0].wish}")
+                    first = held_out[0]
+                    console.print(f"[b]{style} {name}[/b] {first.question} | {first.wish}")
                     console.print(answers[0], markup=False)
         skills = skilled(model, llm, world, questions, seed)
-    console.print(styled(rows, full), truthful(rows), skills)
+    console.print(styled(scores, full), truthful(scores), skills)
 
 
 if __name__ == "__main__":

@@ -157,8 +157,8 @@ def _says(reply: Reply) -> Callable[[str], bool]:
     values = reply.short.lower().rstrip(".").split(". ")
 
     def right(text: str) -> bool:
-        said = reply.sentence in text or all(value in text.lower() for value in values)
-        return said and not CALL.search(text)
+        quoted = reply.sentence in text or all(value in text.lower() for value in values)
+        return quoted and not CALL.search(text)
 
     return right
 

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import DPOConfig, DPOTrainer
 
 from langchain_amulet.engine.loading.hub import resolve_model
 from pocket.corpus.questions import ask, wish
@@ -65,6 +63,10 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train the reward model and leave it in the folder."""
+    # Seconds to import, for which nobody should wait who wants the pairs alone.
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
     folder = resolve_model(model)
     trainer = DPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder, dtype="float32"),

@@ -4,7 +4,7 @@ from itertools import product
 
 from amulet_evals.data.questions import Question, QuestionSet
 from amulet_evals.data.styles import Style
-from amulet_evals.run.grid import Grid, Task, cases, note
+from amulet_evals.run.grid import Grid, Task, cases, method_note
 from langchain_amulet.methods import PAD, Amulet, Base, LinearAlignment, Pref
 
 METHODS = {"base": Base(), "pref": Pref(), "amulet": Amulet()}
@@ -16,49 +16,51 @@ STYLES = (Style("short", ("Be short.",)), Style("kind", ("Be kind.",)))
 
 
 def grid(samples: int = 1) -> Grid:
-    notes = {label: note(method) for label, method in METHODS.items()}
+    notes = {label: method_note(method) for label, method in METHODS.items()}
     return Grid(("m", "n"), notes, cases(SETS, STYLES, seed=0), samples)
 
 
 def test_everything_is_asked_of_everything_once():
-    asks = list(grid(samples=3).asks("m"))
-    wishes = [("base", None), *product(("pref", "amulet"), ("Be short.", "Be kind."))]
+    tasks = list(grid(samples=3).tasks("m"))
+    asked = [("base", None), *product(("pref", "amulet"), ("Be short.", "Be kind."))]
     expected = {
-        Task("m", method, question, wish, sample)
-        for (method, wish), question, sample in product(wishes, ("A?", "B?", "C?"), range(3))
+        Task("m", method, question, preference, sample)
+        for (method, preference), question, sample in product(asked, ("A?", "B?", "C?"), range(3))
     }
-    assert set(asks) == expected
-    assert len(asks) == len(expected)
+    assert set(tasks) == expected
+    assert len(tasks) == len(expected)
 
 
 def test_the_base_prompt_s_answer_counts_for_every_style():
     whole = grid()
-    first, *others = (whole.ask("m", "base", case) for case in whole.cases if case.question == "A?")
+    first, *others = (
+        whole.task("m", "base", case) for case in whole.cases if case.question == "A?"
+    )
     assert all(other == first for other in others)
-    assert first.wish is None
+    assert first.preference is None
 
 
-def test_asks_of_one_method_come_together():
-    methods = [ask.method for ask in grid(samples=2).asks("m")]
+def test_tasks_of_one_method_come_together():
+    methods = [task.method for task in grid(samples=2).tasks("m")]
     assert methods == sorted(methods, key=list(METHODS).index)
 
 
-def test_keys_tell_asks_apart_and_never_change():
-    asks = [ask for model in ("m", "n") for ask in grid(samples=2).asks(model)]
-    assert len({ask.key for ask in asks}) == len(asks)
+def test_keys_tell_tasks_apart_and_never_change():
+    tasks = [task for model in ("m", "n") for task in grid(samples=2).tasks(model)]
+    assert len({task.key for task in tasks}) == len(tasks)
     assert Task("m", "base", "A?", None).key == "324300898f7d4133"
     assert Task("m", "pref", "A?", "Be kind.", 1).key == "6ab425e6bc738a86"
 
 
 def test_all_methods_and_styles_draw_with_the_same_luck():
-    seeds = {(ask.question, ask.sample): set() for ask in grid(samples=2).asks("m")}
-    for ask in grid(samples=2).asks("m"):
-        seeds[ask.question, ask.sample].add(ask.seed(5))
+    seeds = {(task.question, task.sample): set() for task in grid(samples=2).tasks("m")}
+    for task in grid(samples=2).tasks("m"):
+        seeds[task.question, task.sample].add(task.seed(5))
     assert all(len(found) == 1 for found in seeds.values())
     assert len(set().union(*seeds.values())) == len(seeds)
-    ask = Task("m", "pref", "A?", "Be kind.")
-    assert ask.seed(5) != ask.seed(6)
-    assert 0 <= ask.seed(5) < 2**63
+    task = Task("m", "pref", "A?", "Be kind.")
+    assert task.seed(5) != task.seed(6)
+    assert 0 <= task.seed(5) < 2**63
 
 
 def test_cases_are_found_by_set_and_style_in_the_questions_order():
@@ -73,7 +75,7 @@ def test_methods_that_differ_in_one_number_are_a_family():
         *(Amulet(strength=0.5), Amulet(), Amulet(kl_cap=0.5), Amulet.paper(), Base()),
         *(LinearAlignment(3.0), LinearAlignment.original(), PAD("rm")),
     ):
-        families.setdefault(note(method).family, []).append(note(method).knob)
+        families.setdefault(method_note(method).family, []).append(method_note(method).parameter)
     assert families == {
         "amulet": [0.5, Amulet().strength],
         "amulet, KL cap": [0.5],

@@ -4,7 +4,7 @@ import numpy as np
 
 from amulet_evals.reporting.plots import bars, families, mean_by_place
 from amulet_evals.reporting.results import Results, mean_of, tokens_per_second
-from amulet_evals.run.grid import Grid, note
+from amulet_evals.run.grid import Grid, method_note
 from langchain_amulet.methods import Amulet, Base, GuidedReranking, LinearAlignment
 from support.evaluation import REWARD, answer, grid, results
 
@@ -33,7 +33,7 @@ def test_families_are_sorted_by_what_tells_their_methods_apart():
         "cap": Amulet(kl_cap=1.0),
         "LA 1": LinearAlignment(1.0),
     }
-    notes = {label: note(method) for label, method in methods.items()}
+    notes = {label: method_note(method) for label, method in methods.items()}
     asked = Grid(("m",), notes, ())
     assert families(Results(asked, {}, {}, (), "Base")) == [
         ("Base", ["Base"]),
@@ -45,7 +45,7 @@ def test_families_are_sorted_by_what_tells_their_methods_apart():
 
 def test_methods_without_a_number_that_tells_them_apart_are_each_alone():
     methods = {"four": GuidedReranking(4), "sixteen": GuidedReranking(16)}
-    asked = Grid(("m",), {label: note(method) for label, method in methods.items()}, ())
+    asked = Grid(("m",), {label: method_note(method) for label, method in methods.items()}, ())
     found = families(Results(asked, {}, {}, (), "four"))
     assert found == [("four", ["four"]), ("sixteen", ["sixteen"])]
 
@@ -70,5 +70,5 @@ def test_means_leave_out_what_is_missing():
 
 
 def test_bars_are_drawn_of_numbers_that_are_all_alike_and_partly_missing():
-    run = results(grid(one=40), lambda ask: None if "1" in ask.question else 0.3)
+    run = results(grid(one=40), lambda task: None if "1" in task.question else 0.3)
     assert bars(run, "m", "one", REWARD).title == "reward: one, m"

@@ -133,26 +133,26 @@ def test_any_other_text_is_its_own_name():
         ("a.json", '{"Be kind.": "Be kind.", "Be short.": ["Be short."]}'),
     ],
 )
-def test_wishes_come_from_files(tmp_path, name, text):
+def test_preferences_come_from_files(tmp_path, name, text):
     listed = read_styles([write(tmp_path, name, text), "concise"])
     assert listed == read_styles(["Be kind.", "Be short.", "concise"])
 
 
-def test_a_file_s_name_may_have_spaces_and_a_wish_may_end_like_one(tmp_path):
-    (tmp_path / "my wishes.txt").write_text("Be kind.\n")
-    (style,) = read_styles([str(tmp_path / "my wishes.txt")])
+def test_a_file_s_name_may_have_spaces_and_a_preference_may_end_like_one(tmp_path):
+    (tmp_path / "my preferences.txt").write_text("Be kind.\n")
+    (style,) = read_styles([str(tmp_path / "my preferences.txt")])
     assert style.name == "Be kind."
-    for wish in ("Answer as in notes.txt", "Answer as in " + "very " * 99 + "old notes.txt"):
-        assert read_styles([wish]) == (Style(wish, (wish,)),)
+    for text in ("Answer as in notes.txt", "Answer as in " + "very " * 99 + "old notes.txt"):
+        assert read_styles([text]) == (Style(text, (text,)),)
 
 
 def test_a_style_s_wordings_take_turns_and_each_question_keeps_its_own():
     (style,) = read_styles({"short": ["Be short.", "Keep it brief.", "Few words."]})
     asked = [f"{at}?" for at in range(300)]
-    wishes = [style.wish(question, seed=0) for question in asked]
-    assert wishes == [style.wish(question, seed=0) for question in asked]
-    assert wishes != [style.wish(question, seed=1) for question in asked]
-    assert all(wishes.count(wording) > 70 for wording in style.wordings)
+    wordings = [style.wording(question, seed=0) for question in asked]
+    assert wordings == [style.wording(question, seed=0) for question in asked]
+    assert wordings != [style.wording(question, seed=1) for question in asked]
+    assert all(wordings.count(wording) > 70 for wording in style.wordings)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from amulet_evals import Decoding, Evaluation, Scoring
 from amulet_evals.method_spec import method_of
-from amulet_evals.run.grid import note
+from amulet_evals.run.grid import method_note
 from amulet_evals.run.manifest import Manifest, Metric, fingerprint
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Amulet, BestOf, GuidedReranking, Iterated, Pref, as_method
@@ -73,11 +73,12 @@ def test_best_of_n_s_scorer_is_named_by_where_it_lies():
 
 def test_a_method_with_a_function_is_noted_alike_in_every_process():
     assert (
-        note(BestOf(scorer=lambda m, a: 0)).made_of == note(BestOf(scorer=lambda m, a: 0)).made_of
+        method_note(BestOf(scorer=lambda m, a: 0)).definition
+        == method_note(BestOf(scorer=lambda m, a: 0)).definition
     )
-    assert "0x" not in note(BestOf(scorer=longest)).made_of
+    assert "0x" not in method_note(BestOf(scorer=longest)).definition
     first, second = (BestOf(scorer=longest, method=Iterated(torch.sub)) for _ in range(2))
-    assert note(first).made_of == note(second).made_of
+    assert method_note(first).definition == method_note(second).definition
 
 
 def test_samples_that_are_chosen_among_are_drawn_even_if_answers_are_greedy():
@@ -127,7 +128,7 @@ def manifest(**fields):
     settings = {"decoding": {"temperature": 0.0, "max_tokens": 128}, "load": {}}
     made = {
         "settings": settings,
-        "methods": {"amulet": note(Amulet())},
+        "methods": {"amulet": method_note(Amulet())},
         "models": ("m",),
         "labels": ("amulet",),
         "samples": 1,
@@ -137,12 +138,12 @@ def manifest(**fields):
 
 
 def test_a_run_goes_on_with_more_of_everything():
-    metric = Metric(name="reward", title="reward", scorer="rm", needs="wish")
+    metric = Metric(name="reward", title="reward", scorer="rm", needs="preference")
     before = manifest(metrics=(metric,), sessions=({"started": "then"},), weights={"m": "1"})
     labels = ("pref", "amulet")
-    notes = {"amulet": note(Amulet()), "pref": note(Pref())}
+    notes = {"amulet": method_note(Amulet()), "pref": method_note(Pref())}
     now = manifest(methods=notes, labels=labels, samples=4, sessions=({"started": "now"},))
-    after = now.following(before)
+    after = now.continuing(before)
     assert after.labels == labels
     assert after.samples == 4
     assert after.metrics == (metric,)
@@ -155,39 +156,42 @@ def test_a_run_goes_on_with_more_of_everything():
     [
         ({"settings": {"decoding": {"temperature": 0.7}, "load": {}}}, "'temperature' was 0.0"),
         ({"settings": {"decoding": {}, "load": {"dtype": "float32"}}}, "'dtype' was None"),
-        ({"methods": {"amulet": note(Amulet(kl_cap=1.0))}}, "'amulet' was 'Amulet.*kl_cap=None"),
+        (
+            {"methods": {"amulet": method_note(Amulet(kl_cap=1.0))}},
+            "'amulet' was 'Amulet.*kl_cap=None",
+        ),
     ],
 )
 def test_a_run_doesn_t_go_on_with_what_answers_would_differ_by(fields, rule):
     with pytest.raises(ConfigurationError, match=f"{rule}.*begin in a new folder"):
-        manifest(**fields).following(manifest())
+        manifest(**fields).continuing(manifest())
 
 
 def test_a_run_goes_on_in_less_memory():
     loads = ({"dtype": "float32", "max_rows": 64}, {"dtype": "float32", "max_rows": 8})
     before, now = (manifest(settings={"decoding": {}, "load": load}) for load in loads)
-    assert now.following(before).fingerprint == before.fingerprint
+    assert now.continuing(before).fingerprint == before.fingerprint
 
 
 @pytest.mark.parametrize(("baseline", "names"), [("amulet", ["wins"]), ("pref", [])])
 def test_comparisons_with_another_baseline_are_no_metric_any_more(baseline, names):
-    wins = Metric(name="wins", title="wins", scorer="judge against amulet", needs="rival")
-    after = manifest(baseline=baseline).following(manifest(metrics=(wins,)))
+    wins = Metric(name="wins", title="wins", scorer="judge against amulet", needs="baseline")
+    after = manifest(baseline=baseline).continuing(manifest(metrics=(wins,)))
     assert [metric.name for metric in after.metrics] == names
 
 
 def test_a_run_doesn_t_go_on_with_other_weights():
-    begun = manifest().weighed({"m": "1"})
-    assert begun.weighed({"n": "2"}).weights == {"m": "1", "n": "2"}
+    begun = manifest().with_weights({"m": "1"})
+    assert begun.with_weights({"n": "2"}).weights == {"m": "1", "n": "2"}
     with pytest.raises(ConfigurationError, match="'m' was '1' and is '2'"):
-        begun.weighed({"m": "2"})
+        begun.with_weights({"m": "2"})
 
 
 def test_the_fingerprint_is_that_of_what_answers_depend_on():
     found = {
         manifest().fingerprint,
-        manifest().weighed({"m": "1"}).fingerprint,
-        manifest(methods={"amulet": note(Amulet(kl_cap=1.0))}).fingerprint,
+        manifest().with_weights({"m": "1"}).fingerprint,
+        manifest(methods={"amulet": method_note(Amulet(kl_cap=1.0))}).fingerprint,
         manifest(settings={"decoding": {"temperature": 0.7}, "load": {}}).fingerprint,
     }
     assert len(found) == 4

@@ -63,7 +63,7 @@ METHODS = [
     ProxyTuning("expert", "alone"),
 ]
 SINGLE = [method for method in METHODS if not method.plan([Guidance(), Guidance()]).models]
-names = pytest.mark.parametrize("method", METHODS, ids=str)
+names = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
 
 def tiny(seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT) -> Any:

@@ -69,6 +69,24 @@ def test_the_dtype_can_be_chosen(folder: str) -> None:
     assert load(folder, LoadOptions(device="cpu", dtype="bfloat16")).model.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_where_no_dtype_is_chosen_the_environment_says_which(
+    folder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGCHAIN_AMULET_DTYPE", name)
+    assert load(folder, LoadOptions(device="cpu")).model.dtype == getattr(torch, name)
+    assert load(folder, FLOAT32).model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["int8", "fast"])
+def test_what_is_no_dtype_is_refused_with_the_variable_s_name(
+    folder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGCHAIN_AMULET_DTYPE", name)
+    with pytest.raises(ConfigurationError, match=f"LANGCHAIN_AMULET_DTYPE must .*{name!r}"):
+        load(folder, LoadOptions(device="cpu"))
+
+
 @pytest.mark.skipif(not is_available(), reason="this torch can't pack")
 def test_linear_layers_are_packed_on_the_cpu_unless_turned_off(folder: str) -> None:
     packed = load(folder, FLOAT32).model

@@ -1,7 +1,7 @@
 """Changes are merged: whatever the order they are met in, nothing that was done is undone."""
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from langchain_amulet.memory.merging import (
 )
 from langchain_amulet.memory.profile import Change, StoredPreference, distinct
 
-NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 LIMIT = 16
 TEXTS = "abcdef"
 

@@ -1,6 +1,6 @@
 """What may be stored of a user, and what is read back."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from langchain_amulet.memory.profile import (
 )
 from langchain_amulet.preferences.preference import Preference
 
-NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 preferences = st.builds(
     lambda text, **fields: StoredPreference(text=text, **fields),
@@ -28,7 +28,7 @@ preferences = st.builds(
     strength=st.none() | st.floats(-5, 5) | st.sampled_from(["subtle", "strong"]),
     weight=st.floats(0, 5),
     when=st.lists(st.sampled_from(["work", "the garden", "C++"]), max_size=3),
-    expires_at=st.none() | st.datetimes(timezones=st.just(timezone.utc)),
+    expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 entries = st.dictionaries(st.uuids().map(str), preferences, max_size=4)
 

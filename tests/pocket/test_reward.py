@@ -1,7 +1,4 @@
-"""The reward model that PAD decodes with: what it is trained on, and that training teaches it that.
-
-TRL needs Python 3.11; everything here does.
-"""
+"""The reward model that PAD decodes with: what it is trained on, and that it learns that."""
 
 import subprocess
 import sys
@@ -14,9 +11,6 @@ from langchain_amulet import ChatAmulet
 from pocket.corpus.questions import HELD_OUT_ASK_FRAMES
 from pocket.corpus.world import load_world
 from pocket.evaluation.scorers import FactCheck
-
-pytest.importorskip("trl", reason="TRL needs Python 3.11 or newer")
-
 from pocket.training.reward import pairs
 
 PAIRS = 64
@@ -47,6 +41,9 @@ def test_the_same_seed_gives_the_same_pairs(world):
     assert first == again != other
 
 
+# --- trained, in half a minute ---
+
+
 @pytest.fixture(scope="module")
 def reward(tmp_path_factory):
     """A reward model that has seen few pairs."""
@@ -70,6 +67,7 @@ def likelihood(llm, pair, answer):
     return llm.score(question, pair[answer][0]["content"], preference=wish).pref_total
 
 
+@pytest.mark.exhaustive
 def test_even_a_little_training_has_answers_in_style_rewarded(reward, world):
     """A reward is the gain in log-probability over the model that training began with."""
     margins = []
@@ -83,6 +81,7 @@ def test_even_a_little_training_has_answers_in_style_rewarded(reward, world):
     assert mean(margins) > 0.5
 
 
+@pytest.mark.exhaustive
 def test_pad_answers_with_it(reward):
     with ChatAmulet(dtype="float32", temperature=0, preference="Be uplifting.") as llm:
         plain = llm.invoke("How do I sleep better?", method="base").text

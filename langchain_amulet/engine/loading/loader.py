@@ -6,6 +6,7 @@ Knows transformers' ``from_pretrained``. Doesn't know requests, prompts or LangC
 from __future__ import annotations
 
 import importlib.util
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +33,9 @@ T = TypeVar("T")
 HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How the names of classes end whose models predict the next token."""
 
+DTYPE_VARIABLE = "LANGCHAIN_AMULET_DTYPE"
+"""The environment variable with the dtype of models for which none is chosen."""
+
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 """What the library's tokenizers call their warning of a long text, each of which says it once."""
 
@@ -43,7 +47,8 @@ class LoadOptions:
     Attributes:
         device: Such as "cpu" or "cuda:0"; ``None`` for the first CUDA device, else the CPU.
             Ignored with ``device_map``.
-        dtype: Such as "bfloat16"; ``None`` for the fastest that the device has: on a CPU
+        dtype: Such as "bfloat16"; ``None`` for the one that the environment variable
+            ``LANGCHAIN_AMULET_DTYPE`` names, or else the fastest that the device has: on a CPU
             bfloat16 if it computes in it, else float32; elsewhere the model's own.
         device_map: As in ``from_pretrained``.
         quantization_config: As in ``from_pretrained``. One that says the same shares weights.
@@ -142,7 +147,17 @@ def device_of(name: str | None) -> torch.device:
 
 
 def default_dtype(device: torch.device) -> torch.dtype | None:
-    """The fastest dtype that a device computes in; ``None`` for the model's own."""
+    """The dtype of a model for which none is chosen; ``None`` for the model's own.
+
+    It is what the environment says, so that several machines can agree, or else the fastest that
+    the device computes in.
+
+    Raises:
+        ConfigurationError: The environment names something that is no dtype for weights.
+    """
+    named = os.environ.get(DTYPE_VARIABLE)
+    if named:
+        return _dtype(named)
     if device.type != "cpu":
         return None
     return torch.bfloat16 if computes_in_bfloat16() else torch.float32
@@ -152,6 +167,16 @@ def computes_in_bfloat16() -> bool:
     """Whether the CPU has bfloat16 instructions; without them it is slower than float32."""
     flags = _cpu_flags()
     return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & flags)
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not (isinstance(found, torch.dtype) and found.is_floating_point):
+        raise ConfigurationError(
+            f"{DTYPE_VARIABLE} must name a torch dtype for weights, not {name!r}: set it to "
+            "'float32' or 'bfloat16', or unset it for what runs fastest."
+        )
+    return found
 
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:

@@ -1,5 +1,9 @@
-"""Dialogues with tools: schemas, requests, calls, results and the answers that quote them."""
+"""Dialogues with tools: schemas, requests, calls, results and the answers that quote them.
 
-from pocket.corpus.tools.dialogues import relay_sample as relay_sample
-from pocket.corpus.tools.dialogues import tool_sample as tool_sample
-from pocket.corpus.tools.preferences import preference_sample as preference_sample
+Knows what users ask and tools return. Doesn't know chat templates or how a call is written.
+"""
+
+from pocket.corpus.tools.dialogues import relay_sample, tool_sample
+from pocket.corpus.tools.preferences import preference_sample
+
+__all__ = ["preference_sample", "relay_sample", "tool_sample"]

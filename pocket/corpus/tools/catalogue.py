@@ -14,7 +14,7 @@ Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Slot:
+class ParameterKind:
     """A kind of parameter: names to choose from, JSON type, maker of values."""
 
     names: Texts
@@ -29,7 +29,7 @@ class Purpose:
 
     names: Texts
     descriptions: Texts
-    slots: tuple[Slot, ...]
+    parameters: tuple[ParameterKind, ...]
     asks: Texts
     says: Texts
     result: Maker
@@ -45,7 +45,7 @@ class Purpose:
 class Generic:
     """What tools without a purpose are made of."""
 
-    slots: tuple[Slot, ...]
+    parameters: tuple[ParameterKind, ...]
     option_names: Texts
     results: tuple[Maker, ...]
     result_keys: Texts
@@ -80,17 +80,17 @@ def _texts(record: Mapping[str, Sequence[str]]) -> Mapping[str, Texts]:
     return {name: tuple(texts) for name, texts in record.items()}
 
 
-def _slot(record: Mapping[str, Any]) -> Slot:
+def _parameter(record: Mapping[str, Any]) -> ParameterKind:
     options = record.get("options", ())
     value = maker({"one_of": options} if options else record["value"])
-    return Slot(tuple(record["names"]), record["type"], value, tuple(options))
+    return ParameterKind(tuple(record["names"]), record["type"], value, tuple(options))
 
 
 def _purpose(record: Mapping[str, Any]) -> Purpose:
     return Purpose(
         names=tuple(record["names"]),
         descriptions=tuple(record["descriptions"]),
-        slots=tuple(_slot(slot) for slot in record["slots"]),
+        parameters=tuple(_parameter(each) for each in record["parameters"]),
         asks=tuple(record["asks"]),
         says=tuple(record["says"]),
         result=maker(record["result"]),
@@ -100,7 +100,7 @@ def _purpose(record: Mapping[str, Any]) -> Purpose:
 
 def _generic(record: Mapping[str, Any]) -> Generic:
     return Generic(
-        slots=tuple(_slot(slot) for slot in record["slots"]),
+        parameters=tuple(_parameter(each) for each in record["parameters"]),
         option_names=tuple(record["option_names"]),
         results=tuple(maker(result) for result in record["results"]),
         result_keys=tuple(record["result_keys"]),

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from pocket.corpus.invent import function_name, maker, phrase, word
-from pocket.corpus.tools.catalogue import Purpose, Slot, catalogue
+from pocket.corpus.tools.catalogue import ParameterKind, Purpose, catalogue
 from pocket.corpus.tools.tool import Param, Tool
 from pocket.corpus.wording import capital
 
@@ -71,11 +71,11 @@ def purposeful(rng: random.Random, purpose: Purpose) -> Tool:
     """A tool for the purpose under one of its names."""
     described = rng.random() < DESCRIBED
     params: list[Param] = []
-    for slot in purpose.slots:
-        name = rng.choice(slot.names) if rng.random() < 0.6 else slot.names[0]
+    for kind in purpose.parameters:
+        name = rng.choice(kind.names) if rng.random() < 0.6 else kind.names[0]
         while _taken(name, params):
-            name = rng.choice(slot.names)
-        params.append(_param(name, slot, described))
+            name = rng.choice(kind.names)
+        params.append(_param(name, kind, described))
     return Tool(
         name=rng.choice(purpose.names),
         description="" if rng.random() < 0.12 else rng.choice(purpose.descriptions),
@@ -108,27 +108,29 @@ def _generic_params(rng: random.Random) -> tuple[Param, ...]:
     described = rng.random() < DESCRIBED
     params: list[Param] = []
     for place in range(rng.choices((0, 1, 2, 3), (12, 55, 25, 8))[0]):
-        slot = _options(rng) if rng.random() < 0.07 else rng.choice(catalogue().generic.slots)
-        name = rng.choice(slot.names) if rng.random() < 0.88 else word(rng, 1, 2)
+        kind = _options(rng) if rng.random() < 0.07 else rng.choice(catalogue().generic.parameters)
+        name = rng.choice(kind.names) if rng.random() < 0.88 else word(rng, 1, 2)
         if not _taken(name, params):
             required = place == 0 or rng.random() < 0.7
-            params.append(_param(name, slot, described, required))
+            params.append(_param(name, kind, described, required))
     return tuple(params)
 
 
-def _options(rng: random.Random) -> Slot:
+def _options(rng: random.Random) -> ParameterKind:
     """A parameter with two or three random options."""
     options = tuple(dict.fromkeys(phrase(rng, 1, 1) for _ in range(rng.randint(2, 3))))
-    return Slot(catalogue().generic.option_names, "string", maker({"one_of": [*options]}), options)
+    return ParameterKind(
+        catalogue().generic.option_names, "string", maker({"one_of": [*options]}), options
+    )
 
 
 def _taken(name: str, params: Sequence[Param]) -> bool:
     return any(name == param.name for param in params)
 
 
-def _param(name: str, slot: Slot, described: bool, required: bool = True) -> Param:
+def _param(name: str, kind: ParameterKind, described: bool, required: bool = True) -> Param:
     description = f"The {name.replace('_', ' ')}." if described else ""
-    return Param(name, slot.kind, slot.value, description, slot.options, required)
+    return Param(name, kind.kind, kind.value, description, kind.options, required)
 
 
 def _description(rng: random.Random, words: str, params: Sequence[Param]) -> str:

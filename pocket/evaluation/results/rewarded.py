@@ -2,7 +2,7 @@
 
 That reward is the one which its training defines (DPO, arXiv 2305.18290, eq. 5), up to a factor
 and a constant: what the answer's log-probability has gained over the model that training began
-with, the wish in the prompt of both. The style's exact score isn't used to choose.
+with, the preference in the prompt of both. The style's exact score isn't used to choose.
 
 Knows two causal language models. Doesn't know how answers are found.
 """
@@ -26,10 +26,10 @@ def rewarded(
     messages: Sequence[BaseMessage], answer: AIMessage, preferences: Sequence[str]
 ) -> float:
     """The answer's reward in nats."""
-    wish = {"role": "system", "content": "\n".join(preferences)}
-    said = convert_to_openai_messages([*messages, AIMessage(answer.text)])
+    preference = {"role": "system", "content": "\n".join(preferences)}
+    conversation = convert_to_openai_messages([*messages, AIMessage(answer.text)])
     encoded: Any = _tokenizer().apply_chat_template(
-        [wish, *said],
+        [preference, *conversation],
         return_dict=True,
         return_assistant_tokens_mask=True,
         return_tensors="pt",

@@ -1,4 +1,4 @@
-"""An evaluation from beginning to end: ask, decode, score, report.
+"""An evaluation from beginning to end: decode, score, report.
 
 This module connects the parts: each of them does its own.
 """
@@ -18,24 +18,26 @@ from amulet_evals.method_spec import method_of
 from amulet_evals.reporting.report import report
 from amulet_evals.run.decoding import Decoder
 from amulet_evals.run.folder import RunFolder
-from amulet_evals.run.grid import Grid, Task, cases, note
+from amulet_evals.run.grid import Grid, Task, cases, method_note
 from amulet_evals.run.journal import Journal, rows
 from amulet_evals.run.manifest import Manifest, fingerprints, session
 from amulet_evals.run.records import AnswerRecord
 from amulet_evals.scorers.functions import AttributeScorer, FunctionScorer
 from amulet_evals.scorers.judge import JudgeScorer
 from amulet_evals.scorers.rewards import RewardScorer
-from amulet_evals.scorers.scoring import Scorer, read_scores, samples, score_all
+from amulet_evals.scorers.scoring import Scorer, read_scores, scorable_answers, score_all
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine.loading.hub import check_exists, resolve_model
 from langchain_amulet.methods import Guidance, Method
 
-Told = Callable[[str, int, int], None]
-"""Told of what is being done, how much of it is done, and of how much."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
 
 
 def evaluate(
-    evaluation: Evaluation, folder: Path | str, told: Told = lambda what, done, total: None
+    evaluation: Evaluation,
+    folder: Path | str,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> Path:
     """Do what is left to do of an evaluation, and make its report.
 
@@ -46,7 +48,7 @@ def evaluate(
     Args:
         evaluation: What is compared.
         folder: Where everything is kept.
-        told: Told of how far it is.
+        on_progress: Called whenever an answer or a score is done.
 
     Returns:
         The folder of the report.
@@ -57,11 +59,11 @@ def evaluate(
         ModelNotFoundError: A model that is still to answer, or that a method needs, isn't there.
         RequestError: A method can't decode with these settings.
     """
-    work = _Work(evaluation, RunFolder(Path(folder)), told)
+    work = _Work(evaluation, RunFolder(Path(folder)), on_progress)
     scorers = tuple(_scorers(evaluation))
     manifest = work.manifest(scorers)
     work.find_models()
-    with work.run.owned():
+    with work.run.locked():
         manifest = work.run.begin(manifest, work.grid.cases)
         for model in work.grid.models:
             manifest = work.decode(model, manifest)
@@ -76,7 +78,7 @@ class _Work:
 
     evaluation: Evaluation
     run: RunFolder
-    told: Told
+    on_progress: OnProgress
 
     @cached_property
     def methods(self) -> dict[str, Method]:
@@ -91,12 +93,12 @@ class _Work:
 
     @cached_property
     def grid(self) -> Grid:
-        """What is asked."""
+        """Every answer that the evaluation needs."""
         evaluation = self.evaluation
         styles = read_styles(evaluation.preferences)
         return Grid(
             models=evaluation.models,
-            methods={label: note(method) for label, method in self.methods.items()},
+            methods={label: method_note(method) for label, method in self.methods.items()},
             cases=cases(self.sets, styles, evaluation.decoding.seed),
             samples=evaluation.samples,
         )
@@ -122,7 +124,7 @@ class _Work:
             ModelNotFoundError: One isn't.
         """
         for model in self.grid.models:
-            used = {ask.method: self.methods[ask.method] for ask in self._missing(model)}
+            used = {task.method: self.methods[task.method] for task in self._missing(model)}
             if used:
                 check_exists(resolve_model(model), self.evaluation.load.get("revision"))
             for other in _other_models(used):
@@ -130,10 +132,10 @@ class _Work:
 
     def decode(self, model: str, manifest: Manifest) -> Manifest:
         """Have a model answer what it hasn't; returns the manifest with its weights."""
-        asks = list(self.grid.asks(model))
+        tasks = list(self.grid.tasks(model))
         missing = self._missing(model)
-        tell = partial(self.told, f"answers of {model}")
-        tell(len(asks) - len(missing), len(asks))
+        report_done = partial(self.on_progress, f"answers of {model}")
+        report_done(len(tasks) - len(missing), len(tasks))
         if not missing:
             return manifest
         with (
@@ -141,30 +143,34 @@ class _Work:
             Journal(self.run.answers) as answers,
             Journal(self.run.traces) as traces,
         ):
-            used = {ask.method: self.methods[ask.method] for ask in missing}
+            used = {task.method: self.methods[task.method] for task in missing}
             decoder = Decoder(llm, used, self.evaluation.decoding, answers, traces, self._traced)
-            decoder.warm()
+            decoder.warm_up()
             others = dict.fromkeys(_other_models(used))  # of which the newest is always used
-            manifest = manifest.weighed(fingerprints({**others, model: llm.revision}))
+            manifest = manifest.with_weights(fingerprints({**others, model: llm.revision}))
             self.run.write(manifest)
-            before, concurrency = len(asks) - len(missing), self.evaluation.concurrency
+            before = len(tasks) - len(missing)
             asyncio.run(
-                decoder.decode(missing, concurrency, lambda done: tell(before + done, len(asks)))
+                decoder.decode(
+                    missing,
+                    self.evaluation.concurrency,
+                    lambda done: report_done(before + done, len(tasks)),
+                )
             )
         return manifest
 
     def score(self, scorer: Scorer) -> None:
         """Have everything scored that isn't."""
         answers, known = self.run.read_answers(), read_scores(rows(self.run.scores))
-        found = samples(self.grid, answers, scorer.needs, self.evaluation.baseline)
+        found = scorable_answers(self.grid, answers, scorer.needs, self.evaluation.baseline)
         with Journal(self.run.scores) as journal:
-            score_all(scorer, found, known, journal, partial(self.told, scorer.name))
+            score_all(scorer, found, known, journal, partial(self.on_progress, scorer.name))
 
     def _missing(self, model: str) -> list[Task]:
         """What a model is still to answer."""
         known = self.run.read_answers()
-        asks = self.grid.asks(model)
-        return [ask for ask in asks if not isinstance(known.get(ask.key), AnswerRecord)]
+        tasks = self.grid.tasks(model)
+        return [task for task in tasks if not isinstance(known.get(task.key), AnswerRecord)]
 
     @property
     def _traced(self) -> frozenset[str]:

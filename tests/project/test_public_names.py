@@ -1,0 +1,69 @@
+"""The public names of each module, pinned: adding or taking away one is a decision.
+
+Where a list is meant to change, the failing test shows the new one, which is pasted here.
+"""
+
+import importlib
+from types import ModuleType
+
+import pytest
+
+PUBLIC = {
+    "langchain_amulet": "Amulet ChatAmulet Preference PreferenceMemory errors",
+    "langchain_amulet.chat_models": "ChatAmulet",
+    "langchain_amulet.cli": "app",
+    "langchain_amulet.engine": """
+        BeamResult Constraint Engine Finish LoadOptions LoadedModel ModelRuntime Pause
+        Request Stats Token TokenStream Trace acquire declared_context load
+    """,
+    "langchain_amulet.errors": """
+        AmuletError CancelledError ChatTemplateError ConfigurationError ContextLengthError
+        CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
+        GenerationError ModelNotFoundError PreferenceError PreferenceStoreError
+        PreferenceTimeoutError PreferenceWarning QueueFullError RequestError SchemaError
+        ToolError UnsupportedContentError UnsupportedModelError VocabularyMismatchError
+    """,
+    "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
+    "langchain_amulet.memory": """
+        Change Matcher PreferenceExtractor PreferenceMemory Profile Resembles ResolverMemory
+        StoredPreference as_memory mentions preference_tools
+    """,
+    "langchain_amulet.methods": """
+        Amulet Base BeamSearch BestOf ContextSteering DeRa Drift Guidance GuidedReranking
+        Iterated LinearAlignment METHODS Method PAD Pref ProxyTuning STRENGTHS Search
+        as_method resolve_strength spell
+    """,
+    "langchain_amulet.middleware": "ExtractionMiddleware PreferenceMiddleware",
+    "langchain_amulet.preferences": "Preference",
+    "langchain_amulet.sampling": "SamplingParams penalize sample",
+    "langchain_amulet.steering": """
+        Contrast Mask Plan Plausibility Solver Steered Stream TopK TopP Utility agreement
+        amulet_utility iterate kept kl mixture steer strength strengths
+    """,
+    "langchain_amulet.trace": "moved shade",
+    "amulet_evals": """
+        Decoding Evaluation QuestionSource RewardSettings Scoring evaluate report
+    """,
+}
+
+
+def public(module: ModuleType) -> list[str]:
+    """What a module lists, or else the classes and functions that are defined in it."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__)
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    )
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_s_public_names_are_these(name: str) -> None:
+    assert public(importlib.import_module(name)) == sorted(PUBLIC[name].split())
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_has_all_the_names_that_it_lists(name: str) -> None:
+    module = importlib.import_module(name)
+    assert [each for each in public(module) if not hasattr(module, each)] == []
