@@ -88,10 +88,10 @@ def operations(users: int) -> Iterator[PutOp]:
     shared, owned = Namespace.of(("preferences",)), Namespace.of(OWNED)
     for number in range(users):
         record, change, key = written[number % len(written)]
-        place, own = shared.place(user(number)), owned.place(user(number))
+        location, own = shared.location(user(number)), owned.location(user(number))
         yield PutOp(own.namespace, own.key, record, index=False)
-        yield PutOp(place.namespace, place.key, record, index=False)
-        yield PutOp(place.history, key, change, index=False)
+        yield PutOp(location.namespace, location.key, record, index=False)
+        yield PutOp(location.history, key, change, index=False)
 
 
 def fill(store: BaseStore, users: int) -> float:

@@ -25,7 +25,7 @@ Opening = AbstractAsyncContextManager[BaseStore]
 
 
 @dataclass(frozen=True)
-class Places:
+class Databases:
     """Where databases are."""
 
     file: Path
@@ -33,36 +33,40 @@ class Places:
 
 
 @asynccontextmanager
-async def in_memory(places: Places, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
+async def in_memory(databases: Databases, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
     yield InMemoryStore()
 
 
 @asynccontextmanager
-async def sqlite(places: Places, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
-    with SqliteStore.from_conn_string(str(places.file), ttl=ttl) as store:
+async def sqlite(databases: Databases, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
+    with SqliteStore.from_conn_string(str(databases.file), ttl=ttl) as store:
         store.setup()
         store.conn.execute(IN_HASTE)
         yield store
 
 
 @asynccontextmanager
-async def async_sqlite(places: Places, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
-    async with AsyncSqliteStore.from_conn_string(str(places.file), ttl=ttl) as store:
+async def async_sqlite(
+    databases: Databases, ttl: TTLConfig | None = None
+) -> AsyncIterator[BaseStore]:
+    async with AsyncSqliteStore.from_conn_string(str(databases.file), ttl=ttl) as store:
         await store.setup()
         await store.conn.execute(IN_HASTE)
         yield store
 
 
 @asynccontextmanager
-async def postgres(places: Places, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
-    with PostgresStore.from_conn_string(places.uri, ttl=ttl) as store:
+async def postgres(databases: Databases, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
+    with PostgresStore.from_conn_string(databases.uri, ttl=ttl) as store:
         store.setup()
         yield store
 
 
 @asynccontextmanager
-async def async_postgres(places: Places, ttl: TTLConfig | None = None) -> AsyncIterator[BaseStore]:
-    async with AsyncPostgresStore.from_conn_string(places.uri, ttl=ttl) as store:
+async def async_postgres(
+    databases: Databases, ttl: TTLConfig | None = None
+) -> AsyncIterator[BaseStore]:
+    async with AsyncPostgresStore.from_conn_string(databases.uri, ttl=ttl) as store:
         await store.setup()
         yield store
 
@@ -75,19 +79,19 @@ SQL: dict[str, Callable[..., Opening]] = {
 ALL: dict[str, Callable[..., Opening]] = {"in_memory": in_memory, **SQL}
 
 
-def set_up(places: Places) -> None:
+def set_up(databases: Databases) -> None:
     """Make the tables, which takes longer than most tests."""
-    with SqliteStore.from_conn_string(str(places.file)) as store:
+    with SqliteStore.from_conn_string(str(databases.file)) as store:
         store.setup()
-    with PostgresStore.from_conn_string(places.uri) as store:
+    with PostgresStore.from_conn_string(databases.uri) as store:
         store.setup()
 
 
-def emptied(places: Places, folder: Path) -> Places:
+def emptied(databases: Databases, folder: Path) -> Databases:
     """The same databases without anything in their tables, the file in another folder."""
-    with psycopg.connect(places.uri) as connection:
+    with psycopg.connect(databases.uri) as connection:
         connection.execute("TRUNCATE store")
-    return Places(Path(shutil.copy(places.file, folder)), places.uri)
+    return Databases(Path(shutil.copy(databases.file, folder)), databases.uri)
 
 
 @dataclass(frozen=True)

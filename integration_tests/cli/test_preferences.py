@@ -1,7 +1,9 @@
 """The command line remembers what its users prefer, from one run to the next."""
 
+import json
 import stat
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from langchain_amulet.memory import StoredPreference
 from support import terminal
 from support.terminal import QUESTION, answer, chat
 
+ROOT = Path(__file__).parents[2]
 KIND, SHORT = "Be kind to them.", "Keep it short."
 
 
@@ -151,6 +154,110 @@ def test_an_option_names_another_file(tmp_path: Path, file: Path) -> None:
     run("preferences", "set", KIND, "--user", "ada", "--store", str(other))
     assert other.exists() and not file.exists()
     assert listed("--store", str(other)) == ["ada", f"  {KIND}"]
+
+
+@pytest.mark.parametrize("name", [":memory:", ":shared:"])
+def test_what_would_be_forgotten_at_once_is_refused(name: str) -> None:
+    for command in (("preferences", "list"), ("chat", "--user", "ada")):
+        assert f"{name!r} is SQLite's name for what is forgotten" in refused(
+            *command, "--store", name
+        )
+
+
+# --- Stores of one's own ---
+
+
+@pytest.fixture
+def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The example of a store of one's own, named as on the command line; it writes in a folder."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "extending"))
+    monkeypatch.chdir(tmp_path)
+    return "own_preference_store:store"
+
+
+def test_a_store_of_ones_own_is_named_by_its_module(example: str, tiny: str, file: Path) -> None:
+    own = ("--store", example)
+    run("preferences", "set", KIND, SHORT, "--user", "ada", *own)
+    assert json.loads(Path("preferences.json").read_text()) == {
+        "ada": [{"text": KIND}, {"text": SHORT}]
+    }
+    run("preferences", "forget", SHORT, "--user", "ada", *own)
+    assert listed(*own) == listed("--user", "ada", *own) == ["ada", f"  {KIND}"]
+    _, kind, told = chat(tiny, QUESTION, f"/remember {SHORT}", options=("--user", "ada", *own))
+    assert answer(tiny, preference=KIND) in kind
+    assert told.split("\n") == ["remembered for ada:", f"  {KIND}", f"  {SHORT}"]
+    assert not file.exists()
+
+
+def test_so_it_is_in_the_environment(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANGCHAIN_AMULET_STORE", example)
+    run("preferences", "set", KIND, "--user", "ada")
+    assert listed() == ["ada", f"  {KIND}"]
+
+
+STORES = """
+from contextlib import contextmanager
+from langgraph.store.memory import InMemoryStore
+from langchain_amulet import Preference, PreferenceMemory
+from langchain_amulet.memory import SimplePreferenceStore
+
+langgraph = InMemoryStore()
+memory = PreferenceMemory(langgraph)
+closed = []
+
+class Dict(SimplePreferenceStore):
+    kept = {}
+    def load(self, user_id):
+        return self.kept.get(user_id)
+    def save(self, user_id, preferences):
+        self.kept[user_id] = preferences
+
+@contextmanager
+def opened():
+    yield memory
+    closed.append(True)
+
+nothing = 7
+"""
+
+
+@pytest.fixture
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A module of stores, in the folder where the command line is run."""
+    (tmp_path / "ones_own_stores.py").write_text(STORES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield "ones_own_stores"
+    sys.modules.pop("ones_own_stores", None)
+
+
+@pytest.mark.parametrize("name", ["langgraph", "memory", "Dict", "opened"])
+def test_a_name_is_that_of_a_store_or_of_what_gives_one(stores: str, name: str) -> None:
+    own = ("--store", f"{stores}:{name}")
+    run("preferences", "set", KIND, "--user", "ada", *own)
+    assert listed("--user", "ada", *own) == ["ada", f"  {KIND}"]
+    assert sys.modules[stores].closed == ([True] * 2 if name == "opened" else [])
+
+
+def test_a_store_that_can_not_list_its_users_is_asked_for_one(stores: str) -> None:
+    said = refused("preferences", "list", "--store", f"{stores}:Dict")
+    assert "Dict has no list(limit): name one of them by --user" in said
+
+
+def test_a_name_of_no_store_is_one_line_and_a_failure(stores: str) -> None:
+    for name, rule in (
+        (f"{stores}:nothing", "type int, which lacks aadd"),
+        (f"{stores}:nobody", "must be importable from the folder one works in"),
+        ("no_such_module:store", "must be importable from the folder one works in"),
+    ):
+        assert rule in refused("preferences", "list", "--user", "ada", "--store", name)
+
+
+def test_a_file_may_be_named_like_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("preferences", "set", KIND, "--user", "ada")
+    Path("my:preferences").touch()
+    assert listed("--store", "my:preferences") == []
 
 
 def test_what_is_stored_is_never_read_as_markup() -> None:

@@ -21,7 +21,7 @@ from langchain_amulet.errors import (
     PreferenceWarning,
     RequestError,
 )
-from langchain_amulet.memory import ResolverMemory, StoredPreference, as_memory
+from langchain_amulet.memory import ResolverMemory, StoredPreference, as_memory, as_store
 from langchain_amulet.memory.lookups import UNANSWERED
 
 SHORT, KIND, FORMAL = "Keep it short.", "Be kind.", "Please be formal."
@@ -144,10 +144,10 @@ def test_what_was_read_before_a_write_is_not_cached_after_it(store: Watched) -> 
 def test_a_user_who_is_cached_waits_for_no_store_that_hangs(store: Watched, is_async: bool) -> None:
     memory = PreferenceMemory(store, cache_seconds=60.0, timeout=0.001)
     memory.set("ada", SHORT)
-    cache = memory._cache
-    while cache is None or not cache.get("ada"):
-        with suppress(PreferenceTimeoutError):
-            memory.get("ada")
+    found = None
+    while not found:
+        with suppress(PreferenceTimeoutError):  # on a busy machine
+            found = memory.get("ada")
     store.gate.clear()
     for _ in range(UNANSWERED):
         with pytest.raises(PreferenceTimeoutError):
@@ -249,24 +249,31 @@ def test_a_history_that_makes_no_sense_is_an_error_until_preferences_are_set_ane
         (lambda memory: memory.set("ada", SHORT, expires=-1), "expiry"),
         (lambda memory: memory.set("", SHORT), "user's id"),
         (lambda memory: memory.get(3), "user's id"),
+        (lambda memory: memory.add(["ada"], SHORT), "user's id"),
     ],
 )
 def test_what_can_not_be_stored_is_refused(
     store: Watched, write: Callable[[PreferenceMemory], None], complaint: str
 ) -> None:
-    memory = PreferenceMemory(store, max_preferences=2, max_preference_chars=20)
+    memory = PreferenceMemory(store, max_preferences=2, max_preference_chars=20, cache_seconds=60.0)
     with pytest.raises(PreferenceError, match=complaint):
         write(memory)
 
 
-@pytest.mark.parametrize("page", [{"limit": -1}, {"limit": 5, "offset": -1}], ids=str)
-def test_there_is_no_page_before_the_first(store: Watched, page: dict[str, int]) -> None:
+@pytest.mark.parametrize("number", [-1, "5", 2.5, None], ids=repr)
+@both_ways
+def test_a_page_is_told_by_whole_numbers_from_0(
+    store: Watched, number: Any, is_async: bool
+) -> None:
     memory = PreferenceMemory(store)
     memory.set("ada", SHORT)
-    with pytest.raises(RequestError, match=r"at least 0.*-1"):
-        memory.list(**page)
-    with pytest.raises(RequestError, match=r"at least 0.*-1"):
-        memory.history("ada", limit=-1)
+    rule = rf"whole numbers of at least 0.*{number!r}"
+    for method, *args in (("list", number), ("list", 5, number), ("history", "ada", number)):
+        with pytest.raises(RequestError, match=rule):
+            if is_async:
+                asyncio.run(getattr(memory, f"a{method}")(*args))
+            else:
+                getattr(memory, method)(*args)
 
 
 def test_of_too_many_preferences_the_newest_apply(store: Watched) -> None:
@@ -288,6 +295,8 @@ def test_a_text_that_grew_too_long_elsewhere_is_corrupt(store: Watched) -> None:
         {"on_store_error": "shrug"},
         {"on_corrupt": None},
         {"timeout": 0},
+        {"timeout": "soon"},
+        {"timeout": float("inf")},
         {"max_preferences": 0},
         {"max_history": 3},
         {"cache_seconds": 0},
@@ -302,6 +311,30 @@ def test_a_text_that_grew_too_long_elsewhere_is_corrupt(store: Watched) -> None:
 def test_settings_that_can_not_work_are_refused(store: Watched, settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(settings))):
         PreferenceMemory(**{"store": store, **settings})
+
+
+def test_numbers_may_be_read_from_an_environment(store: Watched) -> None:
+    settings: Any = {"timeout": "5.0", "cache_seconds": "60", "cache_users": "1", "ttl": "PT1H"}
+    memory = PreferenceMemory(store, **settings)
+    memory.set("ada", SHORT)
+    assert memory.get("ada") == memory.get("ada") == (Preference(SHORT),)
+    for timeout in (0, "soon"):
+        with pytest.raises(ConfigurationError, match="timeout"):
+            ResolverMemory(_known, timeout=timeout)  # type: ignore[arg-type]
+
+
+def test_errors_quote_no_preference(store: Watched) -> None:
+    """What is stored may be malformed, and what is given no store."""
+    memory = PreferenceMemory(store)
+    for value in ({"preferences": SHORT}, {"preferences": [[SHORT]]}, {"text": SHORT, "when": 3}):
+        store.put(("preferences",), "ada", value)
+        with pytest.raises(CorruptProfileError) as raised:
+            memory.get("ada")
+        assert SHORT not in str(raised.value)
+    for make in (as_memory, as_store, PreferenceMemory):
+        with pytest.raises(ConfigurationError) as refused:
+            make({"ada": SHORT})  # type: ignore[operator]
+        assert SHORT not in str(refused.value)
 
 
 def test_a_lifetime_holds_for_what_has_none_of_its_own(store: Watched) -> None:

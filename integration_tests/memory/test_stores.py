@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from langgraph.store.base import BaseStore
+from langgraph.store.base import BaseStore, PutOp
 
 from langchain_amulet import Preference, PreferenceMemory
 from langchain_amulet.errors import (
@@ -19,8 +19,9 @@ from langchain_amulet.errors import (
     PreferenceWarning,
 )
 from langchain_amulet.memory import StoredPreference
+from langchain_amulet.memory.namespaces import HISTORY, Namespace
 from support.postgres import Postgres
-from support.stores import ALL, SQL, Caller, Opening, Places, emptied, set_up
+from support.stores import ALL, SQL, Caller, Databases, Opening, emptied, set_up
 
 SHARED, OWNED = ("preferences",), ("users", "{user_id}", "preferences")
 ADAS = ("users", "ada", "preferences")
@@ -41,21 +42,23 @@ def server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="module")
-def blank(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Places:
+def blank(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Databases:
     """Databases with their tables."""
-    places = Places(tmp_path_factory.mktemp("blank") / "store.db", server.uri)
-    set_up(places)
-    return places
+    databases = Databases(tmp_path_factory.mktemp("blank") / "store.db", server.uri)
+    set_up(databases)
+    return databases
 
 
 @pytest.fixture
-def places(blank: Places, tmp_path: Path) -> Places:
+def databases(blank: Databases, tmp_path: Path) -> Databases:
     return emptied(blank, tmp_path)
 
 
 @pytest.fixture
-async def store(opening: Callable[[Places], Opening], places: Places) -> AsyncIterator[BaseStore]:
-    async with opening(places) as opened:
+async def store(
+    opening: Callable[[Databases], Opening], databases: Databases
+) -> AsyncIterator[BaseStore]:
+    async with opening(databases) as opened:
         yield opened
 
 
@@ -135,11 +138,13 @@ async def test_erasing_a_user_leaves_nothing_of_them_and_all_of_others(
     for user in ("ada", "bob"):
         for wish in (SHORT, KIND, FORMAL):
             await call("add", user, wish)
-    await call("erase", "ada")
+    await call("erase", "bob")
     left = await _searched(store)
-    assert left and not any("ada" in (*item.namespace, item.key) for item in left)
-    assert await call("history", "ada") == ()
-    assert len(await call("get", "bob")) == len(await call("history", "bob")) == 3
+    assert left and not any(
+        "bob" in label for item in left for label in (*item.namespace, item.key)
+    )
+    assert await call("history", "bob") == ()
+    assert len(await call("get", "ada")) == len(await call("history", "ada")) == 3
 
 
 @every_store
@@ -266,10 +271,10 @@ async def test_a_preference_ends_when_it_was_said_to(
 
 @every_database
 async def test_the_store_is_told_when_it_may_drop_a_record(
-    opening: Callable[..., Opening], places: Places, is_async: bool
+    opening: Callable[..., Opening], databases: Databases, is_async: bool
 ) -> None:
     """And reading doesn't put that off, unless the store's own rules have it so."""
-    async with opening(places) as store:
+    async with opening(databases) as store:
         call = _caller(store, is_async)
         await call("set", "ada", SHORT, expires=0.5)
         await call("set", "bob", [SHORT, StoredPreference(KIND, expires_at=_in(0.5))])
@@ -284,11 +289,58 @@ async def test_the_store_is_told_when_it_may_drop_a_record(
 
 @every_database
 async def test_the_stores_own_rules_on_how_long_it_keeps_things_hold(
-    opening: Callable[..., Opening], places: Places, is_async: bool
+    opening: Callable[..., Opening], databases: Databases, is_async: bool
 ) -> None:
-    async with opening(places, {"default_ttl": 1, "refresh_on_read": False}) as store:
+    async with opening(databases, {"default_ttl": 1, "refresh_on_read": False}) as store:
         await _caller(store, is_async)("set", "ada", SHORT)
-    assert _lifetimes(opening, places) == [(1,), (1,)]  # of the record and of its history
+    assert _lifetimes(opening, databases) == [(1,), (1,)]  # of the record and of its history
+
+
+@every_store
+async def test_what_is_in_namespaces_inside_a_users_own_hides_nothing(
+    store: BaseStore, is_async: bool
+) -> None:
+    """A search finds it, too: here hundreds of items, before the one that counts and after it."""
+    files = [
+        PutOp(("users", "ada", "files"), str(number), {"content": KIND}) for number in range(600)
+    ]
+    await _batch(store, files[:300])
+    await _put(store, ("users", "ada"), "5b1e", {"content": SHORT})
+    await _batch(store, files)
+    call = _caller(store, is_async, ("users", "{user_id}"))
+    assert await call("get", "ada") == (Preference(SHORT),)
+    assert (await call("profile", "ada")).preferences == (StoredPreference(SHORT),)
+    assert await call("list") == ("ada",)
+    await call("add", "ada", FORMAL)
+    assert await call("forget", "ada", SHORT) == (StoredPreference(SHORT),)
+    await _put(store, ("users", "ada"), "5b1e", {"content": SHORT})
+    await _batch(store, files)
+    await call("erase", "ada")
+    assert await call("list") == ()
+    assert {item.namespace for item in await _searched(store)} == {("users", "ada", "files")}
+
+
+@every_store
+async def test_a_history_is_erased_whatever_histories_there_are_of_a_tenants_users(
+    store: BaseStore, is_async: bool
+) -> None:
+    """Each tenant has preferences, too, and is named like the namespace of its users."""
+
+    def place(user: str) -> tuple[str, ...]:
+        tenant, _, name = user.partition("/")
+        return ("tenants", tenant) if name else ("tenants",)
+
+    call = _caller(store, is_async, place)
+    await call("set", "acme", SHORT)
+    await call("set", "acme/ada", KIND)
+    histories = [item for item in await _searched(store) if item.namespace[0] == HISTORY]
+    change = max(histories, key=lambda item: item.key)
+    others = [Namespace.of(place).location(f"acme/{number}").history for number in range(300)]
+    await _batch(store, [PutOp(each, change.key, change.value) for each in others])
+    assert len(await call("history", "acme")) == 1
+    await call("erase", "acme")
+    assert await call("history", "acme") == ()
+    assert len(await _searched(store)) == 302
 
 
 @every_store
@@ -307,11 +359,14 @@ async def test_conditions_are_held_against_what_the_conversation_is_about(
 @every_store
 @every_namespace
 async def test_writers_at_the_same_time_lose_nothing(
-    opening: Callable[..., Opening], places: Places, is_async: bool, namespace: tuple[str, ...]
+    opening: Callable[..., Opening],
+    databases: Databases,
+    is_async: bool,
+    namespace: tuple[str, ...],
 ) -> None:
     """Each has a connection of its own, but for the store that has none."""
     texts = [f"Wish {number}." for number in range(6)]
-    async with opening(places) as one, opening(places) as another:
+    async with opening(databases) as one, opening(databases) as another:
         stores = [one, one if opening is ALL["in_memory"] else another]
         callers = [_caller(store, is_async, namespace) for store in stores]
         await asyncio.gather(
@@ -336,14 +391,34 @@ async def test_a_store_of_an_event_loop_is_not_asked_inside_of_it_without_await(
             method(*args)
 
 
+@pytest.mark.parametrize("opening", [SQL["async_sqlite"], SQL["async_postgres"]], ids=str)
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_a_store_whose_event_loop_is_idle_is_not_waited_for(
+    opening: Callable[..., Opening], databases: Databases, timeout: float | None
+) -> None:
+    """It would never answer."""
+    loop = asyncio.new_event_loop()
+    opened = opening(databases)
+    try:
+        memory = PreferenceMemory(loop.run_until_complete(opened.__aenter__()), timeout=timeout)
+        loop.run_until_complete(memory.aset("ada", SHORT))
+        for method, *args in ((memory.get, "ada"), (memory.list,), (memory.set, "ada", KIND)):
+            with pytest.raises(PreferenceStoreError, match="isn't running: ask it while that runs"):
+                method(*args)
+        assert loop.run_until_complete(memory.aget("ada")) == (Preference(SHORT),)
+        loop.run_until_complete(opened.__aexit__(None, None, None))
+    finally:
+        loop.close()
+
+
 @every_database
 async def test_what_was_stored_is_there_after_a_restart(
-    opening: Callable[..., Opening], places: Places, is_async: bool
+    opening: Callable[..., Opening], databases: Databases, is_async: bool
 ) -> None:
     text = 'Ĝis! 你好 😀\n\tkeep "it" short; \\0 %s $1'
-    async with opening(places) as store:
+    async with opening(databases) as store:
         await _caller(store, is_async)("set", "ada", [text, KIND])
-    async with opening(places) as store:
+    async with opening(databases) as store:
         call = _caller(store, is_async)
         assert await call("get", "ada") == (Preference(text), Preference(KIND))
         assert len(await call("history", "ada")) == 1
@@ -369,8 +444,12 @@ async def _put(
         store.put(namespace, key, value)
 
 
-async def _searched(store: BaseStore) -> list[Any]:
-    return await asyncio.to_thread(store.search, (), limit=99)
+async def _batch(store: BaseStore, operations: list[Any]) -> None:
+    await asyncio.to_thread(store.batch, operations)
+
+
+async def _searched(store: BaseStore, limit: int = 9999) -> list[Any]:
+    return await asyncio.to_thread(store.search, (), limit=limit)
 
 
 async def _swept(store: Any) -> int:
@@ -379,10 +458,10 @@ async def _swept(store: Any) -> int:
     return int(await dropped if asyncio.iscoroutine(dropped) else dropped)
 
 
-def _lifetimes(opening: Callable[..., Opening], places: Places) -> list[tuple[float | None]]:
+def _lifetimes(opening: Callable[..., Opening], databases: Databases) -> list[tuple[float | None]]:
     """Minutes that each item is kept, as the database has it."""
     query = "SELECT ttl_minutes FROM store"
     if "sqlite" in opening.__name__:
-        return sqlite3.connect(places.file).execute(query).fetchall()
-    with psycopg.connect(places.uri) as connection:
+        return sqlite3.connect(databases.file).execute(query).fetchall()
+    with psycopg.connect(databases.uri) as connection:
         return connection.execute(query).fetchall()

@@ -24,7 +24,7 @@ from langchain_amulet.errors import (
     PreferenceWarning,
 )
 from langchain_amulet.memory.threads import in_thread
-from langchain_amulet.waiting import Wait
+from langchain_amulet.waiting import Procedure, Wait
 
 T = TypeVar("T")
 
@@ -177,31 +177,28 @@ class LookupCache(Generic[T]):
     Args:
         seconds: How long that is remembered.
         users: Of how many users it is.
-
-    Attributes:
-        drops: How often something was dropped. What was read before the last time may be out of
-            date.
     """
 
     def __init__(self, seconds: float, users: int) -> None:
         """Nothing is remembered yet."""
         self._lock = Lock()
-        self._found: TTLCache[str, T] = TTLCache(users, seconds)
-        self.drops = 0
+        self._remembered: TTLCache[str, T] = TTLCache(users, seconds)
+        self._drops = 0
 
-    def get(self, user_id: str) -> T | None:
-        """What was found of a user; None if that isn't remembered."""
+    def found(self, user_id: str, lookup: Procedure[None, T]) -> Procedure[None, T]:
+        """What is remembered of a user, or else what the lookup finds, which then is."""
         with self._lock:
-            return self._found.get(user_id)
-
-    def put(self, user_id: str, found: T, drops: int) -> None:
-        """Remember what was read when this had dropped so many."""
+            remembered, drops = self._remembered.get(user_id), self._drops
+        if remembered is not None:
+            return remembered
+        found = yield from lookup
         with self._lock:
-            if drops == self.drops:
-                self._found[user_id] = found
+            if drops == self._drops:  # else it may have been read before somebody wrote
+                self._remembered[user_id] = found
+        return found
 
     def drop(self, user_id: str) -> None:
-        """Remember nothing of a user, who is written to."""
+        """Remember nothing of a user, who was written to."""
         with self._lock:
-            self.drops += 1
-            self._found.pop(user_id, None)
+            self._drops += 1
+            self._remembered.pop(user_id, None)

@@ -25,10 +25,10 @@ from langchain_amulet.memory.lookups import (
     Timeout,
 )
 from langchain_amulet.memory.merging import Edit
-from langchain_amulet.memory.namespaces import Namespace, NamespaceLike, RecordLocation
+from langchain_amulet.memory.namespaces import Namespace, NamespaceLike, check_user_id
 from langchain_amulet.memory.preference_store import BasePreferenceStore
 from langchain_amulet.memory.profile import Change, Profile, StoredPreference
-from langchain_amulet.memory.reading import OnCorrupt, RecordReader
+from langchain_amulet.memory.reading import RecordReader
 from langchain_amulet.memory.store_access import access_to
 from langchain_amulet.memory.writing import RecordWriter
 from langchain_amulet.preferences.preference import Preference
@@ -191,9 +191,11 @@ class PreferenceMemory(BasePreferenceStore):
 
     def _applying(self, user_id: str, about: str | None) -> Procedure[None, tuple[Preference, ...]]:
         location = self._reader.namespace.location(user_id)
-        lookup = self._reader.preferences if self._cache is None else self._cached_preferences
+        lookup = self._reader.preferences(location, self._failures.on_corrupt)
+        if self._cache is not None:
+            lookup = self._cache.found(user_id, lookup)
         try:
-            stored = yield from lookup(location, self._failures.on_corrupt)
+            stored = yield from lookup
             if self.limits.matcher is mentions:  # too quick to be worth another thread
                 return self.limits.applying(stored, about)
             applying = partial(self.limits.applying, stored, about)
@@ -202,17 +204,6 @@ class PreferenceMemory(BasePreferenceStore):
         except PreferenceStoreError as error:
             self._failures.on_store_error(error)
             return ()
-
-    def _cached_preferences(
-        self, location: RecordLocation, on_corrupt: OnCorrupt
-    ) -> Procedure[None, tuple[StoredPreference, ...]]:
-        assert self._cache is not None
-        stored = self._cache.get(location.user_id)
-        if stored is None:
-            drops = self._cache.drops
-            stored = yield from self._reader.preferences(location, on_corrupt)
-            self._cache.put(location.user_id, stored, drops)
-        return stored
 
     def _profile(self, user_id: str) -> Procedure[None, Profile | None]:
         location = self._reader.namespace.location(user_id)
@@ -226,6 +217,7 @@ class PreferenceMemory(BasePreferenceStore):
 
     def _write(self, user_id: str, writing: Procedure[None, T]) -> Procedure[None, T]:
         """Write to the end, even if the task that waits for it is cancelled."""
+        check_user_id(user_id)
         whole = self._uncached(user_id, writing)
         wait = Wait(partial(run, whole), partial(arun, whole))
         written: T = yield self._writing.limited(wait)

@@ -67,7 +67,7 @@ class RecordReader:
     def preferences(
         self, location: RecordLocation, on_corrupt: OnCorrupt
     ) -> Procedure[None, tuple[StoredPreference, ...]]:
-        """A user's preferences, oldest first, in one exchange with the store."""
+        """A user's preferences, oldest first: mostly in one exchange with the store."""
         begun = time.monotonic()
         results = yield self.access.batch(self.lookup(location), begun)
         if location.owned:
@@ -102,7 +102,7 @@ class RecordReader:
         _check_page(limit)
         location = self.namespace.location(user_id)
         (items,) = yield self.access.batch([self.history_search(location)], time.monotonic())
-        changes = read_changes(location, items, on_corrupt)
+        changes = read_changes(location, within(location.history, items), on_corrupt)
         return tuple(reversed(changes.values()))[: min(limit, self.max_history)]
 
     def users(self, limit: int, offset: int) -> Procedure[None, tuple[str, ...]]:
@@ -114,18 +114,25 @@ class RecordReader:
         """
         _check_page(limit, offset)
         begun, pattern = time.monotonic(), self.namespace.wildcard
-        if not self.namespace.owned:
-            search = SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)
-            (items,) = yield self.access.batch([search], begun)
-            known = [item for item in within(pattern, items) if not _is_empty(item)]
-            return tuple(item.key for item in known if is_user_id(item.key))
-        (namespaces,) = yield self.access.batch([_listing(pattern, limit, offset)], begun)
-        users = [user for user in map(self.namespace.user_of, namespaces) if user is not None]
+        if self.namespace.owned:
+            operation = _listing(pattern, limit, offset)
+            (namespaces,) = yield self.access.batch([operation], begun)
+            users = filter(None, map(self.namespace.user_of, namespaces))
+            return (yield from self._with_something(users, begun))
+        search = SearchOp(pattern, limit=limit, offset=offset, refresh_ttl=False)
+        (items,) = yield self.access.batch([search], begun)
+        filled = [item for item in within(pattern, items) if not _is_empty(item)]
+        return tuple(item.key for item in filled if is_user_id(item.key))
+
+    def _with_something(
+        self, users: Iterable[str], begun: float
+    ) -> Procedure[None, tuple[str, ...]]:
+        """Those whose namespace holds anything."""
         locations = [self.namespace.location(user) for user in users]
         pages = yield self.access.batch([self._search(each) for each in locations], begun)
         found = yield from self._to_the_end(locations, pages, begun)
-        filled = [not all(map(_is_empty, items)) for items in found]
-        return tuple(user for user, is_filled in zip(users, filled, strict=True) if is_filled)
+        pairs = zip(locations, found, strict=True)
+        return tuple(each.user_id for each, items in pairs if not all(map(_is_empty, items)))
 
     # --- Operations, and what is left of a lookup after its first exchange ---
 
@@ -171,15 +178,12 @@ class RecordReader:
         A search finds what is in namespaces inside one, too, of which there may be any number of
         pages before the first item of its own.
         """
-        found = [list(page) for page in pages]
-        unfinished = [place for place, page in enumerate(found) if len(page) == PAGE]
-        offset = PAGE
-        while unfinished:
-            searches = [self._search(locations[place], refresh, offset) for place in unfinished]
+        found, offset = [list(page) for page in pages], PAGE
+        while unfinished := [index for index, each in enumerate(found) if len(each) == offset]:
+            searches = [self._search(locations[index], refresh, offset) for index in unfinished]
             results = yield self.access.batch(searches, begun)
-            for place, page in zip(unfinished, results, strict=True):
-                found[place] += page
-            unfinished = [place for place in unfinished if len(found[place]) == offset + PAGE]
+            for index, page in zip(unfinished, results, strict=True):
+                found[index] += page
             offset += PAGE
         pairs = zip(locations, found, strict=True)
         return [within(location.namespace, items) for location, items in pairs]
@@ -225,7 +229,7 @@ def read_changes(
 ) -> dict[str, Change]:
     """Changes by key, oldest first; what can't be read is left out."""
     changes = {}
-    for item in sorted(within(location.history, items), key=lambda item: item.key):
+    for item in sorted(items, key=lambda item: item.key):
         try:
             changes[item.key] = read_change(item.value)
         except AmuletError as error:

@@ -74,12 +74,12 @@ class RecordWriter:
         """
         location = self.reader.namespace.location(user_id)
         for _ in range(ROUNDS):
-            own, history = yield from self._items(location)
-            items = [*own.values(), *history]
-            if not items:
+            items, history = yield from self._items(location)
+            own = [PutOp(location.namespace, key, None) for key in items]
+            changes = [PutOp(location.history, item.key, None) for item in history]
+            if not own and not changes:
                 return
-            deletions = [PutOp(item.namespace, item.key, None) for item in items]
-            yield self.reader.access.batch(deletions)
+            yield self.reader.access.batch([*own, *changes])
         raise PreferenceStoreError(
             f"Something was stored for user {user_id!r} {ROUNDS} times while it was erased: erase "
             "it again when nobody writes any more."

@@ -24,7 +24,7 @@ from langchain_amulet.memory.lookups import (
     LookupSettings,
     Timeout,
 )
-from langchain_amulet.waiting import Wait
+from langchain_amulet.waiting import Procedure, Wait, run
 
 SOON = 0.05
 
@@ -211,18 +211,30 @@ def test_warnings_that_are_errors_are_counted_too() -> None:
 # --- What is remembered ---
 
 
-def test_what_was_read_before_a_drop_is_not_remembered_after_it() -> None:
+def finding(value: Any, meanwhile: Callable[[], object] = lambda: None) -> Procedure[None, Any]:
+    """A lookup that finds a value, after something else happened."""
+    yield Wait(meanwhile, aseven)
+    return value
+
+
+def test_what_was_found_is_remembered_even_if_it_is_nothing() -> None:
     cache = LookupCache[tuple[str, ...]](seconds=60.0, users=2)
-    before = cache.drops
-    cache.drop("ada")
-    cache.put("ada", ("old",), before)
-    assert cache.get("ada") is None
-    cache.put("ada", (), cache.drops)
-    assert cache.get("ada") == ()  # that there is nothing is known, too
+    for found in ((), ("one",)):
+        cache.drop("ada")
+        assert run(cache.found("ada", finding(found))) == found
+        assert run(cache.found("ada", finding(("other",)))) == found
+
+
+def test_what_was_read_before_a_drop_is_not_remembered_after_it() -> None:
+    cache = LookupCache[str](seconds=60.0, users=2)
+    assert run(cache.found("ada", finding("old", lambda: cache.drop("ada")))) == "old"
+    assert run(cache.found("ada", finding("new"))) == "new"
 
 
 def test_only_so_many_users_are_remembered() -> None:
     cache = LookupCache[str](seconds=60.0, users=2)
-    for user in ("ada", "bob", "eve"):
-        cache.put(user, user, cache.drops)
-    assert [cache.get(user) for user in ("ada", "bob", "eve")] == [None, "bob", "eve"]
+    users = ["ada", "bob", "eve"]
+    for user in users:
+        run(cache.found(user, finding("first")))
+    seen = [run(cache.found(user, finding("again"))) for user in reversed(users)]
+    assert seen == ["first", "first", "again"]
