@@ -53,8 +53,8 @@ class PAD(Method):
         if not (chosen := prompted(preferences)):
             return Plan.plain()
         if self.per_dimension:
-            each = [preferences[k] for k in chosen]
-            weights = [guidance.weight * guidance.strength_or(self.weight) for guidance in each]
+            prompts = [preferences[k] for k in chosen]
+            weights = [each.weight * each.strength_or(self.weight) for each in prompts]
             rewards = [Stream((k,), self.model) for k in chosen]
         else:
             weights = [mean_strength(preferences, chosen, self.weight)]

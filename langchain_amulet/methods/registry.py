@@ -17,6 +17,9 @@ from langchain_amulet.methods.strengths import STRENGTHS
 GROUP = "langchain_amulet.methods"
 """The entry points by which other packages bring methods, each by its method's name."""
 
+RESERVED = STRENGTHS.keys() - {"amulet"}  # whose own strength has its name
+"""What means a strength of Amulet's where a method is given as text, and so names no method."""
+
 Kind = TypeVar("Kind", bound=type[Method])
 
 
@@ -40,20 +43,23 @@ class MethodRegistry(Mapping[str, type[Method]]):
         """
         check_kind(kind)
         with self._lock:
-            taken = self._kinds.get(kind.name)
-            # The same class defined anew, as by a notebook's cell that is run twice, is welcome.
-            if taken is not None and _place(taken) != _place(kind):
-                raise ConfigurationError(
-                    f"A method's name must be its own, but {kind.name!r} is {_place(taken)} "
-                    f"already: give {_place(kind)} another one."
-                )
-            if kind.name in STRENGTHS and kind.name != "amulet":
-                raise ConfigurationError(
-                    f"A method's name must not be a strength's, but {kind.name!r} is one: give "
-                    f"{_place(kind)} another one."
-                )
+            self._check_free(kind)
             self._kinds[kind.name] = kind
         return kind
+
+    def _check_free(self, kind: type[Method]) -> None:
+        taken = self._kinds.get(kind.name)
+        # The same class defined anew, as by a notebook's cell that is run twice, is welcome.
+        if taken is not None and _place(taken) != _place(kind):
+            raise ConfigurationError(
+                f"A method's name must be its own, but {kind.name!r} is {_place(taken)} "
+                f"already: give {_place(kind)} another one."
+            )
+        if kind.name in RESERVED:
+            raise ConfigurationError(
+                f"A method's name must not be a strength's, but {kind.name!r} is one: give "
+                f"{_place(kind)} another one."
+            )
 
     def holds(self, kind: type[Method]) -> bool:
         """Whether just this class is registered; entry points aren't looked at."""

@@ -1,6 +1,8 @@
 """What an evaluation may be made of, and what a run can't be continued with."""
 
 import json
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,7 +12,16 @@ from amulet_evals.method_spec import method_of
 from amulet_evals.run.grid import method_note
 from amulet_evals.run.manifest import Manifest, Metric, fingerprint
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods import Amulet, BestOf, GuidedReranking, Iterated, Pref, as_method
+from langchain_amulet.methods import (
+    Amulet,
+    BestOf,
+    GuidedReranking,
+    Iterated,
+    Method,
+    Pref,
+    SearchPlan,
+    as_method,
+)
 
 QUESTIONS = {"questions": ("q.json",)}
 
@@ -59,6 +70,31 @@ def longest(messages, answer):
     return len(answer.text)
 
 
+@dataclass(frozen=True)
+class Levelled(Method):
+    """A method of one's own, which isn't registered."""
+
+    name: ClassVar[str] = "levelled"
+    level: int = 1
+
+    def plan(self, preferences):
+        return Pref().plan(preferences)
+
+
+def test_a_method_of_one_s_own_is_named_by_where_it_lies():
+    listed = Evaluation(**QUESTIONS, methods=[f"{__name__}:Levelled:level=2", Levelled(3)])
+    again = Evaluation(**json.loads(listed.model_dump_json()))
+    assert list(again.methods) == [f"{__name__}:Levelled:level={level}" for level in (2, 3)]
+    assert [method_of(each) for each in again.methods.values()] == [Levelled(2), Levelled(3)]
+    for wrong, rule in (
+        (f"{__name__}:Nobody", "importable"),
+        (f"{__name__}:longest", "must be a class that is a Method"),
+        (f"{__name__}:Levelled:height=2", "doesn't know 'height'"),
+    ):
+        with pytest.raises(ConfigurationError, match=rule):
+            Evaluation(**QUESTIONS, methods=[wrong])
+
+
 def test_best_of_n_s_scorer_is_named_by_where_it_lies():
     spelled = f"best_of:n=4,scorer={__name__}:longest,method=amulet"
     assert method_of(spelled) == BestOf(4, scorer=longest, method=Amulet())
@@ -81,14 +117,24 @@ def test_a_method_with_a_function_is_noted_alike_in_every_process():
     assert method_note(first).definition == method_note(second).definition
 
 
+@dataclass(frozen=True)
+class Sampled(Levelled):
+    """A search of one's own."""
+
+    name: ClassVar[str] = "sampled"
+
+    def search(self):
+        return SearchPlan(self.level, rank=len)
+
+
 def test_samples_that_are_chosen_among_are_drawn_even_if_answers_are_greedy():
     greedy, sampled = Decoding(), Decoding(temperature=1.5)
     for spelled in ("pref", "amulet", "beam_search"):
         assert greedy.call(as_method(spelled))["temperature"] == 0.0
         assert sampled.call(as_method(spelled))["temperature"] == 1.5
-    reranked = as_method("guided_reranking")
-    assert greedy.call(reranked)["temperature"] == greedy.sample_temperature > 0.0
-    assert sampled.call(reranked)["temperature"] == 1.5
+    for search in (as_method("guided_reranking"), BestOf(scorer=longest), Sampled()):
+        assert greedy.call(search)["temperature"] == greedy.sample_temperature > 0.0
+        assert sampled.call(search)["temperature"] == 1.5
 
 
 def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():
