@@ -36,7 +36,7 @@ QUESTION, PREFERENCE = "How do I sleep better?", "Keep it short."
 
 
 @dataclass(frozen=True)
-class Walk:
+class Route:
     """The functions that began, as the files that they are in, one after the other."""
 
     steps: tuple[str, ...]
@@ -75,8 +75,8 @@ class Recorder:
         finally:
             threading.setprofile(None)  # type: ignore[arg-type]
 
-    def record(self, call: Callable[[], object]) -> dict[str, Walk]:
-        """What a call walks through, by the name of the thread."""
+    def record(self, call: Callable[[], object]) -> dict[str, Route]:
+        """The way of a call, by the name of the thread."""
         self._steps, self._frames, self._is_on = {}, set(), True
         sys.setprofile(self._record)
         try:
@@ -84,7 +84,7 @@ class Recorder:
         finally:
             sys.setprofile(None)
             self._is_on = False
-        return {name: Walk(tuple(steps)) for name, steps in self._steps.items()}
+        return {name: Route(tuple(steps)) for name, steps in self._steps.items()}
 
     def _record(self, frame: FrameType, event: str, argument: Any) -> None:
         code = frame.f_code
@@ -96,18 +96,18 @@ class Recorder:
             self._steps.setdefault(name, []).append(code.co_filename)
 
 
-def lookup_walk(
+def lookup_route(
     preference: StoredPreference | str = PREFERENCE, about: str | None = QUESTION
-) -> Walk:
+) -> Route:
     """The way to a stored preference that is found."""
     memory = PreferenceMemory(InMemoryStore())
     memory.set("ada", preference)
     memory.get("ada", about)  # the first one imports what it needs
-    (walk,) = Recorder().record(lambda: memory.get("ada", about)).values()
-    return walk
+    (route,) = Recorder().record(lambda: memory.get("ada", about)).values()
+    return route
 
 
-def call_walks() -> dict[str, Walk]:
+def call_routes() -> dict[str, Route]:
     """The way of a call's answer, of the caller's thread and of the engine's."""
     recorder = Recorder()
     with recorder.from_the_start(), ChatAmulet(model="pocket", temperature=0) as llm:
@@ -116,16 +116,16 @@ def call_walks() -> dict[str, Walk]:
 
 
 def main() -> None:
-    """Walk and print."""
+    """Count and print."""
     known = StoredPreference(PREFERENCE, strength="strong", when="sleep")
-    walks = {
-        "a stored preference": lookup_walk(),
-        "the same with a strength and a topic": lookup_walk(known),
-        **{f"invoke, in {name}": walk for name, walk in call_walks().items()},
+    routes = {
+        "a stored preference": lookup_route(),
+        "the same with a strength and a topic": lookup_route(known),
+        **{f"invoke, in {name}": route for name, route in call_routes().items()},
     }
     table = Table("", "calls", "files", "switches between files")
-    for name, walk in walks.items():
-        table.add_row(name, *map(str, (walk.calls, walk.files, walk.switches)))
+    for name, route in routes.items():
+        table.add_row(name, *map(str, (route.calls, route.files, route.switches)))
     Console().print(table)
 
 

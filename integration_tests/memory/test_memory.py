@@ -1,6 +1,7 @@
 """What a memory refuses, how long it waits, what it caches, and what else can be a memory."""
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from langgraph.store.memory import InMemoryStore
 
-from langchain_amulet import Preference, PreferenceMemory
+from langchain_amulet import ChatAmulet, Preference, PreferenceMemory
 from langchain_amulet.errors import (
     ConfigurationError,
     CorruptProfileError,
@@ -499,6 +500,16 @@ def test_what_a_function_gives_is_held_to_the_same_rules(given: Any, is_async: b
 def test_a_function_is_not_asked_for_what_is_no_user(user: Any) -> None:
     with pytest.raises(PreferenceError, match="user's id"):
         ResolverMemory(pytest.fail).get(user)
+
+
+@pytest.mark.parametrize("kind", [PreferenceMemory, ResolverMemory])
+def test_a_deep_copy_of_a_model_has_the_memory_of_the_model(store: Watched, kind: Any) -> None:
+    """Connections and locks can't be copied, and needn't be."""
+    PreferenceMemory(store).set("ada", SHORT)
+    knowing = ChatAmulet(memory=kind(store if kind is PreferenceMemory else _known))
+    for copied in (copy.deepcopy(knowing), knowing.model_copy(deep=True)):
+        assert copied.memory is not None
+        assert copied.memory.get("ada") == (Preference(SHORT),)
 
 
 def test_stores_and_memories_are_memories(store: Watched) -> None:

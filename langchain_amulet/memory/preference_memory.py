@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from langgraph.store.base import BaseStore
 from pydantic import Field
@@ -149,6 +149,10 @@ class PreferenceMemory(BasePreferenceStore):
     def failures(self) -> int:
         """How many failures were ignored so far."""
         return self._failures.failures
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same: a deep copy of a model asks the store that the model asks."""
+        return self
 
     # --- What a `PreferenceStore` needn't have ---
 

@@ -7,7 +7,7 @@ know what it does.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 from langchain_amulet.errors import (
     AmuletError,
@@ -69,6 +69,10 @@ class ResolverMemory:
     def failures(self) -> int:
         """How many failures were ignored so far."""
         return self._failures.failures
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same: a deep copy of a model calls the function that the model calls."""
+        return self
 
     def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
         """What the function gives for the user, whatever the conversation is about."""

@@ -25,8 +25,9 @@ PUBLIC = {
     """,
     "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
     "langchain_amulet.memory": """
-        Change Matcher PreferenceExtractor PreferenceMemory Profile Resembles ResolverMemory
-        StoredPreference as_memory mentions preference_tools
+        Change Limits Matcher PreferenceExtractor PreferenceMemory PreferenceSource
+        PreferenceStore Profile Resembles ResolverMemory SimplePreferenceStore StoredPreference
+        as_memory as_store mentions preference_tools
     """,
     "langchain_amulet.methods": """
         Amulet Base BeamSearch BestOf ContextSteering DeRa Drift Guidance GuidedReranking
