@@ -27,6 +27,7 @@ from amulet_evals.scorers.judge import JudgeScorer
 from amulet_evals.scorers.rewards import RewardScorer
 from amulet_evals.scorers.scoring import Scorer, read_scores, scorable_answers, score_all
 from langchain_amulet import ChatAmulet
+from langchain_amulet.engine.backends import HUGGING_FACE
 from langchain_amulet.engine.loading.hub import check_exists, resolve_model
 from langchain_amulet.methods import Guidance, Method
 
@@ -123,6 +124,8 @@ class _Work:
         Raises:
             ModelNotFoundError: One isn't.
         """
+        if self.evaluation.load.get("backend", "auto") not in HUGGING_FACE:
+            return  # where an own backend finds its models is known to itself alone
         for model in self.grid.models:
             used = {task.method: self.methods[task.method] for task in self._missing(model)}
             if used:

@@ -33,7 +33,7 @@ from benchmarks.harness import (
     some_ids,
     together,
 )
-from langchain_amulet.engine import Engine
+from langchain_amulet.engine import Engine, HuggingFaceModel
 from langchain_amulet.methods import Amulet, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
@@ -191,7 +191,7 @@ def main() -> None:
     served = plain
     if given.device == "cpu":
         served = packed(build(given.shape, given.device, given.dtype))
-    with Engine(served) as engine:
+    with Engine(HuggingFaceModel(served)) as engine:
         rows = lines(plain, served, engine, given.tokens)
         run(rows, given.rounds)
     lowest = floor(plain, given.device)

@@ -36,7 +36,7 @@ from benchmarks.harness import (
 from benchmarks.vocabulary import large_tokenizer
 from langchain_amulet.chat_formats.base import OutputSpec
 from langchain_amulet.chat_formats.hermes import Hermes
-from langchain_amulet.engine import Engine, Request
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
@@ -139,7 +139,7 @@ def main() -> None:
     compiling = compile_times(compiler, stop)
     model = build(given.shape, given.device, given.dtype)
     title = headline(given.shape, model)
-    with Engine(packed(model)) as engine:
+    with Engine(HuggingFaceModel(packed(model))) as engine:
         ways = {
             "no grammar": lambda user, plain: plain,
             "grammars": under_grammars(compiler, stop, PLENTY),

@@ -39,7 +39,7 @@ from amulet_evals.hardware import hardware
 from benchmarks.decode import first_token
 from benchmarks.harness import PROMPT, build, packed
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
-from langchain_amulet.engine import Engine
+from langchain_amulet.engine import Engine, HuggingFaceModel
 from langchain_amulet.memory.namespaces import Namespace
 from langchain_amulet.methods import Guidance
 from support.postgres import Postgres
@@ -154,7 +154,7 @@ def first_tokens(rounds: int) -> dict[str, float]:
         pocket = [_first_chunk(llm) for _ in range(rounds + 1)]
     model = packed(build("0.5b", "cpu", torch.bfloat16))
     plan = Amulet().plan([Guidance()])
-    with Engine(model) as engine:
+    with Engine(HuggingFaceModel(model)) as engine:
         half_billion = [first_token(engine, plan, PROMPT) for _ in range(rounds + 1)]
     # The first of each only warms up.
     return {

@@ -24,7 +24,7 @@ from benchmarks.harness import (
     run,
     settle,
 )
-from langchain_amulet.engine import Engine
+from langchain_amulet.engine import Engine, HuggingFaceModel
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 
@@ -54,7 +54,7 @@ def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=1, rounds=3)
     model = packed(build(given.shape, given.device, given.dtype))
-    with Engine(model) as engine:
+    with Engine(HuggingFaceModel(model)) as engine:
         rows = [
             Measurement("1 sample", lambda: first_tokens(engine, 1, 1), per_token=False),
             Measurement(

@@ -1,15 +1,27 @@
 """The engine behind a chat model, looked at from outside."""
 
 import asyncio
+from typing import Any
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.engine import Engine, acquire
+from langchain_amulet.engine import Engine, HuggingFaceModel, ModelRuntime, acquire
 from langchain_amulet.engine.loading.hub import resolve_model
 
 
 def engine_of(llm: ChatAmulet) -> Engine:
     """The engine that decodes for a chat model."""
-    return acquire(resolve_model(llm.model), llm.load_options).engine
+    return _runtime(llm).engine
+
+
+def model_of(llm: ChatAmulet) -> Any:
+    """The model of transformers that a chat model answers with."""
+    loaded = _runtime(llm).loaded
+    assert isinstance(loaded, HuggingFaceModel)
+    return loaded.model
+
+
+def _runtime(llm: ChatAmulet) -> ModelRuntime:
+    return acquire(resolve_model(llm.model), llm.load_options)
 
 
 async def wait_until_idle(llm: ChatAmulet) -> None:

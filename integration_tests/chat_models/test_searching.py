@@ -32,7 +32,7 @@ from langchain_amulet.methods import (
     SearchPlan,
 )
 from langchain_amulet.steering import Plan
-from support.engines import engine_of, wait_until_idle
+from support.engines import engine_of, model_of, wait_until_idle
 from support.ways import DIRECT, INSIDE, Way
 
 QUESTION = "How do I sleep better?"
@@ -435,8 +435,8 @@ def test_beams_find_what_the_library_s_own_search_finds(
         turns, add_generation_prompt=True, return_dict=True, return_tensors="pt"
     )
 
-    def library(model: Any) -> Any:
-        return model.generate(**encoded, num_beams=5, max_new_tokens=60, do_sample=False)
+    def library() -> Any:
+        return model_of(llm).generate(**encoded, num_beams=5, max_new_tokens=60, do_sample=False)
 
     expected = engine_of(llm).run(library).result()[0, encoded["input_ids"].shape[1] :]
     assert answer.text == tokenizer.decode(expected, skip_special_tokens=True)
@@ -489,8 +489,8 @@ async def test_a_cancelled_search_by_beams_lets_the_others_go_on(llm: ChatAmulet
 
 
 def test_the_model_s_own_settings_stay_as_they_were(llm: ChatAmulet) -> None:
-    before = engine_of(llm).run(lambda model: model.generation_config).result()
+    before = model_of(llm).generation_config
     said = before.to_dict()
     llm.invoke(QUESTION, method=BeamSearch(2))
-    after = engine_of(llm).run(lambda model: model.generation_config).result()
+    after = model_of(llm).generation_config
     assert after is before and after.to_dict() == said

@@ -157,6 +157,7 @@ def test_a_preference_in_the_users_message_shares_the_prefill_of_the_conversatio
 
 def test_every_loading_option_reaches_the_loader() -> None:
     fields: dict[str, Any] = {
+        "backend": "sequential",
         "device": "cpu",
         "dtype": "float32",
         "device_map": {"": "cpu"},
@@ -175,6 +176,12 @@ def test_every_loading_option_reaches_the_loader() -> None:
     assert {name: getattr(options, name) for name in fields} == expected
 
 
+@pytest.mark.parametrize("backend", ["batch", "nowhere:load", "math:pi", None])
+def test_a_backend_that_there_is_not_is_refused_at_once(backend: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"backend|importable"):
+        ChatAmulet(backend=backend)
+
+
 def test_code_that_comes_with_a_model_is_not_run_unless_asked_for() -> None:
     assert ChatAmulet().trust_remote_code is False
     assert ChatAmulet().load_options.trust_remote_code is False
@@ -182,7 +189,12 @@ def test_code_that_comes_with_a_model_is_not_run_unless_asked_for() -> None:
 
 def test_models_loaded_by_other_options_answer_alike(llm: ChatAmulet) -> None:
     expected = invoke(llm, QUESTION, preference="Be kind.")
-    for options in ({"attn_implementation": "eager"}, {"device_map": "cpu"}, {"prefill_chunk": 5}):
+    for options in (
+        {"attn_implementation": "eager"},
+        {"device_map": "cpu"},
+        {"prefill_chunk": 5},
+        {"backend": "sequential"},
+    ):
         other = make(llm, **options)
         assert engine_of(other) is not engine_of(llm)
         assert invoke(other, QUESTION, preference="Be kind.") == expected

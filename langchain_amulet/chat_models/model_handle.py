@@ -6,6 +6,7 @@ messages or settings of answers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,9 @@ from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
-from langchain_amulet.chat_models.vocabularies import check_same_tokens
 from langchain_amulet.engine import LoadOptions, ModelRuntime, acquire
 from langchain_amulet.engine.loading.hub import resolve_model
-from langchain_amulet.errors import EngineClosedError
+from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
 
 
@@ -124,17 +124,14 @@ class OpenModel:
         self.engine = runtime.engine
         self.tokenizer: Any = runtime.loaded.tokenizer
         self.token_bytes = TokenBytes(self.tokenizer)
-        self._declared_stops = runtime.loaded.model.generation_config.eos_token_id
-        self._vocabulary = runtime.loaded.vocabulary
+        self._info = runtime.loaded.info
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         self._first_bytes: dict[str, frozenset[int]] = {}
         self.codec = CodecCache(self.tokenizer).codec
 
     def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
-        declared = self._declared_stops
-        several = declared if isinstance(declared, list) else [declared]
-        found = {*several, self.tokenizer.eos_token_id, template.turn_end}
+        found = {*self._info.stop_ids, self.tokenizer.eos_token_id, template.turn_end}
         return frozenset(token for token in found if token is not None)
 
     def marker(self, text: str) -> int | None:
@@ -146,7 +143,7 @@ class OpenModel:
         """All tokens whose text begins with one of these, as that of calls without marks does."""
         if characters not in self._first_bytes:
             firsts = {character.encode() for character in characters}
-            of, size = self.token_bytes.of, self._vocabulary
+            of, size = self.token_bytes.of, self._info.logits_width
             found = frozenset(index for index in range(size) if of(index)[:1] in firsts)
             self._first_bytes[characters] = found
         return self._first_bytes[characters]
@@ -154,10 +151,39 @@ class OpenModel:
     @cached_property
     def grammars(self) -> GrammarCompiler:
         """Grammars over the model's tokens; made at first use, as it takes up to a second."""
-        return GrammarCompiler(self.tokenizer, self._vocabulary)
+        return GrammarCompiler(self.tokenizer, self._info.logits_width)
 
     def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
         """Bytes of tokens, where these control tokens have theirs too."""
         if markers.isdisjoint(self.tokenizer.get_added_vocab()):
             return self.token_bytes
         return self._marked_bytes.setdefault(markers, TokenBytes(self.tokenizer, markers))
+
+
+def check_same_tokens(ours: Mapping[str, int], theirs: Mapping[str, int], model: str) -> None:
+    """Refuse a second model whose tokens aren't the first one's.
+
+    Args:
+        ours: The first model's tokens and their ids, those that were added included.
+        theirs: The second one's.
+        model: The second one's name, for the message.
+
+    Raises:
+        VocabularyMismatchError: A token has another id, or none.
+    """
+    if ours == theirs:
+        return
+    # The lowest id tells most: above it everything may be shifted.
+    token = min(
+        (token for token in {*ours, *theirs} if ours.get(token) != theirs.get(token)),
+        key=lambda token: ours.get(token, theirs.get(token, 0)),
+    )
+    raise VocabularyMismatchError(
+        f"Models that decode together must have the same tokens, but {token!r} is "
+        f"{_id(ours, token)} for the model that answers and {_id(theirs, token)} for {model!r}: "
+        "use models of one family, with the same tokenizer."
+    )
+
+
+def _id(tokens: Mapping[str, int], token: str) -> str:
+    return f"number {tokens[token]}" if token in tokens else "unknown"

@@ -33,7 +33,7 @@ from langchain_amulet.chat_models.tools import (
     as_tools,
     check_choice,
 )
-from langchain_amulet.engine import LoadOptions
+from langchain_amulet.engine.backends import BACKENDS, LoadOptions
 from langchain_amulet.engine.loading.hub import POCKET
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
@@ -74,6 +74,17 @@ def as_device(value: Any) -> str | None:
         ) from error
 
 
+def as_backend(value: Any) -> str:
+    """The name of a backend that can be found."""
+    if not isinstance(value, str):
+        raise ConfigurationError(
+            f"backend must be the name of one, not {value!r}: register your own, or give it as "
+            "module:name."
+        )
+    BACKENDS.find(value)
+    return value
+
+
 def as_stops(value: Any) -> tuple[str, ...]:
     """Stop strings as a tuple; a single one may come as it is."""
     several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
@@ -109,6 +120,7 @@ class LoadSettings(BaseModel):
     Attributes:
         model: ``"pocket"``, the model that comes with this package; or a local folder, or a
             repository on the Hub.
+        backend: What loads and runs it: "auto", or the name of one.
         device: Such as "cpu" or "cuda:0"; None for a GPU if there is one.
         dtype: Such as "bfloat16"; None for what runs fastest.
         device_map: As in ``from_pretrained``.
@@ -125,6 +137,7 @@ class LoadSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     model: str = Field(default=POCKET, min_length=1)
+    backend: Annotated[str, BeforeValidator(as_backend)] = "auto"
     device: Annotated[str | None, BeforeValidator(as_device)] = None
     dtype: Annotated[str | None, BeforeValidator(as_dtype)] = None
     device_map: str | dict[str, int | str] | None = None

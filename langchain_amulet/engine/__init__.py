@@ -1,15 +1,15 @@
 """Decoding of steered requests with local models: token ids in, token ids out.
 
 Knows no text and no LangChain. Read ``engine`` for the caller's side, ``scheduler`` for the loop,
-``ensemble`` for the models of a step, ``backends`` for the forward pass of one, ``sampler`` for one
+``ensemble`` for the models of a step, ``backends`` for what runs each of them, ``sampler`` for one
 token.
 """
 
+from langchain_amulet.engine.backends import HuggingFaceModel, LoadedModel, LoadOptions, load
 from langchain_amulet.engine.beam_search import BeamResult
 from langchain_amulet.engine.engine import Engine
-from langchain_amulet.engine.loading.loader import LoadedModel, LoadOptions, load
 from langchain_amulet.engine.loading.model_info import declared_context
-from langchain_amulet.engine.registry import ModelRuntime, acquire
+from langchain_amulet.engine.model_runtime import ModelRuntime, acquire
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
 from langchain_amulet.engine.scheduler import Stats
 from langchain_amulet.engine.token_stream import TokenStream
@@ -19,6 +19,7 @@ __all__ = [
     "Constraint",
     "Engine",
     "Finish",
+    "HuggingFaceModel",
     "LoadOptions",
     "LoadedModel",
     "ModelRuntime",

@@ -1,7 +1,7 @@
 """The engine: what callers hold to have requests decoded together.
 
-Streams of a request run in lockstep as rows of one batch; requests join and leave between any
-two steps. Knows token ids and a causal language model. Doesn't know text or LangChain.
+Streams of a request decode in step as rows of one batch; requests join and leave between any two
+steps. Knows token ids and backends. Doesn't know text, LangChain, or what runs a model.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import Prompts
-from langchain_amulet.engine.backends.select import select_backend
+from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts
 from langchain_amulet.engine.beam_search import (
     BeamMonitor,
     BeamResult,
@@ -26,65 +24,60 @@ from langchain_amulet.engine.beam_search import (
 )
 from langchain_amulet.engine.ensemble import Ensemble, on_common_tokens
 from langchain_amulet.engine.job import Job
-from langchain_amulet.engine.model_runner import ModelRunner
 from langchain_amulet.engine.request import Request
 from langchain_amulet.engine.scheduler import Scheduler, Stats
-from langchain_amulet.engine.scoring import score
 from langchain_amulet.engine.token_stream import TokenStream
-from langchain_amulet.errors import (
-    ConfigurationError,
-    EmptyInputError,
-    RequestError,
-)
+from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 
 T = TypeVar("T")
 
 
 class Engine:
-    """Decodes requests with one causal language model, on one background thread.
+    """Decodes requests with one model, on one background thread.
 
     The thread starts with the first request, sleeps while there is none, and ends with ``close``
-    or when nobody holds the engine or a generation of it any more.
+    or when nobody holds the engine or a stream of it any more.
 
     Args:
-        model: A Hugging Face causal language model, in evaluation mode. The engine is its only
-            user while requests are under way.
+        model: As `load` gives it, or a `HuggingFaceModel` around a model of one's own.
         max_rows: The most prompt streams at a time, over all requests.
         max_queue: The most requests that may wait for rows.
         prefill_chunk: The most prompt tokens computed between two decode steps.
 
     Raises:
-        ConfigurationError: A limit is below 1.
-        UnsupportedModelError: The model can't be decoded with a cache.
+        ConfigurationError: A limit is below 1, or ``model`` isn't a loaded model.
     """
 
     def __init__(
-        self, model: Any, *, max_rows: int = 64, max_queue: int = 4096, prefill_chunk: int = 256
+        self,
+        model: LoadedModel,
+        *,
+        max_rows: int = 64,
+        max_queue: int = 4096,
+        prefill_chunk: int = 256,
     ) -> None:
-        """Choose the backend by a short probe of the model."""
+        """Take the model over; nothing is computed yet."""
+        if not isinstance(model, LoadedModel):
+            raise ConfigurationError(
+                f"An engine needs a loaded model, not {type(model).__name__}: use what load gives, "
+                "or HuggingFaceModel(model) for a model of transformers."
+            )
         limits = {"max_rows": max_rows, "max_queue": max_queue, "prefill_chunk": prefill_chunk}
         for name, value in limits.items():
             if value < 1:
                 raise ConfigurationError(
                     f"{name} must be at least 1, got {value}. Leave it out for the default."
                 )
-        self._model, self._make_backend = model, select_backend(model)
-        self._limits, self._attaching = (max_rows, prefill_chunk), threading.Lock()
-        self._main = self._member(self)
-        self._max_rows = min(max_rows, self._main.backend.max_streams)
-        self._companions: weakref.WeakValueDictionary[str, ModelRunner] = (
-            weakref.WeakValueDictionary()
-        )
-        self._core = Scheduler(Ensemble(self._main, max_rows), max_queue)
-        self._finalizer = weakref.finalize(self, self._core.close)
+        self._model, self._backend_limits = model, (max_rows, prefill_chunk)
+        self._max_rows = min(max_rows, model.info.max_streams or max_rows)
+        self._main = model.new_backend(*self._backend_limits)
+        self._attached: weakref.WeakValueDictionary[str, Backend] = weakref.WeakValueDictionary()
+        self._attaching = threading.Lock()
+        self._scheduler = Scheduler(Ensemble(self._main, max_rows), max_queue)
+        self._finalizer = weakref.finalize(self, self._scheduler.close)
 
-    @property
-    def runs_together(self) -> bool:
-        """Whether all requests share one forward pass per step."""
-        return self._main.backend.in_one_pass
-
-    def attach(self, name: str, other: Engine) -> ModelRunner:
-        """Let streams of requests name another engine's model, to be run here in lockstep.
+    def attach(self, name: str, other: Engine) -> Backend:
+        """Let streams of requests name another engine's model, to be run here beside this one's.
 
         Weights are shared, and the other engine goes on as it is. The two must have the same
         tokens under the same ids, as one token is drawn and fed to both; which those are is not
@@ -99,10 +92,11 @@ class Engine:
             are under way hold it, too.
         """
         with self._attaching:
-            attached = self._companions.get(name)
+            attached = self._attached.get(name)
             if attached is None or attached.model is not other._model:
-                attached = self._main if other is self else self._member(other)
-                self._companions[name] = attached
+                is_own = other._model is self._model
+                attached = self._main if is_own else other._model.new_backend(*self._backend_limits)
+                self._attached[name] = attached
             return attached
 
     def submit(self, request: Request) -> TokenStream:
@@ -122,14 +116,14 @@ class Engine:
                 f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
                 f"but has {len(readers)}. Raise max_rows or use fewer preferences."
             )
-        return TokenStream(self._core.submit(request, readers), owner=self)
+        return TokenStream(self._scheduler.submit(request, readers), owner=self)
 
-    def run(self, work: Callable[[Any], T]) -> Future[T]:
-        """Do something else with the model: ``work(model)``, with nobody else using it.
+    def run(self, work: Callable[[], T]) -> Future[T]:
+        """Do something else with the models while nobody else uses them.
 
         It runs on the engine's thread between two decode steps, in inference mode, and everybody
         waits for it. Pieces of work are done in their order, one per step, so requests under way
-        and work take turns. Leave the model as you found it.
+        and work take turns. Leave the models as you found them.
 
         Returns:
             What ``work`` returns or raises, to come. Cancelling it before it began undoes it.
@@ -138,9 +132,9 @@ class Engine:
             QueueFullError: ``max_queue`` pieces of work are waiting.
             EngineClosedError: The engine was closed; the future raises it if that comes later.
         """
-        errand = Job(partial(work, self._model), owner=self)
-        self._core.send(errand)
-        return errand.outcome
+        job = Job(work, owner=self)
+        self._scheduler.send(job)
+        return job.outcome
 
     def score(
         self,
@@ -172,13 +166,14 @@ class Engine:
                 f"{[len(prompt) for prompt in prompts]} and {len(ids)}. Add the missing ones."
             )
         readers = self._readers(models or [None] * len(prompts), prompts, len(ids))
-        for member in set(readers):
-            member.check(ids, 0)
-        width = self._main.width
+        for reader in set(readers):
+            reader.model.info.check_prompt(ids, 0)
+        width = self._model.info.logits_width
 
-        def work(model: Any) -> Tensor:
+        def work() -> Tensor:
             pairs = zip(readers, prompts, strict=True)
-            return on_common_tokens([score(m.model, m.head, p, ids) for m, p in pairs], width)
+            rows = [reader.score(prompt, ids).log_softmax(-1) for reader, prompt in pairs]
+            return on_common_tokens(rows, width)
 
         return self.run(work)
 
@@ -201,18 +196,18 @@ class Engine:
             What is found, to come; or ``DeadlineError``, ``CancelledError``, ``GenerationError``.
 
         Raises:
-            RequestError: The request has a grammar, penalties or several streams. See ``submit``
-                and ``run`` for the rest.
+            RequestError: The request has a grammar, penalties or several streams, or the backend
+                can't search. See ``submit`` and ``run`` for the rest.
         """
-        check_for_beams(request)
         models = [stream.model for stream in request.plan.streams]
-        (reader,) = self._readers(models, request.prompts, request.max_tokens)
-        model, head, watch = reader.model, reader.head, BeamMonitor(request.timeout, is_wanted)
-        return self.run(lambda _: beam_search(model, head, request, beams, length_penalty, watch))
+        readers = self._readers(models, request.prompts, request.max_tokens)
+        backend = check_for_beams(request, readers[0])
+        monitor = BeamMonitor(request.timeout, is_wanted)
+        return self.run(lambda: beam_search(backend, request, beams, length_penalty, monitor))
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""
-        return self._core.stats()
+        return self._scheduler.stats()
 
     def close(self) -> None:
         """Fail what is under way with ``EngineClosedError`` and stop the thread."""
@@ -232,22 +227,19 @@ class Engine:
         self.close()
 
     def _readers(
-        self, models: Sequence[str | None], prompts: Prompts, length: int
-    ) -> tuple[ModelRunner, ...]:
-        """Who reads each prompt, once it is sure that they can, with ``length`` more tokens."""
+        self, models: Sequence[str | None], prompts: Prompts, max_tokens: int
+    ) -> tuple[Backend, ...]:
+        """What reads each prompt, once it is sure that it can, with ``max_tokens`` more tokens."""
         readers = tuple(map(self._reader, models))
-        for member, prompt in zip(readers, prompts, strict=True):
-            member.check(prompt, length)
+        for reader, prompt in zip(readers, prompts, strict=True):
+            reader.model.info.check_prompt(prompt, max_tokens)
         return readers
 
-    def _reader(self, model: str | None) -> ModelRunner:
-        member = self._main if model is None else self._companions.get(model)
-        if member is None:
+    def _reader(self, model: str | None) -> Backend:
+        reader = self._main if model is None else self._attached.get(model)
+        if reader is None:
             raise ConfigurationError(
                 f"A stream's model must be attached to the engine, but {model!r} isn't: attach "
                 "it, and hold what that returns."
             )
-        return member
-
-    def _member(self, other: Engine) -> ModelRunner:
-        return ModelRunner(other._model, other._make_backend(*self._limits))
+        return reader

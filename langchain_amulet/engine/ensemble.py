@@ -1,10 +1,10 @@
-"""Several models in lockstep: each reads its own streams of a request, and all go on together.
+"""Several models that decode together: each reads its own streams of a request, step by step.
 
-The main model is the one that answers; its vocabulary is the request's. A request has a seat with
-each model that reads for it, which are filled on their own and start together. One forward pass
+The main model is the one that answers; its vocabulary is the request's. A request has a slot with
+each model that reads for it; these are prefilled on their own and start together. One forward pass
 per model and step serves all requests.
 
-Knows streams, rows and models. Doesn't know queues, callers or sampling.
+Knows streams, rows and backends. Doesn't know queues, callers or sampling.
 """
 
 from __future__ import annotations
@@ -12,79 +12,57 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from langchain_amulet.engine.backends.base import Prompts
-from langchain_amulet.engine.backends.lm_head import CandidateQuery
-from langchain_amulet.engine.model_runner import ModelRunner, StepLogprobs
+from langchain_amulet.engine.backends.base import (
+    Backend,
+    CandidateQuery,
+    Prompts,
+    Slot,
+    StepLogits,
+)
 from langchain_amulet.engine.sampler import candidate_queries
 from langchain_amulet.steering import Plan
 
 
 @dataclass(frozen=True)
-class RunnerSlot:
-    """A request's place with one model.
+class BackendSlot:
+    """A request's slot with one model.
 
     Attributes:
-        member: The model.
-        seat: Its backend's seat.
-        streams: Indices of the request's streams that it reads, in the order of the seat's rows.
+        backend: What runs the model.
+        slot: The request's place there.
+        streams: Indices of the request's streams that it reads, in the order of the slot's rows.
     """
 
-    member: ModelRunner
-    seat: Any
+    backend: Backend
+    slot: Slot
     streams: tuple[int, ...]
 
     @property
     def rows(self) -> dict[int, int]:
-        """Where its streams are in the model's next pass, by their index."""
-        return dict(zip(self.streams, self.seat.rows, strict=True))
+        """Where its streams are in the backend's next step, by their index."""
+        return dict(zip(self.streams, self.slot.rows, strict=True))
 
 
 @dataclass(eq=False)
 class EnsembleSlot:
-    """A request's place with all the models that read for it."""
+    """A request's slots with all the models that read for it."""
 
-    parts: tuple[RunnerSlot, ...]
-    is_ready: bool = False
+    parts: tuple[BackendSlot, ...]
+    is_started: bool = False
 
-    def of(self, member: ModelRunner) -> list[RunnerSlot]:
-        """Its place with a model, if that reads for it."""
-        return [part for part in self.parts if part.member is member]
+    def part_in(self, backend: Backend) -> BackendSlot | None:
+        """Its slot with one model; None if that doesn't read for it."""
+        return next((part for part in self.parts if part.backend is backend), None)
 
-    def push(self, token: int) -> None:
+    def feed(self, token: int) -> None:
         """Feed ``token`` to every stream next."""
         for part in self.parts:
-            part.seat.push(token)
-
-
-@dataclass(eq=False)
-class DecodeRequest:
-    """A ready request that wants its next token.
-
-    Attributes:
-        seat: Its place.
-        plan: How it will choose.
-        shortlist: The best token ids of each reference stream, ``[references, k]``, once the main
-            model has found them.
-    """
-
-    seat: EnsembleSlot
-    plan: Plan
-    shortlist: Tensor | None = None
-
-    def candidate_queries(self, part: RunnerSlot) -> list[CandidateQuery]:
-        """What is to be sought in a part: nothing if what to choose from is known already."""
-        return candidate_queries(self.plan, part.rows) if self.shortlist is None else []
-
-    def has_references_in(self, part: RunnerSlot) -> bool:
-        """Whether what was sought in a part are the candidates of every reference stream."""
-        references = {stream for stream, _ in self.plan.reference}
-        return self.plan.mask is not None and references <= set(part.streams)
+            part.slot.feed(token)
 
 
 @dataclass(frozen=True)
@@ -94,12 +72,12 @@ class StreamLogprobs:
     Attributes:
         sources: For each stream, its model's log-probabilities ``[rows, vocabulary]``, and its row.
         width: How many columns are wanted.
-        shortlist: The best token ids of each reference stream, ``[references, k]``, if known.
+        candidates: The best token ids of each reference stream, ``[references, k]``, if known.
     """
 
     sources: tuple[tuple[Tensor, int], ...]
     width: int
-    shortlist: Tensor | None
+    candidates: Tensor | None
 
     @property
     def logprobs(self) -> Tensor:
@@ -117,110 +95,136 @@ class Ensemble:
     """The main model of an engine, and those that read beside it as long as a request needs them.
 
     Args:
-        main: The model that answers.
+        main: What runs the model that answers.
         max_rows: The most streams at a time, over all requests and models.
+
+    Attributes:
+        main: As given.
+        prefill_tokens: Prompt tokens computed so far, by all models.
     """
 
-    def __init__(self, main: ModelRunner, max_rows: int) -> None:
+    def __init__(self, main: Backend, max_rows: int) -> None:
         """Start without requests."""
         self.main = main
         self.prefill_tokens = 0
         self._max_rows = max_rows
-        self._seats: list[EnsembleSlot] = []
+        self._slots: list[EnsembleSlot] = []
 
     @property
     def live_rows(self) -> int:
         """Streams that hold memory now, of all models."""
-        return sum(member.backend.live_rows for member in self._members())
+        return sum(backend.live_rows for backend in self._backends())
 
-    def has_room(self, readers: Sequence[ModelRunner]) -> bool:
-        """Whether a request could join now whose streams are read by these models."""
-        if self.live_rows + len(readers) > self._max_rows:
+    def has_room(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> bool:
+        """Whether a request could join now whose streams are read by these backends."""
+        if self.live_rows + len(prompts) > self._max_rows:
             return False
-        return all(m.backend.has_room(len(streams)) for m, streams in _by_member(readers).items())
+        return all(
+            backend.has_room(tuple(prompts[k] for k in streams), max_tokens)
+            for backend, streams in _by_backend(readers).items()
+        )
 
-    def join(self, prompts: Prompts, readers: Sequence[ModelRunner]) -> EnsembleSlot:
-        """Take a request in, each of its streams with the model that reads it."""
+    def join(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> EnsembleSlot:
+        """Take a request in, each of its streams with the backend that reads it."""
         parts = [
-            RunnerSlot(member, member.backend.join(tuple(prompts[k] for k in streams)), streams)
-            for member, streams in _by_member(readers).items()
+            BackendSlot(
+                backend, backend.join(tuple(prompts[k] for k in streams), max_tokens), streams
+            )
+            for backend, streams in _by_backend(readers).items()
         ]
-        seat = EnsembleSlot(tuple(parts))
-        self._seats.append(seat)
-        return seat
+        slot = EnsembleSlot(tuple(parts))
+        self._slots.append(slot)
+        return slot
 
-    def leave(self, seat: EnsembleSlot) -> None:
+    def leave(self, slot: EnsembleSlot) -> None:
         """Let a request go, at any time; its memory is free at once."""
-        self._seats.remove(seat)
+        self._slots.remove(slot)
         with ExitStack() as everywhere:  # whichever of them raises
-            for part in seat.parts:
-                everywhere.callback(part.member.backend.leave, part.seat)
+            for part in slot.parts:
+                everywhere.callback(part.backend.leave, part.slot)
 
     def prefill(self) -> dict[EnsembleSlot, Exception]:
         """Put one more chunk of the waiting prompts into each model's cache, and start who can.
 
         Returns:
-            The seats for which that failed, with what it raised. They are still to ``leave``.
+            The slots for which that failed, with what it raised. They are still to ``leave``.
         """
-        failures: dict[Any, Exception] = {}
-        for member in self._members():
-            before = member.backend.prefill_tokens
-            failures.update(member.backend.prefill())
-            self.prefill_tokens += member.backend.prefill_tokens - before
+        failures: dict[Slot, Exception] = {}
+        for backend in self._backends():
+            before = backend.prefill_tokens
+            failures.update(backend.prefill())
+            self.prefill_tokens += backend.prefill_tokens - before
         failed: dict[EnsembleSlot, Exception] = {}
-        for seat in [seat for seat in self._seats if not seat.is_ready]:
+        for slot in [slot for slot in self._slots if not slot.is_started]:
             try:
-                _start(seat, failures)
+                _start(slot, failures)
             except Exception as error:  # whatever a model can raise, out of memory too
-                failed[seat] = error
+                failed[slot] = error
         return failed
 
-    def decode(self, asks: Sequence[DecodeRequest]) -> list[StreamLogprobs | Exception]:
-        """One step of every ready seat.
+    def decode(
+        self, wanted: Sequence[tuple[EnsembleSlot, Plan]]
+    ) -> list[StreamLogprobs | Exception]:
+        """One step of every started slot.
+
+        Args:
+            wanted: The started slots, and how each will choose its token.
 
         Returns:
             What each may choose from, or what one of its models raised.
         """
-        heard: dict[ModelRunner, StepLogprobs | Exception] = {}
-        for member in self._members():
-            places = [(ask, part) for ask in asks for part in ask.seat.of(member)]
-            if places:
-                heard[member] = self._hear(member, places)
-        return [self._outlook(ask, heard) for ask in asks]
+        steps: dict[Backend, StepLogits | Exception] = {}
+        candidates: dict[EnsembleSlot, Tensor] = {}
+        for backend in self._backends():  # the main model's first: it finds the candidates
+            queries = {
+                slot: [] if slot in candidates else candidate_queries(plan, part.rows)
+                for slot, plan in wanted
+                if (part := slot.part_in(backend))
+            }
+            if queries:
+                step = steps[backend] = _decode(backend, queries, candidates)
+                if backend is self.main and not isinstance(step, Exception):
+                    candidates = self._candidates(step, queries, wanted)
+        return [self._logprobs(slot, candidates.get(slot), steps) for slot, _ in wanted]
 
-    def _hear(
-        self, member: ModelRunner, places: Sequence[tuple[DecodeRequest, RunnerSlot]]
-    ) -> StepLogprobs | Exception:
-        """One pass of a model, or what it raised; the main model's finds the shortlists."""
-        groups = [ask.candidate_queries(part) for ask, part in places]
-        known = [ask.shortlist.flatten() for ask, _ in places if ask.shortlist is not None]
-        try:
-            found = member.decode([scout for group in groups for scout in group], known)
-        except Exception as error:  # whatever a forward pass can raise, out of memory too
-            return error
-        if member is self.main and found.candidates is not None:
-            split = torch.split(found.candidates, [len(group) for group in groups])
-            for (ask, part), candidates in zip(places, split, strict=True):
-                ask.shortlist = candidates if ask.has_references_in(part) else None
-        return found
+    def _candidates(
+        self,
+        step: StepLogits,
+        queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
+        wanted: Sequence[tuple[EnsembleSlot, Plan]],
+    ) -> dict[EnsembleSlot, Tensor]:
+        """The candidates of those requests that choose among what the main model found best."""
+        if step.candidates is None:
+            return {}
+        groups = torch.split(step.candidates, [len(group) for group in queries.values()])
+        found = dict(zip(queries, groups, strict=True))
+        return {
+            slot: found[slot]
+            for slot, plan in wanted
+            if plan.mask is not None
+            and (part := slot.part_in(self.main))
+            and {stream for stream, _ in plan.reference} <= set(part.streams)
+        }
 
-    def _members(self) -> list[ModelRunner]:
-        """The main model first, then those that read for somebody."""
-        parts = (part for seat in self._seats for part in seat.parts)
-        return list(dict.fromkeys([self.main, *(part.member for part in parts)]))
+    def _backends(self) -> list[Backend]:
+        """The main model's first, then those that read for somebody."""
+        parts = (part for slot in self._slots for part in slot.parts)
+        return list(dict.fromkeys([self.main, *(part.backend for part in parts)]))
 
-    def _outlook(
-        self, ask: DecodeRequest, heard: Mapping[ModelRunner, StepLogprobs | Exception]
+    def _logprobs(
+        self,
+        slot: EnsembleSlot,
+        candidates: Tensor | None,
+        steps: Mapping[Backend, StepLogits | Exception],
     ) -> StreamLogprobs | Exception:
         sources: dict[int, tuple[Tensor, int]] = {}
-        for part in ask.seat.parts:
-            found = heard[part.member]
-            if isinstance(found, Exception):
-                return found
-            sources |= {stream: (found.logprobs, row) for stream, row in part.rows.items()}
-        main = heard.get(self.main)
-        width = main.logprobs.shape[-1] if isinstance(main, StepLogprobs) else self.main.width
-        return StreamLogprobs(tuple(sources[k] for k in sorted(sources)), width, ask.shortlist)
+        for part in slot.parts:
+            step = steps[part.backend]
+            if isinstance(step, Exception):
+                return step
+            sources |= {stream: (step.logits, row) for stream, row in part.rows.items()}
+        width = self.main.model.info.logits_width
+        return StreamLogprobs(tuple(sources[k] for k in sorted(sources)), width, candidates)
 
 
 def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
@@ -244,20 +248,36 @@ def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
     return nn.functional.pad(stacked.log_softmax(-1), (0, width - common), value=-math.inf)
 
 
-def _by_member(readers: Sequence[ModelRunner]) -> dict[ModelRunner, tuple[int, ...]]:
-    """Which streams each model reads."""
-    streams: dict[ModelRunner, tuple[int, ...]] = {}
-    for index, member in enumerate(readers):
-        streams[member] = (*streams.get(member, ()), index)
+def _by_backend(readers: Sequence[Backend]) -> dict[Backend, tuple[int, ...]]:
+    """Which streams each backend reads."""
+    streams: dict[Backend, tuple[int, ...]] = {}
+    for index, backend in enumerate(readers):
+        streams[backend] = (*streams.get(backend, ()), index)
     return streams
 
 
-def _start(seat: EnsembleSlot, failures: Mapping[Any, Exception]) -> None:
-    """Start a seat with all its models once it is filled, or raise what went wrong with one."""
-    for part in seat.parts:
-        if part.seat in failures:
-            raise failures[part.seat]
-    if all(part.seat.is_filled for part in seat.parts):
-        for part in seat.parts:
-            part.member.backend.start(part.seat)
-        seat.is_ready = True
+def _start(slot: EnsembleSlot, failures: Mapping[Slot, Exception]) -> None:
+    """Start a slot with all its models once it is prefilled, or raise what went wrong with one."""
+    for part in slot.parts:
+        if part.slot in failures:
+            raise failures[part.slot]
+    if all(part.slot.is_prefilled for part in slot.parts):
+        for part in slot.parts:
+            part.backend.start(part.slot)
+        slot.is_started = True
+
+
+def _decode(
+    backend: Backend,
+    queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
+    candidates: Mapping[EnsembleSlot, Tensor],
+) -> StepLogits | Exception:
+    """One step of a backend, its logits normalised, or what it raised."""
+    sought = [query for group in queries.values() for query in group]
+    known = [candidates[slot].flatten() for slot in queries if slot in candidates]
+    try:
+        step = backend.decode(sought, known)
+    except Exception as error:  # whatever a forward pass can raise, out of memory too
+        return error
+    # In place, as this is the largest tensor of a step, and new memory is slow to come by.
+    return replace(step, logits=torch.log_softmax(step.logits, -1, out=step.logits))

@@ -1,6 +1,6 @@
-"""Work that needs the model to itself for a while, on the engine's thread between two steps.
+"""Work that needs the models alone for a while, on the engine's thread between two steps.
 
-Knows a function and who waits for what it returns. Doesn't know the model, requests or the queue.
+Knows a function and who waits for what it returns. Doesn't know models, requests or the queue.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One request's next token, from the log-probabilities of its streams.
 
 Steer, mask, penalise, draw. With a mask only the few tokens that can survive it are looked at, if
-they are sure to be among the shortlist; else the whole vocabulary is.
+they are sure to be among the candidates that the forward pass found; else the whole vocabulary is.
+
 Knows one request's tensors. Doesn't know rows, the model or the other requests.
 """
 
@@ -14,14 +15,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backends.lm_head import CandidateQuery
+from langchain_amulet.engine.backends.base import CandidateQuery
 from langchain_amulet.engine.request import Request, Token, Trace
 from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import SamplingParams, penalize, sample
 from langchain_amulet.steering import Mask, Plan, Steered, agreement, kl, mixture, steer
 
 ROUNDING = 0.25
-"""By how many nats a bf16 logit off the shortlist may be too low; a bf16 step at 64 is 0.25."""
+"""By how many nats a bf16 logit that is no candidate may be too low; a bf16 step at 64 is 0.25."""
 
 
 def candidate_queries(plan: Plan, rows: Mapping[int, int]) -> list[CandidateQuery]:
@@ -44,15 +45,15 @@ def candidate_queries(plan: Plan, rows: Mapping[int, int]) -> list[CandidateQuer
             weights[contrast.plus] += contrast.weight
             weights[contrast.minus] -= contrast.weight
         sought = [list(weights.items())]
-    if all(stream in rows for scout in sought for stream, _ in scout):
-        return [tuple((rows[stream], weight) for stream, weight in scout) for scout in sought]
+    if all(stream in rows for query in sought for stream, _ in query):
+        return [tuple((rows[stream], weight) for stream, weight in query) for query in sought]
     return [((row, 1.0),) for row in rows.values()]
 
 
 def next_token(
     request: Request,
     logprobs: Tensor,
-    shortlist: Tensor | None,
+    candidates: Tensor | None,
     seen: Collection[int],
     uniform: float,
 ) -> Token:
@@ -61,7 +62,7 @@ def next_token(
     Args:
         request: Plan, sampling and constraint.
         logprobs: Normalised log-probabilities of its streams, ``[streams, vocabulary]``, float32.
-        shortlist: The best token ids of each reference stream, ``[references, k]``, if known.
+        candidates: The best token ids of each reference stream, ``[references, k]``, if known.
         seen: Tokens to which penalties apply.
         uniform: One number in [0, 1) for the draw.
 
@@ -69,7 +70,7 @@ def next_token(
         GenerationError: A stream's distribution isn't one, or nothing is left to choose.
     """
     _check(logprobs)
-    ids = _eligible(request, logprobs, shortlist)
+    ids = _eligible(request, logprobs, candidates)
     eligible = logprobs if ids is None else logprobs[:, ids]
     steered = steer(eligible, request.plan)
     scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
@@ -81,7 +82,7 @@ def next_token_at_pause(
     request: Request,
     openings: Collection[int],
     logprobs: Tensor,
-    shortlist: Tensor | None,
+    candidates: Tensor | None,
     seen: Collection[int],
     draw: Callable[[], float],
 ) -> Token:
@@ -95,21 +96,21 @@ def next_token_at_pause(
         request: As in `next_token`, like the others.
         openings: Tokens that begin a pause.
         logprobs: ``[streams, vocabulary]``, float32.
-        shortlist: ``[references, k]``, if known.
+        candidates: ``[references, k]``, if known.
         seen: Tokens to which penalties apply.
         draw: Gives two numbers in [0, 1).
     """
     plain = replace(request, plan=replace(request.plan.unsteered, mask=request.plan.mask))
     gate, uniform = draw(), draw()
-    token = next_token(plain, logprobs, shortlist, seen, gate)
+    token = next_token(plain, logprobs, candidates, seen, gate)
     if token.id in openings:
         return token
     barred = torch.tensor(sorted(openings), device=logprobs.device)
     others = logprobs.index_fill(1, barred, -math.inf)
-    return next_token(request, others, shortlist, seen, uniform)
+    return next_token(request, others, candidates, seen, uniform)
 
 
-def described(request: Request, logprobs: Tensor, token: int) -> Token:
+def describe(request: Request, logprobs: Tensor, token: int) -> Token:
     """What `next_token` would say of a token that was chosen otherwise, without penalties."""
     steered = steer(logprobs, request.plan)
     return _token(request, logprobs, None, steered, steered.scores, token)
@@ -149,14 +150,14 @@ def _check(logprobs: Tensor) -> None:
         )
 
 
-def _eligible(request: Request, logprobs: Tensor, shortlist: Tensor | None) -> Tensor | None:
+def _eligible(request: Request, logprobs: Tensor, candidates: Tensor | None) -> Tensor | None:
     """Token ids that can be chosen, ascending; ``None`` for the whole vocabulary."""
     plan, mask = request.plan, request.plan.mask
     allowed = _allowed(request, logprobs.shape[-1], logprobs.device)
-    if shortlist is not None and mask is not None:
-        ids: Tensor = torch.unique(shortlist)
+    if candidates is not None and mask is not None:
+        ids: Tensor = torch.unique(candidates)
         ids = ids if allowed is None else ids[allowed[ids]]
-        if _closed(plan, mask, logprobs, shortlist, ids):
+        if _are_enough(plan, mask, logprobs, candidates, ids):
             return ids
     everything = None if allowed is None else _listed(allowed)
     return everything if mask is None else _survivors(plan, mask, logprobs, everything)
@@ -184,17 +185,17 @@ def _listed(allowed: Tensor) -> Tensor:
     return ids
 
 
-def _closed(plan: Plan, mask: Mask, logprobs: Tensor, shortlist: Tensor, ids: Tensor) -> bool:
-    """Whether no token off the shortlist can pass the mask.
+def _are_enough(plan: Plan, mask: Mask, logprobs: Tensor, candidates: Tensor, ids: Tensor) -> bool:
+    """Whether no token but the candidates can pass the mask.
 
-    A token that is off it is, in each reference stream, at most as likely as that stream's
-    last entry, of those that are possible, and so is the mixture. Tokens that are missing can
-    only raise the floor, and don't if all of them are below it.
+    Any other is, in each reference stream, at most as likely as that stream's last candidate, of
+    those that are possible, and so is the mixture. Tokens that are missing can only raise the
+    floor, and don't if all of them are below it.
     """
     if len(ids) == 0:
         return False
     last = torch.full_like(logprobs[:, :1], -math.inf)
-    for (stream, _), best in zip(plan.reference, shortlist, strict=True):
+    for (stream, _), best in zip(plan.reference, candidates, strict=True):
         listed = logprobs[stream, best]
         last[stream] = listed.where(listed > -math.inf, math.inf).min()
     outside = mixture(last, plan.reference)[0]

@@ -1,28 +1,30 @@
-"""The loop that owns the model: one thread, one step after another.
+"""The loop that owns the models: one thread, one step after another.
 
-A step reads: let go, admit, prefill, decode, and one errand. Everything here runs on the engine's
-thread except ``submit``, ``send``, ``wake``, ``close`` and ``stats``. The core never points at its
-engine, but in an errand that waits, so that an engine which nobody uses can be collected and stop
-the thread.
+A step lets go of who left, schedules who waits, prefills, and has everybody who is ready decode one
+token: forward, sample, emit; then it runs one job. Everything here runs on the engine's thread
+except `submit`, `send`, `wake`, `close` and `stats`. The scheduler never points at its engine, but
+in a job that waits, so that an engine which nobody uses can be collected and stop the thread.
+
+Knows requests and queues. Doesn't know how a model is run, or how a token is chosen.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
-from langchain_amulet.engine.ensemble import DecodeRequest, Ensemble, StreamLogprobs
+from langchain_amulet.engine.backends.base import Backend
+from langchain_amulet.engine.ensemble import Ensemble, EnsembleSlot, StreamLogprobs
 from langchain_amulet.engine.job import Job
-from langchain_amulet.engine.model_runner import ModelRunner
 from langchain_amulet.engine.request import Finish, Request, Token
-from langchain_amulet.engine.sequence import RequestState
+from langchain_amulet.engine.request_state import RequestState
 from langchain_amulet.engine.token_stream import Channel, Event
 from langchain_amulet.errors import (
     AmuletError,
@@ -62,34 +64,33 @@ class Stats:
 
 
 class Scheduler:
-    """Queue, seats and thread of one engine."""
+    """Queue, requests under way and thread of one engine."""
 
     def __init__(self, ensemble: Ensemble, max_queue: int) -> None:
         """Wait for the first request; the thread starts with it."""
         self._ensemble, self._max_queue = ensemble, max_queue
-        # Reentrant: a generation may be collected, and so cancelled, while this thread holds it.
+        # Reentrant: a stream may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
-        self._queue: deque[RequestState] = deque()
-        self._errands: deque[Job[Any]] = deque()
-        self._flights: list[RequestState] = []
-        self._totals = Stats()
+        self._waiting: deque[RequestState] = deque()
+        self._running: dict[EnsembleSlot, RequestState] = {}
+        self._jobs: deque[Job[Any]] = deque()
+        self._totals: Counter[str] = Counter()  # the fields of Stats that are never lowered
         self._thread: threading.Thread | None = None
         self._closed = False
         self._process = os.getpid()
 
-    def submit(self, request: Request, readers: tuple[ModelRunner, ...]) -> Channel:
-        """Queue a request, with the model that reads each of its streams.
+    def submit(self, request: Request, readers: tuple[Backend, ...]) -> Channel:
+        """Queue a request, with what reads each of its streams.
 
         Its events come through the channel.
         """
-        deadline = None if request.timeout is None else time.monotonic() + request.timeout
-        flight = RequestState(request, readers, Channel(self.wake), deadline)
-        self._enqueue(flight, self._queue)
-        return flight.channel
+        state = RequestState(request, readers, Channel(self.wake))
+        self._enqueue(state, self._waiting)
+        return state.channel
 
-    def send(self, errand: Job[Any]) -> None:
-        """Queue work that needs the model to itself; its outcome comes through its future."""
-        self._enqueue(errand, self._errands)
+    def send(self, job: Job[Any]) -> None:
+        """Queue work that needs the models alone; its outcome comes through its future."""
+        self._enqueue(job, self._jobs)
 
     def wake(self) -> None:
         """Look again for something to do."""
@@ -104,20 +105,18 @@ class Scheduler:
             self._closed = True
             self._changed.notify_all()
             thread = self._thread
-        if thread is None:
-            self._ensemble.main.head.detach()
-        elif thread is not threading.current_thread():
+        if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=30)
 
     def stats(self) -> Stats:
         """A snapshot of the counters."""
         with self._changed:
-            return replace(
-                self._totals,
-                active_requests=len(self._flights),
+            return Stats(
+                active_requests=len(self._running),
                 rows=self._ensemble.live_rows,
-                queued=len(self._queue),
+                queued=len(self._waiting),
                 prefill_tokens=self._ensemble.prefill_tokens,
+                **self._totals,
             )
 
     def run(self) -> None:
@@ -133,17 +132,16 @@ class Scheduler:
             finally:
                 with self._changed:
                     self._closed = True
-                self._ensemble.main.head.detach()
-                self._refuse_errands(EngineClosedError(_CLOSED))
+                self._refuse_jobs(EngineClosedError(_CLOSED))
                 self._fail_all(EngineClosedError(_CLOSED))
 
     def step(self) -> None:
         """One round of the engine."""
         self._let_go()
-        self._admit()
+        self._schedule()
         self._prefill()
-        self._decode()
-        self._run_errand()
+        self._emit(self._sample(self._forward()))
+        self._run_job()
 
     def _step_or_fail(self) -> None:
         try:
@@ -152,13 +150,14 @@ class Scheduler:
             self._fail_all(_wrapped(error))
 
     def _wait(self) -> bool:
+        """Sleep until there is something to do; whether the engine is still open then."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or self._queue or self._flights or self._errands
+                lambda: self._closed or self._waiting or self._running or self._jobs
             )
             return not self._closed
 
-    def _enqueue(self, waiting: T, queue: deque[T]) -> None:
+    def _enqueue(self, item: T, queue: deque[T]) -> None:
         if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
             raise EngineClosedError(_FORKED)
         with self._changed:
@@ -170,7 +169,7 @@ class Scheduler:
                     "do. Try again later, or raise max_queue."
                 )
             self._start()
-            queue.append(waiting)
+            queue.append(item)
             self._changed.notify_all()
 
     def _start(self) -> None:
@@ -180,103 +179,117 @@ class Scheduler:
         thread.start()  # may raise, and is tried again by the next request then
         self._thread = thread
 
+    # --- the parts of a step ---
+
     def _let_go(self) -> None:
         """End the requests whose callers left, or whose time is over, wherever they are."""
-        with self._changed:
-            under_way = [*self._flights, *self._queue]
-        for flight in under_way:
-            if flight.channel.cancelled:
-                self._end(flight, None, "cancelled")
-            elif flight.is_late:
-                self._fail(flight, flight.lateness())
+        for state in self._under_way():
+            if state.channel.cancelled:
+                self._end(state, None, "cancelled")
+            elif state.is_late:
+                self._fail(state, state.lateness())
 
-    def _admit(self) -> None:
-        """Seat waiting requests in order of arrival, all streams of a request at once."""
+    def _schedule(self) -> None:
+        """Give waiting requests rows in order of arrival, all streams of a request at once."""
         with self._changed:
-            while self._queue and self._ensemble.has_room(self._queue[0].readers):
-                flight = self._queue.popleft()
-                flight.seat = self._ensemble.join(flight.request.prompts, flight.readers)
-                self._flights.append(flight)
-                self._count("admitted")
+            while self._waiting and self._has_room(self._waiting[0]):
+                state = self._waiting.popleft()
+                request = state.request
+                slot = self._ensemble.join(request.prompts, request.max_tokens, state.readers)
+                self._running[slot], state.slot = state, slot
+                self._totals["admitted"] += 1
 
     def _prefill(self) -> None:
-        failures = self._ensemble.prefill()
-        for flight in [flight for flight in self._flights if flight.seat in failures]:
-            self._fail(flight, _wrapped(failures[flight.seat]))
+        """Take in one more chunk of the prompts that wait for it."""
+        for slot, error in self._ensemble.prefill().items():
+            self._fail(self._running[slot], _wrapped(error))
 
-    def _decode(self) -> None:
-        """Forward all ready rows, then steer, sample and emit request by request."""
-        ready = [flight for flight in self._flights if flight.seat.is_ready]
+    def _forward(self) -> dict[EnsembleSlot, StreamLogprobs | Exception]:
+        """One forward pass of each model for all requests that are ready."""
+        ready = [(slot, state) for slot, state in self._running.items() if slot.is_started]
         if not ready:
-            return
-        outlooks = self._ensemble.decode([DecodeRequest(f.seat, f.current.plan) for f in ready])
-        self._count("decode_steps")
-        for flight, outlook in zip(ready, outlooks, strict=True):
-            if isinstance(outlook, Exception):
-                self._fail(flight, _wrapped(outlook))
+            return {}
+        found = self._ensemble.decode([(slot, state.current.plan) for slot, state in ready])
+        self._totals["decode_steps"] += 1
+        return {slot: each for (slot, _), each in zip(ready, found, strict=True)}
+
+    def _sample(
+        self, found: Mapping[EnsembleSlot, StreamLogprobs | Exception]
+    ) -> dict[EnsembleSlot, Token | AmuletError]:
+        """Choose each request's token; what goes wrong with one stays its own."""
+        return {slot: _token(self._running[slot], each) for slot, each in found.items()}
+
+    def _emit(self, drawn: Mapping[EnsembleSlot, Token | AmuletError]) -> None:
+        """Hand the tokens to who waits for them, feed them back, and end who is done."""
+        for slot, token in drawn.items():
+            state = self._running[slot]
+            if isinstance(token, AmuletError):
+                self._fail(state, token)
+            elif token.id in state.request.stop_ids:
+                self._end(state, Finish("stop", token), "finished")
             else:
-                self._advance(flight, outlook)
+                state.tokens.append(token.id)
+                state.channel.put(token)
+                if state.is_whole:
+                    self._end(state, Finish("length"), "finished")
+                else:
+                    slot.feed(token.id)
 
-    def _run_errand(self) -> None:
-        """The oldest errand: one per step, so that neither side waits for all of the other."""
+    def _run_job(self) -> None:
+        """The oldest job: one per step, so that neither side waits for all of the other."""
         with self._changed:
-            errand = self._errands.popleft() if self._errands else None
-        if errand is not None:
-            errand.run()
+            job = self._jobs.popleft() if self._jobs else None
+        if job is not None:
+            job.run()
 
-    def _advance(self, flight: RequestState, outlook: StreamLogprobs) -> None:
-        """Choose one request's token and act on it; its errors stay its own."""
-        try:
-            token = flight.next_token(outlook.logprobs, outlook.shortlist)
-        except BaseException as error:  # grammars in Rust panic past Exception
-            self._fail(flight, _wrapped(error))
-            return
-        if token.id in flight.request.stop_ids:
-            self._end(flight, Finish("stop", token), "finished")
-        else:
-            self._emit(flight, token)
+    # --- what becomes of requests ---
 
-    def _emit(self, flight: RequestState, token: Token) -> None:
-        flight.tokens.append(token.id)
-        flight.channel.put(token)
-        if len(flight.tokens) >= flight.request.max_tokens:
-            self._end(flight, Finish("length"), "finished")
-        else:
-            flight.seat.push(token.id)
+    def _under_way(self) -> list[RequestState]:
+        with self._changed:
+            return [*self._running.values(), *self._waiting]
 
-    def _fail(self, flight: RequestState, error: AmuletError) -> None:
-        self._end(flight, error, "failed")
+    def _has_room(self, state: RequestState) -> bool:
+        request = state.request
+        return self._ensemble.has_room(request.prompts, request.max_tokens, state.readers)
 
-    def _end(self, flight: RequestState, event: Event | None, counter: str) -> None:
+    def _fail(self, state: RequestState, error: AmuletError) -> None:
+        self._end(state, error, "failed")
+
+    def _end(self, state: RequestState, event: Event | None, total: str) -> None:
         """Free the request's rows, then tell its caller, even if freeing them fails."""
         try:
             with self._changed:
-                self._count(counter)
-                if flight.seat is None:
-                    self._queue.remove(flight)
+                self._totals[total] += 1
+                if state.slot is None:
+                    self._waiting.remove(state)
                 else:
-                    self._flights.remove(flight)
-                    self._ensemble.leave(flight.seat)
+                    del self._running[state.slot]
+                    self._ensemble.leave(state.slot)
         finally:
             if event is not None:
-                flight.channel.put(event)
+                state.channel.put(event)
 
     def _fail_all(self, error: AmuletError) -> None:
-        with self._changed:
-            under_way = [*self._flights, *self._queue]
         with ExitStack() as everyone:  # told one and all, whichever of them raises
-            for flight in under_way:
-                everyone.callback(self._fail, flight, error)
+            for state in self._under_way():
+                everyone.callback(self._fail, state, error)
 
-    def _refuse_errands(self, error: AmuletError) -> None:
+    def _refuse_jobs(self, error: AmuletError) -> None:
         with self._changed:
-            errands = list(self._errands)
-            self._errands.clear()
-        for errand in errands:
-            errand.refuse(error)
+            jobs = list(self._jobs)
+            self._jobs.clear()
+        for job in jobs:
+            job.refuse(error)
 
-    def _count(self, name: str) -> None:
-        self._totals = replace(self._totals, **{name: getattr(self._totals, name) + 1})
+
+def _token(state: RequestState, found: StreamLogprobs | Exception) -> Token | AmuletError:
+    """A request's next token, or what went wrong with it."""
+    if isinstance(found, Exception):
+        return _wrapped(found)
+    try:
+        return state.next_token(found.logprobs, found.candidates)
+    except BaseException as error:  # grammars in Rust panic past Exception
+        return _wrapped(error)
 
 
 _CLOSED = "The engine was closed before this request ended. Make a new one to go on."

@@ -1,25 +1,27 @@
-"""The caller's end of a request: tokens to iterate over, from a thread or from asyncio.
+"""The caller's end of a request: tokens to wait for, from a thread, from asyncio or a procedure.
 
-The engine's thread holds the ``Channel``, the caller holds the ``TokenStream``. The channel never
-points back, so a caller who drops the generation, or leaves its loop, has cancelled the request.
-Knows nothing of models or rows.
+The engine's thread holds the `Channel`, the caller holds the `TokenStream`. The channel never
+points back, so a caller who drops the stream, or leaves its loop, has cancelled the request.
+
+Knows tokens and how they are waited for. Doesn't know models or rows.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from langchain_amulet.engine.request import Finish, Token
 from langchain_amulet.errors import CancelledError
+from langchain_amulet.waiting import Wait, arun, from_future, run
 
 Event = Token | Finish | BaseException
+"""What a request's reader is told: a token, how the answer ended, or what went wrong."""
 
 
 class Channel:
@@ -29,7 +31,7 @@ class Channel:
         """Make an empty mailbox; ``on_cancel`` wakes the engine and may be called by anyone."""
         self._events: deque[Event] = deque()
         self._waiting: Future[None] | None = None
-        # Reentrant: a dropped generation may be collected while this very thread holds it.
+        # Reentrant: a dropped stream may be collected while this very thread holds it.
         self._lock = threading.RLock()
         self._on_cancel = on_cancel
         self._closed = False
@@ -54,7 +56,7 @@ class Channel:
             self._events.clear()
             self._events.append(
                 CancelledError(
-                    "The generation was cancelled by its caller, so it has no further tokens. "
+                    "The request was cancelled by its caller, so it has no further tokens. "
                     "Submit the request again for a whole answer."
                 )
             )
@@ -81,13 +83,14 @@ class Channel:
 class TokenStream:
     """The tokens of one request, in order, as they are decoded.
 
-    Iterate with ``for`` or ``async for``, by one reader. Iteration raises the request's own error
-    if it fails. Leaving early, by ``close``, by a context manager, by cancelling the asyncio task
-    that waits, or by dropping the object, frees the request's rows at the engine's next step.
+    Iterate with ``for`` or ``async for``, by one reader, or wait for `next_token` in a procedure.
+    All of them raise the request's own error if it fails. Leaving early, by ``close``, by a context
+    manager, by cancelling the asyncio task that waits, by closing the procedure, or by dropping the
+    object, frees the request's rows at the engine's next step.
     """
 
     def __init__(self, channel: Channel, owner: object) -> None:
-        """Read from ``channel``; ``owner`` is kept alive as long as the generation."""
+        """Read from ``channel``; ``owner`` is kept alive as long as the stream."""
         self._channel = channel
         self._owner = owner
         self._ended: Finish | BaseException | None = None
@@ -110,33 +113,48 @@ class TokenStream:
 
     close = cancel
 
+    def next_token(self) -> Generator[Wait[Any], Any, Token | None]:
+        """A procedure that waits for the next token, see `waiting`; ``None`` after the last one.
+
+        ::
+
+            while (token := (yield from tokens.next_token())) is not None:
+                yield detokenizer.feed(token.id)
+        """
+        try:
+            while (event := self._poll()) is None:
+                yield from_future(self._channel.arrival())
+        except BaseException:  # nobody waits any more: interrupted, cancelled or closed
+            self.cancel()
+            raise
+        if isinstance(event, Token):
+            return event
+        self._ended = event
+        if isinstance(event, Finish):
+            return None
+        raise event
+
     def __iter__(self) -> TokenStream:
         """Iterate over the tokens."""
         return self
 
     def __next__(self) -> Token:
         """Wait for the next token."""
-        try:
-            while (event := self._poll()) is None:
-                self._channel.arrival().result()
-        except BaseException:  # KeyboardInterrupt included: nobody waits any more
-            self.cancel()
-            raise
-        return self._unwrap(event, StopIteration)
+        token = run(self.next_token())
+        if token is None:
+            raise StopIteration
+        return token
 
     def __aiter__(self) -> TokenStream:
         """Iterate over the tokens without blocking the event loop."""
         return self
 
     async def __anext__(self) -> Token:
-        """Await the next token; ``wrap_future`` wakes the loop by ``call_soon_threadsafe``."""
-        try:
-            while (event := self._poll()) is None:
-                await asyncio.wrap_future(self._channel.arrival())
-        except BaseException:  # asyncio.CancelledError included
-            self.cancel()
-            raise
-        return self._unwrap(event, StopAsyncIteration)
+        """Await the next token."""
+        token = await arun(self.next_token())
+        if token is None:
+            raise StopAsyncIteration
+        return token
 
     def __enter__(self) -> TokenStream:
         """Close on leaving the block."""
@@ -166,14 +184,6 @@ class TokenStream:
 
     def _poll(self) -> Event | None:
         return self._ended if self._ended is not None else self._channel.poll()
-
-    def _unwrap(self, event: Event, stop: type[Exception]) -> Token:
-        if isinstance(event, Token):
-            return event
-        self._ended = event
-        if isinstance(event, Finish):
-            raise stop
-        raise event
 
 
 def _wake(waiting: Future[None] | None) -> None:

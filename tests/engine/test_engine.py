@@ -19,8 +19,8 @@ import pytest
 import torch
 from transformers import Phi3Config, Phi3ForCausalLM, PhiConfig, PhiForCausalLM
 
-from langchain_amulet.engine import Engine, Request
-from langchain_amulet.engine.backends.kv_cache import KVCacheLayer
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends.huggingface.kv_cache import KVCacheLayer
 from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import (
     CancelledError,
@@ -66,7 +66,7 @@ def model() -> Any:
 
 @pytest.fixture
 def engine(model: Any) -> Iterator[Engine]:
-    with Engine(model, max_rows=6, max_queue=3, prefill_chunk=8) as engine:
+    with Engine(HuggingFaceModel(model), max_rows=6, max_queue=3, prefill_chunk=8) as engine:
         yield engine
 
 
@@ -228,7 +228,7 @@ def test_the_shortlist_gives_what_the_whole_vocabulary_gives(model: Any) -> None
         AMULET, mask=Plausibility(1e-9)
     )  # nearly no mask, so the shortlist never suffices
     narrow = replace(AMULET, mask=Plausibility(0.9))
-    with Engine(model) as engine:
+    with Engine(HuggingFaceModel(model)) as engine:
         for plan in (wide, narrow):
             sampling = SamplingParams(temperature=0, top_logprobs=VOCABULARY)
             token = next(engine.submit(request_for(plan=plan, sampling=sampling)))
@@ -336,7 +336,7 @@ def test_a_request_without_memory_for_its_rows_fails_alone_and_leaves_none(
 
     def too_little(layer: KVCacheLayer, other: KVCacheLayer, *where: int) -> None:
         enough(layer, other, *where)
-        if layer.slab is not other.slab:
+        if layer.kv_cache is not other.kv_cache:
             raise MemoryError("no room")
 
     with monkeypatch.context() as patch:
@@ -358,7 +358,7 @@ def test_a_context_ends_where_longrope_changes_its_frequencies() -> None:
         rope_parameters={**rope, **factors, "original_max_position_embeddings": 16},
         **shape, **heads,
     )  # fmt: skip
-    with Engine(Phi3ForCausalLM(config).eval()) as engine:
+    with Engine(HuggingFaceModel(Phi3ForCausalLM(config).eval())) as engine:
         with pytest.raises(ContextLengthError, match="context of 16"):
             engine.submit(request_for(plan=PLAIN, length=12, max_tokens=4))
         assert len(ids_of(engine, request_for(plan=PLAIN, length=11, max_tokens=4))) == 4
@@ -391,7 +391,7 @@ def test_requests_that_can_never_run_are_refused(engine: Engine) -> None:
 
 def test_limits_below_one_are_refused(model: Any) -> None:
     with pytest.raises(ConfigurationError, match="max_queue"):
-        Engine(model, max_queue=0)
+        Engine(HuggingFaceModel(model), max_queue=0)
 
 
 # --- waiting and leaving -----------------------------------------------------
@@ -524,7 +524,7 @@ async def test_async_iteration_raises_the_request_s_own_error(engine: Engine) ->
 
 
 def test_closing_fails_what_is_under_way_and_what_comes_after(model: Any) -> None:
-    engine = Engine(model)
+    engine = Engine(HuggingFaceModel(model))
     generation = engine.submit(request_for(max_tokens=ENDLESS))
     next(generation)
     engine.close()
@@ -537,12 +537,12 @@ def test_closing_fails_what_is_under_way_and_what_comes_after(model: Any) -> Non
 
 def test_an_unused_engine_starts_no_thread(model: Any) -> None:
     before = threading.active_count()
-    with Engine(model):
+    with Engine(HuggingFaceModel(model)):
         assert threading.active_count() == before
 
 
 def test_an_engine_that_nobody_holds_is_collected_and_its_thread_ends(model: Any) -> None:
-    engine = Engine(model)
+    engine = Engine(HuggingFaceModel(model))
     ids_of(engine, request_for())
     gone = weakref.ref(engine)
     thread = next(t for t in threading.enumerate() if t.name == "amulet-engine")
@@ -554,7 +554,7 @@ def test_an_engine_that_nobody_holds_is_collected_and_its_thread_ends(model: Any
 
 
 def test_a_generation_keeps_its_engine_alive(model: Any) -> None:
-    generation = Engine(model).submit(request_for(max_tokens=20))
+    generation = Engine(HuggingFaceModel(model)).submit(request_for(max_tokens=20))
     gc.collect()
     assert len(list(generation)) == 20
 
@@ -619,11 +619,21 @@ def test_an_idle_engine_does_not_step(engine: Engine) -> None:
     assert engine.stats().decode_steps == steps
 
 
-def test_closing_leaves_the_model_as_it_was(model: Any) -> None:
-    hooks = len(model.lm_head._forward_hooks)
-    with Engine(model) as engine:
-        ids_of(engine, request_for())
-    wait_until(lambda: len(model.lm_head._forward_hooks) == hooks)
+def test_between_two_passes_the_model_is_as_it_was(engine: Engine, model: Any) -> None:
+    seen = []
+    generation = engine.submit(request_for(max_tokens=ENDLESS))
+    for _ in range(3):
+        next(generation)
+        seen.append(engine.run(lambda: len(model.lm_head._forward_hooks)).result())
+    assert seen == [0, 0, 0]
+
+
+@pytest.mark.parametrize("thing", [None, "pocket", torch.nn.Linear(2, 2)], ids=lambda it: str(it))
+def test_what_is_no_model_is_refused_by_name(thing: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"loaded model, not {type(thing).__name__}"):
+        Engine(thing)
+    with pytest.raises(ConfigurationError, match=f"{type(thing).__name__} lacks .*config"):
+        HuggingFaceModel(thing)
 
 
 def test_stats_add_up(engine: Engine) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from langchain_amulet.engine import Engine, Pause, Request
+from langchain_amulet.engine import Engine, HuggingFaceModel, Pause, Request
 from langchain_amulet.engine.ensemble import on_common_tokens
 from langchain_amulet.errors import (
     CancelledError,
@@ -91,15 +91,19 @@ def models() -> dict[str | None, Any]:
     return {None: tiny(0), "expert": tiny(1), "antiexpert": tiny(2), "alone": alone(3)}
 
 
+def engine_for(model: Any, **limits: int) -> Engine:
+    return Engine(HuggingFaceModel(model), **limits)
+
+
 @pytest.fixture
 def engine(models: dict[str | None, Any]) -> Iterator[Engine]:
-    with Engine(models[None], prefill_chunk=8) as engine:
+    with engine_for(models[None], prefill_chunk=8) as engine:
         engine.attached = attach_all(engine, models)  # type: ignore[attr-defined]
         yield engine
 
 
 def attach_all(engine: Engine, models: dict[str | None, Any]) -> list[Any]:
-    return [engine.attach(name, Engine(model)) for name, model in models.items() if name]
+    return [engine.attach(name, engine_for(model)) for name, model in models.items() if name]
 
 
 def request_for(
@@ -197,9 +201,9 @@ def test_a_main_model_that_runs_alone_can_have_companions(
     models: dict[str | None, Any],
 ) -> None:
     crew = {None: models["alone"], "expert": models["expert"]}
-    with Engine(crew[None]) as engine:
+    with engine_for(crew[None]) as engine:
         held = attach_all(engine, crew)
-        assert held and not engine.runs_together
+        assert held and not HuggingFaceModel(crew[None]).info.shares_pass
         for method in (PAD("expert"), ProxyTuning("expert"), DeRa("expert", 0.0)):
             request = request_for(method)
             assert ids_of(engine, request) == uncached(crew, request)
@@ -239,7 +243,7 @@ def test_widths_that_differ_by_padding_are_cut_to_what_both_have(
 ) -> None:
     crew = {None: tiny(0, main), "other": tiny(1, other)}
     sampling = SamplingParams(seed=0, temperature=2.0, top_logprobs=main)
-    with Engine(crew[None]) as engine:
+    with engine_for(crew[None]) as engine:
         held = attach_all(engine, crew)
         request = request_for(method, max_tokens=8)
         assert ids_of(engine, request) == uncached(crew, request)
@@ -263,7 +267,7 @@ def test_rows_of_unlike_widths_are_normalised_over_what_they_share() -> None:
 
 def test_rows_of_all_models_count(models: dict[str | None, Any]) -> None:
     method = ProxyTuning("expert", "antiexpert")
-    with Engine(models[None], max_rows=4) as engine:
+    with engine_for(models[None], max_rows=4) as engine:
         held = attach_all(engine, models)
         first = engine.submit(request_for(method, 0, ENDLESS))
         next(first)
@@ -282,13 +286,16 @@ def test_rows_of_all_models_count(models: dict[str | None, Any]) -> None:
 
 
 def test_a_model_that_is_not_attached_is_named(models: dict[str | None, Any]) -> None:
-    with Engine(models[None]) as engine, pytest.raises(ConfigurationError, match="'expert' isn't"):
+    with (
+        engine_for(models[None]) as engine,
+        pytest.raises(ConfigurationError, match="'expert' isn't"),
+    ):
         engine.submit(request_for(PAD("expert")))
 
 
 def test_prompts_are_held_to_the_limits_of_who_reads_them(models: dict[str | None, Any]) -> None:
     crew = {None: models[None], "short": tiny(1, context=16), "few": tiny(1, vocabulary=16)}
-    with Engine(crew[None]) as engine:
+    with engine_for(crew[None]) as engine:
         held = attach_all(engine, crew)
         with pytest.raises(ContextLengthError, match="context of 16"):
             engine.submit(request_for(PAD("short"), max_tokens=8))
@@ -336,7 +343,7 @@ def test_nan_from_a_companion_fails_only_its_request(engine: Engine) -> None:
     poisoned = tiny(5)
     with torch.no_grad():
         poisoned.model.embed_tokens.weight[20] = math.nan
-    held = engine.attach("poisoned", Engine(poisoned))
+    held = engine.attach("poisoned", engine_for(poisoned))
     good = engine.submit(request_for(ProxyTuning("poisoned", "expert", 0.0), 1))
     with pytest.raises(GenerationError, match="NaN"):
         ids_of(engine, request_for(PAD("poisoned")))
@@ -357,13 +364,13 @@ def test_cancelling_frees_the_rows_of_every_model(engine: Engine) -> None:
 
 
 def test_a_model_is_attached_once_and_leaves_with_its_last_holder() -> None:
-    with Engine(tiny(0)) as engine:
-        other = Engine(tiny(1))
-        gone = weakref.ref(other._model)
+    with engine_for(tiny(0)) as engine:
+        model = tiny(1)
+        other, gone = engine_for(model), weakref.ref(model)
         one, two = engine.attach("other", other), engine.attach("other", other)
         assert one is two
         assert len(ids_of(engine, request_for(PAD("other")))) == 8
-        del other, one, two
+        del model, other, one, two
         wait_until(lambda: engine.stats().active_requests == 0)
         gc.collect()
         assert gone() is None
@@ -373,9 +380,9 @@ def test_a_model_is_attached_once_and_leaves_with_its_last_holder() -> None:
 
 def test_a_name_may_move_on_to_another_model(models: dict[str | None, Any]) -> None:
     request = request_for(DeRa("other", 0.0))
-    with Engine(models[None]) as engine:
-        before = engine.attach("other", Engine(models["expert"]))
-        after = engine.attach("other", Engine(models["antiexpert"]))
+    with engine_for(models[None]) as engine:
+        before = engine.attach("other", engine_for(models["expert"]))
+        after = engine.attach("other", engine_for(models["antiexpert"]))
         assert before is not after
         assert ids_of(engine, request) == uncached(
             {**models, "other": models["antiexpert"]}, request
@@ -383,8 +390,8 @@ def test_a_name_may_move_on_to_another_model(models: dict[str | None, Any]) -> N
 
 
 def test_requests_under_way_keep_the_model_that_they_need() -> None:
-    with Engine(tiny(0)) as engine:
-        held = engine.attach("other", Engine(tiny(1)))
+    with engine_for(tiny(0)) as engine:
+        held = engine.attach("other", engine_for(tiny(1)))
         expected = ids_of(engine, request_for(PAD("other"), max_tokens=40))
         generation = engine.submit(request_for(PAD("other"), max_tokens=40))
         del held
@@ -393,7 +400,10 @@ def test_requests_under_way_keep_the_model_that_they_need() -> None:
 
 
 def test_a_model_serves_its_own_engine_and_others_at_once(models: dict[str | None, Any]) -> None:
-    with Engine(models[None]) as engine, Engine(models["expert"]) as own:
+    with (
+        engine_for(models[None]) as engine,
+        engine_for(models["expert"]) as own,
+    ):
         held = engine.attach("expert", own)
         requests = [
             (engine, request_for(PAD("expert"), 0, 40)),
@@ -405,15 +415,14 @@ def test_a_model_serves_its_own_engine_and_others_at_once(models: dict[str | Non
     assert held
 
 
-def test_detaching_leaves_the_model_as_it_was(models: dict[str | None, Any]) -> None:
-    head = models["expert"].get_output_embeddings()
-    with Engine(models[None]) as engine, Engine(models["expert"]) as own:
-        hooks = len(head._forward_hooks)
+def test_nothing_is_left_on_a_model_while_no_engine_runs_it(
+    models: dict[str | None, Any],
+) -> None:
+    heads = [models[name].get_output_embeddings() for name in (None, "expert")]
+    with engine_for(models[None]) as engine, engine_for(models["expert"]) as own:
         held = engine.attach("expert", own)
-        assert len(head._forward_hooks) == hooks + 1
-        del held
-        gc.collect()
-        assert len(head._forward_hooks) == hooks
+        assert len(ids_of(engine, request_for(PAD("expert")))) == 8
+        assert not any(head._forward_hooks for head in heads) and held
 
 
 # --- scoring -----------------------------------------------------------------

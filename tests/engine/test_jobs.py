@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from langchain_amulet.engine import Engine, Request
-from langchain_amulet.engine.backends.lm_head import SMALL_VOCABULARY
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends.huggingface.lm_head import SMALL_VOCABULARY
 from langchain_amulet.errors import (
     ContextLengthError,
     EmptyInputError,
@@ -48,7 +48,7 @@ def model() -> Any:
 
 @pytest.fixture
 def engine(model: Any) -> Iterator[Engine]:
-    with Engine(model, max_queue=3) as engine:
+    with Engine(HuggingFaceModel(model), max_queue=3) as engine:
         yield engine
 
 
@@ -62,7 +62,7 @@ class Held:
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def __call__(self, model: Any) -> None:
+    def __call__(self) -> None:
         self.begun.set()
         assert self.go.wait(20)
 
@@ -95,7 +95,7 @@ def test_what_follows_a_token_does_not_change_its_score(engine: Engine) -> None:
 
 def test_a_bf16_model_is_scored_with_a_float32_head() -> None:
     model = small_model(2 * SMALL_VOCABULARY + 100).to(torch.bfloat16)
-    with Engine(model) as engine:
+    with Engine(HuggingFaceModel(model)) as engine:
         scored = engine.score(PROMPTS[:1], ANSWER).result()
     ids = torch.tensor([[*PROMPTS[0], *ANSWER[:-1]]])
     with torch.inference_mode():
@@ -122,18 +122,18 @@ def test_scoring_refuses_what_the_model_cannot_read(engine: Engine) -> None:
 # --- work of any kind --------------------------------------------------------
 
 
-def test_work_runs_on_the_engine_s_thread_in_inference_mode(engine: Engine, model: Any) -> None:
-    def seen(given: Any) -> tuple[Any, str, bool]:
-        return given, threading.current_thread().name, torch.is_inference_mode_enabled()
+def test_work_runs_on_the_engine_s_thread_in_inference_mode(engine: Engine) -> None:
+    def seen() -> tuple[str, bool]:
+        return threading.current_thread().name, torch.is_inference_mode_enabled()
 
-    assert engine.run(seen).result() == (model, "amulet-engine", True)
+    assert engine.run(seen).result() == ("amulet-engine", True)
 
 
 def test_requests_and_work_take_turns(engine: Engine) -> None:
     steps: list[int] = []
     generation = engine.submit(request_for(200))
     next(generation)
-    found = [engine.run(lambda model: steps.append(engine.stats().decode_steps)) for _ in range(3)]
+    found = [engine.run(lambda: steps.append(engine.stats().decode_steps)) for _ in range(3)]
     for future in found:
         future.result()
     assert len(list(generation)) == 199
@@ -144,7 +144,7 @@ def test_an_error_of_the_work_is_the_caller_s_alone(engine: Engine) -> None:
     alone = [token.id for token in engine.submit(request_for(20))]
     generation = engine.submit(request_for(20))
 
-    def fail(model: Any) -> None:
+    def fail() -> None:
         raise SystemExit("not even an Exception")
 
     with pytest.raises(SystemExit):
@@ -154,8 +154,8 @@ def test_an_error_of_the_work_is_the_caller_s_alone(engine: Engine) -> None:
 
 def test_work_cancelled_before_it_began_is_never_done(engine: Engine, held: Held) -> None:
     done: list[str] = []
-    cancelled = engine.run(lambda model: done.append("cancelled"))
-    kept = engine.run(lambda model: done.append("kept"))
+    cancelled = engine.run(lambda: done.append("cancelled"))
+    kept = engine.run(lambda: done.append("kept"))
     assert cancelled.cancel()
     held.go.set()
     kept.result()
@@ -164,21 +164,21 @@ def test_work_cancelled_before_it_began_is_never_done(engine: Engine, held: Held
 
 def test_work_beyond_the_queue_is_refused(engine: Engine, held: Held) -> None:
     for _ in range(3):
-        engine.run(lambda model: None)
+        engine.run(lambda: None)
     with pytest.raises(QueueFullError, match="At most 3"):
-        engine.run(lambda model: None)
+        engine.run(lambda: None)
 
 
 def test_a_closed_engine_refuses_work_and_tells_who_waits(model: Any) -> None:
-    engine, held = Engine(model), Held()
+    engine, held = Engine(HuggingFaceModel(model)), Held()
     running = engine.run(held)
     assert held.begun.wait(20)
-    waiting: Future[None] = engine.run(lambda model: None)
+    waiting: Future[None] = engine.run(lambda: None)
     closing = threading.Thread(target=engine.close)
     closing.start()
     with pytest.raises(EngineClosedError):
         while not closing.join(0.002):
-            engine.run(lambda model: None)
+            engine.run(lambda: None)
     held.go.set()
     closing.join()
     assert running.result() is None
@@ -187,9 +187,9 @@ def test_a_closed_engine_refuses_work_and_tells_who_waits(model: Any) -> None:
 
 
 def test_work_keeps_its_engine_alive_until_it_is_done(model: Any) -> None:
-    engine = Engine(model)
+    engine = Engine(HuggingFaceModel(model))
     gone = weakref.ref(engine)
-    future = engine.run(lambda model: "done")
+    future = engine.run(lambda: "done")
     del engine
     assert future.result() == "done"
     for _ in range(200):

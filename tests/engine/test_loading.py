@@ -27,7 +27,7 @@ from transformers.utils.logging import set_tqdm_hook
 
 from langchain_amulet.engine import LoadOptions, acquire, load
 from langchain_amulet.engine.loading.packing import PackedLinear, is_available
-from langchain_amulet.engine.registry import _Registry
+from langchain_amulet.engine.model_runtime import _Runtimes
 from langchain_amulet.errors import (
     ConfigurationError,
     ModelNotFoundError,
@@ -124,7 +124,7 @@ def test_a_runtime_that_nobody_holds_is_freed(folder: str) -> None:
 
 
 def test_nothing_stays_of_a_model_that_nobody_holds(folder: str) -> None:
-    registry = _Registry()
+    registry = _Runtimes()
     runtime = registry.acquire(folder, FLOAT32)
     assert len(registry.runtimes) == 1
     del runtime
@@ -246,4 +246,4 @@ def test_weights_are_not_refused_for_a_head_that_nobody_names_or_an_older_name(
     config = LlamaConfig.from_pretrained(folder)
     config.architectures = kinds
     config.save_pretrained(tmp_path)
-    assert load(str(tmp_path), FLOAT32).vocabulary == 16
+    assert load(str(tmp_path), FLOAT32).info.logits_width == 16

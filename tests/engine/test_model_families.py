@@ -1,6 +1,7 @@
 """Every family of causal LM decodes through the engine as it does without any cache.
 
-The models are tiny and random, so a wrong mask, position or row shows at once in the logits.
+The models are tiny and random, so a wrong mask, position or row shows at once in the logits: see
+`TOLERANCE`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
 
-from langchain_amulet.engine import Engine, Request
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import UnsupportedModelError
 from langchain_amulet.sampling import SamplingParams
@@ -24,6 +26,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 VOCABULARY = 128
 WINDOW = 6
+TOLERANCE = 5e-4
+"""How far logits may be off, as a share of their spread: that is 0.1 in one family, 2.6 in another.
+
+On any CPU float32 rounds by less than a tenth of this, even in the long recurrences of mamba. The
+smallest mistake, two tokens in each other's place, moves them by more than ten times this.
+"""
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,
@@ -174,7 +182,7 @@ def model(family: str) -> Any:
 
 @pytest.fixture
 def engine(model: Any) -> Iterator[Engine]:
-    with Engine(model, prefill_chunk=5) as engine:
+    with Engine(HuggingFaceModel(model), prefill_chunk=5) as engine:
         yield engine
 
 
@@ -198,7 +206,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Tensor]]:
         steps[request].append(logprobs.clone())
         return next_token(request, logprobs, *others)
 
-    monkeypatch.setattr("langchain_amulet.engine.sequence.choose", overheard)
+    monkeypatch.setattr("langchain_amulet.engine.request_state.next_token", overheard)
     return steps
 
 
@@ -213,6 +221,12 @@ def uncached(model: Any, request: Request) -> tuple[list[int], list[torch.Tensor
         for ids in streams:
             ids.append(tokens[-1])
     return tokens, steps
+
+
+def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """The largest difference between log-probabilities, as a share of the logits' spread."""
+    spread = expected.std(-1, keepdim=True)
+    return float(((found - expected).abs() / spread).max())
 
 
 def joined_and_left(engine: Engine) -> list[tuple[Request, list[int]]]:
@@ -232,7 +246,7 @@ def test_joins_and_leaves_change_nothing_against_an_uncached_loop(
         expected, steps = uncached(model, request)
         assert tokens == expected
         for found, step in zip(heard[request], steps, strict=True):
-            torch.testing.assert_close(found, step, rtol=0, atol=1e-4)
+            assert distance(found, step) < TOLERANCE
 
 
 def test_scoring_gives_what_decoding_chose_from(
@@ -241,15 +255,23 @@ def test_scoring_gives_what_decoding_chose_from(
     request = request_for(1, 9)
     tokens = [token.id for token in engine.submit(request)]
     scored = engine.score(request.prompts, tokens).result()
-    torch.testing.assert_close(scored, torch.stack(heard[request], 1), rtol=0, atol=1e-4)
+    assert distance(scored, torch.stack(heard[request], 1)) < TOLERANCE
 
 
-def test_a_family_gets_its_backend_by_itself(family: str, engine: Engine) -> None:
-    assert engine.runs_together == (family in TOGETHER)
+def test_two_tokens_in_each_other_s_place_are_far_beyond_what_is_tolerated(model: Any) -> None:
+    request = request_for(1, 1)
+    *start, first, second, last = request.prompts[0]
+    swapped = replace(request, prompts=((*start, second, first, last), request.prompts[1]))
+    (_, (right,)), (_, (wrong,)) = uncached(model, request), uncached(model, swapped)
+    assert distance(wrong, right) > 10 * TOLERANCE
+
+
+def test_a_family_gets_its_backend_by_itself(family: str, model: Any) -> None:
+    assert HuggingFaceModel(model).info.shares_pass == (family in TOGETHER)
 
 
 def test_a_model_that_no_backend_can_run_is_refused_by_name() -> None:
     shape = {"d_model": 16, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 4}
     model = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, **shape)).eval()
     with pytest.raises(UnsupportedModelError, match="T5ForConditionalGeneration"):
-        Engine(model)
+        HuggingFaceModel(model)

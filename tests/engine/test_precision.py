@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from langchain_amulet.engine import Engine, Request
-from langchain_amulet.engine.backends.lm_head import SMALL_VOCABULARY, LMHead
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends.huggingface.lm_head import SMALL_VOCABULARY, LMHead
 from langchain_amulet.engine.loading.packing import PackedLinear, is_available, pack
 from langchain_amulet.engine.sampler import candidate_queries
 from langchain_amulet.methods import Amulet, Guidance, Method
@@ -53,20 +54,15 @@ def test_steered_choices_equal_those_of_a_float32_head(vocabulary: int, method: 
     hidden[:, 0] = 24.0
     exact = choices(hidden.float() @ module.weight.float().T, method)
     plan = method.plan([Guidance()])
-    head = LMHead(module)
     plain = choices(module(hidden[:, None])[:, -1], method)
-    with head.watch(
-        [
-            s
-            for pair in range(PAIRS)
-            for s in candidate_queries(plan, {0: 2 * pair, 1: 2 * pair + 1})
-        ]
+    rows = [{0: 2 * pair, 1: 2 * pair + 1} for pair in range(PAIRS)]
+    with LMHead(module).refined(
+        [query for each in rows for query in candidate_queries(plan, each)]
     ):
-        watched = choices(module(hidden[:, None])[:, -1], method)
-    head.detach()
+        refined = choices(module(hidden[:, None])[:, -1], method)
     flips = sum(a != b for a, b in zip(plain, exact, strict=True))
     assert flips > PAIRS // 10, "the test needs a head whose rounding matters"
-    assert watched == exact
+    assert refined == exact
 
 
 @torch.inference_mode()
@@ -75,23 +71,28 @@ def test_another_model_s_candidates_have_a_float32_head_s_logits_too() -> None:
     module = nn.Linear(64, 3 * SMALL_VOCABULARY, bias=False, dtype=torch.bfloat16)
     hidden = 4.0 * torch.randn(2, 1, 64, dtype=torch.bfloat16)
     exact = (hidden.float() @ module.weight.float().T)[:, 0]
-    head, ids = LMHead(module), torch.tensor([5, 999, 3 * SMALL_VOCABULARY - 1])
-    with head.watch([], torch.cat([ids, torch.tensor([10**6])])):  # the last one it hasn't
+    ids = torch.tensor([5, 999, 3 * SMALL_VOCABULARY - 1])
+    with LMHead(module).refined(exact_ids=[ids, torch.tensor([10**6])]) as found:  # one it hasn't
         logits = module(hidden)[:, 0]
-    head.detach()
     torch.testing.assert_close(logits[:, ids], exact[:, ids], rtol=1e-6, atol=1e-5)
     assert (logits - exact).abs().max() > 1e-3
-    assert head.candidates is None
+    assert found.candidates is None
 
 
 @torch.inference_mode()
-def test_a_head_that_nobody_watches_gives_the_model_s_own_logits() -> None:
+def test_only_the_pass_inside_the_block_is_refined_and_only_in_its_own_thread() -> None:
     model = bf16_model(500)
     hidden = torch.randn(2, 1, 64, dtype=torch.bfloat16)
-    before = model.lm_head(hidden)
-    head = LMHead(model.lm_head)
-    assert torch.equal(model.lm_head(hidden), before)
-    head.detach()
+    plain, elsewhere = model.lm_head(hidden), list[Tensor]()
+    with LMHead(model.lm_head).refined():
+        thread = threading.Thread(target=lambda: elsewhere.append(model.lm_head(hidden)))
+        thread.start()
+        thread.join()
+        refined = model.lm_head(hidden)
+    assert refined.dtype == torch.float32
+    for found in (*elsewhere, model.lm_head(hidden)):
+        assert found.dtype == torch.bfloat16 and torch.equal(found, plain)
+    assert not model.lm_head._forward_hooks
 
 
 def test_the_engine_decodes_a_bf16_model_with_a_float32_head() -> None:
@@ -99,7 +100,7 @@ def test_the_engine_decodes_a_bf16_model_with_a_float32_head() -> None:
     plan = Amulet.paper().plan([Guidance()])
     prompts = ((5, 6, 7, 8, 9), (5, 6, 9))
     request = Request(prompts, plan, SamplingParams(temperature=0.0), 1)
-    with torch.inference_mode(), Engine(model) as engine:
+    with torch.inference_mode(), Engine(HuggingFaceModel(model)) as engine:
         token = next(engine.submit(request))
         rows = [model.base_model(torch.tensor([p])).last_hidden_state[0, -1] for p in prompts]
         logits = torch.stack(rows).float() @ model.lm_head.weight.float().T
@@ -149,6 +150,6 @@ def test_a_packed_model_decodes_the_same_tokens() -> None:
     request = Request(((5, 6, 7), (5, 7)), plan, SamplingParams(temperature=0.0), 12)
     found = []
     for model in (plain, packed):
-        with Engine(model) as engine:
+        with Engine(HuggingFaceModel(model)) as engine:
             found.append([token.id for token in engine.submit(request)])
     assert found[0] == found[1]

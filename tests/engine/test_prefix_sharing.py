@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PhiConfig, PhiForCausalLM
 
-from langchain_amulet.engine import Engine, Request
-from langchain_amulet.engine.backends.batched import SMALL_LOAN
+from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends.huggingface.batched import MIN_SHARED_PREFIX
 from langchain_amulet.errors import CancelledError, GenerationError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream
@@ -45,14 +45,14 @@ def model() -> Any:
 
 @pytest.fixture
 def engine(model: Any) -> Iterator[Engine]:
-    with Engine(model, prefill_chunk=8) as engine:
+    with Engine(HuggingFaceModel(model), prefill_chunk=8) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def small(model: Any) -> Iterator[Engine]:
     """With too few rows for a crowd, which therefore waits."""
-    with Engine(model, max_rows=6, prefill_chunk=8) as engine:
+    with Engine(HuggingFaceModel(model), max_rows=6, prefill_chunk=8) as engine:
         yield engine
 
 
@@ -106,7 +106,7 @@ def test_only_what_begins_alike_is_shared(engine: Engine) -> None:
 
 
 def test_a_few_tokens_are_not_worth_waiting_for(engine: Engine) -> None:
-    start = body(SMALL_LOAN - 1)
+    start = body(MIN_SHARED_PREFIX - 1)
     prompts = ((*start, *body(20, 1)), (*start, *body(20, 2)))
     ids_of(engine, request_for(prompts))
     assert engine.stats().prefill_tokens == sum(len(prompt) - 1 for prompt in prompts)

@@ -1,4 +1,47 @@
-"""What runs a model for the engine, one file a backend.
+"""What runs models: the interface that the engine asks for, and whatever implements it.
 
-Knows token ids, rows and a model. Doesn't know queues, sampling or callers.
+Holds one file or folder per kind of backend, and the registry that finds them by name. Doesn't know
+plans, sampling, queues or callers.
 """
+
+from langchain_amulet.engine.backends.base import (
+    Backend,
+    BeamParams,
+    BeamSearchBackend,
+    CandidateQuery,
+    LoadedModel,
+    ModelInfo,
+    Prompts,
+    Slot,
+    StepLogits,
+)
+from langchain_amulet.engine.backends.huggingface.model import HuggingFaceModel
+from langchain_amulet.engine.backends.registry import (
+    BACKENDS,
+    HUGGING_FACE,
+    BackendLoader,
+    load,
+    register,
+)
+from langchain_amulet.engine.backends.uncached import UncachedModel
+from langchain_amulet.engine.loading.options import LoadOptions
+
+__all__ = [
+    "BACKENDS",
+    "HUGGING_FACE",
+    "Backend",
+    "BackendLoader",
+    "BeamParams",
+    "BeamSearchBackend",
+    "CandidateQuery",
+    "HuggingFaceModel",
+    "LoadOptions",
+    "LoadedModel",
+    "ModelInfo",
+    "Prompts",
+    "Slot",
+    "StepLogits",
+    "UncachedModel",
+    "load",
+    "register",
+]

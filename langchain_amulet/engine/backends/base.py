@@ -1,98 +1,260 @@
-"""What the engine needs of whatever runs the model: seats, prefill, decode.
+"""What the engine asks of whatever runs a model: the three parts of a backend.
 
-Two backends exist. ``batched`` keeps all streams as rows of one KV cache; ``sequential`` serves one
-request at a time with the library's own cache. Knows nothing of sampling, queues or callers.
+A `LoadedModel` is a model in memory with its tokenizer and a `ModelInfo`. For every engine that
+runs it, it makes a `Backend`, which holds that engine's requests. A `Slot` is one request's place
+there, with a row for each of its prompt streams. A request's life behind this door::
+
+    slot = backend.join(prompts, max_tokens)
+    while not slot.is_prefilled:
+        backend.prefill()
+    backend.start(slot)
+    logits = backend.decode().logits[slot.rows]  # as often as tokens are wanted,
+    slot.feed(token)                             # each fed to all of the request's streams
+    backend.leave(slot)
+
+Everything is called by one thread at a time, in torch's inference mode: the engine's own. Only a
+`LoadedModel` is shared by the threads of several engines, each with a backend of its own.
+
+Knows token ids, tensors and tokenizers. Doesn't know plans, sampling, callers or any library that
+runs models.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from langchain_amulet.errors import ContextLengthError, RequestError
+
 Prompts = tuple[tuple[int, ...], ...]
+"""Token ids, one tuple per stream."""
+
+CandidateQuery = tuple[tuple[int, float], ...]
+"""A weighted sum of logits rows whose best tokens are sought: (row, weight) pairs."""
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """All that may be known of a model by what is above its backend.
+
+    Attributes:
+        vocabulary_size: It can be fed token ids from 0 to below this.
+        logits_width: How many logits it gives, padding included.
+        context_length: The most positions it has, prompt and answer together; None for no limit.
+        stop_ids: Tokens that end an answer, as the model itself declares them.
+        max_streams: The most prompt streams that its backend can hold; None for no limit.
+        shares_pass: Whether all requests go through one forward pass per step.
+        device: Where it runs.
+        dtype: What it computes in.
+    """
+
+    vocabulary_size: int
+    logits_width: int
+    context_length: int | None = None
+    stop_ids: frozenset[int] = frozenset()
+    max_streams: int | None = None
+    shares_pass: bool = True
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def check_prompt(self, prompt: Sequence[int], max_tokens: int) -> None:
+        """Refuse a prompt that the model can't be fed, or not with ``max_tokens`` more tokens.
+
+        Raises:
+            ContextLengthError: The prompt and ``max_tokens`` exceed its context.
+            RequestError: It lacks a token id.
+        """
+        if not 0 <= min(prompt) <= max(prompt) < self.vocabulary_size:
+            raise RequestError(
+                f"Token ids must lie in [0, {self.vocabulary_size}), the model's vocabulary, but "
+                f"a prompt spans [{min(prompt)}, {max(prompt)}]. Use the model's tokenizer."
+            )
+        wanted = len(prompt) + max_tokens
+        if self.context_length is not None and wanted > self.context_length:
+            raise ContextLengthError(
+                f"Prompt and answer must fit the model's context of {self.context_length} tokens, "
+                f"but {len(prompt)} + {max_tokens} is {wanted}. Shorten the conversation or lower "
+                "max_tokens."
+            )
+
+
+class LoadedModel(ABC):
+    """A model in memory, which any number of engines may run at once.
+
+    Attributes:
+        tokenizer: Has the interface of transformers' tokenizers. May be None where only token ids
+            go in and come out.
+    """
+
+    tokenizer: Any
+
+    @property
+    @abstractmethod
+    def info(self) -> ModelInfo:
+        """What may be known of it; always the same."""
+
+    @abstractmethod
+    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+        """What runs it for one engine, without requests yet.
+
+        Args:
+            max_rows: The most prompt streams at a time.
+            prefill_chunk: The most prompt tokens to compute in one ``Backend.prefill``.
+        """
 
 
 class Slot(Protocol):
-    """One request's place in a backend: one row per stream."""
+    """One request's place in a backend."""
 
     @property
-    def is_filled(self) -> bool:
-        """Whether its prompts are in the cache, so that it can be started."""
+    def is_prefilled(self) -> bool:
+        """Whether its prompts are in, so that it can be started."""
         ...
 
     @property
-    def rows(self) -> list[int]:
-        """Where its streams are in the logits of the next ``decode``, in stream order."""
+    def rows(self) -> Sequence[int]:
+        """Where its streams will be in the logits of the next ``Backend.decode``, in their order.
+
+        Asked anew before each: others may have left since.
+        """
         ...
 
-    def push(self, token: int) -> None:
-        """Set the token that every stream feeds at the next ``decode``."""
+    def feed(self, token: int) -> None:
+        """Set the token that follows in every stream, for the next ``Backend.decode``."""
         ...
 
 
-class Backend(Protocol):
-    """Runs one causal language model."""
+@dataclass(frozen=True)
+class StepLogits:
+    """What a step gave.
+
+    Attributes:
+        logits: ``[rows, logits_width]``, float32, normalised or not. The caller may overwrite it.
+        candidates: The best token ids of each query, best first, ``[queries, k]``; None if they
+            weren't sought, and then the whole vocabulary is looked through.
+    """
+
+    logits: Tensor
+    candidates: Tensor | None = None
+
+
+class Backend(ABC):
+    """One engine's requests in one model.
+
+    Attributes:
+        name: What it is called in messages.
+        model: What it runs.
+        prefill_tokens: Prompt tokens computed since the start; those that are shared count once.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, model: LoadedModel) -> None:
+        """Start without requests."""
+        self.model = model
+        self.prefill_tokens = 0
 
     @property
-    def in_one_pass(self) -> bool:
-        """Whether a ``decode`` is one forward pass, its rows the rows of the logits."""
-        ...
-
-    @property
-    def max_streams(self) -> int:
-        """The most streams that one request may have."""
-        ...
-
-    @property
+    @abstractmethod
     def live_rows(self) -> int:
         """Streams that hold memory now."""
-        ...
 
-    def has_room(self, streams: int) -> bool:
-        """Whether a request with this many streams could join now."""
-        ...
+    @abstractmethod
+    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
+        """Whether a request could ``join`` now; if not, it waits until others left."""
 
-    def join(self, prompts: Prompts) -> Slot:
-        """Take a request in. Nothing is computed yet."""
-        ...
-
-    def leave(self, seat: Any) -> None:
-        """Let a request go, at any time; its memory is free at once."""
-        ...
-
-    def prefill(self) -> Mapping[Any, Exception]:
-        """Put one more chunk of the waiting prompts into the cache, if any wait.
-
-        Returns:
-            The seats for which that failed, with what it raised. They are still to ``leave``.
-        """
-        ...
-
-    def start(self, seat: Any) -> None:
-        """Let a filled seat take part in ``decode`` from now on.
-
-        What it raises, such as for want of memory, leaves the seat where it was.
-        """
-        ...
-
-    @property
-    def prefill_tokens(self) -> int:
-        """Prompt tokens computed since the start; shared ones count once."""
-        ...
-
-    def decode(self, forward: Callable[[Callable[[], Tensor]], Tensor]) -> Tensor:
-        """One step of every started seat: logits ``[rows, vocabulary]``.
+    @abstractmethod
+    def join(self, prompts: Prompts, max_tokens: int) -> Slot:
+        """Take a request in. Nothing is computed yet.
 
         Args:
-            forward: Runs the forward pass that it is given, so the caller can watch it.
+            prompts: At least one token per stream.
+            max_tokens: How many tokens it may be fed, for who reserves memory ahead.
         """
-        ...
+
+    @abstractmethod
+    def leave(self, slot: Any) -> None:
+        """Let a request go, at any time; its memory is free at once."""
+
+    @abstractmethod
+    def prefill(self) -> Mapping[Any, Exception]:
+        """Take in one more chunk of the prompts that wait, if any do.
+
+        Returns:
+            The slots for which that failed, with what it raised. They are still to ``leave``.
+        """
+
+    @abstractmethod
+    def start(self, slot: Any) -> None:
+        """Let a prefilled slot take part in ``decode`` from now on.
+
+        What it raises, such as for want of memory, leaves the slot where it was.
+        """
+
+    @abstractmethod
+    def decode(
+        self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
+    ) -> StepLogits:
+        """One step of every started slot: the logits of what follows in each of its streams.
+
+        The first one of a slot gives what follows its prompts, each later one what follows the
+        token that it was fed.
+
+        Args:
+            queries: What will be chosen from. A backend whose logits are rounded makes those
+                precise that these find best.
+            exact_ids: Token ids, ``[ids]`` each, on any device, whose logits matter besides.
+        """
+
+    @abstractmethod
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
+        """The logits at every place of a continuation: teacher forcing.
+
+        Args:
+            prompt: What the continuation follows, at least one token.
+            continuation: At least one token.
+
+        Returns:
+            ``[len(continuation), logits_width]``, float32: at ``t``, those of what follows the
+            prompt and the first ``t`` tokens of the continuation.
+        """
 
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens, from the start, two prompts have in common."""
-    pairs = enumerate(zip(first, second, strict=False))
-    unlike = (place for place, (one, other) in pairs if one != other)
-    return next(unlike, min(len(first), len(second)))
+@dataclass(frozen=True)
+class BeamParams:
+    """What a beam search is to look for.
+
+    Attributes:
+        beams: How many, at least 2.
+        length_penalty: Answers are compared by log-probability over length to this power.
+        max_tokens: The longest answer.
+        stop_ids: Tokens that end an answer.
+    """
+
+    beams: int
+    length_penalty: float
+    max_tokens: int
+    stop_ids: frozenset[int]
+
+
+class BeamSearchBackend(Backend):
+    """A backend that can search with beams, too."""
+
+    @abstractmethod
+    def beam_search(
+        self, prompt: Sequence[int], params: BeamParams, on_step: Callable[[], None]
+    ) -> list[int]:
+        """The likeliest answer that is found.
+
+        Args:
+            prompt: What it follows.
+            params: What to look for.
+            on_step: To be called at each step; what it raises ends the search.
+
+        Returns:
+            Its tokens, with the stop token that ends it, if one does. What follows that is padding.
+        """

@@ -1,15 +1,14 @@
-"""Models from disk or the Hub, and one engine per model for the whole process.
+"""Models and tokenizers from a folder or the Hub.
 
-Knows transformers' ``from_pretrained``. Doesn't know requests, prompts or LangChain.
+Knows transformers' ``from_pretrained``. Doesn't know backends, requests or prompts.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -19,7 +18,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from langchain_amulet.engine.loading.hub import check_exists, not_found
-from langchain_amulet.engine.loading.model_info import logits_width
+from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.engine.loading.quiet import quiet_if_small
 from langchain_amulet.errors import (
@@ -27,8 +26,6 @@ from langchain_amulet.errors import (
     UnsupportedModelError,
 )
 from langchain_amulet.validation import told
-
-T = TypeVar("T")
 
 HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How the names of classes end whose models predict the next token."""
@@ -40,72 +37,14 @@ TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 """What the library's tokenizers call their warning of a long text, each of which says it once."""
 
 
-@dataclass(frozen=True)
-class LoadOptions:
-    """How a model is loaded; equal options share one copy of the weights.
-
-    Attributes:
-        device: Such as "cpu" or "cuda:0"; ``None`` for the first CUDA device, else the CPU.
-            Ignored with ``device_map``.
-        dtype: Such as "bfloat16"; ``None`` for the one that the environment variable
-            ``LANGCHAIN_AMULET_DTYPE`` names, or else the fastest that the device has: on a CPU
-            bfloat16 if it computes in it, else float32; elsewhere the model's own.
-        device_map: As in ``from_pretrained``.
-        quantization_config: As in ``from_pretrained``. One that says the same shares weights.
-        attn_implementation: As in ``from_pretrained``; ``None`` for the library's choice.
-        revision: Branch, tag or commit on the Hub.
-        trust_remote_code: Run Python that comes with the model. Off, and better left off.
-        use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
-        pack: Lay the linear layers out for decoding on a CPU, see ``packing``.
-        max_rows: See ``Engine``.
-        max_queue: See ``Engine``.
-        prefill_chunk: See ``Engine``.
-    """
-
-    device: str | None = None
-    dtype: str | None = None
-    device_map: str | tuple[tuple[str, int | str], ...] | None = None
-    quantization_config: Any = field(default=None, compare=False)
-    attn_implementation: str | None = None
-    revision: str | None = None
-    trust_remote_code: bool = False
-    use_safetensors: bool = True
-    pack: bool = True
-    max_rows: int = 64
-    max_queue: int = 4096
-    prefill_chunk: int = 256
-    _quantization: str = field(default="", init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Compare quantisation by what it says: to the library's classes int8 equals int4."""
-        said = getattr(self.quantization_config, "to_dict", lambda: self.quantization_config)()
-        object.__setattr__(self, "_quantization", str(said))
-
-
-@dataclass(frozen=True)
-class LoadedModel:
-    """A model ready to decode, with its tokenizer."""
-
-    model: Any
-    tokenizer: Any
-    model_id: str
-    options: LoadOptions
-
-    @property
-    def vocabulary(self) -> int:
-        """How many logits there are, padding included."""
-        return logits_width(self.model)
-
-
-def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
-    """Load a model and its tokenizer.
+def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
+    """A model in evaluation mode, on its device, and its tokenizer.
 
     Raises:
         ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
         UnsupportedModelError: Not a decoder-only language model.
         ConfigurationError: There is no such device.
     """
-    options = options or LoadOptions()
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     source = {name: value for name, value in source.items() if value is not None}
     config = _config(model_id, source)
@@ -125,7 +64,7 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
         model.to(device_of(options.device))
     if options.pack and options.quantization_config is None and model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
-    return LoadedModel(model, tokenizer, model_id, options)
+    return model, tokenizer
 
 
 def device_of(name: str | None) -> torch.device:

@@ -1,4 +1,4 @@
-"""What can be read off a model's config: how far it reaches, how many logits it gives.
+"""What can be read off a model and its config: its context, its logits, its stop tokens.
 
 Knows transformers' configs. Doesn't know how a model is loaded or run.
 """
@@ -32,6 +32,13 @@ def logits_width(model: Any) -> int:
     if isinstance(weight, Tensor):
         return int(weight.shape[0])
     return int(model.config.get_text_config(decoder=True).vocab_size)
+
+
+def declared_stops(model: Any) -> frozenset[int]:
+    """The tokens that end an answer, as a model's settings for generation declare them."""
+    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = declared if isinstance(declared, list) else [declared]
+    return frozenset(int(token) for token in several if token is not None)
 
 
 def declared_context(model_id: str, revision: str | None = None) -> int | None:

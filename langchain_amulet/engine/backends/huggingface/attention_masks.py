@@ -3,7 +3,7 @@
 A model that mixes full and windowed layers takes a mask per kind of layer, one that doesn't takes
 a single mask; which kinds there are is read from its config. Masks are additive, in the model's
 dtype, because both ``sdpa`` and ``eager`` attention understand those.
-Knows nothing of the slab or of the model's weights.
+Knows configs and positions. Doesn't know the cache or the model's weights.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The models in use in this process: each is loaded once, with one engine, whoever asks for it.
 
-Knows how a model is loaded and what runs it. Doesn't know requests, prompts or LangChain.
+Knows that models are loaded and run. Doesn't know how, nor requests, prompts or LangChain.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from langchain_amulet.engine.backends.base import LoadedModel
+from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
-from langchain_amulet.engine.loading.loader import LoadedModel, LoadOptions, load
+from langchain_amulet.engine.loading.options import LoadOptions
 
 T = TypeVar("T")
 
@@ -51,7 +53,7 @@ class ModelRuntime:
             if self._opened is None:
                 loaded, options = load(self._model_id, self._options), self._options
                 engine = Engine(
-                    loaded.model,
+                    loaded,
                     max_rows=options.max_rows,
                     max_queue=options.max_queue,
                     prefill_chunk=options.prefill_chunk,
@@ -61,11 +63,11 @@ class ModelRuntime:
 
 
 @dataclass(frozen=True)
-class _Registry:
+class _Runtimes:
     """The runtimes in use, by process, model and options.
 
-    The one piece of state of the whole process. Weights are gigabytes, and a program that makes
-    ten chat models of one name wants them once. So ``acquire`` hands the same runtime to all.
+    State of the whole process, because weights are gigabytes, and a program that makes ten chat
+    models of one name wants them once. So ``acquire`` hands the same runtime to all.
     Entries are weak: when the last holder drops its runtime, engine and weights go. A forked
     process gets runtimes of its own, because engines don't survive a fork.
     """
@@ -81,7 +83,7 @@ class _Registry:
             return self.runtimes.setdefault(key, ModelRuntime(model_id, options))
 
 
-_REGISTRY = _Registry()
+_RUNTIMES = _Runtimes()
 
 
 def acquire(model_id: str, options: LoadOptions | None = None) -> ModelRuntime:
@@ -90,4 +92,4 @@ def acquire(model_id: str, options: LoadOptions | None = None) -> ModelRuntime:
     Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
     stops and its weights are freed.
     """
-    return _REGISTRY.acquire(model_id, options or LoadOptions())
+    return _RUNTIMES.acquire(model_id, options or LoadOptions())

@@ -1,8 +1,8 @@
-"""The KV cache as one slab of rows: preallocated, compact, grown in chunks.
+"""The KV cache of many streams as one block of rows: preallocated, compact, grown in chunks.
 
 Each row holds the keys and values of one prompt stream, left-aligned, column t being position t.
 A leaving row is filled by the last one, so the live rows are always the first ones and a decode
-step reads them as a view, without a copy. ``KVCacheLayer`` is what a Hugging Face ``forward`` sees.
+step reads them as a view, without a copy. `KVCacheLayer` is what a Hugging Face ``forward`` sees.
 
 Knows nothing of requests, prompts or masks. A row's columns past its length are always finite:
 masked attention multiplies them by zero, and zero times NaN would poison the row.
@@ -19,19 +19,20 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 COLUMN_CHUNK = 256
+"""Rows grow by so many columns, so that few steps have to copy them."""
 
 
 @dataclass(eq=False)
 class CacheRow:
-    """One stream's place in a slab: where it lies now and how many positions are filled."""
+    """One stream's row: where it lies now and how many positions are filled."""
 
     index: int
     length: int = 0
 
 
 @dataclass(frozen=True)
-class Window:
-    """The part of a slab that one forward pass reads and writes.
+class CacheWindow:
+    """The part of a cache that one forward pass reads and writes.
 
     Attributes:
         rows: The rows, as a slice when they lie side by side, else as indices.
@@ -47,14 +48,23 @@ class Window:
 
 
 class KVCache:
-    """Rows of one KV cache, with the cache object to give to the model."""
+    """Rows of keys and values, with the cache object to give to the model.
+
+    Attributes:
+        device: Where the model's inputs belong.
+        rows: The live rows, in order.
+        columns: How many columns the next write needs. Failing to get them leaves no trace.
+        window: What the next forward pass reads and writes, see `prepare`.
+        layers: One per attention layer of the model, once that was run.
+        cache: What the model is given; it hands the layers out.
+    """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         """Start without rows and without memory; both come with use."""
         self.device = torch.device(device)
         self.rows: list[CacheRow] = []
-        self.columns = 0  # that the next write needs; failing to get them leaves no trace
-        self.window: Window | None = None
+        self.columns = 0
+        self.window: CacheWindow | None = None
         self.layers: list[KVCacheLayer] = []
         self.cache = Cache(layer_class_to_replicate=self._new_layer)  # type: ignore[arg-type]
 
@@ -75,21 +85,21 @@ class KVCache:
             for layer in self.layers:
                 layer.shrink()
 
-    def adopt(self, other: KVCache, rows: Sequence[CacheRow]) -> list[CacheRow]:
+    def add_copies(self, other: KVCache, rows: Sequence[CacheRow]) -> list[CacheRow]:
         """New rows here with the contents of ``rows`` of ``other``; all of them, or none."""
-        adopted = [self.add() for _ in rows]
+        added = [self.add() for _ in rows]
         try:
             self.columns = max(row.length for row in rows)
-            for row, new in zip(rows, adopted, strict=True):
+            for row, new in zip(rows, added, strict=True):
                 self._copy(other, row.index, new.index, row.length)
                 new.length = row.length
         except Exception:  # out of memory
-            for new in adopted:
+            for new in added:
                 self.remove(new)
             raise
-        return adopted
+        return added
 
-    def take(self, row: CacheRow, other: KVCache, source: CacheRow, length: int) -> None:
+    def copy_prefix(self, row: CacheRow, other: KVCache, source: CacheRow, length: int) -> None:
         """Begin an empty row with the first columns of a row of ``other``, which may be this."""
         self.columns = length
         self._copy(other, source.index, row.index, length)
@@ -99,14 +109,14 @@ class KVCache:
         """Whether the first columns of a row hold nothing but numbers."""
         return all(layer.is_finite(row.index, length) for layer in self.layers)
 
-    def aim(self, rows: Sequence[CacheRow], tokens: int) -> Window:
-        """Point the next forward pass at ``tokens`` new positions of each of ``rows``."""
+    def prepare(self, rows: Sequence[CacheRow], tokens: int) -> CacheWindow:
+        """Have the next forward pass write ``tokens`` new positions of each of ``rows``."""
         self.columns = max(row.length for row in rows) + tokens
         ids = [row.index for row in rows]
         row_ids = torch.tensor(ids, device=self.device)
         starts = torch.tensor([row.length for row in rows], device=self.device)
         adjacent = ids == list(range(ids[0], ids[0] + len(ids)))
-        self.window = Window(
+        self.window = CacheWindow(
             rows=slice(ids[0], ids[0] + len(ids)) if adjacent else row_ids,
             row_ids=row_ids,
             positions=starts[:, None] + torch.arange(tokens, device=self.device),
@@ -136,13 +146,13 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     is_sliding = False
     is_croppable = False
 
-    def __init__(self, slab: KVCache) -> None:
-        """Belong to ``slab``, which says where to read and write; memory comes with use."""
+    def __init__(self, kv_cache: KVCache) -> None:
+        """Belong to ``kv_cache``, which says where to read and write; memory comes with use."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self.slab = slab
+        self.kv_cache = kv_cache
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate or grow to what the slab needs, keeping what is there."""
+        """Allocate or grow to what the next write needs, keeping what is there."""
         self.keys = self._fitted(self.keys, key_states)
         self.values = self._fitted(self.values, value_states)
         self.is_initialized = True
@@ -152,9 +162,9 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     ) -> tuple[Tensor, Tensor]:
         """Write the new positions; return keys and values ``[rows, heads, columns, dim]``."""
         self.lazy_initialization(key_states, value_states)
-        window = self.slab.window
+        window = self.kv_cache.window
         if window is None or self.keys is None or self.values is None:
-            raise RuntimeError("A slab must be aimed before each forward pass.")
+            raise RuntimeError("A KV cache must be prepared before each forward pass.")
         return _put(self.keys, window, key_states), _put(self.values, window, value_states)
 
     def copy(self, other: KVCacheLayer, source: int, target: int, length: int) -> None:
@@ -191,7 +201,7 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def get_seq_length(self) -> int:
         """Columns before the new tokens."""
-        window = self.slab.window
+        window = self.kv_cache.window
         return window.columns - window.positions.shape[1] if window is not None else 0
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -199,16 +209,17 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return self.get_seq_length() + query_length, 0
 
     def get_max_length(self) -> int:
-        """No maximum: the slab grows."""
+        """No maximum: rows grow."""
         return -1
 
     def _fitted(self, held: Tensor | None, like: Tensor) -> Tensor:
-        rows, columns = len(self.slab.rows), _round_up(self.slab.columns, COLUMN_CHUNK)
+        rows, columns = len(self.kv_cache.rows), _round_up(self.kv_cache.columns, COLUMN_CHUNK)
         if held is None:
             return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
         had_rows, had_columns = held.shape[0], held.shape[2]
         if had_rows >= rows and had_columns >= columns:
             return held
+        # Doubled, so that rows which join one by one are copied a few times and not each time.
         rows = had_rows if had_rows >= rows else max(rows, 2 * had_rows)
         columns = max(columns, had_columns)
         fitted = like.new_zeros(rows, like.shape[1], columns, like.shape[3])
@@ -216,7 +227,7 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         return fitted
 
 
-def _put(held: Tensor, window: Window, new: Tensor) -> Tensor:
+def _put(held: Tensor, window: CacheWindow, new: Tensor) -> Tensor:
     held[window.row_ids[:, None], :, window.positions] = new.transpose(1, 2)
     return held[window.rows, :, : window.columns]
 

@@ -1,0 +1,138 @@
+"""A Hugging Face causal language model, called by whatever names its ``forward`` has.
+
+What a model's forward can be told, and what its config says, is read once, here.
+
+Knows the models of transformers. Doesn't know requests, prompts or queues.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits
+from langchain_amulet.engine.backends.huggingface.lm_head import LMHead
+from langchain_amulet.engine.loading.model_info import context_length
+
+CACHE_NAMES = ("cache", "cache_params", "past_key_values")
+"""What a forward may call the cache that it takes and gives: transformers 5.24 began to rename the
+last two to the first, and from 5.40 on knows that one only."""
+
+
+@dataclass(frozen=True)
+class ForwardSignature:
+    """What a model's ``forward`` can be told.
+
+    Attributes:
+        cache: The name of its cache, as an argument and in what it returns.
+        takes_position_ids: Whether positions can be given.
+        takes_logits_to_keep: Whether it can be told how many positions' logits are wanted.
+    """
+
+    cache: str
+    takes_position_ids: bool
+    takes_logits_to_keep: bool
+
+    @classmethod
+    def of(cls, module: nn.Module) -> ForwardSignature:
+        """Read off a module."""
+        names = inspect.signature(module.forward).parameters
+        return cls(
+            cache=next((name for name in CACHE_NAMES if name in names), CACHE_NAMES[-1]),
+            takes_position_ids="position_ids" in names,
+            takes_logits_to_keep="logits_to_keep" in names,
+        )
+
+
+class CausalLM:
+    """Forward passes of a causal language model.
+
+    Attributes:
+        model: The model itself, in evaluation mode.
+        config: The config of its text part.
+        head: Its output embedding.
+        context_length: The most positions it has; None for no limit.
+    """
+
+    def __init__(self, model: Any) -> None:
+        """Read off what the model can be told; nothing is computed."""
+        self.model = model
+        self.config = model.config.get_text_config(decoder=True)
+        self.head = LMHead(model.get_output_embeddings())
+        self.context_length = context_length(model.config)
+        self.signature = ForwardSignature.of(model)
+        self._body: nn.Module = model.base_model
+        self._body_signature = ForwardSignature.of(self._body)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs belong."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        dtype: torch.dtype = self.model.dtype
+        return dtype
+
+    def next_logits(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Any,
+        masks: Any = None,
+        queries: Sequence[CandidateQuery] = (),
+        exact_ids: Sequence[Tensor] = (),
+    ) -> tuple[StepLogits, Any]:
+        """Feed tokens, and get what follows the last one of each row.
+
+        Args:
+            tokens: ``[rows, tokens]``.
+            positions: Where they are in their rows, ``[rows, tokens]``.
+            cache: What was fed before, as the model has it; None for nothing.
+            masks: As the model takes them; None for the plain causal one.
+            queries: See ``Backend.decode``.
+            exact_ids: See ``Backend.decode``.
+
+        Returns:
+            The logits, ``[rows, logits_width]``, and the cache with the tokens in it.
+        """
+        inputs = self._inputs(self.signature, tokens, positions, cache, masks)
+        with self.head.refined(queries, exact_ids) as refined:
+            output = self.model(**inputs, **self._last(1))
+        logits = StepLogits(output.logits[:, -1].float(), refined.candidates)
+        return logits, getattr(output, self.signature.cache, None)
+
+    def fill(self, tokens: Tensor, positions: Tensor, cache: Any, masks: Any) -> None:
+        """Put tokens into the cache; no logits are computed. The arguments are as before."""
+        self._body(**self._inputs(self._body_signature, tokens, positions, cache, masks))
+
+    def uncached_logits(self, tokens: Sequence[int], last: int) -> Tensor:
+        """What follows each of the last tokens, ``[last, logits_width]``, all in float32."""
+        ids = torch.tensor([[*tokens]], device=self.device)
+        with self.head.exact():
+            output = self.model(input_ids=ids, use_cache=False, **self._last(last))
+        logits: Tensor = output.logits[0, -last:].float()
+        return logits
+
+    def _inputs(
+        self, signature: ForwardSignature, tokens: Tensor, positions: Tensor, cache: Any, masks: Any
+    ) -> dict[str, Any]:
+        inputs = {"input_ids": tokens, signature.cache: cache, "use_cache": True}
+        if masks is not None:
+            inputs["attention_mask"] = masks
+        if signature.takes_position_ids:
+            # Padding may run past the last position that the model has an embedding for.
+            last = None if self.context_length is None else self.context_length - 1
+            inputs["position_ids"] = positions if last is None else positions.clamp(max=last)
+        return inputs
+
+    def _last(self, count: int) -> dict[str, int]:
+        """How to say that logits are wanted of so many positions only."""
+        return {"logits_to_keep": count} if self.signature.takes_logits_to_keep else {}

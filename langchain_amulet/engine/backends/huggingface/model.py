@@ -1,0 +1,81 @@
+"""A Hugging Face model as an engine's: loaded by name, or one that a program made by itself.
+
+Knows transformers' models and which backends there are for them. Doesn't know requests.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from langchain_amulet.engine.backends.base import Backend, LoadedModel, ModelInfo
+from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
+from langchain_amulet.engine.backends.huggingface.select import AUTO, select_backend
+from langchain_amulet.engine.loading.loader import from_pretrained
+from langchain_amulet.engine.loading.model_info import declared_stops, logits_width
+from langchain_amulet.engine.loading.options import LoadOptions
+from langchain_amulet.errors import ConfigurationError
+
+NEEDED = ("config", "forward", "get_input_embeddings", "get_output_embeddings")
+"""What makes an object a model that can be run here."""
+
+
+class HuggingFaceModel(LoadedModel):
+    """A causal language model of transformers, in evaluation mode.
+
+    Engines are its only users while requests are under way.
+
+    Args:
+        model: As ``AutoModelForCausalLM.from_pretrained`` gives it.
+        tokenizer: Its tokenizer; None where only token ids go in and come out.
+        backend: "batched" or "sequential"; "auto" for the first of these that can run it, which
+            a short probe finds out.
+
+    Attributes:
+        model: The model.
+
+    Raises:
+        ConfigurationError: ``model`` isn't a model, or there is no such backend.
+        UnsupportedModelError: It can't be decoded with a cache.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any = None, backend: str = AUTO) -> None:
+        """Choose the backend by a short probe of the model."""
+        missing = [name for name in NEEDED if not hasattr(model, name)]
+        if missing:
+            raise ConfigurationError(
+                f"A Hugging Face model must have {', '.join(NEEDED)}, but {type(model).__name__} "
+                f"lacks {', '.join(missing)}: use what AutoModelForCausalLM.from_pretrained gives."
+            )
+        self.model, self.tokenizer = model, tokenizer
+        self._lm = CausalLM(model)
+        self._backend = select_backend(self, self._lm, backend)
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What can be read off the model and its config."""
+        return ModelInfo(
+            vocabulary_size=int(self.model.get_input_embeddings().num_embeddings),
+            logits_width=logits_width(self.model),
+            context_length=self._lm.context_length,
+            stop_ids=declared_stops(self.model),
+            shares_pass=self._backend.shares_pass,
+            device=str(self._lm.device),
+            dtype=str(self._lm.dtype).removeprefix("torch."),
+        )
+
+    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+        """What runs it for one engine."""
+        return self._backend(self, self._lm, max_rows, prefill_chunk)
+
+
+def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:
+    """Load a model and its tokenizer from a folder or the Hub.
+
+    Raises:
+        ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
+        UnsupportedModelError: Not a decoder-only language model, or none that can be decoded.
+        ConfigurationError: There is no such device.
+    """
+    model, tokenizer = from_pretrained(model_id, options)
+    return HuggingFaceModel(model, tokenizer, options.backend)

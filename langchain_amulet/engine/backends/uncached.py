@@ -1,0 +1,152 @@
+"""The simplest backend: a function from tokens to logits, without anything kept between steps.
+
+For models that have no cache, or are so fast that they need none, for experiments, and for tests.
+Each step reads every stream from its beginning, all streams in one call.
+
+Knows token ids and a function. Doesn't know plans, sampling or callers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langchain_amulet.engine.backends.base import (
+    Backend,
+    CandidateQuery,
+    LoadedModel,
+    ModelInfo,
+    Prompts,
+    StepLogits,
+)
+from langchain_amulet.errors import GenerationError
+
+
+class UncachedModel(LoadedModel):
+    """A model that is nothing but a function: override `next_logits`, and that is all.
+
+    Args:
+        tokenizer: See `LoadedModel`.
+        info: What may be known of the model.
+    """
+
+    def __init__(self, tokenizer: Any, info: ModelInfo) -> None:
+        """Keep both."""
+        self.tokenizer, self._info = tokenizer, info
+
+    @property
+    def info(self) -> ModelInfo:
+        """What may be known of the model."""
+        return self._info
+
+    @abstractmethod
+    def next_logits(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """What follows each of some sequences of tokens.
+
+        Args:
+            sequences: Token ids, at least one in each.
+
+        Returns:
+            ``[sequences, info.logits_width]``, normalised or not.
+        """
+
+    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+        """What keeps the requests' tokens for one engine."""
+        return UncachedBackend(self, max_rows)
+
+
+@dataclass(eq=False)
+class UncachedSlot:
+    """A request's tokens, the prompt's and those that followed.
+
+    Attributes:
+        sequences: One list of token ids per stream.
+        rows: Where they are in the next step's logits.
+    """
+
+    sequences: list[list[int]]
+    rows: list[int] = field(default_factory=list)
+    is_prefilled: bool = True  # there is nothing to prefill
+
+    def feed(self, token: int) -> None:
+        """Let ``token`` follow in every stream."""
+        for sequence in self.sequences:
+            sequence.append(token)
+
+
+class UncachedBackend(Backend):
+    """Lists of tokens, which the model reads anew at each step."""
+
+    name = "uncached"
+
+    def __init__(self, model: UncachedModel, max_rows: int) -> None:
+        """Start without requests."""
+        super().__init__(model)
+        self._uncached, self._max_rows = model, max_rows
+        self._joined: list[UncachedSlot] = []
+        self._decoding: list[UncachedSlot] = []
+
+    @property
+    def live_rows(self) -> int:
+        """Streams of the requests that are here."""
+        return sum(len(slot.sequences) for slot in self._joined)
+
+    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
+        """Whether there is a free row for each of the streams."""
+        return self.live_rows + len(prompts) <= self._max_rows
+
+    def join(self, prompts: Prompts, max_tokens: int) -> UncachedSlot:
+        """Keep the prompts."""
+        slot = UncachedSlot([list(prompt) for prompt in prompts])
+        self._joined.append(slot)
+        return slot
+
+    def leave(self, slot: UncachedSlot) -> None:
+        """Forget a request's tokens."""
+        self._joined.remove(slot)
+        self._decoding = [other for other in self._decoding if other is not slot]
+        self._place_rows()
+
+    def prefill(self) -> dict[UncachedSlot, Exception]:
+        """Nothing to do: prompts are read at each step."""
+        return {}
+
+    def start(self, slot: UncachedSlot) -> None:
+        """Let a request take part in the steps."""
+        self._decoding.append(slot)
+        self._place_rows()
+
+    def decode(
+        self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
+    ) -> StepLogits:
+        """Read all sequences; the logits are as precise as the model gives them."""
+        sequences = [sequence for slot in self._decoding for sequence in slot.sequences]
+        return StepLogits(self._read(sequences))
+
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
+        """Read the prompt with each beginning of the continuation."""
+        begun = range(len(continuation))
+        return self._read([[*prompt, *continuation[:length]] for length in begun])
+
+    def _read(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        logits = self._uncached.next_logits(sequences)
+        shape = (len(sequences), self._uncached.info.logits_width)
+        if logits.shape != shape:
+            raise GenerationError(
+                f"{type(self._uncached).__name__}.next_logits must give a row of {shape[1]} logits "
+                f"for each of {shape[0]} sequences, but gave {list(logits.shape)}. Mend it, or the "
+                "model's info."
+            )
+        # A copy, as the caller may overwrite it, and the model may have given a part of itself.
+        return logits.to(torch.float32, copy=True)
+
+    def _place_rows(self) -> None:
+        place = 0
+        for slot in self._decoding:
+            slot.rows = list(range(place, place + len(slot.sequences)))
+            place += len(slot.sequences)
