@@ -100,13 +100,13 @@ class InMemoryAccess(StoreAccess):
             for _ in range(TRIES):
                 try:
                     return self.store.batch(operations)
-                except RuntimeError as error:
+                except AmuletError:
+                    raise
+                except Exception as error:
                     # It searches before it writes: nothing was done where a search is broken off.
                     if "during iteration" not in str(error):
                         raise _failure(self.store, error) from error
-                except Exception as error:
-                    raise _failure(self.store, error) from error
-        return super()._batch(operations)
+            return super()._batch(operations)
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
         return self._batch(operations)  # its other way waits for nothing either
