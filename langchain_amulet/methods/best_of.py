@@ -85,14 +85,13 @@ class RunnableRanking:
 
     def scores(self, candidates: Sequence[Candidate]) -> Sequence[float]:
         """What the runnable returns for each candidate."""
-        returned: Sequence[float] = self.runnable.batch([_asked(each) for each in candidates])
-        return returned
+        scores: Sequence[float] = self.runnable.batch(_inputs(candidates))
+        return scores
 
     async def ascores(self, candidates: Sequence[Candidate]) -> Sequence[float]:
         """What the runnable returns for each candidate, without blocking the event loop."""
-        asked = [_asked(each) for each in candidates]
-        returned: Sequence[float] = await self.runnable.abatch(asked)
-        return returned
+        scores: Sequence[float] = await self.runnable.abatch(_inputs(candidates))
+        return scores
 
 
 def _ranking(scorer: Any) -> RankFunction | Ranking:
@@ -113,8 +112,9 @@ def _scores(
     return [score(candidate) for candidate in candidates]
 
 
-def _asked(candidate: Candidate) -> dict[str, Any]:
-    return {"messages": list(candidate.messages), "answer": candidate.message}
+def _inputs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """What a runnable scorer is given of each candidate."""
+    return [{"messages": list(each.messages), "answer": each.message} for each in candidates]
 
 
 def _takes_preferences(function: Callable[..., Any]) -> bool:
