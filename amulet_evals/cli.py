@@ -44,6 +44,9 @@ Temperature = Annotated[float | None, typer.Option(help="0, the default, is gree
 MaxTokens = Annotated[int | None, typer.Option(help="Longest answer, else 128.")]
 Seed = Annotated[int | None, typer.Option(help="Of the choice of questions and of answers.")]
 System = Annotated[str | None, typer.Option(help="System message of every prompt.")]
+Backend = Annotated[
+    str | None, typer.Option(help="What runs the models: a backend's name, or module:name.")
+]
 Device = Annotated[str | None, typer.Option(help="Such as cuda:0.")]
 Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16.")]
 Score = Annotated[list[str] | None, typer.Option(help="A function: module:function.")]
@@ -74,6 +77,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     seed: Seed = None,
     system: System = None,
+    backend: Backend = None,
     device: Device = None,
     dtype: Dtype = None,
     score: Score = None,
@@ -87,10 +91,10 @@ def evaluate(
     Options may be repeated where several values make sense. Tables, plots and a page are put in
     the folder's report/.
     """
-    load = _given(device=device, dtype=dtype)
+    place = _given(device=device, dtype=dtype)
     settings = _given(
         models=model,
-        load=load,
+        load=_given(backend=backend, **place),
         questions=[_given(source=each, column=column, split=split) for each in questions or ()],
         limit=limit,
         preferences=prefer,
@@ -100,7 +104,7 @@ def evaluate(
         scoring=_given(
             functions=score,
             reward_models=[
-                _given(model=each, objectives=objective, **load) for each in reward_model or ()
+                _given(model=each, objectives=objective, **place) for each in reward_model or ()
             ],
             judge=judge,
             baseline=baseline,

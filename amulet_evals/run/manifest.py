@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from amulet_evals.hardware import hardware
@@ -158,7 +159,7 @@ def session() -> dict[str, str]:
 
 
 def fingerprint(model: str, revision: str | None = None) -> str | None:
-    """A name for a model's weights, tokenizer and template; None while the Hub has them alone.
+    """A name for a model's weights, tokenizer and template; None for what isn't on this machine.
 
     Of a local folder it is made of the names, sizes and ends of its files, which is enough to
     tell trainings apart; of a repository on the Hub it is the commit in the local cache, that of
@@ -166,7 +167,10 @@ def fingerprint(model: str, revision: str | None = None) -> str | None:
     """
     folder = Path(resolve_model(model))
     if not folder.is_dir():
-        cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        try:
+            cached = try_to_load_from_cache(model, "config.json", revision=revision)
+        except HFValidationError:  # a name that only a backend of one's own makes sense of
+            return None
         return Path(cached).parent.name if isinstance(cached, str) else None
     found = hashlib.sha256()
     for path in sorted(each for each in folder.iterdir() if each.suffix in WEIGHTS):

@@ -78,8 +78,7 @@ def as_backend(value: Any) -> str:
     """The name of a backend that can be found."""
     if not isinstance(value, str):
         raise ConfigurationError(
-            f"backend must be the name of one, not {value!r}: register your own, or give it as "
-            "module:name."
+            f"backend must be the name of one, not {value!r}: register your own, and use its name."
         )
     BACKENDS.find(value)
     return value

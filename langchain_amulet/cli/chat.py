@@ -8,12 +8,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from langchain_amulet.cli.options import MaxTokens, Model, Seed, Strength, Temperature, reporting
+from langchain_amulet.cli.options import (
+    Backend,
+    MaxTokens,
+    Model,
+    Seed,
+    Strength,
+    Temperature,
+    reporting,
+)
 from langchain_amulet.cli.store import DEFAULT_STORE, Store, opened
 
 
 def chat(
     model: Model = "pocket",
+    backend: Backend = "auto",
     user: Annotated[
         str | None, typer.Option(help="Who is talking; what they prefer is remembered.")
     ] = None,
@@ -30,12 +39,14 @@ def chat(
     from langchain_amulet import ChatAmulet
     from langchain_amulet.cli.conversation import Conversation, Person
     from langchain_amulet.cli.models import method_at, warm
+    from langchain_amulet.engine.backends import BACKENDS
 
     console = Console()
     with reporting(), ExitStack() as stack:
         person = None if user is None else Person(user, stack.enter_context(opened(store)))
         llm = ChatAmulet(
             model=model,
+            backend=BACKENDS.import_named(backend),
             preference=prefer,
             method=method_at(strength),
             max_tokens=max_tokens,

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from langchain_amulet.cli.colours import Legend, coloured
 from langchain_amulet.cli.options import (
+    Backend,
     MaxTokens,
     Model,
     Seed,
@@ -34,6 +35,7 @@ def compare(
         list[str], typer.Option("--prefer", "-p", help="A style to answer in; may be repeated.")
     ],
     model: Model = "pocket",
+    backend: Backend = "auto",
     strength: Strength = "amulet",
     max_tokens: MaxTokens = 160,
     temperature: Temperature = 0.0,
@@ -42,11 +44,18 @@ def compare(
     """Answer QUESTION plainly, with the style in the prompt alone, and steered by Amulet."""
     from langchain_amulet import ChatAmulet, Preference
     from langchain_amulet.cli.models import method_at, warm
+    from langchain_amulet.engine.backends import BACKENDS
 
     console = Console()
     with reporting():
         wishes, steering = [Preference(wish) for wish in prefer], method_at(strength)
-        llm = ChatAmulet(model=model, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        llm = ChatAmulet(
+            model=model,
+            backend=BACKENDS.import_named(backend),
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
         with warm(llm, console):
             console.print(Text(question, "bold"))
             base = _ask(llm, question)

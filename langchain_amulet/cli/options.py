@@ -16,6 +16,9 @@ from rich.text import Text
 from langchain_amulet.errors import AmuletError
 
 Model = Annotated[str, typer.Option(help="`pocket`, a Hub id, or a local folder of a causal LM.")]
+Backend = Annotated[
+    str, typer.Option(help="What runs the model: auto, another one's name, or module:name.")
+]
 Strength = Annotated[
     str, typer.Option(help="subtle, balanced, strong, amulet (the paper's), or a number.")
 ]

@@ -125,16 +125,17 @@ class Ensemble:
         )
 
     def join(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> EnsembleSlot:
-        """Take a request in, each of its streams with the backend that reads it."""
-        parts = [
-            BackendSlot(
-                backend, backend.join(tuple(prompts[k] for k in streams), max_tokens), streams
-            )
-            for backend, streams in _by_backend(readers).items()
-        ]
-        slot = EnsembleSlot(tuple(parts))
-        self._slots.append(slot)
-        return slot
+        """Take a request in, each of its streams with the backend that reads it; all or none."""
+        parts: list[BackendSlot] = []
+        with ExitStack() as undoing:
+            for backend, streams in _by_backend(readers).items():
+                slot = backend.join(tuple(prompts[k] for k in streams), max_tokens)
+                undoing.callback(backend.leave, slot)
+                parts.append(BackendSlot(backend, slot, streams))
+            undoing.pop_all()
+        joined = EnsembleSlot(tuple(parts))
+        self._slots.append(joined)
+        return joined
 
     def leave(self, slot: EnsembleSlot) -> None:
         """Let a request go, at any time; its memory is free at once."""

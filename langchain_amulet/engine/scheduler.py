@@ -193,9 +193,14 @@ class Scheduler:
         """Give waiting requests rows in order of arrival, all streams of a request at once."""
         with self._changed:
             while self._waiting and self._has_room(self._waiting[0]):
-                state = self._waiting.popleft()
+                state = self._waiting[0]
                 request = state.request
-                slot = self._ensemble.join(request.prompts, request.max_tokens, state.readers)
+                try:
+                    slot = self._ensemble.join(request.prompts, request.max_tokens, state.readers)
+                except Exception as error:  # whatever a backend can raise, out of memory too
+                    self._fail(state, _wrapped(error))
+                    continue
+                self._waiting.popleft()
                 self._running[slot], state.slot = state, slot
                 self._totals["admitted"] += 1
 

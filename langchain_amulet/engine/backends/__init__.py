@@ -15,7 +15,7 @@ from langchain_amulet.engine.backends.base import (
     Slot,
     StepLogits,
 )
-from langchain_amulet.engine.backends.huggingface.model import HuggingFaceModel
+from langchain_amulet.engine.backends.huggingface.model import HuggingFaceModel, load_huggingface
 from langchain_amulet.engine.backends.registry import (
     BACKENDS,
     HUGGING_FACE,
@@ -43,5 +43,6 @@ __all__ = [
     "StepLogits",
     "UncachedModel",
     "load",
+    "load_huggingface",
     "register",
 ]

@@ -61,13 +61,11 @@ class BackendRegistry:
 
         def add(loader: Loader) -> Loader:
             with self._lock:
-                taken = self._loaders.get(name)
+                taken = self._place_of(name)
                 # The same one defined anew, as by a notebook's cell that is run twice, is welcome.
-                is_new = taken is None and name not in entry_points(group=GROUP).names
-                if not (is_new or (taken and _place(taken) == _place(loader))):
-                    where = _place(taken) if taken else "an installed package's"
+                if taken not in (None, _place(loader)):
                     raise ConfigurationError(
-                        f"A backend's name must be its own, but {name!r} is {where} already: "
+                        f"A backend's name must be its own, but {name!r} is {taken} already: "
                         f"register {_place(loader)} under another one."
                     )
                 self._loaders[name] = loader
@@ -75,15 +73,31 @@ class BackendRegistry:
 
         return add
 
+    def import_named(self, name: str) -> str:
+        """Import a backend where its name is ``module:name``, so that it is found by that.
+
+        For command lines and config files: who writes those may name code to run. Any other text
+        may come from anywhere, so it can name registered backends alone.
+
+        Returns:
+            The name as it was given.
+
+        Raises:
+            ConfigurationError: There is no such module, or no such name in it.
+        """
+        if ":" in name and name not in self._loaders:
+            loader = imports.load(name)
+            with self._lock:
+                self._loaders[name] = loader
+        return name
+
     def find(self, name: str) -> BackendLoader:
-        """The loader of a backend, by its name or as ``module:name``.
+        """The loader of a backend, by the backend's name.
 
         Raises:
             ConfigurationError: There is none, it can't be imported, or it can't be called.
         """
-        loader = self._loaders.get(name)
-        if loader is None:
-            loader = imports.load(name) if ":" in name else self._installed(name)
+        loader = self._loaders.get(name) or self._installed(name)
         if not callable(loader):
             raise ConfigurationError(
                 f"A backend must be a function that loads a model, but {name!r} is {loader!r}: "
@@ -106,6 +120,13 @@ class BackendRegistry:
             )
         return loaded
 
+    def _place_of(self, name: str) -> str | None:
+        """Where the backend of a name is defined; None if there is none."""
+        if name in self._loaders:
+            return _place(self._loaders[name])
+        installed = entry_points(group=GROUP, name=name)
+        return next((entry.value.replace(":", ".") for entry in installed), None)
+
     def _installed(self, name: str) -> BackendLoader:
         """What another package brings under this name."""
         for entry in entry_points(group=GROUP, name=name):
@@ -119,8 +140,8 @@ class BackendRegistry:
             return loader
         names = self.names
         raise ConfigurationError(
-            f"backend must be one of {', '.join(names)}, or module:name, not {name!r}: "
-            f"{choose(name, names)} one of those, or register your own first."
+            f"backend must be one of {', '.join(names)}, not {name!r}: {choose(name, names)} one "
+            "of those, or register your own first."
         )
 
 

@@ -17,7 +17,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from langchain_amulet.engine.loading.hub import check_exists, not_found
+from langchain_amulet.engine.loading.hub import check_exists, not_found, resolve_model
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.engine.loading.quiet import quiet_if_small
@@ -45,6 +45,7 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
         UnsupportedModelError: Not a decoder-only language model.
         ConfigurationError: There is no such device.
     """
+    model_id = resolve_model(model_id)
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     source = {name: value for name, value in source.items() if value is not None}
     config = _config(model_id, source)
