@@ -14,7 +14,7 @@ from amulet_evals.data.questions import QuestionSource
 from amulet_evals.data.styles import PAPER_STYLES
 from amulet_evals.method_spec import method_of
 from langchain_amulet.chat_formats.prompt import Placement
-from langchain_amulet.engine.backends import BACKENDS
+from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell
 from langchain_amulet.validation import explained
@@ -203,7 +203,7 @@ class Evaluation(Settings):
                 f"{self.load['model']!r} as its 'model': name it in models."
             )
         if isinstance(backend := self.load.get("backend"), str):
-            BACKENDS.import_named(backend)  # who writes settings may name code to run
+            import_backend(backend)  # who writes settings may name code to run
         if self.scoring.baseline not in {None, *self.methods}:
             raise ConfigurationError(
                 f"baseline must be the label of a method, one of {list(self.methods)}, not "

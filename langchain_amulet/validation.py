@@ -75,7 +75,7 @@ def explanation(
     return kind(" ".join(_sentence(detail, names, quoting) for detail in details))
 
 
-def told(error: object) -> str:
+def message_of(error: object) -> str:
     """What an error says, in a line without a full stop; its kind where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 

@@ -13,7 +13,7 @@ from amulet_evals.reporting.bootstrap import Floats
 from amulet_evals.reporting.results import Results, mean_of, tokens_per_second
 from amulet_evals.reporting.tables import Cell, Table, cell
 from amulet_evals.run.manifest import Metric
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 
 MEAN = "mean"
 """The column over all styles."""
@@ -111,7 +111,7 @@ def failures(results: Results) -> Iterator[str]:
 
 
 def _failed(what: str, why: str, file: str) -> str:
-    return f"{what} failed. The first: {told(why)}. All are in {file}; run again to retry."
+    return f"{what} failed. The first: {message_of(why)}. All are in {file}; run again to retry."
 
 
 def _differences(

@@ -17,7 +17,7 @@ from amulet_evals.scorers.attributes import attributes
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.imports import load
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class FunctionScorer:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             raise ConfigurationError(
                 f"A score must be a finite number, but {self.name!r} raised "
-                f"{type(error).__name__} in {frame.filename}, line {frame.lineno}: {told(error)}. "
+                f"{type(error).__name__} in {frame.filename}, line {frame.lineno}: "
+                f"{message_of(error)}. "
                 "Mend the function and run the command again; the answers are kept."
             ) from error

@@ -16,7 +16,7 @@ from langchain_amulet.chat_formats.base import ChatFormat, Function
 from langchain_amulet.chat_formats.chat_template import NOTHING, ChatTemplate
 from langchain_amulet.chat_formats.history import with_history
 from langchain_amulet.chat_formats.output_parser import OutputParser
-from langchain_amulet.chat_formats.registry import FORMATS, find_format
+from langchain_amulet.chat_formats.registry import families, find_format
 
 KEPT = 16
 """How many codecs are kept. Bounded, as calls may bring templates and variables of their own."""
@@ -69,8 +69,8 @@ class CodecCache:
             ChatTemplateError: There is no template.
         """
         # Families that are registered later may be those of templates that were looked at before.
-        families = FORMATS.families if chat_format is None else ()
-        key = _Key(template, _frozen(variables), chat_format, families, variables)
+        asked = families() if chat_format is None else ()
+        key = _Key(template, _frozen(variables), chat_format, asked, variables)
         return self._made(key)
 
 

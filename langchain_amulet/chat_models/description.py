@@ -93,6 +93,11 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
         """Whether `langchain_core.load` can write and read it: settings only, no weights."""
         return True
 
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Where `langchain_core.load` finds the class: the room, whatever its files are called."""
+        return ["langchain_amulet", "chat_models"]
+
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """Settings that aren't plain data by themselves, as plain data."""

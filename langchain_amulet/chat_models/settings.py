@@ -33,7 +33,7 @@ from langchain_amulet.chat_models.tools import (
     as_tools,
     check_choice,
 )
-from langchain_amulet.engine.backends import BACKENDS, LoadOptions
+from langchain_amulet.engine.backends import LoadOptions, check_backend
 from langchain_amulet.engine.loading.hub import POCKET
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
@@ -80,7 +80,7 @@ def as_backend(value: Any) -> str:
         raise ConfigurationError(
             f"backend must be the name of one, not {value!r}: register your own, and use its name."
         )
-    BACKENDS.find(value)
+    check_backend(value)
     return value
 
 

@@ -19,7 +19,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from pydantic import BaseModel
 
 from langchain_amulet.errors import SchemaError, ToolError
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -75,7 +75,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
             f"A tool must be a function, a Pydantic class, a BaseTool or a schema, but {value!r} "
-            f"can't be read as one: {told(error)}. Give it a name, a description and typed "
+            f"can't be read as one: {message_of(error)}. Give it a name, a description and typed "
             "arguments."
         ) from error
     if not is_tool:
@@ -101,7 +101,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         tool = convert_to_openai_tool(_as_function(_titled(value)), strict=strict)
         _ = convert_to_json_schema(tool)  # which checks that there is a name
     except Exception as error:  # whatever a class can make the conversion raise
-        reason = f": {told(error)}" if isinstance(value, type) else ""
+        reason = f": {message_of(error)}" if isinstance(value, type) else ""
         raise SchemaError(
             "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is "
             f"valid, but {value!r} can't be read as one{reason}. Use one of those."

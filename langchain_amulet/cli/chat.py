@@ -39,14 +39,14 @@ def chat(
     from langchain_amulet import ChatAmulet
     from langchain_amulet.cli.conversation import Conversation, Person
     from langchain_amulet.cli.models import method_at, warm
-    from langchain_amulet.engine.backends import BACKENDS
+    from langchain_amulet.engine.backends import import_backend
 
     console = Console()
     with reporting(), ExitStack() as stack:
         person = None if user is None else Person(user, stack.enter_context(opened(store)))
         llm = ChatAmulet(
             model=model,
-            backend=BACKENDS.import_named(backend),
+            backend=import_backend(backend),
             preference=prefer,
             method=method_at(strength),
             max_tokens=max_tokens,

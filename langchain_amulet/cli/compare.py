@@ -44,14 +44,14 @@ def compare(
     """Answer QUESTION plainly, with the style in the prompt alone, and steered by Amulet."""
     from langchain_amulet import ChatAmulet, Preference
     from langchain_amulet.cli.models import method_at, warm
-    from langchain_amulet.engine.backends import BACKENDS
+    from langchain_amulet.engine.backends import import_backend
 
     console = Console()
     with reporting():
         wishes, steering = [Preference(wish) for wish in prefer], method_at(strength)
         llm = ChatAmulet(
             model=model,
-            backend=BACKENDS.import_named(backend),
+            backend=import_backend(backend),
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,

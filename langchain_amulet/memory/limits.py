@@ -20,7 +20,7 @@ from langchain_amulet.memory.profile import (
     stored_preferences,
 )
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 
 
 class Limits(BaseModel):
@@ -80,8 +80,8 @@ class Limits(BaseModel):
             return about is not None and self.matcher(stored.when, about)
         except Exception as error:
             raise PreferenceStoreError(
-                f"The matcher failed: {type(error).__name__}: {told(error)}. Mend it, or go on "
-                "without preferences by on_store_error='ignore'."
+                f"The matcher failed: {type(error).__name__}: {message_of(error)}. Mend it, or go "
+                "on without preferences by on_store_error='ignore'."
             ) from error
 
 

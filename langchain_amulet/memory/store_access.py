@@ -19,7 +19,7 @@ from langgraph.store.memory import InMemoryStore
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.lookups import Timeout
 from langchain_amulet.memory.threads import in_thread
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 from langchain_amulet.waiting import Wait
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ def check_thread(store: object) -> None:
 
 def _failure(store: BaseStore, error: Exception) -> PreferenceStoreError:
     return PreferenceStoreError(
-        f"{type(store).__name__} failed: {type(error).__name__}: {told(error)}. Mend the "
+        f"{type(store).__name__} failed: {type(error).__name__}: {message_of(error)}. Mend the "
         "store; lookups can go on without it by on_store_error='ignore'."
     )
 

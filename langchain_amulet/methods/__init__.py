@@ -50,7 +50,7 @@ from langchain_amulet.methods.method import CODE, Method, unique_key
 from langchain_amulet.methods.pad import PAD
 from langchain_amulet.methods.plain import Base, Pref
 from langchain_amulet.methods.proxy_tuning import ProxyTuning
-from langchain_amulet.methods.registry import METHODS, MethodRegistry, register
+from langchain_amulet.methods.registry import METHODS, register
 from langchain_amulet.methods.search import BeamPlan, Candidate, Ranking, SearchPlan
 from langchain_amulet.methods.spec import as_method, spell
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
@@ -74,7 +74,6 @@ __all__ = [
     "Iterated",
     "LinearAlignment",
     "Method",
-    "MethodRegistry",
     "Pref",
     "ProxyTuning",
     "Ranking",

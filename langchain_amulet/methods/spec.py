@@ -16,7 +16,7 @@ from typing import Any
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.method import Method, check_kind, parts
-from langchain_amulet.methods.registry import METHODS, is_kind
+from langchain_amulet.methods.registry import METHODS, is_kind, is_registered
 from langchain_amulet.methods.strengths import STRENGTHS
 from langchain_amulet.validation import choose
 
@@ -52,7 +52,7 @@ def as_method(value: Method | str | float, load: Load | None = None) -> Method:
             the method is one that can't be compared and printed, see `check_kind`.
     """
     if isinstance(value, Method):
-        if not METHODS.holds(type(value)):  # or else it was checked when it was registered
+        if not is_registered(type(value)):  # or else it was checked when it was registered
             check_kind(type(value))
         return value
     if isinstance(value, (int, float)) or (isinstance(value, str) and value in STRENGTHS):
@@ -72,7 +72,7 @@ def spell(method: Method) -> str:
     are read again with ``load`` only. What has no text at all is shown, and can't be read again.
     """
     kind = type(method)
-    head = kind.name if METHODS.holds(kind) else f"{kind.__module__}:{kind.__qualname__}"
+    head = kind.name if is_registered(kind) else f"{kind.__module__}:{kind.__qualname__}"
     pairs = ((each, getattr(method, each.name)) for each in parts(kind))
     written = [f"{each.name}={_text(value)}" for each, value in pairs if value != _default(each)]
     return f"{head}:{','.join(written)}" if written else head

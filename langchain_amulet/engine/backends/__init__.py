@@ -20,6 +20,8 @@ from langchain_amulet.engine.backends.registry import (
     BACKENDS,
     HUGGING_FACE,
     BackendLoader,
+    check_backend,
+    import_backend,
     load,
     register,
 )
@@ -42,6 +44,8 @@ __all__ = [
     "Slot",
     "StepLogits",
     "UncachedModel",
+    "check_backend",
+    "import_backend",
     "load",
     "load_huggingface",
     "register",

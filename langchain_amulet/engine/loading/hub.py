@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import file_exists, try_to_load_from_cache
 
 from langchain_amulet.errors import ModelNotFoundError
-from langchain_amulet.validation import nearest, told
+from langchain_amulet.validation import message_of, nearest
 
 CONFIG = "config.json"
 POCKET = "pocket"
@@ -61,7 +61,7 @@ def not_found(model_id: str, reason: object) -> ModelNotFoundError:
     hint = f" Did you mean {POCKET!r}?" if nearest(model_id, [POCKET]) else ""
     return ModelNotFoundError(
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{model_id!r} isn't: {told(reason)}.{hint} Check the name, "
+        f"{model_id!r} isn't: {message_of(reason)}.{hint} Check the name, "
         f"the revision and the access rights.{offline}"
     )
 

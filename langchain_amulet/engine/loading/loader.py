@@ -25,7 +25,7 @@ from langchain_amulet.errors import (
     ConfigurationError,
     UnsupportedModelError,
 )
-from langchain_amulet.validation import told
+from langchain_amulet.validation import message_of
 
 HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How the names of classes end whose models predict the next token."""
@@ -79,7 +79,7 @@ def device_of(name: str | None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # by the kind of device, and of torch
-        reason = told(str(error).partition("\n")[0])
+        reason = message_of(str(error).partition("\n")[0])
         raise ConfigurationError(
             f"device must be one that this machine and this torch have, not {name!r}: {reason}. "
             "Use 'cpu', or None for a GPU if there is one."
