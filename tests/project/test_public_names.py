@@ -10,6 +10,11 @@ import pytest
 
 PUBLIC = {
     "langchain_amulet": "Amulet ChatAmulet Preference PreferenceMemory errors",
+    "langchain_amulet.chat_formats": """
+        Bare CallRegion ChatFormat Delimited Function FunctionCall Hermes JsonCallFormat
+        JsonCallParser JsonCallShape Llama Marked Mistral OutputParser OutputPart TemplateSample
+        Thinking arguments_schema broken_call register
+    """,
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",
     "langchain_amulet.engine": """
