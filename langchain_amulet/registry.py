@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
@@ -60,23 +61,26 @@ class Registry(Mapping[str, T]):
             KeyError: Nothing has.
             ConfigurationError: Another package's can't be imported, or isn't fit.
         """
-        if name not in self._things:
-            for entry in entry_points(group=self._group, name=name):
-                self.add(name, self._imported(entry))
+        if name not in self._things and name in self._installed:
+            self.add(name, self._imported(self._installed[name]))
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:
         """Whether anything has this name."""
-        return name in self._things or name in entry_points(group=self._group).names
+        return name in self._things or name in self._installed
 
     def __iter__(self) -> Iterator[str]:
         """The names in the order in which they were added, what other packages bring last."""
-        installed = entry_points(group=self._group).names
-        return iter(dict.fromkeys([*self._things, *sorted(installed)]))
+        return iter(dict.fromkeys([*self._things, *self._installed]))
 
     def __len__(self) -> int:
         """How many names there are."""
         return sum(1 for _ in self)
+
+    @cached_property
+    def _installed(self) -> Mapping[str, EntryPoint]:
+        """What other packages bring; looked for once, as that reads every package's metadata."""
+        return {entry.name: entry for entry in sorted(entry_points(group=self._group))}
 
     def _imported(self, entry: EntryPoint) -> Any:
         try:
@@ -91,8 +95,8 @@ class Registry(Mapping[str, T]):
         """Where what has a name is defined; None if nothing has."""
         if name in self._things:
             return place_of(self._things[name])
-        installed = entry_points(group=self._group, name=name)
-        return next((entry.value.replace(":", ".") for entry in installed), None)
+        installed = self._installed.get(name)
+        return None if installed is None else installed.value.replace(":", ".")
 
 
 def place_of(thing: Any) -> str:

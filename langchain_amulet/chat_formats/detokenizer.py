@@ -200,8 +200,8 @@ class StopStrings:
 
     def feed(self, text: str) -> str:
         """Add text; returns what certainly comes before a stop string."""
-        if self.found:
-            return ""
+        if not self._stops or self.found:
+            return "" if self.found else text
         self._held += text
         start = self._first_to_end()
         self.found = start is not None
