@@ -6,8 +6,8 @@ runs its code anyway.
 
 from __future__ import annotations
 
-from langchain_amulet.imports import load
 from langchain_amulet.methods import Method, as_method
+from langchain_amulet.registry import import_named
 
 
 def method_of(value: Method | str | float) -> Method:
@@ -16,4 +16,4 @@ def method_of(value: Method | str | float) -> Method:
     Raises:
         ConfigurationError: It isn't a method, or what it names can't be imported.
     """
-    return as_method(value, load)
+    return as_method(value, import_named)

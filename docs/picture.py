@@ -20,7 +20,7 @@ BLOCK = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 
 PACKAGE = "langchain_amulet"
 NEIGHBOURS = ("amulet_evals", "pocket")
-EVERYBODYS = frozenset({"errors", "imports", "trace", "validation", "version", "waiting"})
+EVERYBODYS = frozenset({"errors", "registry", "trace", "validation", "version", "waiting"})
 """Rooms without arrows: nearly all use them."""
 
 

@@ -16,7 +16,7 @@ from amulet_evals.run.manifest import Metric, Needs
 from amulet_evals.scorers.attributes import attributes
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.imports import load
+from langchain_amulet.registry import import_named
 from langchain_amulet.validation import message_of
 
 
@@ -65,7 +65,7 @@ class FunctionScorer:
             ConfigurationError: There is no such function.
         """
         self.name = path
-        self._function: Callable[[str, str, str], Any] = load(path)
+        self._function: Callable[[str, str, str], Any] = import_named(path)
         if not callable(self._function):
             raise ConfigurationError(
                 f"A score must be a function, but {path!r} is {type(self._function).__name__}: "

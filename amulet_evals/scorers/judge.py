@@ -21,7 +21,7 @@ from amulet_evals.hashing import number
 from amulet_evals.run.manifest import AGAINST, Metric, Needs
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.imports import is_there, load
+from langchain_amulet.registry import import_named, is_importable
 
 WINDOW = 256
 """How many answers are put before the judge together."""
@@ -143,8 +143,8 @@ def make_judge(judge: str) -> BaseChatModel:
     Raises:
         ConfigurationError: There is no such model.
     """
-    is_own = "." in judge.partition(":")[0] or is_there(judge)
-    found = load(judge) if is_own else _from_langchain(judge)
+    is_own = "." in judge.partition(":")[0] or is_importable(judge)
+    found = import_named(judge) if is_own else _from_langchain(judge)
     if not isinstance(found, BaseChatModel) and callable(found):
         found = found()
     if not isinstance(found, BaseChatModel):

@@ -77,10 +77,10 @@ def listed(memory: PreferenceStore, limit: int) -> tuple[str, ...]:
 def _imported(name: str, stack: ExitStack) -> object:
     from langgraph.store.base import BaseStore
 
-    from langchain_amulet.imports import load
     from langchain_amulet.memory import PreferenceStore
+    from langchain_amulet.registry import import_named
 
-    value: Any = load(name)
+    value: Any = import_named(name)
     # A class has a store's methods, too, but not for use.
     if isinstance(value, type) or not isinstance(value, (PreferenceStore, BaseStore)):
         value = value() if callable(value) else value

@@ -8,7 +8,6 @@ from typing import ClassVar
 import pytest
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.imports import load
 from langchain_amulet.methods import (
     METHODS,
     PAD,
@@ -25,6 +24,7 @@ from langchain_amulet.methods import (
     as_method,
     spell,
 )
+from langchain_amulet.registry import import_named
 from langchain_amulet.steering import amulet_utility
 
 
@@ -103,7 +103,7 @@ class Level(Method):
 )
 def test_code_is_named_by_where_it_lies_and_read_again_where_that_is_allowed(method, text):
     assert spell(method) == text
-    assert as_method(text, load) == method
+    assert as_method(text, import_named) == method
     with pytest.raises(ConfigurationError, match=r"import it and give its value|name code, which"):
         as_method(text)
 
@@ -131,13 +131,13 @@ def test_spelling_neither_makes_nor_plans_a_method():
 
 def test_a_name_that_is_registered_comes_before_a_module_of_that_name():
     with pytest.raises(ConfigurationError, match="has 'kl_cap'"):
-        as_method("amulet:kl_cap", load)
+        as_method("amulet:kl_cap", import_named)
 
 
 def test_what_is_loaded_must_be_a_class_of_methods():
     for text in (f"{__name__}:shortest", f"{__name__}:PAGE", f"{__name__}:shortest:n=1"):
         with pytest.raises(ConfigurationError, match="must be a class that is a Method"):
-            as_method(text, load)
+            as_method(text, import_named)
 
 
 @pytest.mark.parametrize("name", STRENGTHS)

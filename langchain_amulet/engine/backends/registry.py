@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from langchain_amulet import imports
 from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.huggingface.model import load_huggingface
 from langchain_amulet.engine.backends.huggingface.select import AUTO, FASTEST_FIRST
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.registry import Registry
+from langchain_amulet.registry import Registry, import_named
 from langchain_amulet.validation import choose
 
 BackendLoader = Callable[[str, LoadOptions], LoadedModel]
@@ -79,7 +78,7 @@ def import_backend(name: str) -> str:
         ConfigurationError: There is no such module, or no such name in it.
     """
     if ":" in name:
-        BACKENDS.add(name, imports.load(name))
+        BACKENDS.add(name, import_named(name))
     return name
 
 
