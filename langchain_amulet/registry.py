@@ -69,7 +69,11 @@ class Registry(Mapping[str, T]):
             ConfigurationError: Another package's can't be imported, or isn't fit.
         """
         if name not in self._things and name in self._installed:
-            self.add(name, self._imported(self._installed[name]))
+            thing = self._imported(self._installed[name])
+            self._check(name, thing)
+            # Not by add: the entry may name what its module only imports, so the places differ.
+            with self._lock:
+                self._things.setdefault(name, thing)
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

@@ -63,4 +63,4 @@ def register(kind: Kind) -> Kind:
 
 def is_registered(kind: type[Method]) -> bool:
     """Whether just this class is found by its name."""
-    return kind.name in METHODS and METHODS[kind.name] is kind
+    return METHODS.get(getattr(kind, "name", "")) is kind
