@@ -21,6 +21,7 @@ from langchain_amulet.chat_formats import (
 )
 from langchain_amulet.errors import ConfigurationError
 from support.models import save_model
+from support.registries import restored
 from support.tokenizers import CHATML, FORGETFUL
 from support.xml_calls import XmlCalls
 
@@ -134,7 +135,7 @@ def base_prompt(llm: ChatAmulet, messages: list[BaseMessage], **settings: Any) -
 
 @every_format
 def test_a_format_that_is_registered_is_recognised_by_its_template(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str
 ) -> None:
     call = {
         "lines": "CALL {{ c.function.name }} {{ c.function.arguments | tojson }}\n",
@@ -146,8 +147,9 @@ def test_a_format_that_is_registered_is_recognised_by_its_template(
         ),
     }[name]
     template = CHATML.replace("<tool_call>{{ c.function | tojson }}</tool_call>", call)
-    monkeypatch.setattr(registry.FORMATS, "_registered", {name: type(FORMATS[name])})
-    with ChatAmulet(model=save_model(tmp_path, template), dtype="float32") as llm:
+    model = save_model(tmp_path, template)
+    with restored(registry.FORMATS), ChatAmulet(model=model, dtype="float32") as llm:
+        registry.register(type(FORMATS[name]))
         assert llm._handle.opened.codec().format == FORMATS[name]
 
 

@@ -23,6 +23,7 @@ from langchain_amulet.errors import (
     VocabularyMismatchError,
 )
 from langchain_amulet.methods import (
+    METHODS,
     PAD,
     Amulet,
     Base,
@@ -40,6 +41,7 @@ from langchain_amulet.methods import (
 from langchain_amulet.steering import Plan
 from support.engines import engine_of
 from support.models import save_model
+from support.registries import restored
 from support.tokenizers import JOINED_ROLES, wordpiece
 from support.ways import DIRECT, Way, invoke
 
@@ -195,7 +197,6 @@ class Prompted(Method):
         return Pref().plan(preferences)
 
 
-@register
 @dataclass(frozen=True)
 class Louder(Prompted):
     """Amulet under another name."""
@@ -209,13 +210,15 @@ class Louder(Prompted):
 
 def test_a_registered_method_is_given_by_its_name(tiny: str, llm: ChatAmulet) -> None:
     expected = invoke(llm, QUESTION, **KIND, method=Amulet(strength=3.0))
-    for given in (Louder(3.0), "louder:strength=3"):
-        assert invoke(llm, QUESTION, **KIND, method=given) == expected
-    settled = make(tiny, max_tokens=llm.max_tokens, method="louder:strength=3")
-    answer = settled.invoke(QUESTION, **KIND)
-    assert answer.content == expected
-    assert answer.response_metadata["method"] == "louder"
-    assert settled._identifying_params["method"] == "louder:strength=3"
+    with restored(METHODS):
+        register(Louder)
+        for given in (Louder(3.0), "louder:strength=3"):
+            assert invoke(llm, QUESTION, **KIND, method=given) == expected
+        settled = make(tiny, max_tokens=llm.max_tokens, method="louder:strength=3")
+        answer = settled.invoke(QUESTION, **KIND)
+        assert answer.content == expected
+        assert answer.response_metadata["method"] == "louder"
+        assert settled._identifying_params["method"] == "louder:strength=3"
 
 
 def test_a_method_that_isn_t_a_value_is_refused_when_a_model_is_made(llm: ChatAmulet) -> None:

@@ -14,9 +14,10 @@ from langchain_amulet.chat_formats.codec import KEPT, ChatCodec, CodecCache
 from langchain_amulet.chat_formats.hermes import Hermes
 from langchain_amulet.chat_formats.output_parser import PlainTextParser
 from langchain_amulet.chat_formats.prompt import PromptBuilder
-from langchain_amulet.chat_formats.registry import FORMATS
+from langchain_amulet.chat_formats.registry import FORMATS, register
 from langchain_amulet.errors import ChatTemplateError
 from support.output_parts import Parts, parts
+from support.registries import restored
 from support.tokenizers import CHATML, DEFAULT_SYSTEM, FORGETFUL, byte_level
 
 USER = {"role": "user", "content": "How?"}
@@ -117,18 +118,17 @@ def test_what_is_kept_does_not_change_with_what_the_caller_has() -> None:
     assert codec.template.text([USER]).startswith("1<|im_start|>")
 
 
-def test_families_that_are_registered_later_are_asked_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_families_that_are_registered_later_are_asked_too() -> None:
     @dataclass(frozen=True)
     class Later(Hermes):
         name = "later"
 
-    monkeypatch.setattr(FORMATS, "_registered", {})
     cache = CodecCache(byte_level())
     assert type(cache.codec().format) is Hermes
-    FORMATS.register(Later)
-    assert type(cache.codec().format) is Later
+    with restored(FORMATS):
+        register(Later)
+        assert type(cache.codec().format) is Later
+    assert type(cache.codec().format) is Hermes
 
 
 def test_no_more_than_so_many_are_kept() -> None:

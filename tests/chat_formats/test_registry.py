@@ -1,6 +1,6 @@
 """Chat formats by name: those of the package, registered ones, and those of other packages."""
 
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,23 @@ from langchain_amulet.chat_formats.delimited import Delimited
 from langchain_amulet.chat_formats.hermes import Hermes
 from langchain_amulet.chat_formats.llama import Llama
 from langchain_amulet.chat_formats.mistral import Mistral
-from langchain_amulet.chat_formats.registry import FormatRegistry, as_chat_format
+from langchain_amulet.chat_formats.registry import (
+    FORMATS,
+    SHIPPED,
+    as_chat_format,
+    families,
+    family_of,
+    register,
+)
 from langchain_amulet.errors import ConfigurationError
+from support.registries import installed, restored
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The chat formats of this process are the same after each test."""
+    with restored(FORMATS):
+        yield
 
 
 @dataclass(frozen=True)
@@ -57,28 +72,25 @@ def family(name: str) -> type[ChatFormat]:
     return Family
 
 
-def test_what_was_registered_last_is_asked_first() -> None:
-    registry = FormatRegistry((Hermes, Llama))
+def test_what_was_registered_last_is_asked_first_and_the_package_s_own_last() -> None:
     other = family("other")
-    assert registry.register(Mine) is Mine
-    registry.register(other)
-    assert registry.families == (other, Mine, Hermes, Llama)
-    assert registry.family("mine") is Mine
+    assert register(Mine) is Mine  # so that it is a decorator, too
+    register(other)
+    assert families()[:2] == (other, Mine)
+    assert families()[-len(SHIPPED) :] == SHIPPED
+    assert family_of("mine") is Mine
 
 
-def test_a_class_that_is_defined_anew_takes_its_own_place() -> None:
-    registry = FormatRegistry((Hermes,))
-    registry.register(family("other"))
-    again = registry.register(family("other"))
-    assert registry.families == (again, Hermes)
+def test_a_class_that_is_defined_anew_is_asked_in_its_former_self_s_place() -> None:
+    register(family("other"))
+    register(Mine)
+    again = register(family("other"))
+    assert families()[:2] == (Mine, again)
 
 
-@pytest.mark.parametrize("name", ["hermes", "mine"])
-def test_a_name_that_is_taken_is_refused(name: str) -> None:
-    registry = FormatRegistry((Hermes,))
-    registry.register(Mine)
-    with pytest.raises(ConfigurationError, match=f"its own, but '{name}' is .*Family another one"):
-        registry.register(family(name))
+def test_the_names_of_the_package_s_own_families_are_taken() -> None:
+    with pytest.raises(ConfigurationError, match=r"its own, but 'hermes' is .*Family another one"):
+        register(family("hermes"))
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ class Demanding(Hermes):
 )
 def test_what_lacks_something_is_refused_where_it_is_registered(family: Any, reason: str) -> None:
     with pytest.raises(ConfigurationError, match=reason):
-        FormatRegistry().register(family)
+        register(family)
 
 
 def test_an_instance_with_changeable_fields_is_refused() -> None:
@@ -122,44 +134,32 @@ def test_an_instance_with_changeable_fields_is_refused() -> None:
         as_chat_format(Changeable())
 
 
-def install(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
-    """A package whose entry point names a family in a module of this code."""
-    info = folder / "lines-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lines\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(
-        "[langchain_amulet.chat_formats]\nlines = lines_of_mine:Lines\n"
-    )
-    (folder / "lines_of_mine.py").write_text(code)
-    monkeypatch.syspath_prepend(folder)
-    monkeypatch.delitem(sys.modules, "lines_of_mine", raising=False)
+HERMES = "from langchain_amulet.chat_formats.hermes import Hermes\n"
+LINES = f"{HERMES}class Lines(Hermes):\n    name = 'lines'\n"
+ENTRIES = "[langchain_amulet.chat_formats]\nlines = lines_of_mine:Lines\n"
 
 
-def test_a_family_of_another_package_is_known_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_family_of_another_package_is_known_by_its_name_and_asked_before_the_package_s_own(
+    tmp_path: Path,
 ) -> None:
-    code = (
-        "from langchain_amulet.chat_formats.hermes import Hermes\n"
-        "class Lines(Hermes):\n    name = 'lines'\n"
-    )
-    install(tmp_path, monkeypatch, code)
-    registry = FormatRegistry((Hermes,))
-    assert [family.name for family in registry.families] == ["lines", "hermes"]
-    assert registry.family("lines") is registry.families[0]
+    with installed(tmp_path, "lines_of_mine", LINES, ENTRIES):
+        assert as_chat_format("lines") == "lines"
+        assert family_of("lines") is families()[0]
 
 
-def test_an_entry_point_has_the_name_of_its_family(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_entry_point_has_the_name_of_its_family(tmp_path: Path) -> None:
+    with (
+        installed(tmp_path, "lines_of_mine", f"{HERMES}Lines = Hermes\n", ENTRIES),
+        pytest.raises(ConfigurationError, match="'hermes', is brought as 'lines'"),
+    ):
+        family_of("lines")
+
+
+def test_a_package_whose_family_cannot_be_imported_is_named_when_all_are_asked(
+    tmp_path: Path,
 ) -> None:
-    code = "from langchain_amulet.chat_formats.hermes import Hermes as Lines\n"
-    install(tmp_path, monkeypatch, code)
-    with pytest.raises(ConfigurationError, match=r"'lines' must name .* but .* is 'hermes'"):
-        FormatRegistry().family("lines")
-
-
-def test_a_package_whose_family_cannot_be_imported_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, monkeypatch, "import a_module_that_is_not_there\n")
-    with pytest.raises(ConfigurationError, match=r"'lines', which is lines_of_mine:Lines, isn't"):
-        FormatRegistry().family("lines")
+    with (
+        installed(tmp_path, "lines_of_mine", "import a_module_that_is_not_there\n", ENTRIES),
+        pytest.raises(ConfigurationError, match="'lines' must be importable as 'lines_of_mine:"),
+    ):
+        families()

@@ -15,9 +15,17 @@ from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, LoadOptions, Request
-from langchain_amulet.engine.backends import BACKENDS, Backend, LoadedModel, ModelInfo
+from langchain_amulet.engine.backends import (
+    BACKENDS,
+    Backend,
+    LoadedModel,
+    ModelInfo,
+    check_backend,
+    import_backend,
+    load,
+    register,
+)
 from langchain_amulet.engine.backends.huggingface.causal_lm import ForwardSignature
-from langchain_amulet.engine.backends.registry import BackendRegistry
 from langchain_amulet.engine.backends.uncached import UncachedBackend, UncachedModel
 from langchain_amulet.errors import (
     ConfigurationError,
@@ -28,6 +36,7 @@ from langchain_amulet.errors import (
 )
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream, steer
+from support.registries import installed, restored
 
 VOCABULARY, CONTEXT = 128, 512
 GREEDY = SamplingParams(temperature=0.0)
@@ -252,99 +261,77 @@ def renamed(module: Any, name: str) -> Any:
 # --- by name -----------------------------------------------------------------
 
 
-@pytest.fixture
-def registry() -> BackendRegistry:
-    return BackendRegistry({"plain": lambda model_id, options: Hashed()})
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The backends of this process are the same after each test."""
+    with restored(BACKENDS):
+        yield
 
 
-def test_what_is_registered_loads_models_by_its_name(registry: BackendRegistry) -> None:
-    @registry.register("sized")
-    def load(model_id: str, options: LoadOptions) -> Hashed:
-        return Hashed(context=int(model_id))
-
-    assert registry.load("64", LoadOptions(backend="sized")).info.context_length == 64
-    assert registry.names[:2] == ["plain", "sized"]
+def hashed(model_id: str, options: LoadOptions) -> Hashed:
+    return Hashed(context=int(model_id))
 
 
-def test_a_name_that_is_taken_is_refused_but_for_the_same_function_anew(
-    registry: BackendRegistry,
-) -> None:
-    def define(context: int) -> Any:
-        def load(model_id: str, options: LoadOptions) -> Hashed:
-            return Hashed(context)
+def test_the_package_s_own_backends_have_their_names() -> None:
+    assert {"auto", "batched", "sequential"} <= set(BACKENDS)
 
-        return load
 
-    registry.register("mine")(define(1))
-    registry.register("mine")(define(2))
-    assert registry.load("", LoadOptions(backend="mine")).info.context_length == 2
-    for name in ("mine", "plain"):
-        with pytest.raises(ConfigurationError, match=f"'{name}' is .* already"):
-            registry.register(name)(lambda model_id, options: Hashed())
+def test_what_is_registered_loads_models_by_its_name() -> None:
+    assert register("sized")(hashed) is hashed
+    check_backend("sized")
+    assert load("64", LoadOptions(backend="sized")).info.context_length == 64
+
+
+def test_the_names_of_the_package_s_own_backends_are_taken() -> None:
+    with pytest.raises(ConfigurationError, match=r"'batched' is .*load_huggingface already"):
+        register("batched")(hashed)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "a/b", "1st"])
+def test_a_name_that_could_not_be_typed_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="letters, digits and hyphens"):
-        registry.register("module:name")
+        register(name)(hashed)
 
 
-def test_an_unknown_name_is_refused_with_the_nearest_one(registry: BackendRegistry) -> None:
-    with pytest.raises(ConfigurationError, match="did you mean 'plain'"):
-        registry.find("plane")
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigurationError, match=r"one of .*batched.*did you mean 'sequential'"):
+        check_backend("secuential")
+    with pytest.raises(ConfigurationError, match="backend must be one of"):
+        load("64", LoadOptions(backend="sized"))
 
 
-def test_what_loads_no_model_is_refused(registry: BackendRegistry) -> None:
-    registry.register("text")(lambda model_id, options: "a model")  # type: ignore[arg-type,return-value]
+def test_what_loads_no_model_is_refused() -> None:
+    register("text")(lambda model_id, options: "a model")  # type: ignore[arg-type,return-value]
     with pytest.raises(ConfigurationError, match="LoadedModel, but 'text' gave str for 'it'"):
-        registry.load("it", LoadOptions(backend="text"))
+        load("it", LoadOptions(backend="text"))
 
 
 def test_only_who_may_name_code_has_it_imported(
-    registry: BackendRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "found_backend.py").write_text("def load(model_id, options): ...\nnumber = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigurationError, match="backend must be one of"):
-        registry.find("found_backend:load")
+        check_backend("found_backend:load")
     assert "found_backend" not in sys.modules
-    assert registry.import_named("found_backend:load") == "found_backend:load"
-    assert registry.find("found_backend:load").__name__ == "load"
-    registry.import_named("found_backend:number")
+    for _ in range(2):
+        assert import_backend("found_backend:load") == "found_backend:load"
+    assert BACKENDS["found_backend:load"].__name__ == "load"
     with pytest.raises(ConfigurationError, match="must be a function"):
-        registry.find("found_backend:number")
+        import_backend("found_backend:number")
     with pytest.raises(ConfigurationError, match="nowhere"):
-        registry.import_named("nowhere:load")
-    assert registry.import_named("plain") == "plain"
+        import_backend("nowhere:load")
+    assert import_backend("batched") == "batched"
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another package that brings two backends, one of which can't be imported."""
-    (tmp_path / "bringing.py").write_text("def load(model_id, options): ...\n")
-    info = tmp_path / "bringing-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bringing\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[langchain_amulet.backends]\nbrought = bringing:load\nbroken = bringing:missing\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-
-
-def test_other_packages_bring_backends_that_are_imported_when_asked_for(
-    registry: BackendRegistry, installed: None
-) -> None:
-    assert registry.names == ["plain", "broken", "brought"]
-    sys.modules.pop("bringing", None)
-    registry.register("other")(lambda model_id, options: Hashed())
-    assert "bringing" not in sys.modules
-    loader = registry.find("brought")
-    assert loader.__module__ == "bringing"
-    with pytest.raises(ConfigurationError, match="importable as 'bringing:missing'"):
-        registry.find("broken")
-    with pytest.raises(ConfigurationError, match=r"'brought' is bringing\.load already"):
-        registry.register("brought")(lambda model_id, options: Hashed())
-    registry.register("brought")(loader)
-
-
-def test_the_package_s_own_backends_have_their_names() -> None:
-    assert {"auto", "batched", "sequential"} <= set(BACKENDS.names)
+def test_a_backend_that_another_package_brings_loads_models(tmp_path: Path) -> None:
+    code = "from functools import partial\nload = partial(print, end='')\nnumber = 3\n"
+    entries = "[langchain_amulet.backends]\nbrought = bringing:load\nodd = bringing:number\n"
+    with installed(tmp_path, "bringing", code, entries):
+        with pytest.raises(ConfigurationError, match="'brought' gave NoneType"):
+            load("", LoadOptions(backend="brought"))
+        with pytest.raises(ConfigurationError, match=r"must be a function .* but 'odd' is 3"):
+            load("", LoadOptions(backend="odd"))
 
 
 def test_a_loaded_model_and_a_backend_say_what_they_lack() -> None:

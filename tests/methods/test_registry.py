@@ -1,7 +1,5 @@
 """Methods of one's own: what makes a class one, and how it is found by its name."""
 
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass
 from pathlib import Path
@@ -15,11 +13,13 @@ from langchain_amulet.methods import (
     Amulet,
     Guidance,
     Method,
-    MethodRegistry,
     Pref,
     as_method,
+    register,
 )
+from langchain_amulet.methods.registry import is_registered, method_registry
 from langchain_amulet.steering import Plan
+from support.registries import installed, restored
 
 
 class Prompted(Method):
@@ -112,36 +112,39 @@ def test_a_method_that_can_t_be_named_compared_and_printed_is_refused_at_once(
 
 
 def test_every_method_of_the_package_is_one_by_the_same_rules() -> None:
-    registry = MethodRegistry()
+    registry = method_registry()
     for name, kind in METHODS.items():
-        assert registry.register(kind) is kind
+        registry.add(name, kind)
         assert registry[name] is kind
 
 
 # --- Registering ---
 
 
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """The methods of this process are the same after each test."""
+    with restored(METHODS):
+        yield
+
+
 def test_a_registered_method_is_found_by_its_name() -> None:
-    registry = MethodRegistry()
-    assert registry.register(Own) is Own  # so that it is a decorator, too
-    assert registry["own"] is Own
-    assert list(registry) == ["own"]
-    assert registry.holds(Own) and not registry.holds(Amulet)
-    with pytest.raises(KeyError):
-        registry["another"]
+    assert not is_registered(Own)
+    assert register(Own) is Own  # so that it is a decorator, too
+    assert METHODS["own"] is Own
+    assert as_method("own:level=3") == Own(3)
+    assert is_registered(Own)
 
 
-def test_a_name_that_is_taken_is_refused() -> None:
-    registry = MethodRegistry()
-    registry.register(Own)
-
+def test_a_class_of_a_registered_name_is_not_registered_by_that() -> None:
     @dataclass(frozen=True)
     class Rival(Prompted):
-        name: ClassVar[str] = "own"
+        name: ClassVar[str] = "amulet"
 
-    with pytest.raises(ConfigurationError, match=r"'own' is .*\.Own already: give .*Rival another"):
-        registry.register(Rival)
-    assert registry["own"] is Own
+    assert is_registered(Amulet)
+    assert not is_registered(Rival)
+    with pytest.raises(ConfigurationError, match=r"'amulet' is .*\.Amulet already: give .*Rival"):
+        register(Rival)
 
 
 @pytest.mark.parametrize("strength", ["subtle", "balanced", "strong"])
@@ -151,50 +154,20 @@ def test_a_strength_s_name_is_no_method_s(strength: str) -> None:
         name: ClassVar[str] = strength
 
     with pytest.raises(ConfigurationError, match=f"must not be a strength's, but '{strength}'"):
-        MethodRegistry().register(Strong)
+        register(Strong)
 
 
-def test_a_class_that_is_defined_anew_takes_the_place_of_its_former_self() -> None:
-    registry = MethodRegistry()
-
-    def cell() -> type[Method]:  # as of a notebook, run twice
-        @registry.register
-        @dataclass(frozen=True)
-        class Tried(Prompted):
-            name: ClassVar[str] = "tried"
-
-        return Tried
-
-    first, second = cell(), cell()
-    assert registry["tried"] is second is not first
-
-
-def test_what_isn_t_fit_for_a_method_isn_t_registered() -> None:
-    with pytest.raises(ConfigurationError, match="must be a frozen dataclass"):
-        MethodRegistry().register(Prompted)
-
-
-def test_of_threads_that_want_one_name_one_gets_it() -> None:
-    registry, start, refused = MethodRegistry(), threading.Barrier(8), []
-
-    def kind(number: int) -> type[Method]:
-        return dataclass(frozen=True)(type(f"Own{number}", (Prompted,), {"name": "own"}))
-
-    kinds = [kind(number) for number in range(8)]
-
-    def register(kind: type[Method]) -> None:
-        start.wait()
-        try:
-            registry.register(kind)
-        except ConfigurationError:
-            refused.append(kind)
-
-    threads = [threading.Thread(target=register, args=(each,)) for each in kinds]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert set(kinds) - set(refused) == {registry["own"]}
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        (Prompted, "must be a frozen dataclass"),
+        (Own(), "must be registered by its class, but 'own' is Own"),
+        (dict, "must be registered by its class"),
+    ],
+)
+def test_what_isn_t_fit_for_a_method_isn_t_registered(kind: Any, rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rule):
+        register(kind)
 
 
 # --- From other packages ---
@@ -220,53 +193,38 @@ ENTRIES = """
 [langchain_amulet.methods]
 brought = brought_methods:Brought
 misnamed = brought_methods:Brought
-broken = brought_methods:Nobody
-absent = no_such_module_of_methods:Brought
 odd = brought_methods:dataclass
 """
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that brings methods, as an installer would have left it."""
-    (tmp_path / "brought_methods.py").write_text(PLUGIN)
-    told = tmp_path / "brought_methods-1.0.dist-info"
-    told.mkdir()
-    (told / "METADATA").write_text("Metadata-Version: 2.1\nName: brought-methods\nVersion: 1.0\n")
-    (told / "entry_points.txt").write_text(ENTRIES)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield
-    sys.modules.pop("brought_methods", None)
+def package(tmp_path: Path) -> Iterator[None]:
+    """A package that brings a method, once rightly and twice wrongly."""
+    with installed(tmp_path, "brought_methods", PLUGIN, ENTRIES):
+        yield
 
 
-@pytest.mark.usefixtures("installed")
-def test_a_method_that_another_package_brings_is_imported_when_it_is_looked_for() -> None:
-    registry = MethodRegistry()
-    assert "brought" in registry and "brought" in list(registry)
-    assert len(registry) == 5
-    assert "brought_methods" not in sys.modules
-    kind = registry["brought"]
-    assert kind(level=2).plan([Guidance()]) == Pref().plan([Guidance()])  # type: ignore[call-arg]
-    assert registry["brought"] is kind
-    assert registry.holds(kind)
+@pytest.mark.usefixtures("package")
+def test_a_method_that_another_package_brings_is_given_by_its_name() -> None:
+    method = as_method("brought:level=2")
+    assert method.plan([Guidance()]) == Pref().plan([Guidance()])
+    assert is_registered(type(method))
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("misnamed", "must name the class of a method of that name, but 'brought_methods:Brought'"),
-        ("odd", "must name the class of a method"),
-        ("broken", "must be importable as 'brought_methods:Nobody', but isn't: .*Install"),
-        ("absent", "must be importable"),
+        ("misnamed", r"brought_methods\.Brought, which is 'brought', is brought as 'misnamed'"),
+        ("odd", "must be registered by its class, but 'odd' is <function"),
     ],
 )
-def test_what_another_package_brings_wrongly_is_refused_by_its_name(name: str, rule: str) -> None:
+def test_an_entry_point_names_the_class_of_a_method_of_its_name(name: str, rule: str) -> None:
     with pytest.raises(ConfigurationError, match=rule):
-        MethodRegistry()[name]
+        METHODS[name]
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("package")
 def test_an_unknown_name_is_told_all_that_are_known() -> None:
     with pytest.raises(ConfigurationError, match=r"one of amulet, .*brought, .*subtle.*'brougt'"):
         as_method("brougt")

@@ -18,8 +18,13 @@ PUBLIC = {
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",
     "langchain_amulet.engine": """
-        BeamResult Constraint Engine Finish LoadOptions LoadedModel ModelRuntime Pause
-        Request Stats Token TokenStream Trace acquire declared_context load
+        BeamResult Constraint Engine Finish HuggingFaceModel LoadOptions LoadedModel
+        ModelRuntime Pause Request Stats Token TokenStream Trace acquire declared_context load
+    """,
+    "langchain_amulet.engine.backends": """
+        BACKENDS Backend BackendLoader BeamParams BeamSearchBackend CandidateQuery HUGGING_FACE
+        HuggingFaceModel LoadOptions LoadedModel ModelInfo Prompts Slot StepLogits
+        UncachedModel check_backend import_backend load load_huggingface register
     """,
     "langchain_amulet.errors": """
         AmuletError CancelledError ChatTemplateError ConfigurationError ContextLengthError
@@ -35,9 +40,10 @@ PUBLIC = {
         as_memory as_store mentions preference_tools
     """,
     "langchain_amulet.methods": """
-        Amulet Base BeamSearch BestOf ContextSteering DeRa Drift Guidance GuidedReranking
-        Iterated LinearAlignment METHODS Method PAD Pref ProxyTuning STRENGTHS Search
-        as_method resolve_strength spell
+        Amulet Base BeamPlan BeamSearch BestOf CODE Candidate ContextSteering DeRa Drift
+        Guidance GuidedReranking Iterated LinearAlignment METHODS Method PAD Pref ProxyTuning
+        Ranking STRENGTHS SearchPlan as_method prompted register resolve_strength spell
+        unique_key
     """,
     "langchain_amulet.middleware": "ExtractionMiddleware PreferenceMiddleware",
     "langchain_amulet.preferences": "Preference",
