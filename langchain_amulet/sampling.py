@@ -164,6 +164,7 @@ def _draw(
 ) -> int | None:
     """Draw from the best ``width`` scores; None if the draw depends on what lies beyond them."""
     order = _best(scores, width, params.top_k)
+    # With top-k nothing beyond counts; without, fewer than asked for means that these are all.
     is_whole = params.top_k is not None or len(order) < width
     weights = _weights(scores[order], peak, params.temperature)
     cumulative = weights.cumsum(0)
@@ -171,11 +172,12 @@ def _draw(
     if params.truncates:
         kept = _count_kept(weights, cumulative, mass, params)
         if kept == len(order) and not is_whole:
-            return None
+            return None  # the cut may lie further down
         mass = cumulative[kept - 1]
     position = int(torch.searchsorted(cumulative, uniform * mass, right=True))
     if position == len(order) and not is_whole:
         return None
+    # Rounding can put the draw a hair past the last candidate.
     return int(order[min(position, len(order) - 1)])
 
 

@@ -135,6 +135,7 @@ class Bindable(Wrappable):
 
     def bind(self, **kwargs: Any) -> BoundAmulet:
         """The same with arguments for every call, such as ``preference``."""
+        # LangChain's own binding hands `bind_tools` on to what it binds, and drops its arguments.
         return BoundAmulet(bound=self, kwargs=kwargs, config={})
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
@@ -151,6 +152,7 @@ class Bindable(Wrappable):
 
     def with_retry(self, **kwargs: Any) -> BoundAmulet:
         """The same, tried again when it fails, see `Runnable.with_retry`."""
+        # Within, so that it is the model that is tried again, whatever is bound around it later.
         return BoundAmulet(bound=super().with_retry(**kwargs), kwargs={}, config={})
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> Any:
@@ -171,11 +173,13 @@ class BoundAmulet(_Named, Wrappable, RunnableBinding[LanguageModelInput, AIMessa
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
         """The same with more in its config: what is there stays, in ``metadata``, too."""
+        # LangChain replaces a key of the config whole, and with it a preference in `metadata`.
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return cast("BoundAmulet", super().with_config(merged))
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> BoundAmulet:
         """The same with fields of the model that a call's config sets."""
+        # Of the model, not of the binding: that has no such fields.
         model = cast("Bindable", self.bound).configurable_fields(**kwargs)
         return BoundAmulet(**{**dict(self), "bound": model})
 

@@ -236,10 +236,11 @@ def _maximum(parts: Sequence[Evidence], theta: Tensor, free: Tensor) -> Tensor:
         curve = _sum(parts, theta)
         gradient = curve.gradient[free]
         if not len(gradient):
-            break
+            break  # every parameter stands at the floor
         step = torch.zeros_like(theta)
         step[free] = torch.linalg.solve(-curve.hessian[free][:, free], gradient)
         slope = float(step @ curve.gradient)
+        # Far from the maximum a whole Newton step can overshoot, concave as the function is.
         while _sum(parts, theta + step).value < curve.value + 1e-4 * slope and slope > TOLERANCE:
             step, slope = step / 2, slope / 2
         theta = theta + step

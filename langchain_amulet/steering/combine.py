@@ -50,6 +50,7 @@ def steer(logprobs: Tensor, plan: Plan) -> Steered:
     else:
         scores = _solved(logprobs, plan.anchor, plan.solver, stays)
     if not bool((scores > -math.inf).any()):
+        # Contrasts can forbid all that the mask keeps, and an answer has to go on somehow.
         scores = reference.where(stays, -math.inf)
     if plan.kl_cap is not None:
         scores = _capped(scores, reference, plan.kl_cap)
@@ -100,7 +101,7 @@ def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
     centred = (wants - (wants @ share)[:, None]) * share.sqrt()
     norms = centred.norm(dim=1, keepdim=True)
     if float(norms.min()) < INDIFFERENCE:
-        return None
+        return None  # a cosine with rounding errors would mean nothing
     directions = centred / norms
     count = len(plan.contrasts)
     total = float((directions @ directions.T).sum()) - count  # without each one's own

@@ -81,6 +81,7 @@ class TopP(Mask):
             if len(reached):
                 return best[reached[0, 0]]
             if width >= len(reference):
+                # A grammar's subset may hold less than the mass in all.
                 return torch.full_like(reference[0], -math.inf)
             width *= GROWTH
 
