@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, trim_messages
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.sqlite import SqliteStore
@@ -50,7 +50,11 @@ def talk(
         llm = ChatAmulet(model="pocket", memory=memory, temperature=0)
 
         def answer(state: MessagesState) -> MessagesState:
-            return {"messages": [llm.invoke(state["messages"])]}
+            # All of it is kept, but the model reads as much as leaves its context room to answer.
+            recent = trim_messages(
+                state["messages"], max_tokens=600, token_counter=llm, start_on="human"
+            )
+            return {"messages": [llm.invoke(recent)]}
 
         builder = StateGraph(MessagesState)
         builder.add_node("answer", answer)

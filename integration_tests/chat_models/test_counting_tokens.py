@@ -1,11 +1,18 @@
 """Tokens are counted by the model's own tokenizer, without a network."""
 
 import pytest
-from langchain_core.messages import HumanMessage, SystemMessage, trim_messages
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    trim_messages,
+)
 from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ContextLengthError
+from support.tokenizers import STRICT
 
 
 def test_a_text_has_the_tokens_of_the_models_tokenizer(llm: ChatAmulet) -> None:
@@ -51,3 +58,43 @@ def test_a_conversation_is_trimmed_to_a_number_of_tokens(llm: ChatAmulet) -> Non
     trimmed = trim_messages(messages, max_tokens=200, token_counter=llm, strategy="last")
     assert 0 < len(trimmed) < 20
     assert llm.get_num_tokens_from_messages(trimmed) <= 200
+
+
+TALK: list[BaseMessage] = [
+    SystemMessage("Be kind."),
+    HumanMessage("Hi"),
+    AIMessage("Hello!"),
+    HumanMessage("How are you?"),
+]
+
+
+@pytest.mark.parametrize("template", [None, STRICT])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        TALK[::-1],
+        TALK[2:],
+        [HumanMessage("")],
+        [AIMessage("")],
+        [HumanMessage([{"type": "image", "url": "x"}])],
+        [AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}]), HumanMessage("?")],
+    ],
+)
+def test_any_list_of_messages_is_counted(
+    tiny: str, messages: list[BaseMessage], template: str | None
+) -> None:
+    llm = ChatAmulet(model=tiny, chat_template=template)
+    assert llm.get_num_tokens_from_messages(messages) >= 0
+    assert llm.get_num_tokens_from_messages([]) == 0
+
+
+@pytest.mark.parametrize("strategy", ["first", "last"])
+@pytest.mark.parametrize("template", [None, STRICT])
+def test_any_conversation_is_trimmed(tiny: str, template: str | None, strategy: str) -> None:
+    continuing = {"continue_final_message": True}
+    llm = ChatAmulet(model=tiny, chat_template=template, chat_template_kwargs=continuing)
+    for limit in (0, 5, 1000):
+        options: dict[str, object] = {"strategy": strategy, "allow_partial": True}
+        trimmed = trim_messages(TALK, max_tokens=limit, token_counter=llm, **options)  # type: ignore[call-overload]
+        assert llm.get_num_tokens_from_messages(trimmed) <= limit

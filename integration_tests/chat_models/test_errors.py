@@ -131,6 +131,17 @@ def test_a_wrong_value_raises_the_same_for_a_model_and_for_a_call(
     assert type(of_model.value) is type(of_call.value)
 
 
+@pytest.mark.parametrize("name", ["preferences", "prefrence", "Preference"])
+def test_a_name_in_metadata_that_is_nearly_the_preferences_is_pointed_out_once(
+    llm: ChatAmulet, name: str
+) -> None:
+    pointed_out = f"'preference', but metadata has '{name}'"
+    with pytest.warns(errors.PreferenceWarning, match=pointed_out) as warned:
+        llm.invoke(QUESTION, {"metadata": {name: "Be kind."}})
+    assert len(warned) == 1
+    llm.invoke(QUESTION, {"metadata": {name: 1, "preference": "Be kind."}})
+
+
 @every_way
 def test_a_name_in_configurable_that_is_nearly_the_preferences_is_pointed_out(
     llm: ChatAmulet, way: Way

@@ -38,6 +38,15 @@ def test_the_chatbot_s_users_keep_their_styles_and_conversations_over_restarts(
         assert fact in bob
 
 
+def test_the_chatbot_outlives_its_context(tmp_path: Path) -> None:
+    """Each question takes a third of what the model can read."""
+    long = "How do I sleep better? " * 60
+    chatbot.talk(tmp_path, long, chatbot.WISHES)
+    for _ in range(3):
+        conversations = chatbot.talk(tmp_path, long)
+    assert [len(messages) for messages in conversations.values()] == [8, 8]
+
+
 def test_without_a_folder_the_chatbot_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

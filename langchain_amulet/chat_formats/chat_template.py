@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from langchain_amulet.chat_formats.turns import (
     check_characters,
     fold_system,
     merge_turns,
+    shared_start,
     strings_in,
 )
 from langchain_amulet.errors import AmuletError, ChatTemplateError, RequestError
@@ -34,7 +35,23 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 PROBE = "qzjx"
 """A text that no template writes by itself."""
 
+CONTINUE = "continue_final_message"
+"""The variable by which the transformers library goes on with the last message."""
+
+SYSTEM = f"{PROBE}_system"
+"""What a made-up system message says."""
+
 QUESTION: Turn = {"role": "user", "content": "a"}
+
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": PROBE,
+        "description": "a",
+        "parameters": {"type": "object", "properties": {}},
+    },
+}
+"""A tool that nobody has."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,10 @@ class ChatTemplate:
     Attributes:
         tokenizer: A tokenizer of the transformers library; it isn't changed.
         template: A Jinja template, or the name of one of the tokenizer's; None for its own.
-        variables: What else the template is given, such as ``enable_thinking``.
-        adapt: What makes turns such that the template loses nothing of them.
+        variables: What else the template is given, such as ``enable_thinking``. With
+            ``continue_final_message`` prompts end within the last message, an answer's beginning.
+        adapt: What makes turns such that the template loses nothing of them, and is told whether
+            it is given tools.
 
     Raises:
         ChatTemplateError: There is no template. Also raised later, where the template refuses.
@@ -54,10 +73,15 @@ class ChatTemplate:
     tokenizer: Any
     template: str | None = None
     variables: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
-    adapt: Callable[[Sequence[Turn]], list[Turn]] = list
+    adapt: Callable[[Sequence[Turn], bool], list[Turn]] = lambda turns, with_tools: list(turns)
 
     def __post_init__(self) -> None:
         """Refuse a tokenizer without a template before anything is decoded."""
+        if not isinstance(self.variables.get(CONTINUE, False), bool):
+            raise ChatTemplateError(
+                f"{CONTINUE} must be True or False, not {self.variables[CONTINUE]!r}: only what "
+                "an answer says can be continued."
+            )
         if self.template is None and not self.tokenizer.chat_template:
             raise ChatTemplateError(
                 "A chat model's tokenizer must have a chat template, but that of "
@@ -82,19 +106,37 @@ class ChatTemplate:
 
         Raises:
             ChatTemplateError: The template refuses the conversation.
-            RequestError: A control token in a turn can't be kept as text, or half a character is
-                in one.
+            RequestError: A control token in a turn or tool can't be kept as text, half a character
+                is in one, or the last turn is to be continued and isn't an answer's beginning.
         """
         check_characters(turns)
-        fitted = self._fit(turns)
+        if prompting and self.continues:
+            _check_continued(turns)
+        fitted = self.fit(turns, bool(tools))
         ids = self._ids(fitted, tools, prompting)
-        if self.controls.stand_in("\n".join(strings_in([*turns, *fitted]))):
+        if self.controls.may_arise("\n".join(strings_in([*turns, *fitted, tools]))):
             # Twice: before calls may become text, in which control tokens are left as they are,
             # and after texts were joined, which may have made new ones.
-            harmless = self._fit([self.controls.taken_out(turn) for turn in turns])
+            harmless = self.fit([self.controls.taken_out(turn) for turn in turns], bool(tools))
             harmless = [self.controls.taken_out(turn) for turn in harmless]
-            self.controls.check(ids, self._ids(harmless, tools, prompting))
+            # Names of arguments, descriptions and enums come from whoever wrote the tools.
+            harmless_tools = self.controls.harmless(tools)
+            self.controls.check(ids, self._ids(harmless, harmless_tools, prompting))
         return ids
+
+    def fit(self, turns: Sequence[Turn], with_tools: bool = False) -> list[Turn]:
+        """The conversation such that the template takes it and loses nothing of it.
+
+        What is done depends on who speaks when, and not on what is said.
+
+        Args:
+            turns: The conversation.
+            with_tools: Whether the template is given tools along with it.
+        """
+        turns = self.adapt(merge_turns(turns), with_tools)
+        if any(turn["role"] == "system" for turn in turns) and not self.reads_system:
+            return fold_system(turns)
+        return merge_turns(turns)
 
     def encode_answer(self, answer: Turn) -> tuple[int, ...]:
         """Token ids of an answer as the template has it after any prompt, with its end of turn.
@@ -106,7 +148,9 @@ class ChatTemplate:
             ChatTemplateError: The template refuses the answer.
             RequestError: A control token in the answer can't be kept as text.
         """
-        prompt = self.encode([QUESTION])
+        # Thoughts aren't scored, and an answer that is given is whole.
+        answer = {key: value for key, value in answer.items() if key != "reasoning_content"}
+        prompt = self._closed.encode([QUESTION])
         whole = self.encode([QUESTION, answer], prompting=False)
         if whole[: len(prompt)] == prompt:
             written = whole[len(prompt) :]
@@ -141,6 +185,17 @@ class ChatTemplate:
             return str(named.get(self.template, self.template) or "\n".join(named.values()))
         return str(template)
 
+    @property
+    def continues(self) -> bool:
+        """Whether prompts end within the last message instead of after it."""
+        return bool(self.variables.get(CONTINUE))
+
+    @property
+    def _closed(self) -> ChatTemplate:
+        """The same template, which answers instead of continuing an answer."""
+        variables = {name: value for name, value in self.variables.items() if name != CONTINUE}
+        return replace(self, variables=variables)
+
     @cached_property
     def controls(self) -> ControlTokens:
         """The tokenizer's control tokens."""
@@ -157,30 +212,26 @@ class ChatTemplate:
     @cached_property
     def writes_tools(self) -> bool:
         """Whether the template puts tools into the prompt."""
-        parameters = {"type": "object", "properties": {}}
-        function = {"name": PROBE, "description": "a", "parameters": parameters}
         try:
-            return PROBE in self.text(
-                [QUESTION], tools=[{"type": "function", "function": function}]
-            )
+            return PROBE in self.text([QUESTION], tools=[TOOL])
         except AmuletError:
             return False
 
     @cached_property
     def default_system(self) -> str:
         """The system message that the template adds where a conversation has none."""
-        if not self.reads_system:
-            return ""
-        system = {"role": "system", "content": PROBE}
-        start, _, end = self.text([system, QUESTION]).partition(PROBE)
-        default = self.text([QUESTION])
-        if not (default.startswith(start) and default.endswith(end)):
-            return ""
-        return default[len(start) : len(default) - len(end)]
+        return self._default_system(None)
+
+    @cached_property
+    def default_system_with_tools(self) -> str:
+        """The system message that it adds where there are tools, and only they."""
+        return self._default_system([TOOL])
 
     @cached_property
     def generation_prompt(self) -> str:
         """What the template writes for the model to go on from."""
+        if self.continues:
+            return ""
         whole, without = (self.text([QUESTION], prompting=each) for each in (True, False))
         return whole[len(without) :] if whole.startswith(without) else ""
 
@@ -198,21 +249,40 @@ class ChatTemplate:
         end = None if self.turn_end is None else names[self.turn_end]
         return tuple(sorted(text for text in {end, self.tokenizer.eos_token} if text))
 
-    # --- Rendering ---
+    def _default_system(self, tools: Sequence[Mapping[str, Any]] | None) -> str:
+        if not self.reads_system:
+            return ""
+        try:
+            default = self.text([QUESTION], tools=tools)
+            system = self.text([{"role": "system", "content": SYSTEM}, QUESTION], tools=tools)
+        except AmuletError:
+            return ""
+        start, _, end = system.partition(SYSTEM)
+        if default.startswith(start) and default.endswith(end):
+            return default[len(start) : max(len(start), len(default) - len(end))]
+        return self._difference(default, system)
 
-    def _fit(self, turns: Sequence[Turn]) -> list[Turn]:
-        turns = self.adapt(merge_turns(turns))
-        if any(turn["role"] == "system" for turn in turns) and not self.reads_system:
-            return fold_system(turns)
-        return merge_turns(turns)
+    def _difference(self, default: str, system: str) -> str:
+        """What stands in a default prompt only, where it is spaced unlike a system message."""
+        if system.endswith(default):
+            return ""
+        start = shared_start(default, system)
+        end = shared_start(default[start:][::-1], system[start:][::-1])
+        found = default[start : len(default) - end].strip()
+        is_text = not any(control in found for control in self.controls.ids)
+        return found if is_text else ""
+
+    # --- Rendering ---
 
     def _ids(
         self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None, prompting: bool
     ) -> tuple[int, ...]:
+        continued = {CONTINUE: True} if prompting and self.continues else {}
         rendered = self._apply(
             turns,
+            **continued,
             tools=tools,
-            add_generation_prompt=prompting,
+            add_generation_prompt=prompting and not continued,
             return_dict=True,
             sanitize_control_tokens=True,
         )
@@ -228,9 +298,10 @@ class ChatTemplate:
         return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
 
     def _apply(self, turns: Sequence[Turn], **options: Any) -> Any:
+        variables = {name: value for name, value in self.variables.items() if name != CONTINUE}
         try:
             return self._renderer.apply_chat_template(
-                list(turns), chat_template=self.template, **options, **self.variables
+                list(turns), chat_template=self.template, **options, **variables
             )
         except (jinja2.TemplateError, TypeError) as error:
             roles = ", ".join(turn["role"] for turn in turns)
@@ -258,3 +329,12 @@ class ChatTemplate:
         renderer = copy.copy(self.tokenizer)
         renderer.chat_control_tokens = list(self.controls.ids)
         return renderer
+
+
+def _check_continued(turns: Sequence[Turn]) -> None:
+    last = turns[-1] if turns else {"role": "none"}
+    if last["role"] != "assistant" or last.get("tool_calls") or not last["content"].strip():
+        raise RequestError(
+            f"With {CONTINUE} the last message must be an answer's beginning, text without tool "
+            f"calls, but its role is {last['role']!r}: end with an AIMessage, or leave it out."
+        )

@@ -43,14 +43,25 @@ class ControlTokens:
         ids = self.tokenizer.encode(text, add_special_tokens=False)
         return not set(self.ids.values()).isdisjoint(ids)
 
+    def may_arise(self, text: str) -> bool:
+        """Whether control tokens stand in a text, or might once a template takes words out of it.
+
+        Those that begin with a letter aren't looked for between other words: any text has letters.
+        """
+        return self.stand_in(text) or not self._openings.isdisjoint(text)
+
     def taken_out(self, turn: Turn) -> Turn:
-        """The turn without control tokens.
+        """The turn without control tokens, and without what they might be made of.
 
         An assistant's content stays, as templates find thoughts and tool calls in it by such
         tokens and write them anew.
         """
-        changed = {key: map_strings(value, self._without) for key, value in turn.items()}
+        changed: Turn = self.harmless(turn)
         return {**changed, "content": turn["content"]} if turn["role"] == "assistant" else changed
+
+    def harmless(self, value: Any) -> Any:
+        """Nested lists and dicts without control tokens, keys included."""
+        return map_strings(value, self._without)
 
     def check(self, ids: Sequence[int], harmless: Sequence[int]) -> None:
         """Refuse a prompt in which text of the conversation became control tokens.
@@ -69,11 +80,18 @@ class ControlTokens:
             raise RequestError(
                 "Control tokens in messages must be kept as text, but this chat template makes "
                 f"control of {', '.join(repr(names[i]) for i in excess)}: take it out of the "
-                "messages and tool calls."
+                "messages, tool calls and tools, or what stands inside of it."
             )
+
+    @cached_property
+    def _openings(self) -> frozenset[str]:
+        """The signs that control tokens begin with."""
+        starts = {text[0] for text in self.ids}
+        return frozenset(sign for sign in starts if not (sign.isalnum() or sign.isspace()))
 
     def _without(self, text: str) -> str:
         for control in sorted(self.ids, key=len, reverse=True):
             text = text.replace(control, ".")
+        text = "".join("." if character in self._openings else character for character in text)
         # What stood around a token that was taken out may now spell another one.
         return "." if self.stand_in(text) else text

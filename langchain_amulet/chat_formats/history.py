@@ -1,9 +1,10 @@
-"""Calls and results of the past, in the way a chat template writes them, or else in words.
+"""A conversation's past, in the way a chat template writes it, or else in words.
 
 Many templates write no calls, refuse results, take one call to a turn, drop what was said along
-with it, or want ids of a certain length. They are tried out, and what would be lost is told to
-the model as text: calls in the shape in which it is to write them itself, results as what the
-user says next.
+with it, or want ids of a certain length. Many lose or refuse system messages that aren't first, or
+want users and answers to alternate. They are tried out, and what would be lost is told to the model
+as text: calls in the shape in which it is to write them itself, results and system messages as what
+the user says next.
 
 This module knows turns and chat templates: nothing of preferences, LangChain or models.
 """
@@ -11,19 +12,40 @@ This module knows turns and chat templates: nothing of preferences, LangChain or
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import chain, count, product, takewhile
 from typing import NamedTuple
 
 from langchain_amulet.chat_formats.base import ChatFormat, FunctionCall
-from langchain_amulet.chat_formats.chat_template import PROBE, ChatTemplate
+from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, TOOL, ChatTemplate
 from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, SAID, calling, tried
-from langchain_amulet.chat_formats.turns import Turn, join_texts
+from langchain_amulet.chat_formats.turns import (
+    Turn,
+    fold_later_system,
+    fold_system,
+    join_texts,
+    merge_turns,
+    strings_in,
+)
+from langchain_amulet.errors import AmuletError
 
 SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
+WORD = f"{PROBE}w"
+"""What the words of a made-up conversation begin with."""
+
+TOLD = "told"
+"""Marks an answer whose calls are told in words; no template sees it."""
+
+OPENING = "Begin the conversation."
+"""What the user is made to say where a template wants one in front of the first answer."""
+
+KEPT = 256
+"""How many shapes of conversations are remembered."""
+
 RESULTS = (f"{PROBE}_result_one", f"{PROBE}_result_two")
 
 
@@ -43,15 +65,56 @@ class History:
     """Makes turns such that a template loses nothing of them.
 
     Attributes:
-        template: The template. It is tried out when there first are calls or results.
+        template: The template. It is tried out when there first is something it might lose.
         chat_format: How calls are told that the template would lose.
     """
 
     template: ChatTemplate
     chat_format: ChatFormat
+    _kept_words: dict[tuple[str, bool], float] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def __call__(self, turns: Sequence[Turn]) -> list[Turn]:
-        """The conversation with text in place of the calls and results that would be lost."""
+    def __call__(self, turns: Sequence[Turn], with_tools: bool) -> list[Turn]:
+        """The conversation with as little changed as makes the template lose nothing of it.
+
+        Where it loses something in any case, as little as can be is lost.
+        """
+        turns = list(turns) if self._writes_names else merge_turns(_nameless(turns))
+        best, most = self._in_words(turns), -1.0
+        for changes in WAYS:
+            changed = [dict(turn) for turn in turns]
+            for change in changes:
+                changed = change(changed)
+            changed = merge_turns(self._in_words(changed))
+            kept = self._share_kept(changed, with_tools)
+            if kept > most:
+                best, most = changed, kept
+            if most == 1.0:
+                break
+        return best
+
+    def _share_kept(self, turns: Sequence[Turn], with_tools: bool) -> float:
+        """How much the template writes of a conversation of this shape; -1 if it refuses it."""
+        made_up = _made_up(turns)
+        key = json.dumps(made_up), with_tools
+        if key not in self._kept_words:
+            if len(self._kept_words) >= KEPT:
+                self._kept_words.clear()
+            self._kept_words[key] = self._try(made_up, with_tools)
+        return self._kept_words[key]
+
+    def _try(self, turns: Sequence[Turn], with_tools: bool) -> float:
+        try:
+            prompting = turns[-1]["role"] != "assistant"
+            text = self.template.text(turns, prompting, [TOOL] if with_tools else None)
+        except AmuletError:
+            return -1.0
+        words = [word for word in strings_in(list(turns)) if word.startswith(WORD)]
+        return sum(word in text for word in words) / len(words) if words else 1.0
+
+    def _in_words(self, turns: Sequence[Turn]) -> list[Turn]:
+        """The conversation with text in place of calls and results that are always lost."""
         adapted: list[Turn] = []
         is_kept = False  # whether calls stay as they are, and so their results
         for turn in turns:
@@ -59,10 +122,18 @@ class History:
                 adapted.append(_with_short_ids(turn) if is_kept else _as_user(turn))
             else:
                 has_calls = bool(turn.get("tool_calls"))
-                is_kept = has_calls and _manner(turn) in self._kept
+                is_kept = has_calls and TOLD not in turn and _manner(turn) in self._kept
                 is_lost = has_calls and not is_kept
                 adapted.append(self._as_text(turn) if is_lost else _with_short_ids(turn))
         return adapted
+
+    @cached_property
+    def _writes_names(self) -> bool:
+        """Whether the template has a place for a speaker's name."""
+        try:
+            return PROBE in self.template.text([{**QUESTION, "name": PROBE}])
+        except AmuletError:
+            return False
 
     @cached_property
     def _kept(self) -> frozenset[Manner]:
@@ -84,7 +155,7 @@ class History:
         """An assistant's turn with its calls at the end of what it says."""
         functions = [call["function"] for call in turn["tool_calls"]]
         calls = [FunctionCall(each["name"], each["arguments"]) for each in functions]
-        rest = {key: value for key, value in turn.items() if key != "tool_calls"}
+        rest = {key: value for key, value in turn.items() if key not in ("tool_calls", TOLD)}
         written = self.chat_format.write_calls(calls)
         return {**rest, "content": join_texts(turn["content"], written)}
 
@@ -98,6 +169,100 @@ class Manner(NamedTuple):
 
 def _manner(turn: Turn) -> Manner:
     return Manner(len(turn["tool_calls"]) > 1, bool(turn["content"].strip()))
+
+
+# --- What can be done to a conversation that a template refuses, or loses a part of ---
+
+
+def _broken_told(turns: list[Turn]) -> list[Turn]:
+    """Calls marked to be told in words where results are missing or no answer follows them."""
+    marked = list(turns)
+    for index, turn in enumerate(turns):
+        calls = turn.get("tool_calls", ())
+        rest = turns[index + 1 :]
+        results = list(takewhile(lambda each: each["role"] == "tool", rest))
+        next_role = rest[len(results)]["role"] if len(rest) > len(results) else None
+        is_open = not rest or (next_role is None and len(results) == len(calls))
+        is_whole = next_role == "assistant" and len(results) == len(calls)
+        if calls and not (is_open or is_whole):
+            marked[index] = {**turn, TOLD: True}
+    return marked
+
+
+def _all_told(turns: list[Turn]) -> list[Turn]:
+    return [{**turn, TOLD: True} if turn.get("tool_calls") else turn for turn in turns]
+
+
+def _asked_first(turns: list[Turn]) -> list[Turn]:
+    """A conversation that an answer opens, with something that it answers."""
+    start = 1 if turns and turns[0]["role"] == "system" else 0
+    opens = len(turns) > start and turns[start]["role"] == "assistant"
+    asked: Turn = {"role": "user", "content": OPENING}
+    return [*turns[:start], asked, *turns[start:]] if opens else turns
+
+
+def _names_told(turns: list[Turn]) -> list[Turn]:
+    """The speakers' names in front of what they say."""
+    told = []
+    for turn in turns:
+        has_name = turn["role"] != "tool" and "name" in turn
+        content = f"{turn['name']}: {turn['content']}" if has_name else turn["content"]
+        told.append({**turn, "content": content})
+    return _nameless(told)
+
+
+def _nameless(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns without the speakers' names; those of tools stay."""
+    return [
+        {key: value for key, value in turn.items() if key != "name" or turn["role"] == "tool"}
+        for turn in turns
+    ]
+
+
+WAYS = tuple(
+    tuple(chain.from_iterable(changes))
+    for changes in product(
+        ((), (_names_told,)),
+        ((), (_asked_first,)),
+        ((), (_broken_told,), (_all_told,)),
+        ((), (fold_later_system,), (fold_system,)),
+    )
+)
+"""Changes to be made one after the other, the mildest first."""
+
+
+def _made_up(turns: Sequence[Turn]) -> list[Turn]:
+    """A conversation of the same shape that says nothing but words that no template writes."""
+    words = (f"{WORD}{number}z" for number in count())
+    ids: dict[str, str] = {}
+
+    def made_up_id(call_id: str | None) -> str:
+        return ids.setdefault(call_id or "", f"{len(ids):09d}")
+
+    made_up: list[Turn] = []
+    for turn in turns:
+        new: Turn = {
+            "role": turn["role"],
+            "content": next(words) if turn["content"].strip() else "",
+        }
+        if "name" in turn:
+            new["name"] = PROBE
+        if "tool_call_id" in turn:
+            new["tool_call_id"] = made_up_id(turn["tool_call_id"])
+        if turn.get("tool_calls"):
+            new["tool_calls"] = [
+                {
+                    "type": "function",
+                    "id": made_up_id(call["id"]),
+                    "function": {"name": next(words), "arguments": {PROBE: next(words)}},
+                }
+                for call in turn["tool_calls"]
+            ]
+        made_up.append(new)
+    return made_up
+
+
+# --- Ids and results ---
 
 
 def _with_short_ids(turn: Turn) -> Turn:

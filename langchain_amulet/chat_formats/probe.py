@@ -15,7 +15,7 @@ from typing import Any
 
 from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, ChatTemplate
 from langchain_amulet.chat_formats.regions import THINKING, Thinking, find_thinking
-from langchain_amulet.chat_formats.turns import Turn
+from langchain_amulet.chat_formats.turns import Turn, shared_start
 from langchain_amulet.errors import AmuletError
 
 NAMES = (f"{PROBE}_one", f"{PROBE}_two")
@@ -71,7 +71,7 @@ class TemplateSample:
     def _written(self, names: Sequence[str]) -> str:
         start = self._start_of_answers
         silent = tried(self.template, calling(names))
-        answer = silent[self._before_token(silent, _shared(start, silent)) :]
+        answer = silent[self._before_token(silent, shared_start(start, silent)) :]
         if not all(name in answer for name in names):  # some skip or refuse a turn without text
             answer = tried(self.template, calling(names, SAID)).partition(SAID)[2]
         for thinking in THINKING:  # some write an empty thought in front of each answer
@@ -116,9 +116,3 @@ def tried(template: ChatTemplate, *turns: Turn) -> str:
         return template.text([QUESTION, *turns], prompting=False)
     except AmuletError:
         return ""
-
-
-def _shared(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -29,16 +29,18 @@ def place(
     Args:
         turns: The conversation; it isn't changed.
         text: The preference as it will be read.
-        placement: The first system turn, or the last user turn. A missing one is made.
+        placement: The system turn at the start, or the last user turn. A missing one is made.
         default_system: What the template says by itself where there is no system turn; a
             system turn that is made begins with it, so that nothing is lost.
     """
-    places = [index for index, turn in enumerate(turns) if turn["role"] == placement]
+    # A system turn that comes later is about what is said there: what holds for all goes in front.
+    looked_at = turns[:1] if placement == "system" else turns
+    places = [index for index, turn in enumerate(looked_at) if turn["role"] == placement]
     if not places and placement == "system":
         return [{"role": "system", "content": join_texts(default_system, text)}, *turns]
     if not places:
         return [*turns, {"role": "user", "content": text}]
-    index = places[0 if placement == "system" else -1]
+    index = places[-1]
     joined = {**turns[index], "content": join_texts(turns[index]["content"], text)}
     return [*turns[:index], joined, *turns[index + 1 :]]
 
@@ -84,17 +86,38 @@ class PromptBuilder:
             RequestError: A control token can't be kept as text.
         """
         turns = merge_turns(turns)
-        if self.note:
-            turns = place(turns, self.note, "system", self._default_system(turns, "system"))
-        if preferences:
-            lines = (self.preference_template.replace("{preference}", p) for p in preferences)
-            turns = place(
-                turns, "\n".join(lines), self.placement, self._default_system(turns, self.placement)
-            )
+        lines = "\n".join(self.preference_template.replace("{preference}", p) for p in preferences)
+        if self.placement == "system":
+            turns = self._with_system(turns, join_texts(self.note, lines))
+        else:
+            turns = self._with_system(turns, self.note)
+            turns = place(turns, lines, "user") if lines else turns
         return self.template.encode(turns, self.tools)
 
-    def _default_system(self, turns: Sequence[Turn], placement: Placement) -> str:
-        """What the template says where the conversation, and so the base stream, has no system."""
-        if placement != "system" or any(turn["role"] == "system" for turn in turns):
-            return ""
-        return self.template.default_system
+    def _with_system(self, turns: Sequence[Turn], text: str) -> list[Turn]:
+        """The conversation with a text at the end of its system message, or wherever it is read.
+
+        Templates may write the system message only sometimes, such as behind a question but not
+        behind a tool's result. Streams are to differ by this text and by nothing else, so where the
+        conversation would be written otherwise with it, it goes to the first user turn.
+        """
+        if not text:
+            return list(turns)
+        with_tools = bool(self.tools)
+        template = self.template
+        default = template.default_system_with_tools if with_tools else template.default_system
+        placed = place(turns, text, "system", default)
+        fitted = template.fit(turns, with_tools)
+        if template.fit(placed, with_tools) == place(fitted, text, "system", default):
+            return placed
+        return _before_first_question(turns, text)
+
+
+def _before_first_question(turns: Sequence[Turn], text: str) -> list[Turn]:
+    """The conversation with a text where a system message goes that isn't read as such."""
+    opening = 1 if turns and turns[0]["role"] == "system" else 0
+    places = [index for index, turn in enumerate(turns) if turn["role"] == "user"]
+    index = places[0] if places else opening
+    asked = turns[index] if places else {"role": "user", "content": ""}
+    joined = {**asked, "content": join_texts(text, asked["content"])}
+    return [*turns[:index], joined, *turns[index + bool(places) :]]

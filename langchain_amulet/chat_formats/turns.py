@@ -19,18 +19,35 @@ def join_texts(*texts: str) -> str:
     return "\n\n".join(text for text in texts if text)
 
 
+def shared_start(one: str, other: str) -> int:
+    """How many characters both texts begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def merge_turns(turns: Sequence[Turn]) -> list[Turn]:
     """Neighbours of the same role as one turn: strict templates want roles to alternate.
 
-    Results of tools stay apart, as each answers a call of its own.
+    Results of tools stay apart, as each answers a call of its own, and so does what is said in
+    different names.
     """
     merged: list[Turn] = []
     for turn in turns:
-        if merged and merged[-1]["role"] == turn["role"] != "tool":
+        if merged and turn["role"] != "tool" and _speaker(merged[-1]) == _speaker(turn):
             merged[-1] = _join(merged[-1], turn)
         else:
             merged.append(turn)
     return merged
+
+
+def _speaker(turn: Turn) -> tuple[str, str | None]:
+    return turn["role"], turn.get("name")
+
+
+def fold_later_system(turns: Sequence[Turn]) -> list[Turn]:
+    """The conversation without system turns but for that which it begins with."""
+    first = 1 if turns and turns[0]["role"] == "system" else 0
+    return [*turns[:first], *(fold_system(turns[first:]) if turns[first:] else ())]
 
 
 def fold_system(turns: Sequence[Turn]) -> list[Turn]:
@@ -91,4 +108,6 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
 def _join(first: Turn, second: Turn) -> Turn:
     joined = {**first, **second, "content": join_texts(first["content"], second["content"])}
     calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
-    return {**joined, "tool_calls": calls} if calls else joined
+    thought = join_texts(first.get("reasoning_content", ""), second.get("reasoning_content", ""))
+    more = {"tool_calls": calls, "reasoning_content": thought}
+    return {**joined, **{key: value for key, value in more.items() if value}}

@@ -194,6 +194,7 @@ class PreparedCall:
             method=self.settings.method.name,
             strength=strengths(self.plan),
             prompt_tokens=count_prompts(self.plan, self.prompts),
+            input_tokens=max(map(len, self.prompts)),
             logprobs=self.settings.logprobs,
             trace=self.settings.trace,
         )

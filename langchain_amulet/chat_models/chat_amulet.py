@@ -16,11 +16,12 @@ from typing import Any, Self
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, get_buffer_string
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
+from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.messages import to_turns
@@ -30,7 +31,7 @@ from langchain_amulet.chat_models.runnables import Bindable
 from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
 from langchain_amulet.chat_models.search import answer
 from langchain_amulet.chat_models.tools import as_tools
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ChatTemplateError, ConfigurationError, RequestError
 from langchain_amulet.fitting.answer_scores import AnswerScore
 from langchain_amulet.fitting.estimator import Estimator
 from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences, always
@@ -400,6 +401,16 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Tokens of the conversation as it is prompted, without any preference."""
-        builder = prompt_builder(self._handle.opened, self, as_tools(tools))
-        return len(builder.build(to_turns(messages), ()))
+        """Tokens of the conversation as it is prompted, without any preference.
+
+        Of messages that can't be prompted, such as none or those with a picture, it is the tokens
+        of what they say: who trims a conversation counts any part of it.
+        """
+        # Parts of a conversation may end with anything, and so with nothing that can be continued.
+        variables = {k: v for k, v in self.chat_template_kwargs.items() if k != CONTINUE}
+        settings = self.model_copy(update={"chat_template_kwargs": variables})
+        builder = prompt_builder(self._handle.opened, settings, as_tools(tools))
+        try:
+            return len(builder.build(to_turns(messages), ()))
+        except (RequestError, ChatTemplateError):
+            return len(self.get_token_ids(get_buffer_string(messages)))

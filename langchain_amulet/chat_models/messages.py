@@ -3,11 +3,15 @@
 Messages in Anthropic's blocks are taken apart first: there a human's message brings the results of
 tools, and a call may stand in a block alone.
 
+What isn't text is refused where a human hands it over, who can do without. In results of tools and
+in past answers nobody chose it: there words say that it was there.
+
 This module knows LangChain's messages only: no template, tokenizer or preference.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
@@ -58,8 +62,37 @@ SILENT_BLOCKS = frozenset(
 """Types of blocks in an assistant's content that its ``tool_calls`` hold or that aren't resent."""
 
 
+THOUGHTS: Mapping[str, str] = MappingProxyType({"reasoning": "reasoning", "thinking": "thinking"})
+"""Types of blocks that hold a thought, with the field that it is in."""
+
+MEDIA_BLOCKS = frozenset(
+    {"image", "image_url", "audio", "input_audio", "video", "file", "document", "input_image"}
+)
+"""Types of blocks that hold something other than text."""
+
+MEDIA_FIELDS = frozenset(
+    {
+        "audio",
+        "base64",
+        "data",
+        "file",
+        "file_id",
+        "image_url",
+        "input_audio",
+        "source",
+        "source_type",
+        "url",
+        "video_url",
+    }
+)
+"""Fields of such blocks, by one of which they are told from a dict that only has a ``type``."""
+
+
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     """The conversation as turns, one per message; see `unfolded` for what counts as one.
+
+    A human's and an answer's ``name`` is the turn's, and what was thought before an answer is its
+    ``reasoning_content``: chat templates that have a place for these write them.
 
     Results of tools are in the order of the calls that they answer and have the tools' names, as
     most chat templates write neither ids nor what a call and its result have in common. Artifacts
@@ -67,7 +100,7 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
 
     Raises:
         EmptyInputError: There is no message, or none with text or a tool call.
-        UnsupportedContentError: A message holds something other than text.
+        UnsupportedContentError: A human's or system message holds something other than text.
         RequestError: A message has a role that chat templates don't know.
     """
     messages = [own for message in messages for own in unfolded(message)]
@@ -126,11 +159,27 @@ def _to_turn(message: BaseMessage) -> Turn:
             }
             for call in message.tool_calls
         ]
+    if isinstance(message, AIMessage) and (thought := _thought(message)):
+        turn["reasoning_content"] = thought
     if isinstance(message, ToolMessage):
         turn["tool_call_id"] = message.tool_call_id
-    if turn["role"] == "tool" and message.name:
+    if turn["role"] != "system" and message.name:
         turn["name"] = message.name
     return turn
+
+
+def _thought(message: AIMessage) -> str:
+    """What was thought before an answer, as this model or another one keeps it."""
+    own = message.additional_kwargs.get("reasoning_content")
+    if isinstance(own, str):
+        return own
+    blocks = [block for block in message.content if isinstance(block, dict)]
+    thoughts = (block.get(THOUGHTS[block["type"]]) for block in blocks if _is_thought(block))
+    return "".join(thought for thought in thoughts if isinstance(thought, str))
+
+
+def _is_thought(block: Mapping[str, Any]) -> bool:
+    return block.get("type") in THOUGHTS
 
 
 def _role(message: BaseMessage) -> str:
@@ -147,7 +196,7 @@ def _role(message: BaseMessage) -> str:
 def _text(message: BaseMessage) -> str:
     between = "\n" if isinstance(message, ToolMessage) else ""  # blocks of a tool are items
     content = [message.content] if isinstance(message.content, str) else message.content
-    text = between.join(_block_text(block, message.type) for block in content)
+    text = between.join(_block_text(block, message) for block in content)
     if isinstance(message, ToolMessage) and message.status == "error":
         return text if text.lstrip().lower().startswith("error") else f"Error: {text}"
     if isinstance(message, AIMessage):
@@ -158,18 +207,52 @@ def _text(message: BaseMessage) -> str:
     return text
 
 
-def _block_text(block: str | dict[str, Any], sender: str) -> str:
+def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
     if isinstance(block, str):
         return block
-    kind = block.get("type")
+    kind, role = block.get("type"), _role(message)
     if kind in TEXT_BLOCKS:
         return str(block.get("text", ""))
-    if kind in SILENT_BLOCKS and sender.lower().startswith("ai"):
-        return ""
+    if role == "assistant":
+        return _answered(block)
+    if role == "tool":
+        return _described(block) if _is_media(block) else json.dumps(block, ensure_ascii=False)
     raise UnsupportedContentError(
-        f"This model reads text only, but a message of type {sender!r} holds a block of type "
+        f"This model reads text only, but a message of type {message.type!r} holds a block of type "
         f"{kind!r}: leave the block out, or describe it in words."
     )
+
+
+def _answered(block: Mapping[str, Any]) -> str:
+    """A block of a past answer in words: other models' answers hold more than text."""
+    kind = block.get("type")
+    if kind == "refusal":
+        return str(block.get("refusal", ""))
+    return "" if kind in SILENT_BLOCKS else _described(block)
+
+
+def _described(block: Mapping[str, Any]) -> str:
+    """Words for what isn't text: what it is, and its kind of data or its name."""
+    name = block.get("name") or block.get("filename")
+    words = (block.get("type") or "block", name, _mime_type(block))
+    return f"[{' '.join(word for word in words if isinstance(word, str))}]"
+
+
+def _mime_type(block: Mapping[str, Any]) -> str | None:
+    """What kind of data a block holds, if it says so."""
+    places = [block, *(value for value in block.values() if isinstance(value, Mapping))]
+    for place in places:
+        named = place.get("mime_type") or place.get("media_type")
+        urls = (place.get("url"), place.get("image_url"))
+        data = next((url for url in urls if isinstance(url, str) and url[:5] == "data:"), "")
+        if named or data:
+            return str(named or data[5:].partition(";")[0])
+    return None
+
+
+def _is_media(block: Mapping[str, Any]) -> bool:
+    """Whether a block of a result holds or points at data, and isn't data itself."""
+    return block.get("type") in MEDIA_BLOCKS and not MEDIA_FIELDS.isdisjoint(block)
 
 
 def unfolded(message: BaseMessage) -> list[BaseMessage]:

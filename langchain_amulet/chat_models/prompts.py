@@ -10,12 +10,14 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.prompt import PromptBuilder, schema_note, tools_note
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.chat_models.tools import ResponseFormat
+from langchain_amulet.errors import RequestError
 from langchain_amulet.steering import Plan
 
 
@@ -25,11 +27,14 @@ def render(
     """Token ids of each of the plan's streams, in its order.
 
     Raises:
-        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`; or an
+            answer is to be continued that must have a structure from its beginning.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
         ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
     """
     main = handle.opened
+    if codec_for(main, settings).template.continues:
+        _check_continued(settings)
     builders = {
         name: _stream_builder(main if name is None else handle.companion(name), main, settings)
         for name in dict.fromkeys(stream.model for stream in plan.streams)
@@ -72,6 +77,16 @@ def prompt_builder(
         tools=(tools or None) if template.writes_tools else None,
         note="\n\n".join(notes),
     )
+
+
+def _check_continued(settings: CallSettings) -> None:
+    output = settings.output
+    if output.must_call or output.schema is not None:
+        raise RequestError(
+            "An answer that is continued can't be held to a structure, as its beginning is given, "
+            f"but with {CONTINUE} the call asks for one: leave out response_format and a "
+            "tool_choice other than 'auto', or the beginning."
+        )
 
 
 def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) -> PromptBuilder:

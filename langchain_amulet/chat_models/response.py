@@ -39,6 +39,7 @@ class ResponseInfo:
         method: The steering method's name.
         strength: See `strengths`.
         prompt_tokens: Tokens of the prompts, by kind: see `count_prompts`.
+        input_tokens: Tokens of the longest prompt.
         logprobs: Whether to add log-probabilities.
         trace: Whether to add probabilities before and after steering.
     """
@@ -47,6 +48,7 @@ class ResponseInfo:
     method: str
     strength: float | list[float] | None
     prompt_tokens: Mapping[str, int]
+    input_tokens: int
     logprobs: bool = False
     trace: bool = False
 
@@ -208,7 +210,9 @@ class ResponseBuilder:
 
     @property
     def _usage(self) -> UsageMetadata:
-        prompt, written = sum(self.info.prompt_tokens.values()), len(self._tokens)
+        # Of all prompts only the longest is as long as the conversation: who trims or summarises by
+        # these numbers would take a sum for it. What each stream cost is told in the details.
+        prompt, written = self.info.input_tokens, len(self._tokens)
         details = {kind: count for kind, count in self.info.prompt_tokens.items() if count}
         usage = {
             "input_tokens": prompt,

@@ -12,6 +12,9 @@ The first of these that says anything counts, and ``None`` says: no preference.
 The last two are the standing preference, on top of which that of the call is put, instead of in its
 place, if the call or the model composes.
 
+A call that a middleware of LangChain makes for its own purposes, such as a summary, is nobody's
+answer: there only keyword arguments count.
+
 This module knows LangChain's config, and LangGraph's runtime where a program uses it: nothing of
 how preferences are stored, of prompts or of models.
 """
@@ -35,6 +38,12 @@ from langchain_amulet.waiting import Procedure, arun, run, twins
 
 PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
 """The names under which a call carries what it prefers, what is below it, and its user."""
+
+ASKING = (PREFERENCE, STANDING, USER)
+"""Arguments by any of which a call asks to be steered."""
+
+INTERNAL = "lc_source"
+"""By this key of a config's metadata LangChain marks calls that its middleware makes for itself."""
 
 ABSENT = object()
 """Stands for a value that is nowhere given, as None is a value."""
@@ -118,6 +127,9 @@ class PreferenceResolver:
 
     def _search(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> _Search:
         value = _first(PREFERENCE, _mappings(kwargs, config))
+        if _is_internal(kwargs, config):
+            compose = bool(kwargs.get(COMPOSE, self.compose))
+            return _Search(own=(), standing=(), compose=compose, user_id=None)
         own = None if value is ABSENT else as_preferences(value)
         if own is None and not self.default:
             _warn_of_misspelling(PREFERENCE, config)
@@ -212,8 +224,22 @@ def _mappings(
     kwargs: Mapping[str, Any], config: RunnableConfig | None
 ) -> tuple[Mapping[str, Any], ...]:
     """Where a call may say something, the nearest first."""
+    return kwargs, *_parts(config).values()
+
+
+def _parts(config: RunnableConfig | None) -> dict[str, Mapping[str, Any]]:
+    """The parts of a config that are looked through, the nearest first."""
     surroundings = ensure_config(config)
-    return kwargs, surroundings.get("configurable", {}), surroundings.get("metadata", {})
+    return {
+        "configurable": surroundings.get("configurable", {}),
+        "metadata": surroundings.get("metadata", {}),
+    }
+
+
+def _is_internal(kwargs: Mapping[str, Any], config: RunnableConfig | None) -> bool:
+    """Whether a middleware makes this call for itself, and doesn't ask for a preference."""
+    is_marked = INTERNAL in _parts(config)["metadata"]
+    return is_marked and not any(name in kwargs for name in ASKING)
 
 
 def _first(name: str, mappings: Iterable[Mapping[str, Any]]) -> Any:
@@ -230,18 +256,20 @@ def _user_in(context: Any) -> Mapping[str, Any]:
 def _warn_of_misspelling(name: str, config: RunnableConfig | None) -> None:
     """Warn of what is called nearly ``name``, where nothing is: the answer would go without.
 
-    It can't be refused: ``configurable`` is for all that takes part in a run.
+    It can't be refused: ``configurable`` and ``metadata`` are for all that takes part in a run.
     """
-    configurable = ensure_config(config).get("configurable", {})
-    if name in configurable:  # None, for nobody
+    parts = _parts(config)
+    if any(name in part for part in parts.values()):  # None, for nobody
         return
-    others = {str(other).casefold(): other for other in configurable}
-    starts = (other for other in others if other[:2] == name[:2])  # not "reference"
-    close = nearest(name, starts, least=0.8)
-    if close is not None:
-        warnings.warn(
-            f"The model looks for {name!r}, but configurable has {others[close]!r}, which means "
-            "nothing to it: rename it if it is meant for the model.",
-            PreferenceWarning,
-            stacklevel=2,
-        )
+    for place, part in parts.items():  # LangChain copies what is configurable into metadata
+        others = {str(other).casefold(): other for other in part}
+        starts = (other for other in others if other[:2] == name[:2])  # not "reference"
+        close = nearest(name, starts, least=0.8)
+        if close is not None:
+            warnings.warn(
+                f"The model looks for {name!r}, but {place} has {others[close]!r}, which means "
+                "nothing to it: rename it if it is meant for the model.",
+                PreferenceWarning,
+                stacklevel=2,
+            )
+            return
