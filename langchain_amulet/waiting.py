@@ -19,17 +19,26 @@ Whatever waiting raises is raised inside the procedure, where it yielded. A read
 stream, or whose task is cancelled, closes the procedure, so that its ``finally`` and ``with``
 blocks run at once.
 
+A `Deadline` ends waits: one of them by `Deadline.limited`, all of a procedure's by `limited`. Who
+waits gives up by itself then, however busy the one who is waited for. `Workers` are threads for
+what takes long, at most so many at a time.
+
 Knows threads and event loops. Doesn't know what is waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import math
+import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock, Thread, current_thread
 from typing import Any, Generic, ParamSpec, TypeVar
 
 from langchain_core.runnables.config import run_in_executor
@@ -46,10 +55,13 @@ class Wait(Generic[T]):
     Attributes:
         block: Waits in this thread.
         suspend: Waits in an event loop without blocking it.
+        begin: Has it done elsewhere, for who may not wait to its end: a future, which is cancelled
+            to say that nobody waits any more. None if there is no such way.
     """
 
     block: Callable[[], T]
     suspend: Callable[[], Awaitable[T]]
+    begin: Callable[[], Future[T]] | None = None
 
 
 Procedure = Generator[Item | Wait[Any], Any, T]
@@ -58,12 +70,21 @@ Procedure = Generator[Item | Wait[Any], Any, T]
 
 def from_future(future: Future[T]) -> Wait[T]:
     """Wait for what another thread will have done. A cancelled task cancels the future."""
-    return Wait(future.result, lambda: asyncio.wrap_future(future))
+    return Wait(future.result, lambda: asyncio.wrap_future(future), lambda: future)
 
 
-def in_executor(work: Callable[[], T]) -> Wait[T]:
-    """Do what takes long: here in a thread's own time, beside an event loop in another thread."""
-    return Wait(work, lambda: run_in_executor(None, work))
+def in_executor(work: Callable[[], T], workers: Workers | None = None) -> Wait[T]:
+    """Do what takes long: here in a thread's own time, beside an event loop in another thread.
+
+    Args:
+        work: What to do.
+        workers: Who does it in another thread; None for the event loop's own executor, which it
+            shares with all of the program.
+    """
+    if workers is None:
+        return Wait(work, lambda: run_in_executor(None, work))
+    begin = partial(workers.submit, work)
+    return Wait(work, lambda: asyncio.wrap_future(begin()), begin)
 
 
 def twins(
@@ -74,6 +95,184 @@ def twins(
 ) -> Wait[T]:
     """Call a method that there is in both ways: ``twins(store.get, store.aget, "ada")``."""
     return Wait(partial(block, *args, **kwargs), partial(suspend, *args, **kwargs))
+
+
+def in_thread(work: Callable[[], T]) -> Future[T]:
+    """Begin work in a thread of its own, which keeps no process from ending.
+
+    Returns:
+        What comes of it. It can't be cancelled, as the work has begun.
+    """
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
+    run_in_context = partial(contextvars.copy_context().run, _do, work, future)
+    Thread(target=run_in_context, daemon=True).start()
+    return future
+
+
+class Workers:
+    """Threads for what takes long, at most so many at a time; what is more waits for its turn.
+
+    A thread ends when there is nothing left to do, and none keeps the process from ending: work
+    that never ends costs its thread and no more.
+
+    Args:
+        limit: The most threads at a time.
+    """
+
+    def __init__(self, limit: int) -> None:
+        """Start no thread yet."""
+        self._limit = limit
+        self._lock = Lock()
+        self._queue: OrderedDict[Future[Any], Callable[[], None]] = OrderedDict()
+        self._threads: set[Thread] = set()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have work done, in the context of who calls; cancelled in time, it is never begun."""
+        future: Future[T] = Future()
+        do = partial(contextvars.copy_context().run, _do, work, future)
+        with self._lock:
+            self._queue[future] = do
+            # In a forked process those of the parent are dead.
+            self._threads = {thread for thread in self._threads if thread.is_alive()}
+            if len(self._threads) < self._limit:
+                thread = Thread(target=self._run, name="amulet-worker", daemon=True)
+                thread.start()
+                self._threads.add(thread)
+        future.add_done_callback(self._forget)
+        return future
+
+    def _forget(self, future: Future[Any]) -> None:
+        """Let go of what was cancelled in the queue, even if no thread ever gets to it."""
+        with self._lock:
+            self._queue.pop(future, None)
+
+    def _run(self) -> None:
+        while self._do_next():
+            pass
+
+    def _do_next(self) -> bool:
+        with self._lock:
+            if not self._queue:
+                self._threads.discard(current_thread())
+                return False
+            future, do = self._queue.popitem(last=False)
+        if future.set_running_or_notify_cancel():
+            do()
+        return True
+
+
+def _do(work: Callable[[], T], future: Future[T]) -> None:
+    """Do work for a future that is running."""
+    try:
+        result = work()
+    except StopIteration as error:
+        # It can't be raised in a coroutine, which would take it for its own end.
+        stopped = RuntimeError("The work raised StopIteration.")
+        stopped.__cause__ = error
+        future.set_exception(stopped)
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The moment at which who waits gives up.
+
+    Attributes:
+        at: By `time.monotonic`; infinite for never.
+        error: What is raised then.
+    """
+
+    at: float
+    error: Callable[[], Exception]
+
+    @property
+    def left(self) -> float:
+        """Seconds until then, at least 0."""
+        return max(self.at - time.monotonic(), 0.0)
+
+    def check(self) -> None:
+        """Raise the error if the time is over."""
+        if self.left <= 0.0:
+            raise self.error()
+
+    def limited(
+        self, awaited: Wait[T], give_up: Callable[[AnyFuture], object] | None = None
+    ) -> Wait[T]:
+        """Wait until then and no longer, not even for a thread that is busy.
+
+        What can't be begun elsewhere is done in a thread of its own, or as a task of the loop.
+
+        Args:
+            awaited: What to wait for.
+            give_up: Told what isn't done when nobody waits for it any more, because the time is
+                over or the waiter was interrupted; None to cancel it.
+        """
+        give_up = _cancel if give_up is None else give_up
+        block = awaited.block
+        if self.at < math.inf:
+            block = partial(self._block, awaited, give_up)
+        return Wait(block, partial(self._suspend, awaited, give_up))
+
+    def _block(self, awaited: Wait[T], give_up: Callable[[AnyFuture], object]) -> T:
+        future = in_thread(awaited.block) if awaited.begin is None else awaited.begin()
+        try:
+            wait([future], self.left)
+        finally:
+            is_done = future.done()  # before it may be cancelled
+            if not is_done:
+                give_up(future)
+        if not is_done:
+            raise self.error()
+        return future.result()
+
+    async def _suspend(self, awaited: Wait[T], give_up: Callable[[AnyFuture], object]) -> T:
+        begin = awaited.begin
+        future: asyncio.Future[T] = (
+            asyncio.ensure_future(awaited.suspend())
+            if begin is None
+            else asyncio.wrap_future(begin())
+        )
+        try:
+            await asyncio.wait([future], timeout=self.left if self.at < math.inf else None)
+        finally:
+            is_done = future.done()  # before it may be cancelled
+            if not is_done:
+                give_up(future)
+        if not is_done:
+            raise self.error()
+        return future.result()
+
+
+AnyFuture = Future[Any] | asyncio.Future[Any]
+"""What is waited for, of a thread or of an event loop."""
+
+
+def _cancel(future: AnyFuture) -> None:
+    """Say that nobody waits; what has begun may go on to its end, and nobody is told of it."""
+    future.cancel()
+    if isinstance(future, asyncio.Future):
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def limited(procedure: Procedure[Item, T], deadline: Deadline | None) -> Procedure[Item, T]:
+    """The same procedure, in which each wait ends at a deadline; None for no limit."""
+    if deadline is None:
+        return (yield from procedure)
+    steps = _Steps(procedure)
+    with closing(procedure):
+        for step in steps:
+            if isinstance(step, Wait):
+                try:
+                    steps.answer((yield deadline.limited(step)))
+                except BaseException as error:
+                    steps.fail(error)
+            else:
+                yield step
+    return steps.returned
 
 
 def run(procedure: Procedure[Any, T]) -> T:

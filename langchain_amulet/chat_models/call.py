@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -21,6 +21,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
+from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_for, render
 from langchain_amulet.chat_models.response import (
@@ -33,7 +34,7 @@ from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Plan, strengths
-from langchain_amulet.waiting import Procedure, Wait
+from langchain_amulet.waiting import Deadline, Procedure
 
 Chunks = Procedure[ChatGenerationChunk, None]
 """An answer on its way: gives out its chunks, of which the last one tells what it cost."""
@@ -45,6 +46,7 @@ def prepare(
     settings: CallSettings,
     messages: Sequence[BaseMessage],
     output_version: str | None = None,
+    deadline: Deadline | None = None,
 ) -> PreparedCall:
     """Plan a call and render the prompts of its plan.
 
@@ -54,13 +56,16 @@ def prepare(
         settings: What the call asks for.
         messages: The conversation.
         output_version: See `ChunkWriter`.
+        deadline: When the call fails.
 
     Raises:
+        ContextLengthError: The messages are far longer than the model's context.
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
         ConfigurationError: A model that the method names can't be used, see
             `ModelHandle.companion`.
     """
+    check_fits(handle.opened, messages)
     plan = settings.method.plan(settings.guidance)
     prompts = render(plan, handle, settings, messages)
     return PreparedCall(
@@ -71,6 +76,7 @@ def prepare(
         plan=plan,
         prompts=prompts,
         output_version=output_version,
+        deadline=deadline,
     )
 
 
@@ -86,6 +92,7 @@ class PreparedCall:
         plan: How the prompts' distributions become one.
         prompts: Token ids, one tuple per stream of the plan.
         output_version: See `ChunkWriter`.
+        deadline: When the call fails; None for never.
     """
 
     model_name: str
@@ -95,15 +102,21 @@ class PreparedCall:
     plan: Plan
     prompts: tuple[tuple[int, ...], ...]
     output_version: str | None = None
+    deadline: Deadline | None = None
 
     def draft(self, **changes: Any) -> Draft:
         """One answer to this call; ``changes`` are to fields of its request.
 
         Raises:
+            DeadlineError: The time is over.
             SchemaError: The answer can't be held to a schema that it must have.
             ConfigurationError: A thought can't be left unsteered with this model.
         """
         request = replace(self.request, constraint=self._constraint(), **changes)
+        if self.deadline is not None:
+            # Who waits gives up by itself. This is for a reader who doesn't come back.
+            self.deadline.check()
+            request = replace(request, timeout=self.deadline.left)
         return Draft(self.model.engine, request, self._response())
 
     @property
@@ -113,14 +126,13 @@ class PreparedCall:
 
     @cached_property
     def request(self) -> Request:
-        """What is asked of the engine, but for the constraint, which serves one answer only."""
+        """What is asked of the engine, but for what each answer has for itself."""
         return Request(
             prompts=self.prompts,
             plan=self.plan,
             sampling=self.settings.sampling,
             max_tokens=self.settings.max_tokens,
             stop_ids=self._stop_ids,
-            timeout=self.settings.timeout,
             trace=self.settings.trace,
             pauses=tuple(self._pauses()),
         )
@@ -225,8 +237,7 @@ class Draft:
 
     def read(self, tokens: TokenStream) -> Chunks:
         """Make chunks of the tokens as they come."""
-        coming: Wait[Any] = Wait(partial(next, tokens, None), lambda: anext(tokens, None))
-        while (token := (yield coming)) is not None:
+        while (token := (yield from tokens.next_token())) is not None:
             yield from self.response.feed(token)
             if self.response.stopped:
                 break

@@ -19,10 +19,12 @@ from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, get_buffer_string
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare
+from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
@@ -44,7 +46,21 @@ from langchain_amulet.preferences.preference import (
 from langchain_amulet.preferences.resolution import PreferenceResolver, without_user
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
-from langchain_amulet.waiting import Procedure, arun, astream, in_executor, run, stream
+from langchain_amulet.waiting import (
+    Deadline,
+    Procedure,
+    arun,
+    astream,
+    in_executor,
+    run,
+    stream,
+)
+
+ROUNDS = 2
+"""How many times over a batch's calls fill all rows: some are made ready while others run."""
+
+THREADS = 32
+"""The most threads that a batch takes by itself."""
 
 
 class ChatAmulet(Bindable, Described):  # type: ignore[misc]
@@ -163,6 +179,62 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         async for chunk in super().astream(input, config, stop=stop, **resolved):
             yield chunk
 
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer any number of conversations, as many at a time as keep the model busy."""
+        return super().batch(inputs, self._admitting(inputs, config, THREADS), **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """Answer any number of conversations, as many at a time as keep the model busy."""
+        return await super().abatch(inputs, self._admitting(inputs, config), **kwargs)
+
+    def batch_as_completed(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Answer any number of conversations, and give out answers as they come; see `batch`."""
+        configs = self._admitting(inputs, config, THREADS)
+        return super().batch_as_completed(inputs, configs, **kwargs)
+
+    def abatch_as_completed(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """Answer any number of conversations, and give out answers as they come; see `abatch`."""
+        return super().abatch_as_completed(inputs, self._admitting(inputs, config), **kwargs)
+
+    def _admitting(
+        self,
+        inputs: Sequence[LanguageModelInput],
+        config: RunnableConfig | Sequence[RunnableConfig] | None,
+        most: int | None = None,
+    ) -> list[RunnableConfig]:
+        """Configs of a batch whose calls begin as others end, so that it can't fill the queue.
+
+        Args:
+            inputs: The conversations.
+            config: The batch's config, or one for each; its ``max_concurrency`` counts, if any.
+            most: The most calls at a time where the config doesn't say; None for no such limit.
+        """
+        busy = ROUNDS * self.max_rows if most is None else min(ROUNDS * self.max_rows, most)
+        return [
+            {**each, "max_concurrency": min(each.get("max_concurrency") or busy, self.max_queue)}
+            for each in get_config_list(config, len(inputs))
+        ]
+
     def stream_events(
         self,
         input: LanguageModelInput,
@@ -197,10 +269,15 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     def _resolved(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> Procedure[None, dict[str, Any]]:
-        """The call's arguments, with what it prefers in place of its user."""
-        messages = partial(self._messages, input)
-        found = yield from self.sources.finding(kwargs, config, messages)
-        return without_user(kwargs) | found
+        """The call's arguments, with what it prefers in place of its user, and its deadline.
+
+        The deadline has to be an argument, as LangChain lies between this and decoding.
+        """
+        deadline = call_deadline(kwargs, self.timeout)
+        finding = self.sources.finding(kwargs, config, partial(self._messages, input))
+        found = yield from in_time(finding, deadline)
+        timed = {} if deadline is None else {DEADLINE: deadline}
+        return without_user(kwargs) | found | timed
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         return self._convert_input(input).to_messages()
@@ -272,8 +349,14 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         The first call loads the weights, so all of that is done off the event loop. Only decoding
         takes rows: a task that is cancelled while it waits leaves nothing behind.
         """
-        prepared = partial(self._prepare, messages, stop, kwargs, output_version)
-        yield from (yield in_executor(lambda: answer(prepared())))
+        deadline = call_deadline(kwargs, self.timeout)
+        prepared = partial(self._prepare, messages, stop, kwargs, output_version, deadline)
+        workers = self._handle_for(kwargs).workers
+
+        def whole() -> Chunks:
+            yield from (yield in_executor(lambda: answer(prepared()), workers))
+
+        yield from in_time(whole(), deadline)
 
     def _prepare(
         self,
@@ -281,14 +364,15 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
         output_version: str | None = None,
+        deadline: Deadline | None = None,
     ) -> PreparedCall:
-        model = kwargs.get("model") or self.model
+        model, handle = self._model_name(kwargs), self._handle_for(kwargs)
         settings = self.for_call(stop, kwargs)
-        return prepare(model, self._handle_for(kwargs), settings, messages, output_version)
+        return prepare(model, handle, settings, messages, output_version, deadline)
 
     def _handle_for(self, kwargs: Mapping[str, Any]) -> ModelHandle:
         """The model that a call is for."""
-        return self._handle.of(kwargs.get("model") or self.model)
+        return self._handle.of(self._model_name(kwargs))
 
     # --- Answers that are given instead of decoded ---
 
@@ -372,7 +456,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     ) -> Procedure[None, AnswerScore]:
         resolved = yield from self._resolved(input, config, kwargs)
         settings, handle = self.for_call(None, resolved), self._handle_for(resolved)
-        return (yield from score(handle, settings, self._messages(input), answer))
+        scoring = score(handle, settings, self._messages(input), answer)
+        return (yield from in_time(scoring, resolved.get(DEADLINE)))
 
     def _fit(
         self,

@@ -17,6 +17,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
 
+from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER
 from langchain_amulet.chat_models.settings import (
@@ -60,15 +61,26 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
 
         Where two calls are to be answered alike, it doesn't matter which of them set what.
         """
-        model_id = resolve_model(kwargs.get("model") or self.model)
+        model_id = resolve_model(self._model_name(kwargs))
         settings = self.for_call(stop, kwargs)
         return repr((self._llm_type, model_id, self.load_options, settings, self.output_version))
+
+    def _model_name(self, kwargs: Mapping[str, Any]) -> str:
+        """The name of the model that a call is for."""
+        name = kwargs.get("model") or self.model
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"model must be the name of one, not of type {type(name).__name__}: use a local "
+                "folder or a repository on the Hub, or leave it out."
+            )
+        return name
 
     # --- To traces ---
 
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
+        kwargs.pop(DEADLINE, None)
         return self._shown(super()._get_invocation_params(stop=stop, **kwargs))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

@@ -20,6 +20,7 @@ from langchain_amulet.engine import LoadOptions, ModelRuntime, acquire
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
+from langchain_amulet.waiting import Workers
 
 
 def writes_thoughts(model_id: str, chat_template: str | None = None) -> bool | None:
@@ -69,12 +70,25 @@ class ModelHandle:
             ModelNotFoundError: There is no such model.
             UnsupportedModelError: It isn't one that can be run.
         """
+        return self._held.derived(OpenModel)
+
+    @property
+    def workers(self) -> Workers:
+        """Threads that load the model and prepare what it is asked.
+
+        Raises:
+            EngineClosedError: The handle was closed.
+        """
+        return self._held.workers
+
+    @property
+    def _held(self) -> ModelRuntime:
         if self._runtime is None:
             raise EngineClosedError(
                 f"A closed model can't answer, and the one for {self._name!r} was closed: "
                 "make a new ChatAmulet."
             )
-        return self._runtime.derived(OpenModel)
+        return self._runtime
 
     def of(self, name: str) -> ModelHandle:
         """The handle for a model's name: this one, or one beside it, loaded the same way."""
@@ -125,6 +139,7 @@ class OpenModel:
         self.tokenizer: Any = runtime.loaded.tokenizer
         self.token_bytes = TokenBytes(self.tokenizer)
         self._info = runtime.loaded.info
+        self.context_length = self._info.context_length
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         self._first_bytes: dict[str, frozenset[int]] = {}
         self.codec = CodecCache(self.tokenizer).codec

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.prompts import codec_for, render
@@ -43,7 +44,7 @@ def score(
     """
     plan = settings.method.plan(settings.guidance)
     request: ScoringRequest = yield in_executor(
-        partial(scoring_request, handle, settings, conversation, answer, plan)
+        partial(scoring_request, handle, settings, conversation, answer, plan), handle.workers
     )
     logprobs = yield from_future(request.submit())
     return cast("AnswerScore", (yield in_executor(partial(request.scored, logprobs))))
@@ -84,7 +85,7 @@ def fit(
             found.append((applying, request))
         return found
 
-    rendered = yield in_executor(requests)
+    rendered = yield in_executor(requests, handle.workers)
     evidence: dict[tuple[tuple[int, ...], ScoringRequest], AnswerEvidence] = {}
     for applying, request in dict.fromkeys(rendered):  # the same answer twice is read once
         logprobs = yield from_future(request.submit())
@@ -118,6 +119,7 @@ def scoring_request(
             "An answer needs text or a tool call, but this one has neither: give it some text."
         ) from error
     opened = handle.opened
+    check_fits(opened, conversation)
     plan, base = plan.with_base()
     return ScoringRequest(
         engine=opened.engine,

@@ -23,6 +23,7 @@ from pydantic import (
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
+from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.chat_models.tools import (
     ANY,
     AUTO,
@@ -43,8 +44,8 @@ from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.validation import explained
 
-NOT_OURS = frozenset({"model", "stream"})
-"""Arguments that say which model answers, or by what way: not how."""
+NOT_OURS = frozenset({"model", "stream", DEADLINE})
+"""Arguments that say which model answers, by what way or until when: not how."""
 
 
 def as_dtype(value: Any) -> str | None:

@@ -16,16 +16,26 @@ from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.options import LoadOptions
+from langchain_amulet.waiting import Workers
 
 T = TypeVar("T")
 
+WORKERS = 8
+"""How many threads at a time load a model, or prepare what it is asked."""
+
 
 class ModelRuntime:
-    """A model's place in the process: its weights and its engine, loaded at first use, once."""
+    """A model's place in the process: its weights and its engine, loaded at first use, once.
+
+    Attributes:
+        workers: Threads for what takes long around the model, such as loading it: its own, so that
+            nothing else in the program waits for them.
+    """
 
     def __init__(self, model_id: str, options: LoadOptions) -> None:
         """Remember what to load; nothing is loaded yet."""
         self._model_id, self._options = model_id, options
+        self.workers = Workers(WORKERS)
         self._loading = threading.RLock()
         self._opened: tuple[LoadedModel, Engine] | None = None
         self._derived: dict[Callable[[ModelRuntime], Any], Any] = {}

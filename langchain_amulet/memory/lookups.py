@@ -5,14 +5,13 @@ This module doesn't know what is looked up, or where.
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 import warnings
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future, wait
+from collections.abc import Callable
 from functools import partial
 from threading import Lock
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cachetools import TTLCache
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,8 +22,7 @@ from langchain_amulet.errors import (
     PreferenceTimeoutError,
     PreferenceWarning,
 )
-from langchain_amulet.memory.threads import in_thread
-from langchain_amulet.waiting import Procedure, Wait
+from langchain_amulet.waiting import AnyFuture, Deadline, Procedure, Wait
 
 T = TypeVar("T")
 
@@ -61,7 +59,7 @@ class Timeout:
     def __init__(self, seconds: float | None) -> None:
         """Nothing is waited for yet."""
         self._seconds = seconds
-        self._abandoned: dict[Future[Any] | asyncio.Future[Any], float] = {}  # when they were begun
+        self._abandoned: dict[AnyFuture, float] = {}  # when they were begun
 
     def limited(self, awaited: Wait[T], begun: float | None = None) -> Wait[T]:
         """Wait no longer than allowed.
@@ -77,36 +75,14 @@ class Timeout:
             A wait that raises `PreferenceTimeoutError` if it takes too long.
         """
         begun = time.monotonic() if begun is None else begun
-        block = awaited.block
-        if self._seconds is not None:
-            block = partial(self._block, awaited.block, begun)
-        return Wait(block, partial(self._suspend, awaited.suspend, begun))
+        at = math.inf if self._seconds is None else begun + self._seconds
+        deadline = Deadline(at, self._too_late)
+        patient = deadline.limited(awaited, partial(self._abandon, begun))
+        return Wait(partial(self._checked, patient.block), partial(self._checked, patient.suspend))
 
-    def _block(self, work: Callable[[], T], begun: float) -> T:
+    def _checked(self, begin: Callable[[], T]) -> T:
         self._check()
-        future = in_thread(work)
-        wait([future], self._left(begun))
-        if not future.done():
-            self._abandon(future, begun)
-            raise self._too_late()
-        return future.result()
-
-    async def _suspend(self, work: Callable[[], Awaitable[T]], begun: float) -> T:
-        self._check()
-        task = asyncio.ensure_future(work())
-        try:
-            await asyncio.wait([task], timeout=self._left(begun))
-        finally:
-            if not task.done():
-                self._abandon(task, begun)
-        if not task.done():
-            raise self._too_late()
-        return task.result()
-
-    def _left(self, begun: float) -> float | None:
-        if self._seconds is None:
-            return None
-        return max(begun + self._seconds - time.monotonic(), 0.0)
+        return begin()
 
     def _check(self) -> None:
         """Refuse to begin what would only hang like so much else.
@@ -121,11 +97,11 @@ class Timeout:
                 "it isn't asked again until it answers one of them."
             )
 
-    def _abandon(self, future: Future[Any] | asyncio.Future[Any], begun: float) -> None:
+    def _abandon(self, begun: float, future: AnyFuture) -> None:
         self._abandoned[future] = begun
         future.add_done_callback(self._answered)
 
-    def _answered(self, future: Future[Any] | asyncio.Future[Any]) -> None:
+    def _answered(self, future: AnyFuture) -> None:
         self._abandoned.pop(future, None)
         if not future.cancelled():
             future.exception()  # nobody waits for it, and asyncio would complain

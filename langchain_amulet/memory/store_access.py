@@ -18,9 +18,8 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.lookups import Timeout
-from langchain_amulet.memory.threads import in_thread
 from langchain_amulet.validation import message_of
-from langchain_amulet.waiting import Wait
+from langchain_amulet.waiting import Wait, in_thread
 
 T = TypeVar("T")
 

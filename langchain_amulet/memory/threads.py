@@ -1,4 +1,4 @@
-"""Work in threads of its own, and functions that may be coroutine functions, called in both ways.
+"""Functions that may be coroutine functions, called in both ways.
 
 This module doesn't know what is called.
 """
@@ -6,32 +6,14 @@ This module doesn't know what is called.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
 from functools import partial
-from threading import Thread
 from typing import Any, TypeVar
 
-from langchain_amulet.waiting import Wait
+from langchain_amulet.waiting import Wait, in_thread
 
 T = TypeVar("T")
-
-
-def in_thread(work: Callable[[], T]) -> Future[T]:
-    """Begin work in a thread of its own, which keeps no process from ending."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    future.set_running_or_notify_cancel()  # so that nobody can cancel it
-    Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-    return future
 
 
 def call(function: Callable[..., T | Awaitable[T]], *args: Any) -> Wait[T]:

@@ -1,0 +1,68 @@
+"""Conversations that can't fit a model's context are refused before anything is made of them.
+
+To render and tokenise a prompt takes time that grows with its text, with some tokenizers and texts
+faster than that, and it is done several times for a call. So a text far longer than the context is
+looked at in slices first, only as far as is needed to be sure.
+
+This module knows messages and a tokenizer: nothing of chat templates or how prompts are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from langchain_amulet.chat_models.model_handle import OpenModel
+from langchain_amulet.errors import ContextLengthError
+
+CHARACTERS_PER_TOKEN = 8
+"""Where the context has fewer tokens than a text has characters by this, it is looked at."""
+
+SLICE = 4096
+"""How many characters are tokenised at a time, which no tokenizer takes long for."""
+
+SLACK = 16
+"""How many tokens more a text may have for being cut at one place."""
+
+
+def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:
+    """Refuse a conversation that is longer than the context, whatever a template makes of it.
+
+    What is left passes, and is counted exactly once it is rendered.
+
+    Raises:
+        ContextLengthError: It can't fit.
+    """
+    limit = model.context_length
+    texts = [text for message in messages for text in _texts(message)]
+    length = sum(map(len, texts))
+    if limit is None or length <= limit * CHARACTERS_PER_TOKEN:
+        return
+    tokens = 0
+    for part in _slices(texts):
+        ids = model.tokenizer.encode(part, add_special_tokens=False, verbose=False)
+        tokens += max(len(ids) - SLACK, 0)
+        if tokens > limit:
+            raise ContextLengthError(
+                f"Prompt and answer must fit the model's context of {limit} tokens, but the "
+                f"{length} characters of the messages are more than that: shorten the conversation."
+            )
+
+
+def _texts(message: BaseMessage) -> Iterator[str]:
+    """What of a message every template writes: of answers, some leave out the thoughts."""
+    if isinstance(message, AIMessage):
+        return
+    blocks = [message.content] if isinstance(message.content, str) else message.content
+    for block in blocks:
+        text = block.get("text") if isinstance(block, dict) else block
+        if isinstance(text, str):
+            yield text
+
+
+def _slices(texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        for start in range(0, len(text), SLICE):
+            # Halves of characters, which are refused later, can't be tokenised.
+            yield text[start : start + SLICE].encode("utf-8", "replace").decode()
