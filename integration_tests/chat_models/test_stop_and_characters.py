@@ -1,13 +1,22 @@
 """Answers end before stop strings, and are streamed in whole characters."""
 
 import asyncio
+import operator
+from functools import reduce
 
 import pytest
+from langchain_core.messages import AIMessageChunk
 
 from langchain_amulet import ChatAmulet
 from support.engines import wait_until_idle
 from support.tokenizers import CONTROLS
 from support.ways import DIRECT, Way, invoke
+
+
+def get_weather(location: str) -> str:
+    """Get the weather at a location."""
+    return f"It is sunny in {location}."
+
 
 QUESTION = "How do I sleep better?"
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
@@ -53,6 +62,31 @@ def test_a_stopped_answer_gives_its_rows_back(llm: ChatAmulet) -> None:
     stop, _ = stop_inside(llm)
     invoke(llm, QUESTION, stop=[stop], max_tokens=900)
     asyncio.run(wait_until_idle(llm))
+
+
+def test_a_stop_string_ends_what_is_said_and_no_call() -> None:
+    def now() -> str:
+        """The time of day."""
+        return "noon"
+
+    asked, said = "What is the weather in Rome?", "Hello!"
+    with ChatAmulet(model="pocket", temperature=0.0) as pocket:
+        bound = pocket.bind_tools([get_weather, now])
+        calls = bound.invoke(asked).tool_calls
+        whole = bound.invoke(said).text
+        for stop in ("\n", '"', "<tool_call>", "weather", "Rome"):
+            found = bound.invoke(asked, stop=[stop])
+            assert [each["args"] for each in found.tool_calls] == [each["args"] for each in calls]
+            assert found.response_metadata["finish_reason"] == "tool_calls"
+            streamed = reduce(operator.add, bound.stream(asked, stop=[stop]))
+            assert isinstance(streamed, AIMessageChunk)
+            assert streamed.tool_calls[0]["args"] == calls[0]["args"]
+        for stop in {whole[start : start + 2] for start in range(0, len(whole) - 2, 7)}:
+            cut = bound.invoke(said, stop=[stop], logprobs=True)
+            assert cut.text == whole[: whole.index(stop)]
+            shown = [each["token"] for each in cut.response_metadata["logprobs"]["content"]]
+            assert "".join(shown[:-1]) == cut.text[: len("".join(shown[:-1]))]
+            assert cut.text in "".join(shown)
 
 
 def test_special_tokens_and_the_prompt_never_leak(llm: ChatAmulet) -> None:

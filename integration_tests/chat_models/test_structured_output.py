@@ -1,15 +1,20 @@
 """Structured output: whatever the model and however it is steered, the object is valid."""
 
+import asyncio
 import json
+import operator
 import re
 from collections.abc import Iterator
 from datetime import date
-from typing import Annotated, Any, TypedDict
+from enum import Enum
+from functools import reduce
+from typing import Annotated, Any, Literal, Required, TypedDict
 
 import pytest
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
-from pydantic import BaseModel, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ContextLengthError, SchemaError, ToolError
@@ -254,3 +259,137 @@ def test_too_little_room_is_refused_and_how_much_is_enough_is_told(
     assert isinstance(chain.invoke("Who?", max_tokens=int(enough)), Person)
     with pytest.raises(ContextLengthError):
         chain.invoke("Who?", max_tokens=int(enough) - 1)
+
+
+class Kind(Enum):
+    fee = "fee"
+    tax = "tax"
+
+
+class Bill(BaseModel):
+    """A bill, of which only JSON is taken."""
+
+    model_config = ConfigDict(strict=True)
+
+    due: date
+    kind: Kind
+    rates: dict[int, bool] = Field(max_length=2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_strict_classes_are_read_from_json(llm: ChatAmulet, method: Any) -> None:
+    found = llm.with_structured_output(Bill, method=method).invoke("Which?")
+    assert isinstance(found, Bill)
+    assert isinstance(found.due, date)
+    assert isinstance(found.kind, Kind)
+
+
+class Optional(TypedDict, total=False):
+    """Anything."""
+
+    size: Required[Annotated[int, Field(ge=1, le=5)]]
+    colour: Literal["red", "blue"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_keys_of_typed_dicts_that_are_not_required_may_be_left_out(
+    llm: ChatAmulet, method: Any
+) -> None:
+    chain = llm.with_structured_output(Optional, method=method)
+    found = [chain.invoke("Which?", seed=seed) for seed in range(6)]
+    assert all(1 <= each["size"] <= 5 for each in found)
+    assert {"colour" in each for each in found} == {True, False}
+
+
+def test_arguments_of_a_call_are_those_of_the_model_with_the_raw_answer_too(
+    llm: ChatAmulet,
+) -> None:
+    chain = llm.with_structured_output(Person, include_raw=True)
+    arguments: dict[str, Any] = {"preference": None, "seed": 3, "max_tokens": 60, "trace": True}
+    plain = llm.bind(**arguments).with_structured_output(Person, include_raw=True).invoke("Who?")
+    for found in raw_answers(chain, "Who?", arguments):
+        assert found["raw"].response_metadata == plain["raw"].response_metadata
+        assert found["parsed"] == plain["parsed"]
+    assert plain["raw"].response_metadata["strength"] is None
+    assert plain["raw"].usage_metadata["output_tokens"] <= 60
+
+
+def raw_answers(chain: Any, question: str, arguments: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a chain answers, called in every way."""
+
+    async def later() -> list[dict[str, Any]]:
+        streamed = [part async for part in chain.astream(question, **arguments)]
+        return [
+            await chain.ainvoke(question, **arguments),
+            *await chain.abatch([question], **arguments),
+            reduce(operator.or_, streamed),
+        ]
+
+    return [
+        chain.invoke(question, **arguments),
+        *chain.batch([question], **arguments),
+        reduce(operator.or_, chain.stream(question, **arguments)),
+        *asyncio.run(later()),
+    ]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_stop_strings_end_no_object(llm: ChatAmulet, method: Any) -> None:
+    stopped = llm.bind(stop=['"', "{", "\n", "a", "1"], seed=1)
+    found = stopped.with_structured_output(Person, method=method).invoke("Who?")
+    assert found == llm.bind(seed=1).with_structured_output(Person, method=method).invoke("Who?")
+    assert isinstance(found, Person)
+
+
+class Story(BaseModel):
+    """What has no bounds."""
+
+    text: str
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_object_that_was_closed_as_tokens_ran_out_says_so(
+    llm: ChatAmulet, method: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ContextLengthError) as caught:
+        llm.with_structured_output(Story, method=method).invoke("Tell.", max_tokens=1)
+    (enough,) = re.findall(r"to (\d+) or more", str(caught.value))
+    bound = llm.bind(max_tokens=int(enough))
+    found = bound.with_structured_output(Story, method=method, include_raw=True).invoke("Tell.")
+    assert isinstance(found["parsed"], Story)
+    assert found["raw"].response_metadata["finish_reason"] == "length"
+    assert "max_tokens ran out" in caplog.text
+    refusing = bound.with_structured_output(Story, method=method, allow_truncated=False)
+    with pytest.raises(OutputParserException, match=r"max_tokens ran out.*raise max_tokens"):
+        refusing.invoke("Tell.")
+    with pytest.raises(OutputParserException, match="max_tokens ran out"):
+        list(refusing.stream("Tell."))
+    raw = bound.with_structured_output(
+        Story, method=method, include_raw=True, allow_truncated=False
+    ).invoke("Tell.")
+    assert raw["parsed"] is None
+    assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_object_that_ended_by_itself_is_whole(llm: ChatAmulet, method: Any) -> None:
+    chain = llm.with_structured_output(Leaf, method=method, allow_truncated=False)
+    assert isinstance(chain.invoke("Which?"), Leaf)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_class_refuses_for_reasons_of_its_own_is_told(llm: ChatAmulet, method: Any) -> None:
+    class Even(BaseModel):
+        """An even number."""
+
+        number: Annotated[int, Field(ge=1, le=9)]
+
+        @field_validator("number", mode="before")
+        @classmethod
+        def refuse(cls, number: int) -> int:
+            raise ValueError("never right")
+
+    with pytest.raises(OutputParserException, match=r"Even doesn't take the answer.*"):
+        llm.with_structured_output(Even, method=method).invoke("Which?")
+    found = llm.with_structured_output(Even, method=method, include_raw=True).invoke("Which?")
+    assert "never right" in str(found["parsing_error"])

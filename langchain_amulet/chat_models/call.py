@@ -194,7 +194,8 @@ class PreparedCall:
         return ResponseBuilder(
             info=self._info,
             token_bytes=self.model.bytes_with(markers),
-            stops=self.settings.stop,
+            # What a schema holds is no talk that a stop string could end.
+            stops=() if self.settings.response_format else self.settings.stop,
             parser=self._codec.parser(functions),
             writer=ChunkWriter(self.output_version),
         )

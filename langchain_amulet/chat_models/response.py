@@ -20,7 +20,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
+from langchain_amulet.chat_formats.detokenizer import Detokenizer, StopStrings, TokenBytes
 from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, PlainTextParser
 from langchain_amulet.engine import Token
 from langchain_amulet.grammar.json_position import JsonPosition
@@ -139,7 +139,7 @@ class ResponseBuilder:
     Attributes:
         info: What is known of the answer before it begins.
         token_bytes: What each token stands for.
-        stops: Texts before which the answer ends.
+        stops: Texts before which what is said ends; what is thought or called doesn't end at them.
         parser: Tells what is said from thoughts and calls of tools.
         writer: Makes chunks of these parts.
     """
@@ -150,19 +150,21 @@ class ResponseBuilder:
     parser: OutputParser = field(default_factory=PlainTextParser)
     writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
-    _shown: int = 0
+    _length: int = 0  # characters of the answer, of all kinds
+    _hidden: int = 0  # characters of it that a stop string cut off
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
     _calls: int = 0  # of tools, that can be read
 
     def __post_init__(self) -> None:
         """Start without text."""
-        self._text = Detokenizer(self.token_bytes, self.stops)
+        self._text = Detokenizer(self.token_bytes)
+        self._said = StopStrings(self.stops)
 
     @property
     def stopped(self) -> bool:
         """Whether a stop string was found, after which no token counts."""
-        return self._text.stopped
+        return self._said.found
 
     @property
     def tokens(self) -> tuple[Token, ...]:
@@ -171,12 +173,12 @@ class ResponseBuilder:
 
     def feed(self, token: Token) -> list[ChatGenerationChunk]:
         """Add a token; returns what there is to show, often nothing."""
-        self._tokens.append((self._shown + self._text.held, token))
+        self._tokens.append((self._length, token))
         text = self._text.feed(token.id)
-        self._shown += len(text)
+        self._length += len(text)
         parts = self.parser.feed(text)
         self._count(parts)
-        return self._write(parts)
+        return self._write(self._before_stop(parts))
 
     def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
@@ -186,10 +188,30 @@ class ResponseBuilder:
                 apart from an end of text, as OpenAI does.
         """
         text = self._text.flush()
-        self._shown += len(text)
+        self._length += len(text)
         parts = [*self.parser.feed(text), *self.parser.finish()]
-        chunks = self._write(parts)
+        chunks = self._write([*self._before_stop(parts), *self._released()])
         return [*chunks, self.writer.last(self._usage, self._metadata(self._finish(reason)))]
+
+    def _before_stop(self, parts: Sequence[OutputPart]) -> list[OutputPart]:
+        """The parts up to a stop string in what is said; what may become one is held back."""
+        shown: list[OutputPart] = []
+        for part in parts:
+            if self.stopped:
+                self._hidden += len(part.text)
+            elif part.kind == "text":
+                size = self._said.held + len(part.text)
+                text = self._said.feed(part.text)
+                self._hidden = size - len(text) if self.stopped else 0
+                shown.append(OutputPart("text", text))
+            else:
+                shown += [*self._released(), part]
+        return [part for part in shown if part.text or part.kind != "text"]
+
+    def _released(self) -> list[OutputPart]:
+        """What was held back and turned out to be no stop string, as something else follows."""
+        text = self._said.flush()
+        return [OutputPart("text", text)] if text else []
 
     def _write(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
         kinds = [part.kind for part in parts]
@@ -245,7 +267,8 @@ class ResponseBuilder:
     @property
     def _visible(self) -> list[Token]:
         """The tokens whose text was shown: those of a stop string weren't."""
-        return [token for start, token in self._tokens if start < self._shown or not self.stopped]
+        end = self._length - self._hidden
+        return [token for start, token in self._tokens if start < end or not self.stopped]
 
     def _logprob(self, token: Token) -> dict[str, Any]:
         likeliest = [self._spelled(*top) for top in token.top_logprobs if top[1] > -math.inf]

@@ -92,6 +92,7 @@ class TakesTools:
         method: Structure = "function_calling",
         include_raw: bool = False,
         strict: bool | None = None,
+        allow_truncated: bool = True,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, Any]:
         """A runnable that answers with objects, always valid by the schema.
@@ -104,13 +105,16 @@ class TakesTools:
             include_raw: Whether to answer with a dict of ``raw``, ``parsed`` and
                 ``parsing_error``.
             strict: As in `bind_tools`; answers are valid in any case.
+            allow_truncated: Whether to answer with an object that was brought to a valid end as
+                ``max_tokens`` ran out, with a warning in the log. False raises
+                `OutputParserException`, or puts it into ``parsing_error``.
             **kwargs: Further arguments of every call, such as ``preference``.
 
         Raises:
             SchemaError: There is no such method, the schema is missing, is none or can't be held
                 to by this method, or an argument is one that the method sets by itself.
         """
-        arguments, parser = structure_arguments(schema, method, strict)
+        arguments, parser = structure_arguments(schema, method, strict, allow_truncated)
         return assembled(self.bind(**with_more(arguments, kwargs, method)), parser, include_raw)
 
 

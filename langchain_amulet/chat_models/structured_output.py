@@ -5,32 +5,32 @@ This module knows LangChain's runnables and parsers: nothing of grammars or deco
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
-from langchain_core.output_parsers import (
-    BaseOutputParser,
-    JsonOutputParser,
-    PydanticOutputParser,
-)
-from langchain_core.output_parsers.openai_tools import (
-    JsonOutputKeyToolsParser,
-    PydanticToolsParser,
-)
+from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser
 from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel
 
 from langchain_amulet.chat_models.tools import as_schema, is_of_objects, schema_tool
 from langchain_amulet.errors import SchemaError
+
+logger = logging.getLogger(__name__)
 
 Structure = Literal["function_calling", "json_schema", "json_mode"]
 """By a call of a tool, by JSON that the model is told of, or by JSON that the caller asks for."""
 
 
 def structure_arguments(
-    schema: Any, method: Structure, strict: bool | None
+    schema: Any, method: Structure, strict: bool | None, allow_truncated: bool = True
 ) -> tuple[dict[str, Any], BaseOutputParser[Any]]:
     """What a call must be given to answer by a schema, and who reads that answer.
 
@@ -44,14 +44,19 @@ def structure_arguments(
             "those."
         )
     if schema is None and method == "json_mode":
-        return {"response_format": {"type": "json_object"}}, JsonOrCallParser()
+        free = {"response_format": {"type": "json_object"}}
+        return free, TextParser(allow_truncated=allow_truncated)
     if schema is None:
         raise SchemaError(f"{method} needs a schema: pass one, or use method='json_mode'.")
     if method == "function_calling":
-        arguments, parser = _by_tool(schema, strict)
+        tool = schema_tool(schema, strict)
+        arguments, read = _by_tool(schema, tool)
     else:
-        arguments, parser = _by_text(schema, method)
-    traced = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        tool = schema_tool(schema)
+        arguments, read = _by_text(schema, as_schema(tool), method)
+    # Tracers are shown the schema as it is here: LangChain can't convert each that is taken.
+    traced = {"kwargs": {"method": method, "strict": strict}, "schema": tool}
+    parser = read.model_copy(update={"allow_truncated": allow_truncated})
     return {**arguments, "ls_structured_output_format": traced}, parser
 
 
@@ -81,11 +86,13 @@ def assembled(
     )
     failed = RunnablePassthrough.assign(parsed=lambda _: None)
     reading = parsed.with_fallbacks([failed], exception_key="parsing_error")
-    return RunnableMap(raw=model) | reading
+    # A map hands no arguments on to what is in it, but a sequence does to its first step.
+    return model | RunnableMap(raw=RunnablePassthrough()) | reading
 
 
-def _by_tool(schema: Any, strict: bool | None) -> tuple[dict[str, Any], BaseOutputParser[Any]]:
-    tool = schema_tool(schema, strict)
+def _by_tool(
+    schema: Any, tool: Mapping[str, Any]
+) -> tuple[dict[str, Any], CallParser | TextParser]:
     function = tool["function"]
     if not is_of_objects(function.get("parameters")):
         raise SchemaError(
@@ -94,32 +101,90 @@ def _by_tool(schema: Any, strict: bool | None) -> tuple[dict[str, Any], BaseOutp
         )
     name = function["name"]
     arguments = {"tools": [tool], "tool_choice": name, "parallel_tool_calls": False}
-    if is_pydantic(schema):
-        return arguments, PydanticToolsParser(tools=[schema], first_tool_only=True)
-    return arguments, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+    return arguments, CallParser(key_name=name, first_tool_only=True, reader=_class_of(schema))
 
 
-def _by_text(schema: Any, method: Structure) -> tuple[dict[str, Any], BaseOutputParser[Any]]:
-    described = as_schema(schema)
+def _by_text(
+    schema: Any, described: Mapping[str, Any], method: Structure
+) -> tuple[dict[str, Any], CallParser | TextParser]:
     wanted: dict[str, Any] = {"type": "json_object", "schema": described}
     if method == "json_schema":
         named = {"name": described["title"], "schema": described}
         wanted = {"type": "json_schema", "json_schema": named}
-    if is_pydantic(schema):
-        return {"response_format": wanted}, ObjectOrCallParser(pydantic_object=schema)
-    return {"response_format": wanted}, JsonOrCallParser()
+    return {"response_format": wanted}, TextParser(reader=_class_of(schema))
 
 
-class JsonOrCallParser(JsonOutputParser):
-    """Reads JSON; None where the model calls a tool instead, which is no failure."""
+class CallParser(JsonOutputKeyToolsParser):
+    """Reads the arguments of a call.
+
+    Attributes:
+        reader: The Pydantic class that they become an object of; None for a dict.
+        allow_truncated: Whether to take what was brought to its end as tokens ran out.
+    """
+
+    reader: type[Any] | None = None
+    allow_truncated: bool = True
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        """What the call's arguments say; None where there is no call."""
+        _check_whole(result, self.allow_truncated)
+        return _object(self.reader, super().parse_result(result, partial=partial), partial)
+
+
+class TextParser(JsonOutputParser):
+    """Reads JSON; None where the model calls a tool instead, which is no failure.
+
+    Attributes:
+        reader: The Pydantic class that it becomes an object of; None for what JSON says.
+        allow_truncated: Whether to take what was brought to its end as tokens ran out.
+    """
+
+    reader: type[Any] | None = None
+    allow_truncated: bool = True
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """What the answer's text says."""
-        return None if _is_call(result) else super().parse_result(result, partial=partial)
+        if _is_call(result):
+            return None
+        _check_whole(result, self.allow_truncated)
+        return _object(self.reader, super().parse_result(result, partial=partial), partial)
 
 
-class ObjectOrCallParser(JsonOrCallParser, PydanticOutputParser[Any]):
-    """Reads objects of a Pydantic class; None where the model calls a tool instead."""
+def _object(reader: type[Any] | None, value: Any, is_partial: bool) -> Any:
+    """What JSON says as an object of a class; None where it isn't whole yet.
+
+    A class is given JSON, not what Python made of it: a strict one takes dates from it only.
+    """
+    if reader is None or value is None:
+        return value
+    try:
+        if issubclass(reader, BaseModel):
+            return reader.model_validate_json(json.dumps(value))
+        return reader.parse_obj(value)  # of pydantic's first version
+    except ValueError as error:
+        if is_partial:
+            return None
+        raise OutputParserException(
+            f"{reader.__name__} doesn't take the answer: {error}", llm_output=json.dumps(value)
+        ) from error
+
+
+def _check_whole(result: list[Generation], allow_truncated: bool) -> None:
+    """Tell of an answer that was brought to its end as tokens ran out, or refuse it."""
+    message = getattr(result[0], "message", None)
+    metadata = message.response_metadata if isinstance(message, AIMessage) else {}
+    if metadata.get("finish_reason") != "length":
+        return
+    if not allow_truncated:
+        raise OutputParserException(
+            "An answer must be whole by itself, but max_tokens ran out, and this one was brought "
+            "to a valid end: raise max_tokens, or bound the schema's texts and lists.",
+            llm_output=result[0].text,
+        )
+    logger.warning(
+        "max_tokens ran out, so an object was brought to a valid end: raise max_tokens, bound the "
+        "schema's texts and lists, or refuse such objects by allow_truncated=False."
+    )
 
 
 def _is_call(result: list[Generation]) -> bool:
@@ -127,6 +192,6 @@ def _is_call(result: list[Generation]) -> bool:
     return isinstance(message, AIMessage) and bool(message.tool_calls)
 
 
-def is_pydantic(schema: Any) -> bool:
-    """Whether answers become objects of a Pydantic class."""
-    return isinstance(schema, type) and is_basemodel_subclass(schema)
+def _class_of(schema: Any) -> type[Any] | None:
+    """The Pydantic class that answers become objects of."""
+    return schema if isinstance(schema, type) and is_basemodel_subclass(schema) else None

@@ -9,15 +9,18 @@ import inspect
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
+from dataclasses import dataclass, is_dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
-from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.tools import BaseTool, Tool, create_schema_from_function
+from langchain_core.utils.function_calling import convert_to_openai_function
+from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
+from langchain_amulet.chat_models.class_schema import class_schema
+from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.validation import message_of
 
@@ -35,14 +38,16 @@ CHOICES: Mapping[Any, str] = {
 """What callers say for leaving the choice to the model, for any tool, and for no tool."""
 
 
-LISTED = ("properties", "name", "function", "input_schema", "toolSpec")
-"""With one of these at its top, a schema is taken by LangChain as it is."""
-
-NAMING = ("title", "name", "function", "toolSpec")
-"""With one of these at its top, a schema has a name, or is no JSON schema."""
-
 SAYING = ("type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "items")
 """With one of these at its top, a JSON schema says what is valid."""
+
+TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
+
+OWN_TOOLS = ("function", "custom")
+"""What providers call tools that the caller runs."""
+
+WRAPPING = ("parameters", "input_schema", "function", "toolSpec")
+"""With one of these at its top, what is valid is said by a schema in it."""
 
 UNTITLED = "answer"
 """The name of a schema that has none."""
@@ -69,9 +74,14 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     Raises:
         ToolError: It can't be made one.
     """
+    if isinstance(value, type) and not (_is_described(value) or is_dataclass(value)):
+        raise ToolError(
+            f"A tool must be a function, a Pydantic class, a TypedDict, a BaseTool or a schema, "
+            f"but {value!r} is another class: make a function of it that has typed arguments."
+        )
     try:
-        tool = convert_to_openai_tool(_as_function(value), strict=strict)
-        is_tool = isinstance(tool.get("function", {}).get("name"), str)
+        function = _as_function(value, strict)
+        is_tool = isinstance(function.get("name"), str)
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
             f"A tool must be a function, a Pydantic class, a BaseTool or a schema, but {value!r} "
@@ -83,12 +93,12 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             f"A tool must be one that the caller runs, a function with a name, not {value!r}: "
             "this model has no tools of its own."
         )
-    if not is_of_objects(tool["function"].get("parameters")):
+    if not is_of_objects(function["parameters"]):
         raise ToolError(
             f"A tool's arguments must be an object, as they have names, but those of {value!r} "
             "may be something else: put it into an object, as a property."
         )
-    return tool
+    return {"type": "function", "function": function}
 
 
 def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
@@ -98,15 +108,17 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         SchemaError: It is none of these.
     """
     try:
-        tool = convert_to_openai_tool(_as_function(_titled(value)), strict=strict)
-        _ = convert_to_json_schema(tool)  # which checks that there is a name
+        if not (_is_described(value) or _is_saying(value)):
+            raise TypeError("it is neither a class with fields nor a dict that says what is valid")
+        function = _as_function(_titled(value), strict)
+        if not isinstance(function["name"], str):
+            raise TypeError(f"its name is {function['name']!r}")
     except Exception as error:  # whatever a class can make the conversion raise
-        reason = f": {message_of(error)}" if isinstance(value, type) else ""
         raise SchemaError(
             "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is "
-            f"valid, but {value!r} can't be read as one{reason}. Use one of those."
+            f"valid, but {value!r} can't be read as one: {message_of(error)}. Use one of those."
         ) from error
-    return tool
+    return {"type": "function", "function": function}
 
 
 def as_schema(value: Any) -> Mapping[str, Any]:
@@ -115,7 +127,9 @@ def as_schema(value: Any) -> Mapping[str, Any]:
     Raises:
         SchemaError: It is none of these.
     """
-    return cast("Mapping[str, Any]", convert_to_json_schema(schema_tool(value)))
+    function = schema_tool(value)["function"]
+    described = {"description": function["description"]} if function["description"] else {}
+    return {"title": function["name"], **described, **function["parameters"]}
 
 
 def is_of_objects(schema: Any, definitions: Mapping[str, Any] = MappingProxyType({})) -> bool:
@@ -222,31 +236,101 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+def _is_described(value: Any) -> bool:
+    """Whether it is a class that says which fields its objects have."""
+    is_class = isinstance(value, type) and is_basemodel_subclass(value)
+    return is_class or is_typeddict(value)
+
+
+def _is_saying(value: Any) -> bool:
+    """Whether it is a dict that says what is valid, or has a name to say that anything is."""
+    if not isinstance(value, Mapping):
+        return False
+    return not value.keys().isdisjoint((*SAYING, *WRAPPING, "schema", "title", "name"))
+
+
 def _titled(value: Any) -> Any:
-    """A JSON schema with a title, as LangChain's conversion wants one; anything else as it is."""
-    is_schema = isinstance(value, Mapping) and not value.keys().isdisjoint(SAYING)
-    return {"title": UNTITLED, **value} if is_schema and value.keys().isdisjoint(NAMING) else value
+    """A JSON schema with a name; anything else as it is."""
+    if isinstance(value, Mapping) and isinstance(value.get("schema"), Mapping):
+        value = {"name": value.get("name"), **value["schema"]}  # OpenAI's, with a name
+    if not _is_json_schema(value):
+        return value
+    name = value.get("name")
+    return {"title": name if isinstance(name, str) else UNTITLED, **value}
 
 
-def _as_function(value: Any) -> Any:
-    """A function's schema instead of what LangChain's conversion would take a part out of.
+def _is_json_schema(value: Any) -> bool:
+    """Whether a dict says itself what is valid, whatever other keys it has, ``name`` included."""
+    if not isinstance(value, Mapping) or not value.keys().isdisjoint(WRAPPING):
+        return False
+    kind = value.get("type")
+    if isinstance(kind, str) and kind not in TYPES:
+        return False
+    return "title" in value or not value.keys().isdisjoint(SAYING)
 
-    It cuts references that go round in circles, and drops schemas that list no properties.
+
+def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
+    """The function of a tool, by OpenAI's schema: always with a description and parameters.
+
+    LangChain's conversion reads what isn't a class or a JSON schema. Of these it would multiply
+    what is shared, cut what goes round in circles, and drop what lists no properties.
     """
+    said = {key: part for key, part in _described(value).items() if part is not None}
+    empty = {"type": "object", "properties": {}}
+    function = {"name": None, "description": "", "parameters": empty, **said}
+    if strict is None or function["name"] is None:
+        return function
+    return dict(convert_to_openai_function(function, strict=strict))
+
+
+def _described(value: Any) -> dict[str, Any]:
+    """What a tool says of its function, which may leave out all but the name."""
     if isinstance(value, BaseTool):
-        arguments = value.tool_call_schema
-        function = _as_function(arguments)
-        named = {"name": value.name, "description": value.description}
-        return value if function is arguments else {**function, **named}
+        return _described_by_tool(value)
+    if is_typeddict(value):
+        value = as_model(value)
     if isinstance(value, type) and issubclass(value, BaseModel):
-        schema = value.model_json_schema()
-        named = {"name": value.__name__, "description": inspect.getdoc(value) or ""}
-        return {**named, "parameters": _untitled(schema)} if _is_circular(schema) else value
-    if isinstance(value, Mapping) and value.keys().isdisjoint(LISTED) and "title" in value:
-        schema = {key: part for key, part in value.items() if key not in ("title", "description")}
-        named = {"name": value["title"], "description": value.get("description", "")}
-        return {**named, "parameters": schema}
-    return value
+        schema = class_schema(value)
+        described = schema.get("description") or inspect.cleandoc(value.__doc__ or "")
+        return _named(schema, str(schema.get("title") or value.__name__), described)
+    if inspect.isroutine(value):
+        name = value.__name__
+        arguments = create_schema_from_function(
+            name, value, parse_docstring=True, error_on_invalid_docstring=False
+        )
+        return _named(
+            class_schema(cast("type[BaseModel]", arguments)), name, arguments.__doc__ or ""
+        )
+    if isinstance(value, Mapping):
+        return _described_by_dict(value)
+    return dict(convert_to_openai_function(value))
+
+
+def _described_by_tool(tool: BaseTool) -> dict[str, Any]:
+    if isinstance(tool, Tool) and not tool.args_schema:  # of one text, whatever it is called
+        return dict(convert_to_openai_function(tool))
+    arguments = tool.tool_call_schema
+    if isinstance(arguments, Mapping):
+        return _named(arguments or {"type": "object"}, tool.name, tool.description)
+    return {**_described(arguments), "name": tool.name, "description": tool.description}
+
+
+def _described_by_dict(value: Mapping[str, Any]) -> dict[str, Any]:
+    if "function" in value:
+        return _described_by_dict(value["function"])
+    if _is_json_schema(value):
+        name = value.get("title", value.get("name"))
+        return _named(value, name, value.get("description", ""))
+    if "type" in value and value["type"] not in OWN_TOOLS:
+        return {}  # one that a provider would run
+    return dict(convert_to_openai_function(dict(value)))
+
+
+def _named(schema: Mapping[str, Any], name: Any, description: Any) -> dict[str, Any]:
+    """A function whose arguments a schema describes; what it is called is said once."""
+    said = ("title", "name", "description", "strict")
+    parameters = {key: _untitled(part) for key, part in schema.items() if key not in said}
+    return {"name": name, "description": description, "parameters": parameters}
 
 
 def _untitled(schema: Any) -> Any:
@@ -260,13 +344,3 @@ def _untitled(schema: Any) -> Any:
         for key, value in schema.items()
         if key != "title" or not isinstance(value, str)
     }
-
-
-def _is_circular(schema: Mapping[str, Any]) -> bool:
-    definitions = schema.get("$defs", {}).items()
-    inner = {name: set(REFERENCE.findall(json.dumps(each))) for name, each in definitions}
-    try:
-        TopologicalSorter(inner).prepare()
-    except CycleError:
-        return True
-    return False

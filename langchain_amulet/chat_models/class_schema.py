@@ -1,0 +1,345 @@
+"""From a class to a JSON schema by which every valid text is one that the class takes.
+
+Pydantic describes some types more widely than it reads them: any text for a Decimal or an URL, any
+name for the keys of ``dict[int, str]``. Here they are described by what is read for sure, which may
+be less than all that would be.
+
+This module knows pydantic's types: nothing of LangChain, tools, grammars or decoding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
+
+from langchain_amulet.chat_models.text_patterns import (
+    DATE,
+    FORMATS,
+    NUMBER,
+    OFFSET,
+    TIME,
+    base64_texts,
+    dates_between,
+    in_order,
+    literally,
+    url,
+    whole_numbers,
+)
+
+UNBOUNDED = Decimal(10**15)
+"""The largest amount of a finite number without bounds: floats are exact up to about there."""
+
+LONGEST_FRACTION = 6
+"""How many decimal places are written where the class says only how many digits there may be."""
+
+BASE64 = {"base64": "+/", "base64url": "-_"}
+"""The last two characters of base64's alphabets."""
+
+PATHS = ("path", "file-path", "directory-path")
+"""Formats of texts that say what must be there, which no grammar knows."""
+
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+
+def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a Pydantic class by which answers are written.
+
+    Raises:
+        pydantic.errors.PydanticInvalidForJsonSchema: It holds what JSON can't, such as functions.
+    """
+    by_alias = cls.model_config.get("validate_by_alias") is not False
+    schema = cls.model_json_schema(by_alias=by_alias, schema_generator=ReadableSchema)
+    # Grammars leave the objects of a schema with such parts open, as far as it doesn't close them.
+    return _closed(schema) if _contains(schema, ("allOf", "patternProperties")) else schema
+
+
+class ReadableSchema(GenerateJsonSchema):
+    """Describes types by texts that pydantic reads."""
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        """What pydantic says of any type, with patterns for formats that only it knows."""
+        written = super().generate_inner(schema)
+        name = str(written.get("format"))
+        if name in BASE64:
+            is_text = schema.get("schema", schema).get("type") != "bytes"
+            pattern = base64_texts(BASE64[name], is_text)
+            return {**_without(written, "format"), "pattern": f"^{pattern}$"}
+        if name in FORMATS:
+            return {"pattern": f"^{FORMATS[name]}$", **_without(written, "format")}
+        return _without(written, "format") if name in PATHS else written
+
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        """Say nothing of defaults that JSON can't write: they are left out."""
+
+    def decimal_schema(self, schema: Any) -> JsonSchemaValue:
+        """Numbers of so many digits; never so large that a reader would take them for infinite."""
+        digits, places = schema.get("max_digits"), schema.get("decimal_places")
+        if digits is None:
+            return _decimals(schema, UNBOUNDED, places)
+        if places is None:
+            fractions = range(min(digits, LONGEST_FRACTION) + 1)
+            return {"anyOf": [_decimals(schema, _most(digits, each), each) for each in fractions]}
+        places = min(places, digits)  # zeros behind the point are counted as digits
+        most, least = _most(digits, places), Decimal(1).scaleb(-places)
+        if digits > places:
+            return _decimals(schema, most, places)
+        # Not even a single 0 is taken before the point, so that the number 0 isn't, either.
+        sides = [
+            _decimals({**schema, "ge": max(schema.get("ge") or least, least)}, most, places),
+            _decimals({**schema, "le": min(schema.get("le") or -least, -least)}, most, places),
+        ]
+        return {"anyOf": [side for side in sides if side["minimum"] <= side["maximum"]] or sides}
+
+    def float_schema(self, schema: Any) -> JsonSchemaValue:
+        """Numbers, of which finite ones aren't so large that a reader takes them for infinite."""
+        written = super().float_schema(schema)
+        return written if schema.get("allow_inf_nan", True) else _bounded(written, 1e15)
+
+    def str_schema(self, schema: Any) -> JsonSchemaValue:
+        """Texts; what is stripped when it is read has nothing to strip."""
+        written = super().str_schema(schema)
+        if schema.get("strip_whitespace") and written.get("minLength") and "pattern" not in written:
+            return {**written, "allOf": [{"pattern": r"^\S"}, {"pattern": r"\S$"}]}
+        return written
+
+    def bytes_schema(self, schema: Any) -> JsonSchemaValue:
+        """Texts; where their bytes are counted, of characters that have one each."""
+        written = super().bytes_schema(schema)
+        if "maxLength" in written and written.get("format") == "binary":
+            return {**_without(written, "format"), "pattern": r"^[ -~]*$"}
+        return written
+
+    def date_schema(self, schema: Any) -> JsonSchemaValue:
+        """Days between those that are allowed."""
+        return {"type": "string", "format": "date", **_span(schema)}
+
+    def datetime_schema(self, schema: Any) -> JsonSchemaValue:
+        """Times on the days between those that are allowed, with an offset or without."""
+        zone = schema.get("tz_constraint")
+        span = _span(schema)
+        if zone == "naive":
+            return {"type": "string", "pattern": f"^{DATE}T{TIME}$", **span}
+        if isinstance(zone, int):
+            return {"type": "string", "pattern": f"^{DATE}T{TIME}{_offset(zone)}$", **span}
+        if span:  # a day is another one elsewhere
+            span = {"allOf": [*span["allOf"], {"pattern": "Z$"}]}
+        return {"type": "string", "format": "date-time", **span}
+
+    def time_schema(self, schema: Any) -> JsonSchemaValue:
+        """Times of the day, with an offset or without; between bounds, whole hours of them."""
+        zone, clock = schema.get("tz_constraint"), _clock(schema)
+        if zone is None and clock is None:
+            return {"type": "string", "format": "time"}
+        offset = _offset(zone) if isinstance(zone, int) else OFFSET if zone == "aware" else ""
+        return {"type": "string", "pattern": f"^{clock or TIME}{offset}$"}
+
+    def timedelta_schema(self, schema: Any) -> JsonSchemaValue:
+        """Durations; between bounds they are whole seconds, as other texts can't be compared."""
+        bounds = {name: schema[name] / timedelta(seconds=1) for name in BOUNDS if name in schema}
+        low = max(math.ceil(bounds.get("ge", -1e8)), math.floor(bounds.get("gt", -1e8)) + 1)
+        high = min(math.floor(bounds.get("le", 1e8)), math.ceil(bounds.get("lt", 1e8)) - 1)
+        if not bounds or low > high:
+            return {"type": "string", "format": "duration"}
+        positive = [f"PT{whole_numbers(max(0, low), high)}S"] if high >= 0 else []
+        negative = [f"-PT{whole_numbers(max(1, -high), -low)}S"] if low < 0 else []
+        return {"type": "string", "pattern": f"^({'|'.join([*positive, *negative])})$"}
+
+    def complex_schema(self, schema: Any) -> JsonSchemaValue:
+        """Complex numbers, as Python writes them."""
+        return {"type": "string", "pattern": rf"^{NUMBER}\+{NUMBER}j$"}
+
+    def url_schema(self, schema: Any) -> JsonSchemaValue:
+        """Addresses with the schemes that are allowed."""
+        return {"type": "string", "pattern": f"^{url(schema.get('allowed_schemes') or ())}$"}
+
+    def multi_host_url_schema(self, schema: Any) -> JsonSchemaValue:
+        """Addresses with the schemes that are allowed, of one host."""
+        return self.url_schema(schema)
+
+    def uuid_schema(self, schema: Any) -> JsonSchemaValue:
+        """Ids of the version that is asked for."""
+        version = schema.get("version")
+        return {"type": "string", "format": f"uuid{version}" if version else "uuid"}
+
+    def set_schema(self, schema: Any) -> JsonSchemaValue:
+        """Lists; what is in them twice is read as once, unless so many are needed."""
+        written = super().set_schema(schema)
+        return written if written.get("minItems", 0) > 1 else _without(written, "uniqueItems")
+
+    def frozenset_schema(self, schema: Any) -> JsonSchemaValue:
+        """As `set_schema`."""
+        return self.set_schema(schema)
+
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
+        """Objects whose names are texts of their keys."""
+        values = self.generate_inner(schema["values_schema"]) if "values_schema" in schema else {}
+        keys = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}
+        if schema.get("keys_schema", {}).get("type") == "literal":  # which isn't read from texts
+            keys = {
+                "enum": [
+                    each for each in schema["keys_schema"]["expected"] if isinstance(each, str)
+                ]
+            }
+        pattern = self._pattern(keys)
+        if pattern == literally([]):
+            self.handle_invalid_for_json_schema(schema, "a mapping whose keys are no texts")
+        written: JsonSchemaValue = {"type": "object", "additionalProperties": values or True}
+        if pattern is not None:
+            named = {"patternProperties": {f"^{pattern}$": values}}
+            written = {"type": "object", **named, "additionalProperties": False}
+        self.update_with_validations(written, schema, self.ValidationsMapping.object)
+        return written
+
+    frozendict_schema = ordered_dict_schema = dict_schema
+
+    def counter_schema(self, schema: Any) -> JsonSchemaValue:
+        """Objects of whole numbers."""
+        return self.dict_schema({"values_schema": {"type": "int"}, **schema})
+
+    def _pattern(self, keys: Mapping[str, Any]) -> str | None:
+        """A pattern of names for keys of a type; None where any name will do."""
+        if "$ref" in keys:
+            found = self.get_schema_from_definitions(keys["$ref"])
+            return None if found is None else self._pattern(found)
+        if "anyOf" in keys:
+            patterns = [self._pattern(each) for each in keys["anyOf"]]
+            several = [pattern for pattern in patterns if pattern is not None]
+            return f"({'|'.join(several)})" if len(several) == len(patterns) else None
+        if "enum" in keys or "const" in keys:
+            return literally(keys.get("enum", [keys.get("const")]))
+        return _pattern_of_kind(keys)
+
+
+def _pattern_of_kind(keys: Mapping[str, Any]) -> str | None:
+    kind, name = keys.get("type"), keys.get("format")
+    if kind == "integer":
+        low = keys.get("minimum", keys.get("exclusiveMinimum", -math.inf) + 1)
+        high = keys.get("maximum", keys.get("exclusiveMaximum", math.inf) - 1)
+        return whole_numbers(low, high)
+    if kind in ("array", "object", "null"):
+        return literally([])
+    if kind == "number":
+        return NUMBER
+    if kind == "boolean":
+        return "(true|false)"
+    if name in KEY_FORMATS:
+        return KEY_FORMATS[name]
+    if "pattern" in keys:
+        pattern = str(keys["pattern"])
+        opening, closing = pattern.startswith("^"), pattern.endswith("$")
+        inner = pattern[opening : len(pattern) - closing]
+        return f"{'' if opening else '.*'}({inner}){'' if closing else '.*'}"
+    if keys.get("minLength") or "maxLength" in keys:
+        return f"[ !#-\\[\\]-~]{{{keys.get('minLength', 0)},{keys.get('maxLength', '')}}}"
+    return None
+
+
+KEY_FORMATS = {
+    "date": DATE,
+    "time": TIME,
+    "date-time": f"{DATE}T{TIME}Z",
+    "uuid": FORMATS["uuid4"],
+}
+"""What names look like that are read as values of these formats."""
+
+
+def _bounded(schema: Mapping[str, Any], most: float) -> JsonSchemaValue:
+    """Numbers that are bounded by ``most`` where the schema has no bound."""
+    low = {} if schema.keys() & {"minimum", "exclusiveMinimum"} else {"minimum": -most}
+    high = {} if schema.keys() & {"maximum", "exclusiveMaximum"} else {"maximum": most}
+    return {**schema, **low, **high}
+
+
+def _most(digits: int, places: int) -> Decimal:
+    """The largest number of so many digits, of which so many are decimal places."""
+    return min(UNBOUNDED, Decimal(10**digits - 1).scaleb(-places))
+
+
+def _decimals(schema: Mapping[str, Any], most: Decimal, places: int | None) -> JsonSchemaValue:
+    """Numbers within the schema's bounds and up to ``most``."""
+    step = None if places is None else Decimal(1).scaleb(-places)
+    bounds = {name: Decimal(schema[name]) for name in BOUNDS if schema.get(name) is not None}
+    lowest, highest = bounds.pop("ge", -most), bounds.pop("le", most)
+    multiple = schema.get("multiple_of") or step
+    return {
+        "type": "number",
+        "minimum": float(max(lowest, -most)),
+        "maximum": float(min(highest, most)),
+        **{BOUNDS[name]: float(value) for name, value in bounds.items()},
+        **({} if multiple is None else {"multipleOf": float(multiple)}),
+    }
+
+
+def _span(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What days are allowed, as a keyword beside a day's format; empty if all are, or none.
+
+    Past and future are those of now, and end with days that are so anywhere.
+    """
+    today = {datetime.now(UTC).date(), date.today()}
+    lowest, highest = [date.min], [date.max]
+    if schema.get("now_op") == "past":
+        highest.append(min(today) - timedelta(days=1))
+    if schema.get("now_op") == "future":
+        lowest.append(max(today) + timedelta(days=1))
+    lowest += [_day(schema[name], name == "gt") for name in ("ge", "gt") if name in schema]
+    highest += [_day(schema[name], name == "lt", -1) for name in ("le", "lt") if name in schema]
+    low, high = max(lowest), min(highest)
+    if (low, high) == (date.min, date.max) or low > high:
+        return {}
+    return {"allOf": [{"pattern": f"^{dates_between(low, high)}"}]}
+
+
+def _day(bound: date, is_exclusive: bool, inwards: int = 1) -> date:
+    """The outermost day that is allowed as a whole by a bound, wherever in the world it is."""
+    if isinstance(bound, datetime):
+        return bound.date() + timedelta(days=2 * inwards)
+    return bound + timedelta(days=inwards * is_exclusive)
+
+
+def _clock(schema: Mapping[str, Any]) -> str | None:
+    """A pattern of times within the hours that are allowed as a whole; None if all are, or none."""
+    bounds = [schema[name].replace(tzinfo=None) for name in ("ge", "gt") if name in schema]
+    low = max((bound.hour + (bound > time(bound.hour)) for bound in bounds), default=0)
+    if "gt" in schema and schema["gt"].replace(tzinfo=None) == time(low):
+        low += 1
+    high = min((schema[name].hour - 1 for name in ("le", "lt") if name in schema), default=23)
+    if (low, high) == (0, 23) or low > high:
+        return None
+    return f"{in_order(f'{low:02}', f'{high:02}', '[0-9]')}{TIME[TIME.index(':') :]}"
+
+
+def _offset(seconds: int) -> str:
+    """How an offset from UTC is written."""
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"{'-' if seconds < 0 else '[+]'}{hours:02}:{minutes:02}"
+
+
+def _closed(schema: Any) -> Any:
+    """A schema whose objects have no other properties than those it lists."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    inner = {key: _closed(value) for key, value in schema.items()}
+    is_object = inner.get("type") == "object" and isinstance(inner.get("properties"), Mapping)
+    return {"additionalProperties": False, **inner} if is_object else inner
+
+
+def _contains(schema: Any, keywords: Collection[str]) -> bool:
+    """Whether one of these keywords stands anywhere in a schema."""
+    if isinstance(schema, list):
+        return any(_contains(item, keywords) for item in schema)
+    if not isinstance(schema, Mapping):
+        return False
+    here = not schema.keys().isdisjoint(keywords)
+    return here or any(_contains(value, keywords) for value in schema.values())
+
+
+def _without(schema: Mapping[str, Any], key: str) -> JsonSchemaValue:
+    return {name: value for name, value in schema.items() if name != key}

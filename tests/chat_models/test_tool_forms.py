@@ -1,0 +1,244 @@
+"""Tools and schemas in every form that callers have, as one form."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Any, Literal, NotRequired, Protocol, Required, TypedDict
+
+import pytest
+from langchain_core.tools import StructuredTool, Tool
+from langchain_core.tools import tool as as_base_tool
+from pydantic import BaseModel, ConfigDict, Field
+
+from langchain_amulet.chat_models.tools import as_schema, as_tool, as_tools, schema_tool
+from langchain_amulet.errors import SchemaError, ToolError
+
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
+FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PARAMETERS}
+FORMS: dict[str, dict[str, Any]] = {
+    "OpenAI's": {"type": "function", "function": FUNCTION},
+    "OpenAI's function": FUNCTION,
+    "OpenAI's of responses": {"type": "function", **FUNCTION},
+    "Anthropic's": {"name": "weather", "description": "...", "input_schema": PARAMETERS},
+    "Bedrock's": {"toolSpec": {"name": "weather", "inputSchema": {"json": PARAMETERS}}},
+    "JSON schema": {"title": "weather", **PARAMETERS},
+    "JSON schema with a name": {"name": "weather", **PARAMETERS},
+}
+
+
+class City(BaseModel):
+    name: str
+
+
+class Route(BaseModel):
+    """A way from one city to another."""
+
+    start: City
+    end: City
+
+
+class Tree(BaseModel):
+    """What grows."""
+
+    branches: list["Tree"] = []
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("strict", [None, True, False])
+def test_every_form_of_a_tool_keeps_its_arguments_and_is_strict_if_asked(
+    form: dict[str, Any], strict: bool | None
+) -> None:
+    (found,) = as_tools([form], strict)
+    function = found["function"]
+    assert function["name"] == "weather"
+    assert function["parameters"]["properties"] == PARAMETERS["properties"]
+    assert function.get("strict") is strict
+    assert as_tool(found) == found  # bound, and read once more by each call
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_every_form_of_a_tool_is_a_schema(form: dict[str, Any]) -> None:
+    schema = as_schema(form)
+    assert schema["title"] == "weather"
+    assert schema["properties"] == PARAMETERS["properties"]
+
+
+def bare(x: int) -> int:
+    return x
+
+
+class Bare(BaseModel):
+    x: int
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "bare"},
+        {"type": "function", "function": {"name": "bare"}},
+        {"name": "bare", "description": None, "parameters": None},
+        {"title": "bare", "type": "object"},
+        bare,
+        Bare,
+        Tool(name="bare", description="", func=print),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("strict", [None, True])
+def test_tools_have_a_description_and_arguments_even_if_they_say_nothing(
+    tool: Any, strict: bool | None
+) -> None:
+    function = as_tool(tool, strict)["function"]
+    assert function["description"] == ""
+    assert function["parameters"]["type"] == "object"
+
+
+def travel(route: Route, back: Route) -> str:
+    """Travel.
+
+    Args:
+        route: The way there.
+        back: The way back.
+    """
+    return f"{route} {back}"
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [travel, as_base_tool(travel), StructuredTool.from_function(travel)],
+    ids=["function", "decorated", "made"],
+)
+def test_what_arguments_share_is_told_once(tool: Any) -> None:
+    parameters = as_tool(tool)["function"]["parameters"]
+    assert parameters["properties"]["route"]["$ref"] == "#/$defs/Route"
+    assert parameters["$defs"].keys() == {"City", "Route"}
+
+
+def test_what_a_class_shares_is_told_once_without_titles() -> None:
+    for described in (schema_tool(Route)["function"]["parameters"], as_schema(Route)):
+        assert described["properties"] == {
+            "start": {"$ref": "#/$defs/City"},
+            "end": {"$ref": "#/$defs/City"},
+        }
+        assert described["$defs"]["City"]["properties"] == {"name": {"type": "string"}}
+
+
+def test_a_class_that_holds_itself_keeps_its_name_and_description() -> None:
+    function = as_tool(Tree)["function"]
+    assert (function["name"], function["description"]) == ("Tree", "What grows.")
+    assert function["parameters"]["$ref"] == "#/$defs/Tree"
+
+
+def test_a_class_is_called_as_it_says() -> None:
+    class Named(BaseModel):
+        model_config = ConfigDict(title="Called")
+
+    assert as_tool(Named)["function"]["name"] == "Called"
+
+
+def test_a_tool_without_arguments_of_a_server_takes_none() -> None:
+    tool = StructuredTool(name="now", description="", args_schema={}, func=print)
+    assert as_tool(tool)["function"]["parameters"] == {"type": "object"}
+
+
+class Mood(Enum):
+    good = "good"
+
+
+class Named(Protocol):
+    name: str
+
+
+@dataclass
+class Point:
+    x: int
+
+
+CLASSES = [Mood, Named, list, int, dict, str, object, list[int], Route | City, Literal["a"], travel]
+
+
+@pytest.mark.parametrize("schema", [*CLASSES, Point, Route(start=City(name=""), end=City(name=""))])
+def test_what_says_no_fields_is_no_schema(schema: Any) -> None:
+    with pytest.raises(SchemaError, match=r"must be a Pydantic class, a TypedDict or a JSON"):
+        schema_tool(schema)
+
+
+@pytest.mark.parametrize("tool", [Mood, Named, list, int, dict, str, object])
+def test_classes_that_say_no_arguments_are_no_tools(tool: Any) -> None:
+    with pytest.raises(ToolError, match=r"another class: make a function"):
+        as_tool(tool)
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [{"type": "web_search_preview"}, {"type": "web_search_20250305", "name": "web_search"}],
+    ids=str,
+)
+def test_tools_that_a_provider_would_run_are_refused(tool: Any) -> None:
+    with pytest.raises(ToolError, match="no tools of its own"):
+        as_tool(tool)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"name": "Package", **PARAMETERS},
+        {"name": {"first": "Ada"}, **PARAMETERS},
+        {"name": "Package", "schema": PARAMETERS, "strict": True},
+        {"name": "Package", "$defs": {"P": PARAMETERS}, "$ref": "#/$defs/P"},
+        {"name": "Package", "anyOf": [PARAMETERS]},
+    ],
+    ids=str,
+)
+def test_a_schema_with_a_name_says_what_is_valid_all_the_same(schema: Any) -> None:
+    described = as_schema(schema)
+    assert isinstance(described["title"], str)
+    assert str(PARAMETERS["properties"]) in str(described)
+
+
+class Part(TypedDict):
+    """A part."""
+
+    day: Annotated[str, Field(pattern="^[0-9]+$")]
+    inner: NotRequired[list["Part"]]
+
+
+class Whole(TypedDict, total=False):
+    """A whole.
+
+    Args:
+        size: How large it is.
+    """
+
+    size: Required[int]
+    colour: Annotated[str, ..., "what it looks like"]
+    count: Annotated[int, 3, "how many there are"]
+    note: Annotated[str, "whatever else"]
+    parts: list[Part | None]
+    first: Part
+
+
+def test_typed_dicts_say_what_may_be_left_out() -> None:
+    schema = as_schema(Whole)
+    assert (schema["title"], schema["description"]) == ("Whole", "A whole.")
+    assert schema["required"] == ["size"]
+    told = {name: each.get("description") for name, each in schema["properties"].items()}
+    assert told["size"] == "How large it is."
+    assert told["colour"] == "what it looks like"
+    assert told["note"] == "whatever else"
+    assert schema["properties"]["count"]["default"] == 3
+    part = schema["$defs"]["Part"]
+    assert part["required"] == ["day"]
+    assert part["properties"]["day"]["pattern"] == "^[0-9]+$"
+    assert part["properties"]["inner"]["items"] == {"$ref": "#/$defs/Part"}
+
+
+Odd = TypedDict("Odd", {"model_config": int, "a b": int, "_x": int, "copy": int})
+
+
+def test_keys_of_a_typed_dict_need_be_no_names() -> None:
+    schema = as_schema(Odd)
+    assert schema["required"] == list(schema["properties"]) == ["model_config", "a b", "_x", "copy"]
