@@ -15,6 +15,10 @@ def listed(items: Schema, **bounds: Any) -> Schema:
     return {"type": "array", "items": items, **bounds}
 
 
+def one_of(*values: str) -> Schema:
+    return {"type": "string", "enum": list(values)}
+
+
 STRING: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer"}
 NUMBER: Schema = {"type": "number"}
@@ -78,6 +82,103 @@ STRINGS = {
     "ipv6": obj(a={"type": "string", "format": "ipv6"}),
     "uri": obj(a={"type": "string", "format": "uri"}),
     "hostname": obj(a={"type": "string", "format": "hostname"}),
+}
+PATTERNS = {
+    name: obj(a={"type": "string", "pattern": pattern})
+    for name, pattern in {
+        "percent": r"^\d+ ?%$",
+        "full name": r"^[A-Z][a-z]+ [A-Z][a-z]+$",
+        "key and value": r"^.+: .+$",
+        "address": r"^[^@\s]+@[^@\s]+\.[a-z]{2,}$",
+        "file name": r"^.+\.py$",
+        "two words": r"^\w+\s\w+$",
+        "telephone": r"^(\+\d{1,2} )?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}$",
+        "amount": r"^[0-9]{1,3}(,[0-9]{3})*(\.\d{2})? (EUR|USD)$",
+        "version": r"^v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$",
+        "link": r"^https?://[^\s/$.?#]+\.[^\s]*$",
+        "account": r"^[A-Z]{2}\d{2}[A-Z0-9]{11,30}$",
+        "digest": "^[a-f0-9]{64}$",
+        "quoted": r'^"[^"]+" \\ [^\\]+$',
+        "far from ASCII": "^[ж-щ]+ [β-λ]{2}$",
+        "one within others": r"(foo|ba[rz]): \S",
+    }.items()
+} | {
+    "pattern of a length": obj(a={"type": "string", "pattern": "^.+: .+$", "minLength": 20}),
+    "two patterns": obj(a={"allOf": [{"type": "string", "pattern": "^a.+$"}, {"pattern": "z$"}]}),
+    "pattern or nothing": obj(a={"anyOf": [{"type": "string", "pattern": r"^.+\.py$"}, NULL]}),
+    "names with a sign": {
+        "type": "object",
+        "patternProperties": {"^.+=.+$": INTEGER},
+        "additionalProperties": False,
+        "minProperties": 1,
+    },
+}
+FORMATS = {
+    f"format {name}": obj(a={"type": "string", "format": name})
+    for name in (
+        "idn-email", "idn-hostname", "iri", "iri-reference", "uri-reference", "uri-template",
+        "json-pointer", "relative-json-pointer", "regex", "uuid4", "uuid7", "ipvanyaddress",
+        "colour",
+    )
+}  # fmt: skip
+VACUOUS = {
+    "items that may be the same": obj(a=listed(one_of("x", "y"), uniqueItems=False)),
+    "one item is unlike no other": obj(a=listed(INTEGER, uniqueItems=True, maxItems=1)),
+    "names are texts": {**obj([], a=INTEGER), "propertyNames": STRING},
+    "never or text": obj(a={"anyOf": [{"not": {}}, SHORT]}),
+    "anything but nothing": obj(a={"not": False, "type": "boolean"}),
+    "required only": obj(["a", "b"], a=INTEGER),
+    "required and of a type": {**obj(["a", "b"], a=INTEGER), "additionalProperties": SHORT},
+    "condition of nothing": {**obj(a=INTEGER), "if": {"required": ["a"]}},
+    "nothing contained": obj(a=listed(INTEGER, contains={"const": 5}, minContains=0)),
+    "nothing depends": {**obj([], a=INTEGER), "dependentRequired": {"a": []}},
+    "properties called as keywords are": obj(
+        uniqueItems=BOOLEAN, format=SHORT, required=INTEGER, const=NULL, enum=obj(a=SHORT)
+    ),
+}
+REWRITTEN = {
+    "different items": obj(a=listed(one_of("x", "y", "z"), uniqueItems=True, minItems=1)),
+    "different digits": obj(
+        a=listed({"type": "integer", "minimum": 0, "maximum": 9}, uniqueItems=True, minItems=3)
+    ),
+    "different items or none": obj(
+        a={"type": ["array", "null"], "items": BOOLEAN, "uniqueItems": True}
+    ),
+    "dependent property": {**obj([], a=INTEGER, b=INTEGER), "dependentRequired": {"a": ["b"]}},
+    "old dependency": {**obj([], a=INTEGER, b=SHORT, c=NULL), "dependencies": {"a": ["b", "c"]}},
+    "dependent schema": {
+        **obj([], a=INTEGER),
+        "dependentSchemas": {"a": obj(b={"type": "string", "maxLength": 4})},
+    },
+    "names by a pattern": {
+        "type": "object",
+        "propertyNames": {"pattern": "^x[a-z]{1,3}$"},
+        "additionalProperties": INTEGER,
+    },
+    "short names": {"type": "object", "propertyNames": {"minLength": 2, "maxLength": 4}},
+    "names of a list": {
+        "type": "object",
+        "propertyNames": one_of("one", "two"),
+        "additionalProperties": BOOLEAN,
+    },
+    "either is required": {
+        **obj([], a=INTEGER, b=INTEGER),
+        "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+    },
+    "references told apart": {
+        **obj(a={"oneOf": [{"$ref": "#/$defs/cat"}, {"$ref": "#/$defs/dog"}]}),
+        "$defs": {
+            "cat": obj(kind={"const": "cat"}, lives=INTEGER),
+            "dog": obj(kind={"enum": ["dog", "puppy"]}, tail=BOOLEAN),
+        },
+    },
+    "one of ranges": obj(
+        a={"oneOf": [{"type": "integer", "maximum": 3}, {"type": "integer", "minimum": 5}]}
+    ),
+    "one of forms": obj(
+        a={"oneOf": [{"enum": ["", "-"]}, {"type": "string", "pattern": "^[a-z]"}]}
+    ),
+    "one of requirements": {"oneOf": [obj(["a"], a=INTEGER, b=SHORT), obj(b=SHORT)]},
 }
 CHOICES = {
     "enum of strings": obj(a={"enum": ["red", "green", "blue"]}),
@@ -198,10 +299,6 @@ NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 24}
 PRICE: Schema = {"type": "number", "minimum": 0, "maximum": 100000}
 
 
-def one_of(*values: str) -> Schema:
-    return {"type": "string", "enum": list(values)}
-
-
 REAL_LIFE = {
     "invoice": obj(
         number={"type": "string", "pattern": "^INV-[0-9]{6}$"},
@@ -307,22 +404,24 @@ REAL_LIFE = {
 """Schemas as applications have them, each long enough to decode for a while."""
 
 SCHEMAS: dict[str, Schema] = {
-    **SCALARS, **NUMBERS, **STRINGS, **CHOICES, **ARRAYS, **OBJECTS, **REFERENCES, **REAL_LIFE
+    **SCALARS, **NUMBERS, **STRINGS, **PATTERNS, **FORMATS, **VACUOUS, **REWRITTEN, **CHOICES,
+    **ARRAYS, **OBJECTS, **REFERENCES, **REAL_LIFE,
 }  # fmt: skip
 
 REFUSED: dict[str, Schema] = {
     "unique items": obj(a={"type": "array", "items": INTEGER, "uniqueItems": True}),
     "negation": obj(a={"not": STRING}),
     "look-ahead": obj(a={"type": "string", "pattern": "(?=a)b"}),
-    "unknown format": obj(a={"type": "string", "format": "colour"}),
     "unknown type": obj(a={"type": "colour"}),
     "dangling reference": obj(a={"$ref": "#/$defs/nowhere"}),
     "so many names": {"type": "object", "additionalProperties": SHORT, "minProperties": 2},
     "overlapping alternatives": obj(a={"oneOf": [INTEGER, NUMBER]}),
     "contained item": obj(a=listed(INTEGER, contains={"const": 5})),
-    "dependent property": {**obj([], a=INTEGER, b=INTEGER), "dependentRequired": {"a": ["b"]}},
     "condition": {**obj(a=INTEGER), "if": {"required": ["a"]}, "then": {"required": ["b"]}},
-    "names by a pattern": {"type": "object", "propertyNames": {"pattern": "^x"}},
+    "names that aren't some": {"type": "object", "propertyNames": {"not": {"const": "x"}}},
+    "one of what may both be": {"oneOf": [obj(a=INTEGER), obj([], c=BOOLEAN)]},
+    "different texts": obj(a=listed(STRING, uniqueItems=True)),
+    "more different items than there are": obj(a=listed(BOOLEAN, uniqueItems=True, minItems=3)),
     "reference elsewhere": obj(a={"$ref": "https://example.com/schema.json"}),
     "impossible property": obj(a=False),
     "impossible array": obj(a=listed(INTEGER, minItems=2, maxItems=1)),

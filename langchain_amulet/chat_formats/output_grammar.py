@@ -6,9 +6,15 @@ LangChain or decoding.
 
 from __future__ import annotations
 
-from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
+from dataclasses import replace
+
+from langchain_amulet.chat_formats.base import ChatFormat, Function, OutputSpec, arguments_schema
 from langchain_amulet.chat_formats.regions import Bare
+from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar import Grammar, GrammarCompiler
+
+FREE = {"type": "object"}
+"""The arguments of a call, whatever they are."""
 
 
 def compile_output(
@@ -35,11 +41,13 @@ def compile_output(
         text while it is decoded.
 
     Raises:
-        SchemaError: A schema can't be decoded under; the message says why.
+        SchemaError: The answer's schema, or that of each tool that may be called, can't be decoded
+            under; the message says why.
         ContextLengthError: ``max_tokens`` is too small for any valid answer.
     """
     if output.is_free or not _is_told_apart(output, chat_format, compiler):
         return None
+    output = _holdable(output, compiler)
     rules = chat_format.grammar(output, compiler, is_thinking)
     thinking = chat_format.thinking
     closing = compiler.token(thinking.closing) if thinking else None
@@ -47,6 +55,32 @@ def compile_output(
     return compiler.compile(
         rules, max_tokens, stop_ids, ends, turn_to_calls(output, chat_format, compiler)
     )
+
+
+def _holdable(output: OutputSpec, compiler: GrammarCompiler) -> OutputSpec:
+    """The output without tools whose arguments no grammar can hold, and that have to be valid.
+
+    Where calls are the model's choice, such a tool's arguments are free instead, unless it is
+    strict. What one tool asks for is no reason to refuse the others.
+
+    Raises:
+        SchemaError: No tool is left.
+    """
+    functions: list[Function] = []
+    reason: SchemaError | None = None
+    for function in output.functions:
+        try:
+            compiler.check(arguments_schema(function))
+        except SchemaError as error:
+            name = function["name"]
+            reason = reason or SchemaError(f"{error} These are the arguments of {name!r}.")
+            if not output.must_call and not function.get("strict"):
+                functions.append({**function, "parameters": FREE})
+        else:
+            functions.append(function)
+    if reason is not None and not functions:
+        raise reason
+    return replace(output, functions=functions) if reason is not None else output
 
 
 def turn_to_calls(

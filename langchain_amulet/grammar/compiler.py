@@ -16,7 +16,8 @@ from llguidance import LLMatcher, LLTokenizer
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
-from langchain_amulet.grammar.json_schema import unheld
+from langchain_amulet.grammar.json_schema import json_rule, text_forms
+from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
 
@@ -31,6 +32,7 @@ class GrammarCompiler:
         """Make grammars for logits of width ``vocabulary``; nothing slow is done yet."""
         self._tokenizer, self._width = tokenizer, vocabulary
         self._begin = lru_cache(maxsize=KEPT)(self._beginning)
+        self._checked = lru_cache(maxsize=KEPT)(self._compiled)
 
     def compile(
         self,
@@ -56,6 +58,14 @@ class GrammarCompiler:
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
+    def check(self, schema: Mapping[str, Any]) -> None:
+        """Find out whether answers can be held to a schema.
+
+        Raises:
+            SchemaError: They can't; the message says why.
+        """
+        self._checked(json.dumps(schema))
+
     def spell(self, text: str) -> str:
         """A text as a grammar's symbols; control tokens in it are written as such."""
         parts = self._controls.split(text) if self._added else [text]
@@ -70,8 +80,12 @@ class GrammarCompiler:
         return self._added.get(text)
 
     def _beginning(self, lark: str, max_tokens: int, ends: tuple[int, ...]) -> Beginning:
-        matcher, guide = self._matcher(lark), EndingSearch(self._vocabulary, ends)
+        matcher = self._matcher(lark)
+        guide = EndingSearch(self._vocabulary, ends, text_forms(lark))
         return Beginning(matcher, guide, guide.start(matcher, max_tokens))
+
+    def _compiled(self, schema: str) -> LLMatcher:
+        return self._matcher(f"start: {json_rule(json.loads(schema))}")
 
     def _matcher(self, lark: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(lark)

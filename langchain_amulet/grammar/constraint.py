@@ -72,12 +72,7 @@ class Grammar:
             ContextLengthError: No valid answer was found that fits into ``max_tokens``.
         """
         if beginning.way_out is None:
-            enough = beginning.guide.start(beginning.matcher, SEARCHED)
-            remedy = f" to {len(enough)} or more" if enough else ""
-            raise ContextLengthError(
-                f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too "
-                f"few for the shortest one that matches the schema: raise max_tokens{remedy}."
-            )
+            raise _too_short(beginning, max_tokens)
         self._matcher = beginning.matcher.deep_copy()
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
@@ -139,3 +134,14 @@ class Grammar:
         mask = torch.zeros(self._vocabulary.size, dtype=torch.bool)
         mask[list(tokens)] = True
         return mask
+
+
+def _too_short(beginning: Beginning, max_tokens: int) -> ContextLengthError:
+    enough = beginning.guide.start(beginning.matcher, SEARCHED)
+    longest = beginning.guide.longest_text(enough)
+    because = f" ({longest})" if longest else ""
+    remedy = f"to {len(enough)} or more" if enough else f"beyond {SEARCHED}, or ask for less"
+    return ContextLengthError(
+        f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too few for "
+        f"the shortest one that matches the schema{because}: raise max_tokens {remedy}."
+    )

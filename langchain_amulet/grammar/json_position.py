@@ -16,7 +16,9 @@ BETWEEN = b"}],:"
 VALUES = b'0123456789ntf"-.eEulrsa [{'
 """Between strings, what else to write; brackets open last."""
 
-WITHIN = b"@Z.:-PT0123456789Dabcdefghijklmnopqrstuvwxyz/ABCEFGHIJKLMNOQRSUVWXY"
+WITHIN = (
+    b"@Z.:-PT0123456789Dabcdefghijklmnopqrstuvwxyz/ABCEFGHIJKLMNOQRSUVWXY %_,+#&()=;!?*'$[]{}<>|^~`"
+)
 """Within a string, what to write where it can't be closed: what formats and patterns wait for."""
 
 
@@ -27,12 +29,19 @@ class JsonPosition:
     Attributes:
         in_string: Whether that is within a string.
         escaped: Whether a backslash stands right before, within a string.
-        depth: How many brackets are open.
+        brackets: Those that are open.
+        is_name: Whether the string that is or comes next is the name of a property.
     """
 
     in_string: bool = False
     escaped: bool = False
-    depth: int = 0
+    brackets: bytes = b""
+    is_name: bool = False
+
+    @property
+    def depth(self) -> int:
+        """How many brackets are open."""
+        return len(self.brackets)
 
     def after(self, text: bytes) -> JsonPosition:
         """The place once ``text`` is written."""
@@ -58,5 +67,13 @@ class JsonPosition:
             return replace(self, in_string=not self.in_string)
         if self.in_string:
             return replace(self, escaped=True) if character in BACKSLASH else self
-        deeper = (character in b"{[") - (character in b"}]")
-        return replace(self, depth=max(0, self.depth + deeper)) if deeper else self
+        return self._between(bytes([character]))
+
+    def _between(self, character: bytes) -> JsonPosition:
+        if character in (b"{", b"["):
+            return replace(self, brackets=self.brackets + character, is_name=character == b"{")
+        if character in (b"}", b"]"):
+            return replace(self, brackets=self.brackets[:-1], is_name=False)
+        if character == b",":
+            return replace(self, is_name=self.brackets.endswith(b"{"))
+        return replace(self, is_name=False) if character == b":" else self

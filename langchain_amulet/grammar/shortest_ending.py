@@ -1,8 +1,8 @@
 """The way from anywhere in an answer to a valid end of it, in few tokens.
 
-A way is found by walking: at each step the token that closes most. What was found stays a way as
-long as the grammar takes it, and a new one joins it as soon as it can, so that knowing the way at
-each token costs little.
+A way is found by walking: at each step the token that closes most, and in a text that has to be of
+some form the shortest way to finish it. What was found stays a way as long as the grammar takes it,
+and a new one joins it as soon as it can, so that knowing the way at each token costs little.
 
 This module knows matchers and tokens: nothing of schemas, requests or models.
 """
@@ -17,7 +17,8 @@ import numpy as np
 from llguidance import LLMatcher
 
 from langchain_amulet.grammar.json_position import QUOTE, JsonPosition
-from langchain_amulet.grammar.json_schema import unheld
+from langchain_amulet.grammar.json_schema import TextForm
+from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, first, has, having
 
 FEW = 8
@@ -25,6 +26,14 @@ FEW = 8
 
 TRIAL = 128
 """At most so many tokens are tried out for each."""
+
+
+LONG = 8
+"""From how many characters on a text is named as what takes the room."""
+
+FURTHEST = 4
+"""How many times as many letters as tokens are left a way may have while it is looked for: tokens
+of several letters may make it short enough."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +56,20 @@ class Ending:
 class EndingSearch:
     """Finds ways out of answers under one grammar. Safe to share between threads."""
 
-    def __init__(self, vocabulary: Vocabulary, ends: Sequence[int]) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, ends: Sequence[int], forms: Sequence[TextForm] = ()
+    ) -> None:
         """Know no way yet.
 
         Args:
             vocabulary: The tokens of all matchers.
             ends: Tokens that end a part of an answer, taken wherever the grammar does.
+            forms: What texts within quotation marks must look like.
         """
-        self._vocabulary, self._ends = vocabulary, ends
+        self._vocabulary, self._ends, self._forms = vocabulary, ends, forms
+        texts = sorted({text for form in forms for text in form.endings}, key=len)
+        self._texts = [(*vocabulary.letters(text), *vocabulary.single(QUOTE)) for text in texts]
+        self._starts = np.array([text[0] for text in self._texts], dtype=np.int64)
         self._decided: dict[frozenset[int], int] = {}
 
     def start(self, matcher: LLMatcher, limit: int) -> Ending | None:
@@ -76,6 +91,21 @@ class EndingSearch:
             raise unheld(walk.matcher.get_error())
         return way
 
+    def longest_text(self, way: Ending | None) -> str:
+        """What of an answer asks for the longest text, in words; empty if nothing does.
+
+        Args:
+            way: The answer; None if none is known, and any of its texts may be what is too long.
+        """
+        written = b"".join(map(self._vocabulary.spelled, way.tokens)).decode() if way else None
+        needed = [
+            (len(form.endings[-1]), form.told)
+            for form in self._forms
+            if form.endings and (written is None or f'"{form.endings[-1]}"' in written)
+        ]
+        length, told = max(needed, default=(0, ""))
+        return f"a text by {told} alone has {length} characters" if length > LONG else ""
+
     def follow(self, way: Ending, token: int, matcher: LLMatcher, limit: int) -> Ending | None:
         """The way from one token further on.
 
@@ -96,16 +126,20 @@ class EndingSearch:
 
     def _search(self, walk: Walk, known: tuple[int, ...], limit: int) -> Ending | None:
         """Walk to the end, or to where a way known before goes on."""
-        place = walk.place
+        start, place = walk.matcher.deep_copy(), walk.place
         rest: tuple[int, ...] = ()
-        while not (rest or walk.is_over or len(walk.tokens) > limit):
+        while not (rest or walk.is_over or len(walk.tokens) > FURTHEST * limit):
             bits = bits_of(walk.matcher)
             rest = self._rejoined(walk.matcher, bits, known)
             if not rest:
-                self._take(walk, self._best(walk, self._options(walk, bits)))
-        way = Ending((*walk.tokens, *rest), place)
-        leads_out = bool(rest) or walk.matcher.is_accepting()
-        return way if leads_out and len(way) <= limit else None
+                self._advance(walk, bits)
+        if not rest and not walk.matcher.is_accepting():
+            return None
+        way = (*walk.tokens, *rest)
+        if len(way) > limit:
+            way = self._vocabulary.merged(way)
+        fits = len(way) <= limit and self._leads_out(start, way)
+        return Ending(way, place) if fits else None
 
     def _rejoined(self, matcher: LLMatcher, bits: Bits, known: tuple[int, ...]) -> tuple[int, ...]:
         """The shortest end of a way known before that leads out from here; empty if none does."""
@@ -115,10 +149,30 @@ class EndingSearch:
 
     def _leads_out(self, matcher: LLMatcher, tokens: tuple[int, ...]) -> bool:
         """Whether the matcher takes these tokens, and then the end."""
+        if not tokens:
+            return matcher.is_accepting()  # a matcher that is through takes no end any more
         return matcher.validate_tokens([*tokens, self._vocabulary.end]) > len(tokens)
 
     def _take(self, walk: Walk, token: int) -> None:
         walk.take(token, self._vocabulary.spelled(token))
+
+    def _advance(self, walk: Walk, bits: Bits) -> None:
+        options = self._options(walk, bits)
+        for token in self._finished(walk, bits, options) or (self._best(walk, options),):
+            self._take(walk, token)
+
+    def _finished(self, walk: Walk, bits: Bits, options: tuple[int, ...]) -> tuple[int, ...]:
+        """The shortest way to finish the text that one is in; empty if there is none known.
+
+        Where a few names of properties can be told apart, the one after which the end is nearest
+        is better than the shortest.
+        """
+        is_choice = walk.place.is_name and len(options) <= FEW
+        if not walk.place.in_string or is_choice or options[0] in self._vocabulary.single(QUOTE):
+            return ()
+        takes = walk.matcher.validate_tokens
+        texts = (self._texts[index] for index in having(bits, self._starts))
+        return next((text for text in texts if takes(list(text)) == len(text)), ())
 
     def _options(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
         """Tokens that may come next, those that close most first; one at least."""
@@ -142,10 +196,13 @@ class EndingSearch:
         trial = Walk(walk.matcher, walk.place)
         self._take(trial, option)
         while not (trial.is_over or trial.place.depth < walk.place.depth):
-            if len(trial.tokens) == TRIAL:
+            if len(trial.tokens) >= TRIAL:
                 break
-            options = self._options(trial, bits_of(trial.matcher))
-            self._take(trial, self._decided.get(frozenset(options), options[0]))
+            bits = bits_of(trial.matcher)
+            options = self._options(trial, bits)
+            decided = self._decided.get(frozenset(options), options[0])
+            for token in self._finished(trial, bits, options) or (decided,):
+                self._take(trial, token)
         return len(trial.tokens)
 
 

@@ -5,8 +5,9 @@ This module knows one vocabulary: nothing of grammars or JSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 from llguidance import LLMatcher, LLTokenizer
@@ -37,6 +38,22 @@ class Vocabulary:
     def single(self, characters: bytes) -> list[int]:
         """Tokens that are one of these characters, in their order."""
         return [self._singles[character] for character in characters if character in self._singles]
+
+    def letters(self, text: str) -> tuple[int, ...]:
+        """A text as tokens, each of one byte where there are such."""
+        spelled = text.encode()
+        if all(byte in self._singles for byte in spelled):
+            return tuple(self.single(spelled))
+        return tuple(self._tokens.tokenize_bytes(spelled))
+
+    def merged(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """The same text in as few tokens as the tokenizer makes of it; control tokens stay."""
+        merged: list[int] = []
+        for is_special, run in groupby(tokens, self._tokens.is_special_token):
+            ids = list(run)
+            text = b"" if is_special else self._tokens.decode_bytes(ids)
+            merged += ids if is_special else self._tokens.tokenize_bytes(text)
+        return tuple(merged)
 
     @cached_property
     def _singles(self) -> Mapping[int, int]:

@@ -1,11 +1,14 @@
 import bisect
 import json
 import random
+import re
 from typing import Any
 
 import jsonschema
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.delimited import Delimited
@@ -23,8 +26,20 @@ from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 from support.output_parts import Parts, parts
-from support.schemas import ENDLESS, INTEGER, REAL_LIFE, REFUSED, SCHEMAS, SHORT, Schema, obj
-from support.tokenizers import byte_level
+from support.schemas import (
+    ENDLESS,
+    INTEGER,
+    PATTERNS,
+    REAL_LIFE,
+    REFUSED,
+    REWRITTEN,
+    SCHEMAS,
+    SHORT,
+    Schema,
+    listed,
+    obj,
+)
+from support.tokenizers import byte_fallback, byte_level
 
 SAMPLES = 2
 """Per schema; ``python -m benchmarks.validity`` makes thousands, with whole models."""
@@ -71,7 +86,7 @@ def test_there_are_at_least_sixty_schemas() -> None:
 def test_whatever_a_hot_steered_random_model_writes_is_valid(name: str) -> None:
     schema, limit = SCHEMAS[name], 640 if name in REAL_LIFE else LIMIT
     jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
     for seed in range(SAMPLES):
         answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
         validator.validate(json.loads(answer))
@@ -84,8 +99,8 @@ def test_a_schema_that_cannot_be_compiled_is_refused_with_the_reason(name: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_the_reason_names_the_keyword() -> None:
-    with pytest.raises(SchemaError, match="uniqueItems"):
+def test_the_reason_names_the_keyword_and_its_place() -> None:
+    with pytest.raises(SchemaError, match="uniqueItems at #/properties/a"):
         grammar_of("start: " + json_rule(REFUSED["unique items"]))
 
 
@@ -163,6 +178,63 @@ def test_what_could_not_be_ended_in_time_is_not_begun() -> None:
             jsonschema.validate(json.loads(answer), BIG)
 
 
+FALLBACK = byte_fallback()
+
+
+def spelled(tokenizer: Any, ids: list[int]) -> str:
+    """An answer that begins in the middle of a text: no space before it is taken away."""
+    before = tokenizer.encode("x", add_special_tokens=False)
+    return str(tokenizer.decode([*before, *ids])).removeprefix(str(tokenizer.decode(before)))
+
+
+KEYWORDS = st.sampled_from(sorted({*PATTERNS, *REWRITTEN, "date", "email", "enum of anything"}))
+PARTS = KEYWORDS.map(lambda name: SCHEMAS[name]).filter(lambda schema: "$defs" not in schema)
+
+
+@st.composite
+def composed(draw: st.DrawFn) -> Schema:
+    """An object whose properties are schemas of the table, required, optional, null or listed."""
+    names = draw(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True))
+    properties = {name: draw(PARTS) for name in names}
+    for name in names:
+        wrap = draw(st.sampled_from(["plain", "null", "list"]))
+        inner = properties[name]
+        if wrap == "null":
+            properties[name] = {"anyOf": [inner, {"type": "null"}]}
+        elif wrap == "list":
+            properties[name] = listed(inner, maxItems=2)
+    return obj(draw(st.lists(st.sampled_from(names), unique=True)), **properties)
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, FALLBACK], ids=["byte level", "byte fallback"])
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(schema=composed(), room=st.sampled_from([0, 1, 5, 40]), seed=st.integers(0, 99))
+def test_whatever_is_allowed_is_valid_within_whatever_tokens_are_enough(
+    tokenizer: Any, schema: Schema, room: int, seed: int
+) -> None:
+    compiler = GrammarCompiler(tokenizer, len(tokenizer))
+    stop, rule = tokenizer.eos_token_id, "start: " + json_rule(schema)
+    try:
+        grammar = compiler.compile(rule, 1, frozenset({stop}))
+    except ContextLengthError as error:
+        (enough,) = re.findall(r"to (\d+) or more", str(error))
+        grammar = compiler.compile(rule, int(enough) + room, frozenset({stop}))
+    ids: list[int] = []
+    rng = random.Random(seed)
+    while True:
+        mask = grammar.allowed()
+        token = rng.choice(mask.nonzero()[:, 0].tolist())
+        token = stop if mask[stop] and rng.random() < 0.3 else token
+        if token == stop:
+            break
+        if grammar.accept(token):
+            ids.append(token)
+    answer = json.loads(spelled(tokenizer, ids))
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
+        answer
+    )
+
+
 def fewest(schema: Schema) -> int:
     """The fewest tokens with which an answer is tried."""
 
@@ -186,6 +258,18 @@ def fewest(schema: Schema) -> int:
         ("multiple of", {"a": 0}),
         ("email", {"a": "a@b"}),
         ("date", {"a": "2000-01-01"}),
+        ("percent", {"a": "0%"}),
+        ("full name", {"a": "Aa Aa"}),
+        ("key and value", {"a": "a: a"}),
+        ("address", {"a": "a@a.aa"}),
+        ("file name", {"a": "a.py"}),
+        ("two words", {"a": "a a"}),
+        ("amount", {"a": "0 EUR"}),
+        ("version", {"a": "0.0.0"}),
+        ("digest", {"a": "0" * 64}),
+        ("pattern of a length", {"a": "a: " + "a" * 17}),
+        ("different items", {"a": ["x"]}),
+        ("dependent property", {}),
         ("tree", {"label": "", "children": []}),
         ("expression", {"value": 0}),
         ("told apart by a constant", {"kind": "leaf", "value": 0}),
@@ -200,6 +284,55 @@ def test_as_few_tokens_are_enough_as_the_shortest_answer_has(name: str, shortest
     for seed in range(3):
         answer = written(grammar_of("start: " + json_rule(schema), needed), seed, needed)
         jsonschema.validate(json.loads(answer), schema)
+
+
+def test_a_refusal_names_what_takes_the_room_and_how_much_is_enough() -> None:
+    with pytest.raises(ContextLengthError, match=r"\[a-f0-9\]\{64\}.* 64 characters") as caught:
+        grammar_of("start: " + json_rule(PATTERNS["digest"]), limit=20)
+    (enough,) = re.findall(r"max_tokens to (\d+) or more", str(caught.value))
+    grammar_of("start: " + json_rule(PATTERNS["digest"]), limit=int(enough))
+
+
+def test_an_optional_text_of_a_form_is_not_always_null() -> None:
+    schema = PATTERNS["pattern or nothing"]
+    found = [json.loads(written(grammar_of("start: " + json_rule(schema)), n)) for n in range(12)]
+    assert {type(each["a"]) for each in found} == {str, type(None)}
+
+
+@pytest.mark.parametrize("pattern", ['[^"]{3}', r"[^\\]{3}", "[^#-&!-]{3}", r"[^\]\\]{3}"])
+@pytest.mark.parametrize("sign", ['"', "\\", "\n", "a"])
+def test_what_a_class_leaves_out_is_not_let_through_escaped(pattern: str, sign: str) -> None:
+    schema = {"type": "string", "pattern": f"^{pattern}$"}
+    assert not takes(schema, 3 * sign) or re.search(schema["pattern"], 3 * sign)
+    assert takes(schema, "aaa")
+
+
+def test_items_that_differ_may_come_in_any_order() -> None:
+    for items in (["x", "z"], ["z", "x"], ["z", "y", "x"]):
+        assert takes(REWRITTEN["different items"], {"a": items})
+    assert not takes(REWRITTEN["different items"], {"a": ["x", "x"]})
+
+
+@pytest.mark.parametrize(
+    ("branches", "value"),
+    [
+        ([obj(["a"], a=INTEGER, b=SHORT), obj(["b"], b=SHORT)], {"a": 1, "b": "x"}),
+        ([{"required": ["a"]}, {"required": ["b"]}], {"a": 1, "b": "x"}),
+    ],
+)
+def test_one_of_lets_nothing_through_that_two_branches_hold(
+    branches: list[Schema], value: Any
+) -> None:
+    schema = {**obj([], a=INTEGER, b=SHORT), "oneOf": branches}
+    assert not takes(schema, value)
+    assert takes(schema, {"b": "x"})
+    assert takes(schema, {"a": 1})
+
+
+def test_what_depends_on_a_property_comes_with_it() -> None:
+    schema = REWRITTEN["dependent property"]
+    assert not takes(schema, {"a": 1})
+    assert all(takes(schema, each) for each in ({}, {"b": 1}, {"a": 1, "b": 1}))
 
 
 @pytest.mark.parametrize("name", ["string", "pattern", "any of objects", "tree", "invoice"])
@@ -321,6 +454,49 @@ def test_strict_calls_are_valid_and_text_stays_free() -> None:
         grammar.accept(ids[-1])
     (call, *_) = read(Hermes(), str(TOKENIZER.decode(ids))).calls
     assert call.name in {"add", "greet", "now"}
+
+
+ODD = {"name": "odd", "parameters": REFUSED["unique items"]}
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        OutputSpec([*TOOLS, ODD], must_call=True),
+        OutputSpec([*TOOLS, {**ODD, "strict": True}]),
+    ],
+)
+def test_a_tool_that_no_grammar_can_hold_is_not_called_where_its_calls_must_be_valid(
+    output: OutputSpec,
+) -> None:
+    assert called(output) == {"add", "greet", "now"}
+
+
+def test_a_tool_that_no_grammar_can_hold_is_called_freely_where_calls_are_free() -> None:
+    assert "odd" in called(OutputSpec([{**TOOLS[0], "strict": True}, ODD]))
+
+
+def called(output: OutputSpec) -> set[str]:
+    """The tools that are called where one is called."""
+    found = set()
+    for seed in range(40):
+        grammar = held(output, Hermes())
+        assert grammar.accept(TURN)
+        answer = read(Hermes(), "<tool_call>" + written(grammar, seed, LIMIT - 1))
+        found |= {call.name for call in answer.calls}
+    return found
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        OutputSpec([ODD], must_call=True),
+        OutputSpec([{**ODD, "strict": True}]),
+    ],
+)
+def test_a_tool_that_no_grammar_can_hold_is_refused_by_its_name(output: OutputSpec) -> None:
+    with pytest.raises(SchemaError, match=r"uniqueItems at #/properties/a\. .*'odd'"):
+        held(output, Hermes())
 
 
 CHOICE = OutputSpec(TOOLS, schema=obj(a=INTEGER))

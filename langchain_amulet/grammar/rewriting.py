@@ -1,0 +1,258 @@
+"""JSON schemas rewritten into what grammars can hold: what is valid by the result is valid by them.
+
+Keywords that ask nothing are left out. Some others are said in other words, and a few more
+strictly: items that must differ are listed, for one. What can't be said is refused with its place.
+
+This module knows what keywords of JSON schemas ask: nothing of grammars or tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import combinations, permutations
+from typing import Any
+
+from langchain_amulet.grammar.one_of import as_any_of, values_of
+from langchain_amulet.grammar.schema_tree import Schema, all_of, everywhere, resolved, unheld
+from langchain_amulet.grammar.text_formats import with_pattern, without_escapes
+
+UNHELD = (
+    "not", "if", "contains", "propertyNames", "uniqueItems", "unevaluatedItems",
+    "unevaluatedProperties", "dependentSchemas", "$dynamicRef", "$recursiveRef",
+)  # fmt: skip
+"""Keywords that grammars can't hold to, where nothing else was found to say for them."""
+
+MOST_ORDERS, MOST_LISTS = 500, 2000
+"""How many lists of different items are spelled out at the most, with the items in any order and in
+all: beyond, longer lists have their items in the order of the schema."""
+
+MOST_DEPENDENCIES = 4
+"""How many properties of an object may each ask for others: every one doubles the cases."""
+
+
+def rewritten(schema: Mapping[str, Any]) -> Schema:
+    """A schema that a grammar can hold to, and that lets through what this one does, or less.
+
+    Objects that list properties and don't speak of others have no others, unless they are put
+    together of parts, which closing would set against another.
+
+    Raises:
+        SchemaError: It asks for something that no grammar can hold.
+    """
+    plain = everywhere(dict(schema), _without_the_vacuous)
+    listed = everywhere(plain, _with_all_required)
+    whole = everywhere(listed, lambda each, place: as_any_of(each, place, listed))
+    if not any(map(_is_composed, all_of(listed))):
+        whole = everywhere(whole, _closed)
+    for change in (_with_names, _with_dependencies, _with_different_items):
+        root = whole
+        whole = everywhere(root, lambda each, place: change(each, place, root))  # noqa: B023
+    whole = everywhere(everywhere(everywhere(whole, with_pattern), _quotable), _checked)
+    return whole if isinstance(whole, dict) else {"not": {}}
+
+
+def _without_the_vacuous(schema: Schema, place: str) -> Any:
+    """The schema without keywords that ask nothing; False where nothing is valid."""
+    if schema.get("not") in ({}, True) and "not" in schema:
+        return False
+    most = schema.get("maxItems")
+    is_short = isinstance(most, int) and most <= 1
+    asks_nothing = {
+        "not": schema.get("not") is False,
+        "uniqueItems": not schema.get("uniqueItems") or is_short,
+        "contains": schema.get("minContains") == 0 and "maxContains" not in schema,
+        "minContains": "contains" not in schema or schema.get("minContains") in (0, 1),
+        "maxContains": "contains" not in schema,
+        "if": "then" not in schema and "else" not in schema,
+        "then": "if" not in schema,
+        "else": "if" not in schema,
+        "unevaluatedItems": schema.get("unevaluatedItems") in ({}, True),
+        "unevaluatedProperties": schema.get("unevaluatedProperties") in ({}, True),
+        "propertyNames": schema.get("propertyNames") in ({}, True, {"type": "string"}),
+        "dependentRequired": not any((schema.get("dependentRequired") or {}).values()),
+        "dependentSchemas": all(s in ({}, True) for s in _named(schema, "dependentSchemas")),
+        "dependencies": all(s in ({}, True, []) for s in _named(schema, "dependencies")),
+    }
+    return {key: value for key, value in schema.items() if not asks_nothing.get(key)}
+
+
+def _named(schema: Schema, key: str) -> list[Any]:
+    value = schema.get(key)
+    return list(value.values()) if isinstance(value, Mapping) else []
+
+
+def _with_all_required(schema: Schema, place: str) -> Schema:
+    """An object that lists what it requires: else it would be closed against that."""
+    listed, required = schema.get("properties"), schema.get("required")
+    if schema.get("type") != "object" or not isinstance(required, list):
+        return schema
+    if not isinstance(listed, Mapping) or schema.get("additionalProperties") is False:
+        return schema
+    others = schema.get("additionalProperties", {})
+    patterns = schema.get("patternProperties", {})
+    missing = {
+        name: others
+        for name in required
+        if isinstance(name, str)
+        and name not in listed
+        and not any(_matches(pattern, name) for pattern in patterns)
+    }
+    return {**schema, "properties": {**listed, **missing}} if missing else schema
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return bool(re.search(pattern, name))
+    except re.error:
+        return True
+
+
+def _is_composed(schema: Schema) -> bool:
+    joins = not schema.keys().isdisjoint(("anyOf", "oneOf", "$ref", "dependentSchemas"))
+    joins = joins or any(isinstance(each, Mapping) for each in _named(schema, "dependencies"))
+    return ("properties" in schema and joins) or "allOf" in schema or "patternProperties" in schema
+
+
+def _closed(schema: Schema, place: str) -> Schema:
+    is_object = isinstance(schema.get("properties"), Mapping) and schema.get("type") == "object"
+    return {"additionalProperties": False, **schema} if is_object else schema
+
+
+def _with_names(schema: Schema, place: str, root: Schema) -> Schema:
+    """An object whose names must be as a schema wants, by listing them or by their pattern."""
+    names = resolved(schema.get("propertyNames"), root)
+    if not isinstance(names, Mapping):
+        return schema
+    kept = {key: value for key, value in schema.items() if key != "propertyNames"}
+    listed, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+    if "patternProperties" in schema:
+        return schema
+    values = values_of(names, root)
+    if values is not None:
+        texts = [each for each in values if isinstance(each, str)]
+        properties = {name: listed.get(name, others) for name in texts}
+        return {**kept, "properties": properties, "additionalProperties": False}
+    pattern = _pattern_of_names(dict(names), place)
+    if pattern is None:
+        return schema
+    properties = {name: s for name, s in listed.items() if _matches(pattern, name)}
+    if others is not False:
+        kept["patternProperties"] = {pattern: others}
+    return {**kept, "properties": properties, "additionalProperties": False}
+
+
+def _pattern_of_names(names: Schema, place: str) -> str | None:
+    """The pattern that says as much as the schema of names; None if there is none."""
+    told = with_pattern(names, place)
+    asked = told.keys() - {"type", "format", "title", "description"}
+    if asked == {"pattern"}:
+        return str(told["pattern"])
+    if asked and asked <= {"minLength", "maxLength"}:
+        return f"^.{{{told.get('minLength', 0)},{told.get('maxLength', '')}}}$"
+    return None
+
+
+def _with_dependencies(schema: Schema, place: str, root: Schema) -> Schema:
+    """An object with the cases told apart: without a property, or with all that it asks for."""
+    asked: dict[str, Any] = {}
+    for keyword in ("dependentRequired", "dependentSchemas", "dependencies"):
+        for name, wanted in (schema.get(keyword) or {}).items():
+            if name in asked:
+                raise unheld(f"{keyword} at {place} asks twice for what comes with {name!r}")
+            asked[name] = wanted
+    if not asked:
+        return schema
+    if len(asked) > MOST_DEPENDENCIES:
+        raise unheld(f"{len(asked)} dependencies at {place}, more than {MOST_DEPENDENCIES}")
+    keywords = {"dependentRequired", "dependentSchemas", "dependencies"}
+    cases = [{key: value for key, value in schema.items() if key not in keywords}]
+    for name, wanted in asked.items():
+        cases = [case for each in cases for case in _cases(each, name, wanted)]
+    return cases[0] if len(cases) == 1 else {"anyOf": cases, **_definitions(schema)}
+
+
+def _cases(schema: Schema, name: str, wanted: Any) -> Iterator[Schema]:
+    required = list(schema.get("required", ()))
+    if name not in required:
+        yield {**schema, "properties": {**schema.get("properties", {}), name: False}}
+    if isinstance(wanted, list):
+        yield {**schema, "required": list(dict.fromkeys([*required, name, *wanted]))}
+    elif wanted is not False:
+        whole = {**schema, "required": list(dict.fromkeys([*required, name]))}
+        yield {**whole, "allOf": [*schema.get("allOf", ()), wanted]}
+
+
+def _definitions(schema: Schema) -> Schema:
+    """What references may lead to: it has to stay where it is."""
+    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+
+
+def _with_different_items(schema: Schema, place: str, root: Schema) -> Any:
+    """A list of items that must differ, by spelling out all such lists."""
+    if not schema.get("uniqueItems") or "prefixItems" in schema or "contains" in schema:
+        return schema
+    values = values_of(schema.get("items"), root)
+    if values is None:
+        return schema
+    fewest, most = schema.get("minItems", 0), schema.get("maxItems", len(values))
+    lists = list(_different(values, fewest, min(most, len(values))))
+    if not lists:
+        raise unheld(f"uniqueItems at {place} of {len(values)} values, {fewest} of them at least")
+    kinds = schema.get("type", "array")
+    others = [kind for kind in kinds if kind != "array"] if isinstance(kinds, list) else []
+    if kinds != "array" and not (isinstance(kinds, list) and "array" in kinds):
+        return schema
+    rest = {
+        key: value
+        for key, value in schema.items()
+        if key not in ("items", "uniqueItems", "minItems", "maxItems", "type")
+    }
+    if not others:
+        return {**rest, "enum": lists}
+    return {"anyOf": [{"enum": lists}, {**rest, "type": others}], **_definitions(schema)}
+
+
+def _different(values: list[Any], fewest: int, most: int) -> Iterator[list[Any]]:
+    count = 0
+    for size in range(fewest, most + 1):
+        orders = list(_up_to(permutations(values, size), MOST_ORDERS - count))
+        found = orders or list(_up_to(combinations(values, size), MOST_LISTS - count))
+        count += len(found)
+        yield from map(list, found)
+
+
+def _up_to(lists: Any, most: int) -> Iterator[tuple[Any, ...]]:
+    """The lists, or none if there are more."""
+    found: list[tuple[Any, ...]] = []
+    for each in lists:
+        if len(found) >= most:
+            return
+        found.append(each)
+    yield from found
+
+
+def _quotable(schema: Schema, place: str) -> Schema:
+    """The schema with patterns that texts are held to as JSON writes them, with escapes."""
+    changed = dict(schema)
+    if isinstance(schema.get("pattern"), str):
+        changed["pattern"] = without_escapes(schema["pattern"])
+    if isinstance(schema.get("patternProperties"), Mapping):
+        named = schema["patternProperties"].items()
+        changed["patternProperties"] = {without_escapes(name): each for name, each in named}
+    return changed
+
+
+def _checked(schema: Schema, place: str) -> Schema:
+    """The schema, if nothing is left in it that no grammar holds to."""
+    for keyword in UNHELD:
+        if keyword in schema:
+            raise unheld(f"{keyword} at {place}")
+    fewest, required = schema.get("minProperties"), schema.get("required")
+    is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+    if not isinstance(fewest, int) or is_closed:
+        return schema
+    # A grammar can't tell names from each other that aren't listed.
+    if fewest > 1 + (len(required) if isinstance(required, list) else 0):
+        raise unheld(f"minProperties: {fewest} at {place} counts names that may be the same")
+    return schema
