@@ -270,7 +270,8 @@ class _Reader:
     def _represented(self, matches: Callable[[str], bool]) -> str:
         """A character of a class, one that is short to write if there is any."""
         # A class of letters that are far from ASCII names one of them itself.
-        found = next((each for each in (*TRIED, *self._literals) if matches(each)), None)
+        tried = (*TRIED, *self._literals)
+        found: str | None = next((each for each in tried if matches(each)), None)
         if found is None:
             raise UnreadPatternError(self._pattern)
         return found

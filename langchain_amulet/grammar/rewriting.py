@@ -23,7 +23,7 @@ UNHELD = (
 )  # fmt: skip
 """Keywords that grammars can't hold to, where nothing else was found to say for them."""
 
-MOST_ORDERS, MOST_LISTS = 500, 2000
+MOST_ORDERS, MOST_LISTS = 200, 1100
 """How many lists of different items are spelled out at the most, with the items in any order and in
 all: beyond, longer lists have their items in the order of the schema."""
 

@@ -86,7 +86,9 @@ def test_there_are_at_least_sixty_schemas() -> None:
 def test_whatever_a_hot_steered_random_model_writes_is_valid(name: str) -> None:
     schema, limit = SCHEMAS[name], 640 if name in REAL_LIFE else LIMIT
     jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
+    validator = jsonschema.Draft202012Validator(
+        schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    )
     for seed in range(SAMPLES):
         answer = written(grammar_of("start: " + json_rule(schema), limit), seed, limit)
         validator.validate(json.loads(answer))
@@ -230,9 +232,9 @@ def test_whatever_is_allowed_is_valid_within_whatever_tokens_are_enough(
         if grammar.accept(token):
             ids.append(token)
     answer = json.loads(spelled(tokenizer, ids))
-    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(
-        answer
-    )
+    jsonschema.Draft202012Validator(
+        schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+    ).validate(answer)
 
 
 def fewest(schema: Schema) -> int:
