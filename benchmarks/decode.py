@@ -108,8 +108,8 @@ def first_token(engine: Engine, plan: Plan, prompt: int = LONG_PROMPT) -> float:
     """Milliseconds from submission to the first token of a prompt, preference last."""
     start = time.perf_counter()
     sampling = SamplingParams(**SAMPLING, seed=0)
-    with engine.submit(request(0, prompt, plan, 2, sampling)) as generation:
-        next(generation)
+    with engine.submit(request(0, prompt, plan, 2, sampling)) as answer:
+        next(answer)
         milliseconds = 1000 * (time.perf_counter() - start)
     settle(engine)
     return milliseconds

@@ -153,13 +153,13 @@ class Cost(NamedTuple):
 def together(engine: Engine, requests: Sequence[Request], tokens: int) -> Cost:
     """What a step costs while all requests decode together, after the first token of each."""
     with ExitStack() as stack:
-        generations = [stack.enter_context(engine.submit(request)) for request in requests]
-        for generation in generations:
-            next(generation)
+        answers = [stack.enter_context(engine.submit(request)) for request in requests]
+        for answer in answers:
+            next(answer)
         start, busy = time.perf_counter(), time.process_time()
         for _ in range(tokens - 1):
-            for generation in generations:
-                next(generation)
+            for answer in answers:
+                next(answer)
         spent = (time.perf_counter() - start, time.process_time() - busy)
     settle(engine)
     return Cost(*(1000 * seconds / (tokens - 1) for seconds in spent))

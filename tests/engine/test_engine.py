@@ -118,7 +118,7 @@ class Scripted:
 def test_a_seed_means_the_same_tokens_whatever_else_is_in_the_batch(engine: Engine) -> None:
     alone = [ids_of(engine, request_for(seed)) for seed in range(3)]
     together = [engine.submit(request_for(seed)) for seed in range(3)]
-    assert [[token.id for token in generation] for generation in together] == alone
+    assert [[token.id for token in answer] for answer in together] == alone
     assert alone[0] != alone[1]
 
 
@@ -129,17 +129,17 @@ def test_a_different_seed_means_different_tokens(engine: Engine) -> None:
 
 
 def test_an_answer_ends_at_max_tokens_with_the_reason_length(engine: Engine) -> None:
-    generation = engine.submit(request_for(max_tokens=5))
-    assert generation.finish_reason is None
-    assert len(list(generation)) == 5
-    assert generation.finish_reason == "length"
+    answer = engine.submit(request_for(max_tokens=5))
+    assert answer.finish_reason is None
+    assert len(list(answer)) == 5
+    assert answer.finish_reason == "length"
 
 
 def test_a_stop_token_ends_the_answer_and_is_not_emitted(engine: Engine) -> None:
     whole = ids_of(engine, request_for())
-    generation = engine.submit(request_for(stop_ids=frozenset({whole[3]})))
-    assert [token.id for token in generation] == whole[: whole.index(whole[3])]
-    assert generation.finish_reason == "stop"
+    answer = engine.submit(request_for(stop_ids=frozenset({whole[3]})))
+    assert [token.id for token in answer] == whole[: whole.index(whole[3])]
+    assert answer.finish_reason == "stop"
 
 
 def test_a_common_prefix_is_prefilled_once(engine: Engine) -> None:
@@ -223,10 +223,10 @@ def test_top_logprobs_are_the_best_ones_in_order(engine: Engine) -> None:
         assert token.logprob <= values[0] + 1e-6
 
 
-def test_the_shortlist_gives_what_the_whole_vocabulary_gives(model: Any) -> None:
+def test_the_candidates_give_what_the_whole_vocabulary_gives(model: Any) -> None:
     wide = replace(
         AMULET, mask=Plausibility(1e-9)
-    )  # nearly no mask, so the shortlist never suffices
+    )  # nearly no mask, so the candidates never suffice
     narrow = replace(AMULET, mask=Plausibility(0.9))
     with Engine(HuggingFaceModel(model)) as engine:
         for plan in (wide, narrow):
@@ -312,7 +312,7 @@ def test_nan_logits_fail_one_request_and_leave_the_others_untouched(engine: Engi
     second = engine.submit(request_for(2))
     with pytest.raises(GenerationError, match="NaN"):
         list(bad)
-    assert [[token.id for token in generation] for generation in (first, second)] == expected
+    assert [[token.id for token in answer] for answer in (first, second)] == expected
     assert ids_of(engine, request_for(1)) == expected[0]  # in rows that held NaN before
     assert engine.stats().failed == 1
 
@@ -404,20 +404,20 @@ def test_requests_beyond_the_rows_wait_and_beyond_the_queue_are_refused(engine: 
     assert engine.stats().queued == 3
     with pytest.raises(QueueFullError, match="At most 3"):
         engine.submit(request_for())
-    for generation in running:
-        generation.cancel()
-    assert [len(list(generation)) for generation in waiting] == [8, 8, 8]
+    for answer in running:
+        answer.cancel()
+    assert [len(list(answer)) for answer in waiting] == [8, 8, 8]
 
 
 def test_cancelling_mid_decode_frees_the_rows(engine: Engine) -> None:
-    generation = engine.submit(request_for(max_tokens=ENDLESS))
-    next(generation)
+    answer = engine.submit(request_for(max_tokens=ENDLESS))
+    next(answer)
     assert engine.stats().rows == 2
-    generation.cancel()
+    answer.cancel()
     wait_until(lambda: engine.stats().rows == 0)
     assert engine.stats().cancelled == 1
     with pytest.raises(CancelledError):
-        next(generation)
+        next(answer)
 
 
 def test_cancelling_a_waiting_request_takes_it_out_of_the_queue(engine: Engine) -> None:
@@ -425,18 +425,18 @@ def test_cancelling_a_waiting_request_takes_it_out_of_the_queue(engine: Engine) 
     wait_until(lambda: engine.stats().active_requests == 3)
     engine.submit(request_for()).cancel()
     wait_until(lambda: engine.stats().queued == 0)
-    assert all(next(generation) for generation in running)
+    assert all(next(answer) for answer in running)
 
 
-def test_dropping_a_generation_frees_its_rows(engine: Engine) -> None:
+def test_dropping_a_stream_frees_its_rows(engine: Engine) -> None:
     for _ in engine.submit(request_for(max_tokens=ENDLESS)):
         break
     wait_until(lambda: engine.stats().rows == 0)
 
 
 def test_a_context_manager_frees_the_rows(engine: Engine) -> None:
-    with engine.submit(request_for(max_tokens=ENDLESS)) as generation:
-        next(generation)
+    with engine.submit(request_for(max_tokens=ENDLESS)) as answer:
+        next(answer)
     wait_until(lambda: engine.stats().rows == 0)
 
 
@@ -455,18 +455,18 @@ def test_a_deadline_passes_in_the_queue_too(engine: Engine) -> None:
     with pytest.raises(DeadlineError, match="0 of at most 8 tokens"):
         list(engine.submit(request_for(timeout=0.05)))
     assert engine.stats().queued == 0
-    assert all(next(generation) for generation in running)
+    assert all(next(answer) for answer in running)
 
 
 def test_others_keep_streaming_while_a_long_prompt_is_prefilled(engine: Engine) -> None:
-    talking = engine.submit(request_for(max_tokens=ENDLESS))
-    next(talking)
+    decoding = engine.submit(request_for(max_tokens=ENDLESS))
+    next(decoding)
     before = engine.stats().decode_steps
     long = engine.submit(request_for(1, 1, length=800))
     next(long)
     # 800 shared tokens in chunks of 8: a decode step of the other one between any two
     assert engine.stats().decode_steps - before >= 100
-    talking.cancel()
+    decoding.cancel()
 
 
 def test_rows_that_leave_are_filled_and_the_rest_go_on_as_if_alone(engine: Engine) -> None:
@@ -482,14 +482,14 @@ def test_rows_that_leave_are_filled_and_the_rest_go_on_as_if_alone(engine: Engin
 
 
 async def test_async_iteration_gives_the_same_tokens(engine: Engine) -> None:
-    generations = [engine.submit(request_for(seed)) for seed in range(3)]
+    answers = [engine.submit(request_for(seed)) for seed in range(3)]
 
-    async def collect(generation: Any) -> list[int]:
-        return [token.id async for token in generation]
+    async def collect(answer: Any) -> list[int]:
+        return [token.id async for token in answer]
 
-    found = await asyncio.gather(*map(collect, generations))
+    found = await asyncio.gather(*map(collect, answers))
     assert found == [ids_of(engine, request_for(seed)) for seed in range(3)]
-    assert generations[0].finish_reason == "length"
+    assert answers[0].finish_reason == "length"
 
 
 async def test_a_cancelled_task_frees_its_rows(engine: Engine) -> None:
@@ -509,8 +509,8 @@ async def test_a_cancelled_task_frees_its_rows(engine: Engine) -> None:
 
 
 async def test_an_async_context_manager_frees_the_rows(engine: Engine) -> None:
-    async with engine.submit(request_for(max_tokens=ENDLESS)) as generation:
-        await anext(generation)
+    async with engine.submit(request_for(max_tokens=ENDLESS)) as answer:
+        await anext(answer)
     await asyncio.to_thread(wait_until, lambda: engine.stats().rows == 0)
 
 
@@ -525,11 +525,11 @@ async def test_async_iteration_raises_the_request_s_own_error(engine: Engine) ->
 
 def test_closing_fails_what_is_under_way_and_what_comes_after(model: Any) -> None:
     engine = Engine(HuggingFaceModel(model))
-    generation = engine.submit(request_for(max_tokens=ENDLESS))
-    next(generation)
+    answer = engine.submit(request_for(max_tokens=ENDLESS))
+    next(answer)
     engine.close()
     with pytest.raises(EngineClosedError):
-        list(generation)
+        list(answer)
     with pytest.raises(EngineClosedError):
         engine.submit(request_for())
     engine.close()
@@ -553,10 +553,10 @@ def test_an_engine_that_nobody_holds_is_collected_and_its_thread_ends(model: Any
     assert not thread.is_alive()
 
 
-def test_a_generation_keeps_its_engine_alive(model: Any) -> None:
-    generation = Engine(HuggingFaceModel(model)).submit(request_for(max_tokens=20))
+def test_a_stream_keeps_its_engine_alive(model: Any) -> None:
+    answer = Engine(HuggingFaceModel(model)).submit(request_for(max_tokens=20))
     gc.collect()
-    assert len(list(generation)) == 20
+    assert len(list(answer)) == 20
 
 
 def test_no_caller_waits_for_ever_when_even_letting_go_fails(
@@ -566,15 +566,15 @@ def test_no_caller_waits_for_ever_when_even_letting_go_fails(
         raise RuntimeError("the device is lost")
 
     monkeypatch.setattr(threading, "excepthook", lambda args: None)  # the thread does die of it
-    generations = [engine.submit(request_for(seed, ENDLESS)) for seed in range(3)]
-    for generation in generations:
-        next(generation)
+    answers = [engine.submit(request_for(seed, ENDLESS)) for seed in range(3)]
+    for answer in answers:
+        next(answer)
     with monkeypatch.context() as patch:
         patch.setattr(KVCacheLayer, "move", lost)
         patch.setattr(KVCacheLayer, "update", lost)
-        for generation in generations:
+        for answer in answers:
             with pytest.raises(GenerationError, match="the device is lost"):
-                list(generation)
+                list(answer)
         with pytest.raises(EngineClosedError):
             wait_until(lambda: ids_of(engine, request_for()))
 
@@ -621,9 +621,9 @@ def test_an_idle_engine_does_not_step(engine: Engine) -> None:
 
 def test_between_two_passes_the_model_is_as_it_was(engine: Engine, model: Any) -> None:
     seen = []
-    generation = engine.submit(request_for(max_tokens=ENDLESS))
+    answer = engine.submit(request_for(max_tokens=ENDLESS))
     for _ in range(3):
-        next(generation)
+        next(answer)
         seen.append(engine.run(lambda: len(model.lm_head._forward_hooks)).result())
     assert seen == [0, 0, 0]
 

@@ -1,4 +1,4 @@
-"""Several models in lockstep: each reads its own streams, and answers are as by their formula."""
+"""Several models at once: each reads its own streams, and answers are as by their formula."""
 
 from __future__ import annotations
 
@@ -169,15 +169,15 @@ def test_methods_in_one_batch_answer_as_each_alone(engine: Engine) -> None:
         for seed, method in enumerate(METHODS)
     ]
     expected = [ids_of(engine, request) for request in requests]
-    generations = [engine.submit(request) for request in requests]
-    assert [[token.id for token in generation] for generation in generations] == expected
+    answers = [engine.submit(request) for request in requests]
+    assert [[token.id for token in answer] for answer in answers] == expected
 
 
 def test_requests_with_and_without_a_second_model_share_their_steps(engine: Engine) -> None:
     requests = [request_for(method, max_tokens=24) for method in (Amulet(), PAD("expert"), Pref())]
     before = engine.stats().decode_steps
-    for generation in [engine.submit(request) for request in requests]:
-        assert len(list(generation)) == 24
+    for answer in [engine.submit(request) for request in requests]:
+        assert len(list(answer)) == 24
     assert engine.stats().decode_steps - before < 2 * 24
 
 
@@ -191,10 +191,10 @@ def test_a_long_prompt_of_one_model_is_waited_for_by_the_other(
         for prompt, stream in zip(request.prompts, request.plan.streams, strict=True)
     )
     request = replace(request, prompts=prompts)
-    talking = engine.submit(request_for(ProxyTuning("expert", "antiexpert"), 1, ENDLESS))
-    next(talking)
+    decoding = engine.submit(request_for(ProxyTuning("expert", "antiexpert"), 1, ENDLESS))
+    next(decoding)
     assert ids_of(engine, request) == uncached(models, request)
-    talking.cancel()
+    decoding.cancel()
 
 
 def test_a_main_model_that_runs_alone_can_have_companions(
@@ -218,9 +218,7 @@ def test_streams_may_name_the_engine_s_own_model(
     assert held is engine.attach("self", engine)
 
 
-def test_a_pause_leaves_the_models_in_lockstep(
-    engine: Engine, models: dict[str | None, Any]
-) -> None:
+def test_a_pause_leaves_the_models_in_step(engine: Engine, models: dict[str | None, Any]) -> None:
     request = request_for(ProxyTuning("expert", "antiexpert", 4.0), max_tokens=12)
     unsteered = ids_of(engine, request_for(Pref(), max_tokens=12))
     paused = replace(request, pauses=(Pause(closing=unsteered[4], from_start=True),))
@@ -354,12 +352,12 @@ def test_nan_from_a_companion_fails_only_its_request(engine: Engine) -> None:
 
 
 def test_cancelling_frees_the_rows_of_every_model(engine: Engine) -> None:
-    generation = engine.submit(request_for(ProxyTuning("expert", "antiexpert"), 0, ENDLESS))
-    next(generation)
+    answer = engine.submit(request_for(ProxyTuning("expert", "antiexpert"), 0, ENDLESS))
+    next(answer)
     assert engine.stats().rows == 3
-    generation.cancel()
+    answer.cancel()
     with pytest.raises(CancelledError):
-        next(generation)
+        next(answer)
     wait_until(lambda: engine.stats().rows == 0)
 
 
@@ -393,10 +391,10 @@ def test_requests_under_way_keep_the_model_that_they_need() -> None:
     with engine_for(tiny(0)) as engine:
         held = engine.attach("other", engine_for(tiny(1)))
         expected = ids_of(engine, request_for(PAD("other"), max_tokens=40))
-        generation = engine.submit(request_for(PAD("other"), max_tokens=40))
+        answer = engine.submit(request_for(PAD("other"), max_tokens=40))
         del held
         gc.collect()
-        assert [token.id for token in generation] == expected
+        assert [token.id for token in answer] == expected
 
 
 def test_a_model_serves_its_own_engine_and_others_at_once(models: dict[str | None, Any]) -> None:
@@ -410,8 +408,8 @@ def test_a_model_serves_its_own_engine_and_others_at_once(models: dict[str | Non
             (own, request_for(Amulet(), 0, 40)),
         ]
         expected = [ids_of(*pair) for pair in requests]
-        generations = [one.submit(request) for one, request in requests]
-        assert [[token.id for token in each] for each in generations] == expected
+        answers = [one.submit(request) for one, request in requests]
+        assert [[token.id for token in each] for each in answers] == expected
     assert held
 
 

@@ -131,25 +131,25 @@ def test_work_runs_on_the_engine_s_thread_in_inference_mode(engine: Engine) -> N
 
 def test_requests_and_work_take_turns(engine: Engine) -> None:
     steps: list[int] = []
-    generation = engine.submit(request_for(200))
-    next(generation)
+    answer = engine.submit(request_for(200))
+    next(answer)
     found = [engine.run(lambda: steps.append(engine.stats().decode_steps)) for _ in range(3)]
     for future in found:
         future.result()
-    assert len(list(generation)) == 199
+    assert len(list(answer)) == 199
     assert steps == sorted(set(steps)), "no step between two pieces of work"
 
 
 def test_an_error_of_the_work_is_the_caller_s_alone(engine: Engine) -> None:
     alone = [token.id for token in engine.submit(request_for(20))]
-    generation = engine.submit(request_for(20))
+    answer = engine.submit(request_for(20))
 
     def fail() -> None:
         raise SystemExit("not even an Exception")
 
     with pytest.raises(SystemExit):
         engine.run(fail).result()
-    assert [token.id for token in generation] == alone
+    assert [token.id for token in answer] == alone
 
 
 def test_work_cancelled_before_it_began_is_never_done(engine: Engine, held: Held) -> None:

@@ -198,15 +198,15 @@ def request_for(seed: int, max_tokens: int) -> Request:
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Tensor]]:
+def chosen_from(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Tensor]]:
     """What the engine chooses from: log-probabilities ``[streams, vocabulary]`` per step."""
     steps: dict[Request, list[torch.Tensor]] = defaultdict(list)
 
-    def overheard(request: Request, logprobs: torch.Tensor, *others: Any) -> Any:
+    def recorded(request: Request, logprobs: torch.Tensor, *others: Any) -> Any:
         steps[request].append(logprobs.clone())
         return next_token(request, logprobs, *others)
 
-    monkeypatch.setattr("langchain_amulet.engine.request_state.next_token", overheard)
+    monkeypatch.setattr("langchain_amulet.engine.request_state.next_token", recorded)
     return steps
 
 
@@ -232,30 +232,30 @@ def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
 def joined_and_left(engine: Engine) -> list[tuple[Request, list[int]]]:
     """Three requests. Chunked prefill lets them join one by one; the middle one leaves first."""
     requests = [request_for(0, 24), request_for(1, 3), request_for(2, 12)]
-    generations = [engine.submit(request) for request in requests]
+    answers = [engine.submit(request) for request in requests]
     return [
-        (request, [token.id for token in generation])
-        for request, generation in zip(requests, generations, strict=True)
+        (request, [token.id for token in answer])
+        for request, answer in zip(requests, answers, strict=True)
     ]
 
 
 def test_joins_and_leaves_change_nothing_against_an_uncached_loop(
-    model: Any, engine: Engine, heard: dict[Request, list[torch.Tensor]]
+    model: Any, engine: Engine, chosen_from: dict[Request, list[torch.Tensor]]
 ) -> None:
     for request, tokens in joined_and_left(engine):
         expected, steps = uncached(model, request)
         assert tokens == expected
-        for found, step in zip(heard[request], steps, strict=True):
+        for found, step in zip(chosen_from[request], steps, strict=True):
             assert distance(found, step) < TOLERANCE
 
 
 def test_scoring_gives_what_decoding_chose_from(
-    engine: Engine, heard: dict[Request, list[torch.Tensor]]
+    engine: Engine, chosen_from: dict[Request, list[torch.Tensor]]
 ) -> None:
     request = request_for(1, 9)
     tokens = [token.id for token in engine.submit(request)]
     scored = engine.score(request.prompts, tokens).result()
-    assert distance(scored, torch.stack(heard[request], 1)) < TOLERANCE
+    assert distance(scored, torch.stack(chosen_from[request], 1)) < TOLERANCE
 
 
 def test_two_tokens_in_each_other_s_place_are_far_beyond_what_is_tolerated(model: Any) -> None:

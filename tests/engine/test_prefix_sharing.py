@@ -78,28 +78,28 @@ def test_samples_of_one_prompt_are_prefilled_once_and_equal_those_made_alone(
     requests = [request_for(PROMPTS, seed) for seed in range(8)]
     alone = [ids_of(engine, request) for request in requests]
     before = engine.stats().prefill_tokens
-    generations = [engine.submit(request) for request in requests]
-    assert [[token.id for token in generation] for generation in generations] == alone
+    answers = [engine.submit(request) for request in requests]
+    assert [[token.id for token in answer] for answer in answers] == alone
     assert engine.stats().prefill_tokens - before == before / len(requests)
     assert len({tuple(tokens) for tokens in alone}) > 1
 
 
-def test_a_request_borrows_from_one_that_decodes(engine: Engine) -> None:
+def test_a_request_copies_from_one_that_decodes(engine: Engine) -> None:
     request = request_for(PROMPTS, 1)
     alone = ids_of(engine, request)
-    talking = engine.submit(request_for(PROMPTS, 2, max_tokens=ENDLESS))
-    next(talking)
+    decoding = engine.submit(request_for(PROMPTS, 2, max_tokens=ENDLESS))
+    next(decoding)
     before = engine.stats().prefill_tokens
     assert ids_of(engine, request) == alone
     assert engine.stats().prefill_tokens == before
-    talking.cancel()
+    decoding.cancel()
 
 
 def test_only_what_begins_alike_is_shared(engine: Engine) -> None:
     first, second = ((*prompt[:20], 9, *prompt[21:]) for prompt in PROMPTS)
     alone = ids_of(engine, request_for((first, second)))
-    with engine.submit(request_for(PROMPTS, max_tokens=ENDLESS)) as talking:
-        next(talking)
+    with engine.submit(request_for(PROMPTS, max_tokens=ENDLESS)) as decoding:
+        next(decoding)
         before = engine.stats().prefill_tokens
         assert ids_of(engine, request_for((first, second))) == alone
         assert engine.stats().prefill_tokens - before == len(first) - 1 - 20
@@ -112,24 +112,24 @@ def test_a_few_tokens_are_not_worth_waiting_for(engine: Engine) -> None:
     assert engine.stats().prefill_tokens == sum(len(prompt) - 1 for prompt in prompts)
 
 
-def test_a_borrower_whose_lender_leaves_is_computed_all_the_same(engine: Engine) -> None:
+def test_a_prompt_whose_source_leaves_is_computed_all_the_same(engine: Engine) -> None:
     alone = ids_of(engine, request_for(PROMPTS))
     for _ in range(5):  # each time it may be elsewhere in its prefill
-        lender = engine.submit(request_for(PROMPTS, 1))
-        borrowers = [engine.submit(request_for(PROMPTS)) for _ in range(2)]
-        lender.cancel()
-        assert [[token.id for token in each] for each in borrowers] == [alone, alone]
+        source = engine.submit(request_for(PROMPTS, 1))
+        copying = [engine.submit(request_for(PROMPTS)) for _ in range(2)]
+        source.cancel()
+        assert [[token.id for token in each] for each in copying] == [alone, alone]
         with pytest.raises(CancelledError):
-            list(lender)
+            list(source)
 
 
-def test_what_fails_for_the_lender_does_not_fail_for_the_borrower(engine: Engine) -> None:
+def test_what_fails_for_the_source_does_not_fail_for_who_copies_from_it(engine: Engine) -> None:
     alone = ids_of(engine, request_for(PROMPTS))
-    lender = engine.submit(request_for(tuple((*p[:-1], POISON, 4) for p in PROMPTS)))
-    borrower = engine.submit(request_for(PROMPTS))
+    source = engine.submit(request_for(tuple((*p[:-1], POISON, 4) for p in PROMPTS)))
+    copying = engine.submit(request_for(PROMPTS))
     with pytest.raises(GenerationError, match="NaN"):
-        list(lender)
-    assert [token.id for token in borrower] == alone
+        list(source)
+    assert [token.id for token in copying] == alone
 
 
 @st.composite
@@ -151,10 +151,10 @@ def test_any_crowd_decodes_as_each_of_it_alone(
     small: Engine, crowd: list[tuple[Prompts, bool]]
 ) -> None:
     alone = [ids_of(small, request_for(prompts)) for prompts, _ in crowd]
-    generations = [small.submit(request_for(prompts)) for prompts, _ in crowd]
-    for generation, (_, leaves) in zip(generations, crowd, strict=True):
+    answers = [small.submit(request_for(prompts)) for prompts, _ in crowd]
+    for answer, (_, leaves) in zip(answers, crowd, strict=True):
         if leaves:
-            generation.cancel()
-    for generation, tokens, (_, leaves) in zip(generations, alone, crowd, strict=True):
+            answer.cancel()
+    for answer, tokens, (_, leaves) in zip(answers, alone, crowd, strict=True):
         if not leaves:
-            assert [token.id for token in generation] == tokens
+            assert [token.id for token in answer] == tokens

@@ -1,4 +1,4 @@
-"""One token's choice: the shortlist gives what the whole vocabulary gives, whatever the mask."""
+"""One token's draw: the candidates give what the whole vocabulary gives, whatever the mask."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows(seed: int, streams: int, peakedness: float) -> Tensor:
     return (peakedness * (common + 0.3 * own)).log_softmax(-1)
 
 
-def shortlist_of(request: Request, logprobs: Tensor) -> Tensor:
+def candidates_of(request: Request, logprobs: Tensor) -> Tensor:
     references = [stream for stream, _ in request.plan.reference]
     return logprobs[references].topk(WIDTH).indices
 
@@ -65,20 +65,20 @@ def assert_same(found: Token, expected: Token) -> None:
 @pytest.mark.parametrize("constraint", [None, Allows()], ids=["free", "constrained"])
 @examples
 @given(seed=st.integers(0, 2**31), peakedness=st.floats(0.5, 4.0), uniform=st.floats(0.0, 0.999))
-def test_the_shortlist_gives_what_the_whole_vocabulary_gives(
+def test_the_candidates_give_what_the_whole_vocabulary_gives(
     mask: object, count: int, constraint: object, seed: int, peakedness: float, uniform: float
 ) -> None:
     request = request_for(Amulet.paper(), count, constraint=constraint)
     request = replace(request, plan=replace(request.plan, mask=mask))
     logprobs = rows(seed, len(request.prompts), peakedness)
     whole = next_token(request, logprobs, None, (), uniform)
-    assert_same(next_token(request, logprobs, shortlist_of(request, logprobs), (), uniform), whole)
+    assert_same(next_token(request, logprobs, candidates_of(request, logprobs), (), uniform), whole)
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=str)
 @examples
 @given(seed=st.integers(0, 2**31), peakedness=st.floats(0.1, 4.0))
-def test_the_shortlist_may_hold_tokens_that_turned_out_impossible(
+def test_the_candidates_may_hold_tokens_that_turned_out_impossible(
     mask: object, seed: int, peakedness: float
 ) -> None:
     """As where another model doesn't have them: the others it holds are fewer then."""
@@ -86,11 +86,11 @@ def test_the_shortlist_may_hold_tokens_that_turned_out_impossible(
     request = replace(request, plan=replace(request.plan, mask=mask))
     logprobs = rows(seed, 2, peakedness)
     logprobs[:, -WIDTH // 2 :] += 20.0
-    shortlist = shortlist_of(request, logprobs)
+    candidates = candidates_of(request, logprobs)
     logprobs[:, -WIDTH // 2 :] = -math.inf
     logprobs = logprobs.log_softmax(-1)
     whole = next_token(request, logprobs, None, (), 0.5)
-    assert_same(next_token(request, logprobs, shortlist, (), 0.5), whole)
+    assert_same(next_token(request, logprobs, candidates, (), 0.5), whole)
 
 
 @pytest.mark.parametrize("mask", MASKS, ids=str)
@@ -101,7 +101,7 @@ def test_a_peaked_distribution_is_not_looked_through_as_a_whole(
     request = replace(request, plan=replace(request.plan, mask=mask))
     logprobs = rows(0, 2, 4.0)
     monkeypatch.delattr(module, "_survivors")
-    assert next_token(request, logprobs, shortlist_of(request, logprobs), (), 0.5)
+    assert next_token(request, logprobs, candidates_of(request, logprobs), (), 0.5)
 
 
 def test_a_mask_leaves_the_best_tokens_of_its_reference() -> None:

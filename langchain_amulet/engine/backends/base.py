@@ -108,7 +108,7 @@ class LoadedModel(ABC):
 
 
 class Slot(Protocol):
-    """One request's place in a backend."""
+    """One request's place in a backend; each is itself alone, so they may be keys of a mapping."""
 
     @property
     def is_prefilled(self) -> bool:

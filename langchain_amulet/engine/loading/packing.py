@@ -7,6 +7,8 @@ that is tied to the embedding. Every product is the one that ``torch.nn.Linear``
 
 The two operators are torch's own, used by its compiler, but not part of its public interface:
 each layer is therefore compared with the one it replaces, and left alone where they differ.
+
+Knows linear layers. Doesn't know how a model is loaded, or what runs it.
 """
 
 from __future__ import annotations
