@@ -562,7 +562,7 @@ def test_a_stream_keeps_its_engine_alive(model: Any) -> None:
 def test_no_caller_waits_for_ever_when_even_letting_go_fails(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(*args: Any) -> None:
+    def lost(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("the device is lost")
 
     monkeypatch.setattr(threading, "excepthook", lambda args: None)  # the thread does die of it
