@@ -180,7 +180,7 @@ class AnswerSettings(BaseModel):
         repetition_penalty: Above 1 makes tokens that were written less likely.
         presence_penalty: Above 0 makes tokens that were written less likely.
         max_tokens: The most tokens an answer may have.
-        stop: Texts before which the answer ends.
+        stop: Texts before which what is said ends; thoughts, calls and objects don't end at them.
         seed: Makes an answer repeatable.
         timeout: Seconds until a call fails; None for no limit.
         logprobs: Whether ``response_metadata`` holds each token's log-probability.

@@ -48,7 +48,7 @@ def as_model(typed_dict: type) -> type[BaseModel]:
 
 def _model(typed_dict: type, models: Models) -> type[BaseModel]:
     models[typed_dict] = None  # it is being made, and may hold itself
-    docstring = inspect.getdoc(typed_dict) or ""
+    docstring = inspect.cleandoc(typed_dict.__doc__ or "")  # getdoc would find that of dict
     listed = ARGUMENTS.search(docstring)
     told = dict(FIELD.findall(listed["fields"])) if listed else {}
     required: frozenset[str] = getattr(typed_dict, "__required_keys__", frozenset())

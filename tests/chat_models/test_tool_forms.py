@@ -1,5 +1,6 @@
 """Tools and schemas in every form that callers have, as one form."""
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, Protocol, Required, TypedDict
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_amulet.chat_models.tools import as_schema, as_tool, as_tools, schema_tool
 from langchain_amulet.errors import SchemaError, ToolError
+from support.sampled import sampled
 
 PARAMETERS = {
     "type": "object",
@@ -242,3 +244,17 @@ Odd = TypedDict("Odd", {"model_config": int, "a b": int, "_x": int, "copy": int}
 def test_keys_of_a_typed_dict_need_be_no_names() -> None:
     schema = as_schema(Odd)
     assert schema["required"] == list(schema["properties"]) == ["model_config", "a b", "_x", "copy"]
+    assert "description" not in schema
+
+
+class Shirt(TypedDict, total=False):
+    size: Required[int]
+    colour: Literal["red", "blue"]
+
+
+def test_what_may_be_left_out_of_a_typed_dict_sometimes_is() -> None:
+    found = [json.loads(text) for text in sampled(dict(as_schema(Shirt)), count=12)]
+    assert {frozenset(each) for each in found} == {
+        frozenset({"size"}),
+        frozenset(Shirt.__annotations__),
+    }
