@@ -1,5 +1,6 @@
 """Every refusal says the rule, the value and the remedy, and is one of the package's errors."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -258,12 +259,38 @@ def test_one_failing_call_of_a_batch_leaves_the_others(llm: ChatAmulet) -> None:
 
 def test_a_full_queue_is_refused(tiny: str) -> None:
     llm = ChatAmulet(model=tiny, max_rows=2, max_queue=1, max_tokens=200)
-    answers = llm.batch([QUESTION] * 8, preference="Be kind.", return_exceptions=True)
+
+    async def from_outside() -> list[Any]:
+        calls = [llm.ainvoke(QUESTION, preference="Be kind.") for _ in range(8)]
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    answers = asyncio.run(from_outside())
     refused = [answer for answer in answers if isinstance(answer, Exception)]
     assert 0 < len(refused) < 8
     for error in refused:
         with pytest.raises(errors.QueueFullError, match="max_queue"):
             raise error
+
+
+async def test_a_batch_never_fills_the_queue_by_itself(tiny: str) -> None:
+    """However many calls it has: each begins when another one has ended."""
+    llm = ChatAmulet(model=tiny, max_rows=2, max_queue=3, max_tokens=1, temperature=0.0)
+    questions: Any = [QUESTION] * 40
+    everything = [
+        *llm.batch(questions),
+        *await llm.abatch(questions),
+        *await llm.abatch(questions, {"max_concurrency": 1000}),
+        *[answer for _, answer in llm.batch_as_completed(questions)],
+        *[answer async for _, answer in llm.abatch_as_completed(questions)],
+    ]
+    assert {answer.text for answer in everything} == {llm.invoke(QUESTION).text}
+    assert len(everything) == 200
+    assert await llm.abatch([]) == llm.batch([]) == []
+
+
+async def test_a_batch_of_thousands_is_answered(llm: ChatAmulet) -> None:
+    answers = await llm.abatch([QUESTION] * 5000, max_tokens=1)
+    assert len(answers) == 5000
 
 
 @pytest.mark.parametrize(
