@@ -87,7 +87,7 @@ class Bare(BaseModel):
         Bare,
         Tool(name="bare", description="", func=print),
     ],
-    ids=str,
+    ids=["name", "OpenAI", "nulls", "title", "function", "class", "tool"],
 )
 @pytest.mark.parametrize("strict", [None, True])
 def test_tools_have_a_description_and_arguments_even_if_they_say_nothing(
