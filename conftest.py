@@ -20,3 +20,13 @@ settings.load_profile("steady")
 def pytest_report_header(config: pytest.Config) -> str:
     """What a model is decoded in where neither it nor a test says."""
     return f"default dtype: {default_dtype(torch.device('cpu'))}, {torch.get_num_threads()} thread"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse names with an address in them: tests that run beside each other go by their names."""
+    nameless = sorted({item.nodeid for item in items if " at 0x" in item.name})
+    if nameless:
+        raise pytest.UsageError(
+            "A test must have the same name in every process, but these have an address in it: "
+            f"{', '.join(nameless)}. Name their parameters by `ids`."
+        )

@@ -391,7 +391,7 @@ async def test_a_store_of_an_event_loop_is_not_asked_inside_of_it_without_await(
             method(*args)
 
 
-@pytest.mark.parametrize("opening", [SQL["async_sqlite"], SQL["async_postgres"]], ids=str)
+@pytest.mark.parametrize("opening", [SQL["async_sqlite"], SQL["async_postgres"]])
 @pytest.mark.parametrize("timeout", [None, 60.0])
 def test_a_store_whose_event_loop_is_idle_is_not_waited_for(
     opening: Callable[..., Opening], databases: Databases, timeout: float | None

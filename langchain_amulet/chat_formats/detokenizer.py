@@ -1,8 +1,8 @@
-"""From token ids to text that can be shown: whole characters only, and nothing of a stop string.
+"""From token ids to text that can be shown: whole characters only.
 
-`TokenBytes` says which bytes a token stands for. `Detokenizer` joins the bytes of one answer,
-holds back what may still turn out to be half a character or the start of a stop string, and gives
-out the rest at once. Each token costs the same, however long the answer already is.
+`TokenBytes` says which bytes a token stands for. `Detokenizer` joins the bytes of one answer, holds
+back what may still turn out to be half a character, and gives out the rest at once. Each token
+costs the same, however long the answer already is.
 
 This module knows a tokenizer only: nothing of prompts, messages, models or chunks.
 """
@@ -12,12 +12,10 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
-
-from langchain_amulet.chat_formats.regions import unsettled
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 """How sentencepiece-style tokenizers write a byte that no token of theirs covers."""
@@ -151,74 +149,25 @@ def _kinds(state: Any) -> Iterator[str]:
 class Detokenizer:
     """The text of one answer, fed token by token.
 
-    Joined, what `feed` and `flush` return is the text of all tokens as UTF-8, cut before the
-    stop string that was complete first, whatever way the text was split into tokens. Bytes that
-    are no UTF-8 become U+FFFD.
+    Joined, what `feed` and `flush` return is the text of all tokens as UTF-8, whatever way the text
+    was split into tokens. Bytes that are no UTF-8 become U+FFFD.
     """
 
-    def __init__(self, tokens: TokenBytes, stops: Sequence[str] = ()) -> None:
-        """Start an empty text that ends before any of ``stops``, all of them non-empty."""
+    def __init__(self, tokens: TokenBytes) -> None:
+        """Start an empty text."""
         self._tokens = tokens
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._stop = StopStrings(stops)
         self._last: int | None = None  # the last token that had any bytes
-
-    @property
-    def stopped(self) -> bool:
-        """Whether a stop string was found; the text is then over."""
-        return self._stop.found
-
-    @property
-    def held(self) -> int:
-        """How many characters are held back, as a stop string may begin with them."""
-        return self._stop.held
 
     def feed(self, token_id: int) -> str:
         """Add a token; returns what can be shown now, which may be nothing."""
         spelled = self._tokens.after(self._last, token_id)
         self._last = token_id if spelled else self._last
-        return self._stop.feed(self._utf8.decode(spelled))
+        return self._utf8.decode(spelled)
 
     def flush(self) -> str:
         """End the text; returns what was held back."""
-        return self._stop.feed(self._utf8.decode(b"", final=True)) + self._stop.flush()
-
-
-class StopStrings:
-    """A filter on a text that comes in pieces: passes on what comes before any stop string."""
-
-    def __init__(self, stops: Sequence[str]) -> None:
-        """Watch for ``stops``, all of them non-empty."""
-        self._stops = tuple(stops)
-        self._held = ""
-        self.found = False
-
-    @property
-    def held(self) -> int:
-        """How many characters are held back."""
-        return len(self._held)
-
-    def feed(self, text: str) -> str:
-        """Add text; returns what certainly comes before a stop string."""
-        if not self._stops or self.found:
-            return "" if self.found else text
-        self._held += text
-        start = self._first_to_end()
-        self.found = start is not None
-        shown = start if start is not None else len(self._held) - unsettled(self._held, self._stops)
-        passed, self._held = self._held[:shown], self._held[shown:]
-        return passed
-
-    def flush(self) -> str:
-        """End the text; returns what was held back, unless a stop string was found."""
-        held, self._held = self._held, ""
-        return "" if self.found else held
-
-    def _first_to_end(self) -> int | None:
-        """Where the stop string starts that is complete first, of several the longest."""
-        starts = [(self._held.find(stop), len(stop)) for stop in self._stops]
-        spans = [(start + length, start) for start, length in starts if start >= 0]
-        return min(spans)[1] if spans else None
+        return self._utf8.decode(b"", final=True)
 
 
 def _from_byte_level(token: str) -> bytes:

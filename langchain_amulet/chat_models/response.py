@@ -20,8 +20,9 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from langchain_amulet.chat_formats.detokenizer import Detokenizer, StopStrings, TokenBytes
+from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
 from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, PlainTextParser
+from langchain_amulet.chat_formats.stop_strings import StopStrings
 from langchain_amulet.engine import Token
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.steering import Plan

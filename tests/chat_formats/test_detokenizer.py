@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import decoders
 from transformers import PreTrainedTokenizerFast
 
-from langchain_amulet.chat_formats.detokenizer import Detokenizer, StopStrings, TokenBytes
+from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
 from support.tokenizers import (
     CONTROLS,
     byte_fallback,
@@ -158,58 +158,7 @@ def test_ids_beyond_the_vocabulary_have_no_text() -> None:
     assert "".join(stream("byte_level", [10**6])) == ""
 
 
-def cut_by_hand(text: str, stops: list[str]) -> str:
-    """Read character by character, and cut as soon as a stop string is complete."""
-    for end in range(len(text) + 1):
-        found = [stop for stop in stops if text[:end].endswith(stop)]
-        if found:
-            return text[: end - len(max(found, key=len))]
-    return text
-
-
-LETTERS = st.text(alphabet="ab\n", max_size=12)
-STOPS = st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3)
-
-
-@given(pieces=st.lists(LETTERS), stops=STOPS)
-def test_text_is_cut_before_the_stop_string_that_is_complete_first(
-    pieces: list[str], stops: list[str]
-) -> None:
-    watch = StopStrings(stops)
-    shown = "".join(map(watch.feed, pieces)) + watch.flush()
-    assert shown == cut_by_hand("".join(pieces), stops)
-
-
-@given(pieces=st.lists(LETTERS), stops=STOPS)
-def test_no_part_of_a_stop_string_is_ever_shown(pieces: list[str], stops: list[str]) -> None:
-    final = cut_by_hand("".join(pieces), stops)
-    watch = StopStrings(stops)
-    shown = ""
-    for piece in pieces:
-        shown += watch.feed(piece)
-        assert final.startswith(shown)
-
-
-@given(pieces=st.lists(LETTERS), stops=STOPS)
-def test_nothing_is_held_back_but_a_possible_start_of_a_stop_string(
-    pieces: list[str], stops: list[str]
-) -> None:
-    watch = StopStrings(stops)
-    shown = "".join(map(watch.feed, pieces))
-    held = "".join(pieces)[len(shown) :]
-    if not watch.found:
-        assert held == "" or any(stop.startswith(held) for stop in stops)
-        assert watch.held == len(held)
-
-
-def test_a_stop_string_over_several_tokens_ends_the_text() -> None:
-    ids = encode("byte_level", "How do I\n\nsleep")
-    text = Detokenizer(SPELLINGS["byte_level"], ["\n\ns"])
-    assert "".join(text.feed(token) for token in ids) + text.flush() == "How do I"
-    assert text.stopped
-
-
-def test_without_stop_strings_every_whole_character_is_shown_at_once() -> None:
+def test_every_whole_character_is_shown_at_once() -> None:
     ids = encode("byte_level", "Keep it short")
     assert stream("byte_level", ids)[:-1] == [decode("byte_level", [index]) for index in ids]
 
