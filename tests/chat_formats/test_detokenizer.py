@@ -40,9 +40,9 @@ every_decoded_kind = pytest.mark.parametrize(
 """Without a decoder the library shows bytes in GPT-2's alphabet, which nobody can read."""
 
 
-def stream(kind: str, ids: list[int], stops: list[str] | None = None) -> list[str]:
+def stream(kind: str, ids: list[int]) -> list[str]:
     """What is shown after each token, and at the end."""
-    text = Detokenizer(SPELLINGS[kind], stops or [])
+    text = Detokenizer(SPELLINGS[kind])
     return [*(text.feed(token) for token in ids), text.flush()]
 
 
