@@ -5,6 +5,7 @@ This module knows nothing of what is validated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -36,6 +37,13 @@ RULES: Mapping[str, str] = MappingProxyType(
     }
 )
 """What a value must be that broke a rule, by pydantic's name for the complaint."""
+
+
+NAME = re.compile("[!-~]{0,60}")
+"""What may be a name, a number or a path in writing, and is no sentence."""
+
+FEW = 8
+"""How many values of a list or a dict are shown."""
 
 
 @contextmanager
@@ -75,6 +83,31 @@ def explanation(
     return kind(" ".join(_sentence(detail, names, quoting) for detail in details))
 
 
+def quoted(value: object, depth: int = 3) -> str:
+    """A wrong value as an error may show it: numbers and names, but no words.
+
+    A preference or a message may stand where it doesn't belong and be refused there, and errors end
+    up in logs. Of what may be one only the kind is told.
+
+    Args:
+        value: The value.
+        depth: How far into lists and dicts is looked, which may hold themselves.
+    """
+    if isinstance(value, str):
+        is_name = NAME.fullmatch(value) is not None
+        return repr(value) if is_name else f"this text of {len(value)} characters"
+    if isinstance(value, (list, tuple, dict)) and len(value) <= FEW and depth:
+        inner = [quoted(each, depth - 1) for each in value]
+        if not isinstance(value, dict):
+            return f"[{', '.join(inner)}]"
+        held = (quoted(each, depth - 1) for each in value.values())
+        pairs = zip(inner, held, strict=True)
+        return f"{{{', '.join(f'{key}: {each}' for key, each in pairs)}}}"
+    if value is None or isinstance(value, (int, float, type)):
+        return repr(value)
+    return f"this {type(value).__name__}"
+
+
 def message_of(error: object) -> str:
     """What an error says, in a line without a full stop; its kind where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
@@ -102,11 +135,11 @@ def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:
     place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
         names = sorted(names)
-        return f"{place!r} is unknown: {choose(place, names)} one of {', '.join(names)}."
+        return f"{quoted(place)} is unknown: {choose(place, names)} one of {', '.join(names)}."
     if detail["type"] == "missing":
         return f"{place!r} is missing: give it a value."
     is_shown = quoting or isinstance(detail["input"], (int, float))
-    value = _short(detail["input"]) if is_shown else f"this {type(detail['input']).__name__}"
+    value = quoted(detail["input"]) if is_shown else f"this {type(detail['input']).__name__}"
     return f"{place!r} can't be {value}: {_rule(detail)}."
 
 
@@ -115,8 +148,3 @@ def _rule(detail: Any) -> str:
         return f"it must be {RULES[detail['type']].format(**detail.get('ctx', {}))}"
     rule: str = detail["msg"].removeprefix("Value error, ")
     return f"{rule[0].lower()}{rule[1:]}"
-
-
-def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import explained, quoted
 
 
 def refuse(value: Any) -> Any:
@@ -74,3 +74,33 @@ def test_values_that_are_private_are_not_quoted() -> None:
     with pytest.raises(ConfigurationError) as refused, explained(ConfigurationError, quoting=False):
         Small.model_validate(private)
     assert "secret" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("amulet:strengh=2", "'amulet:strengh=2'"),
+        ("", "''"),
+        ("Keep it short.", "this text of 14 characters"),
+        ("短く" * 3, "this text of 6 characters"),
+        (0.5, "0.5"),
+        (None, "None"),
+        (int, "<class 'int'>"),
+        (["a", "Keep it short."], "['a', this text of 14 characters]"),
+        (
+            {"lam": 0, "a b": "x y"},
+            "{'lam': 0, this text of 3 characters: this text of 3 characters}",
+        ),
+        ({"Keep it short."}, "this set"),
+        (b"Keep it short.", "this bytes"),
+        ([0] * 9, "this list"),
+    ],
+)
+def test_a_wrong_value_is_shown_if_it_is_a_number_or_a_name(value: object, shown: str) -> None:
+    assert quoted(value) == shown
+
+
+def test_a_wrong_value_that_holds_itself_is_shown_as_far_as_it_is_looked_at() -> None:
+    circle: list[object] = [1]
+    circle.append(circle)
+    assert quoted(circle) == "[1, [1, [1, this list]]]"

@@ -15,7 +15,7 @@ from langchain_amulet.errors import AmuletError
 from langchain_amulet.methods import BestOf
 from support.ways import ainvoke, invoke, stream
 
-SECRET = "gallstones-7131"
+SECRET = "Mention my gallstones kindly."
 QUESTION = "How do I sleep better?"
 
 
@@ -58,21 +58,17 @@ WRONG_ARGUMENTS: dict[str, dict[str, Any]] = {
     "one as a number of tokens": {"max_tokens": SECRET},
     "one as a stop string that is none": {"stop": [SECRET, 3]},
     "one as a timeout": {"timeout": SECRET},
-    "one as a model's name": {"model": f"/nowhere/{SECRET}"},
     "one as the model": {"model": [SECRET]},
     "one as a chat template": {"chat_template": SECRET},
     "one as a broken chat template": {"chat_template": "{{ messages" + SECRET},
     "one as a chat template's refusal": {
-        "chat_template": "{{ raise_exception(messages[-1]['content']) }}",
+        "chat_template": "{{ raise_exception('No: ' + messages[-1]['content']) }}",
         "question": SECRET,
     },
     "one as a chat format": {"chat_format": SECRET},
-    "one as a choice of tools": {"tool_choice": SECRET},
-    "one as tools": {"tools": [SECRET]},
-    "one as a response format": {"response_format": SECRET},
     "one for compose": {"compose": SECRET},
+    "one among variables of the template": {"chat_template_kwargs": [SECRET]},
     "one as what stands": {"standing_preference": {"text": "a", "x": SECRET}},
-    "one in a user's name without a memory": {"user_id": SECRET},
 }
 
 
@@ -140,19 +136,6 @@ def failing(told: object) -> Any:
     raise ValueError(f"no way to handle {told}")
 
 
-@pytest.mark.parametrize("ask", [invoke, ainvoke])
-@pytest.mark.parametrize("on_store_error", ["raise", "ignore"])
-def test_what_a_resolver_says_isnt_passed_on(
-    llm: ChatAmulet, ask: Callable[..., Any], on_store_error: str
-) -> None:
-    from langchain_amulet import ResolverMemory
-
-    memory = ResolverMemory(lambda user: failing(SECRET), on_store_error=on_store_error)
-    told = refusal(lambda: ask(llm.model_copy(update={"memory": memory}), QUESTION, user_id="ada"))
-    assert told
-    assert SECRET not in told
-
-
 RECORDS: dict[str, Any] = {
     "a text": SECRET,
     "no preferences": {"preferences": SECRET},
@@ -178,21 +161,6 @@ def test_a_stored_record_that_doesnt_fit_isnt_quoted(
     asking = llm.model_copy(update={"memory": memory})
     for ask in (invoke, ainvoke):
         assert SECRET not in refusal(lambda a=ask: a(asking, QUESTION, user_id="ada"))  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("method", ["get", "batch"])
-def test_what_a_store_says_isnt_passed_on(
-    llm: ChatAmulet, method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = InMemoryStore()
-    memory = PreferenceMemory(store)
-    memory.set("ada", SECRET)
-    monkeypatch.setattr(store, method, lambda *_, **__: failing(SECRET))
-    monkeypatch.setattr(store, f"a{method}", lambda *_, **__: failing(SECRET))
-    asking = llm.model_copy(update={"memory": memory})
-    for ask in (invoke, ainvoke):
-        assert SECRET not in refusal(lambda a=ask: a(asking, QUESTION, user_id="ada"))  # type: ignore[misc]
-    assert SECRET not in refusal(lambda: memory.set("ada", SECRET))
 
 
 def test_a_model_that_hides_preferences_hides_them_when_it_is_shown(llm: ChatAmulet) -> None:

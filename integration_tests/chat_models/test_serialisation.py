@@ -14,6 +14,7 @@ from langchain_core.prompts import (
     PromptTemplate,
 )
 from langchain_core.runnables import ConfigurableField, RunnableSequence
+from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet import Amulet, ChatAmulet, Preference
 from langchain_amulet.chat_models.runnables import (
@@ -21,6 +22,7 @@ from langchain_amulet.chat_models.runnables import (
     BoundAmulet,
     ConfigurableAmulet,
 )
+from langchain_amulet.errors import ConfigurationError
 from support.engines import engine_of
 from support.ways import beta, invoke
 
@@ -122,6 +124,16 @@ def test_copies_answer_the_same_on_the_same_weights(
     assert invoke(copied(model), QUESTION) == expected
     assert engine_of(llm) is engine
     assert engine.stats().admitted == loaded + 1
+
+
+def test_a_memory_that_cant_be_pickled_is_said_to_be_the_reason(llm: ChatAmulet) -> None:
+    """A store in this process holds locks; another one may hold connections."""
+    remembering = ChatAmulet(model=llm.model, memory=InMemoryStore(), max_tokens=3)
+    with pytest.raises(ConfigurationError, match=r"update=\{'memory': None\}"):
+        pickle.dumps(remembering)
+    assert copy.deepcopy(remembering).invoke(QUESTION, user_id="ada").content
+    without = remembering.model_copy(update={"memory": None})
+    assert pickle.loads(pickle.dumps(without)).invoke(QUESTION).content
 
 
 def test_a_pickled_model_is_as_small_as_its_settings(llm: ChatAmulet) -> None:

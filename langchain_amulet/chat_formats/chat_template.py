@@ -29,6 +29,7 @@ from langchain_amulet.chat_formats.turns import (
     strings_in,
 )
 from langchain_amulet.errors import AmuletError, ChatTemplateError, RequestError
+from langchain_amulet.validation import message_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -202,6 +203,14 @@ class ChatTemplate:
         return ControlTokens(self.tokenizer)
 
     @cached_property
+    def reads_users(self) -> bool:
+        """Whether what a user writes gets into the prompt."""
+        try:
+            return PROBE in self.text(self.fit([{"role": "user", "content": PROBE}])).casefold()
+        except ChatTemplateError:
+            return True  # it asks for more than that, and says so where that is missing
+
+    @cached_property
     def reads_system(self) -> bool:
         """Whether a system turn gets into the prompt: some templates refuse it, some drop it."""
         try:
@@ -292,8 +301,8 @@ class ChatTemplate:
         if answer.get("tool_calls") or self.controls.stand_in(answer["content"]):
             raise RequestError(
                 "An answer with tool calls or control tokens must be one that the chat template "
-                "writes right after its prompt for an answer, which it doesn't for "
-                f"{answer['content'][:40]!r}: leave them out, or change chat_template_kwargs."
+                "writes right after its prompt for an answer, which it doesn't for this one: "
+                "leave them out, or change chat_template_kwargs."
             )
         return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
 
@@ -303,18 +312,33 @@ class ChatTemplate:
             return self._renderer.apply_chat_template(
                 list(turns), chat_template=self.template, **options, **variables
             )
-        except (jinja2.TemplateError, TypeError) as error:
+        except (
+            jinja2.TemplateError,
+            TypeError,
+            OverflowError,  # a range that is too long for the sandbox
+            RecursionError,
+            MemoryError,
+        ) as error:
             roles = ", ".join(turn["role"] for turn in turns)
             raise ChatTemplateError(
                 "A conversation must be one that the chat template accepts, but for the roles "
-                f"{roles} it says: {error}. Change the order of the messages, or pass "
+                f"{roles} it says: {self._said(error)}. Change the order of the messages, or pass "
                 "chat_template=..., a template that takes them."
-            ) from error
+            ) from (None if self._is_computed(error) else error)
         except ValueError as error:
             raise RequestError(
                 f"Control tokens in messages must be kept as text, but: {error}. Take the token "
                 "out of the messages."
             ) from error
+
+    def _said(self, error: BaseException) -> str:
+        if self._is_computed(error):
+            return "what isn't shown, as it may quote a message"
+        return message_of(error)
+
+    def _is_computed(self, error: BaseException) -> bool:
+        """Whether the template refuses in words that it makes up, maybe of what messages say."""
+        return type(error) is jinja2.TemplateError and str(error) not in self.source
 
     @cached_property
     def _renderer(self) -> Any:

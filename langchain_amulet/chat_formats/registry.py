@@ -18,7 +18,7 @@ from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import Registry, place_of
-from langchain_amulet.validation import choose, message_of
+from langchain_amulet.validation import choose, message_of, quoted
 
 Family = TypeVar("Family", bound=type[ChatFormat])
 
@@ -111,7 +111,7 @@ def family_of(name: str) -> type[ChatFormat]:
     if name not in FORMATS:
         raise ConfigurationError(
             f"chat_format must be one of {', '.join(sorted(FORMATS))}, a ChatFormat or None, not "
-            f"{name!r}: {choose(name, FORMATS)} one of those, or register the format first."
+            f"{quoted(name)}: {choose(name, FORMATS)} one of those, or register the format first."
         )
     return FORMATS[name]
 
@@ -130,7 +130,7 @@ def as_chat_format(value: Any) -> ChatFormat | str | None:
     if value is None:
         return None
     raise ConfigurationError(
-        f"chat_format must be a ChatFormat, the name of one or None, not {value!r}: pass an "
+        f"chat_format must be a ChatFormat, the name of one or None, not {quoted(value)}: pass an "
         "instance, or a name that was registered."
     )
 

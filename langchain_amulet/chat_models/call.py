@@ -32,7 +32,7 @@ from langchain_amulet.chat_models.response import (
 )
 from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ChatTemplateError, ConfigurationError
 from langchain_amulet.steering import Plan, strengths
 from langchain_amulet.waiting import Deadline, Procedure
 
@@ -66,6 +66,11 @@ def prepare(
             `ModelHandle.companion`.
     """
     check_fits(handle.opened, messages)
+    if not codec_for(handle.opened, settings).template.reads_users:
+        raise ChatTemplateError(
+            "A chat template must write what the user says, but this one leaves it out: pass "
+            "chat_template=..., the text of a Jinja template and not where it is."
+        )
     plan = settings.method.plan(settings.guidance)
     prompts = render(plan, handle, settings, messages)
     return PreparedCall(

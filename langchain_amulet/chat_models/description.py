@@ -8,7 +8,8 @@ This module knows settings and LangChain's hooks for them: nothing of how calls 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Self, cast
 
@@ -98,7 +99,28 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
         hidden = (name for name in PRIVATE if self.redact_preferences and params.get(name))
         return {**params, **dict.fromkeys(hidden, REDACTED)}
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields that ``repr`` shows, as traces may show them."""
+        shown = self._shown(dict(cast("Any", super().__repr_args__())))
+        return shown.items()
+
     # --- To serialisers ---
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """What is pickled: settings, and the memory where it can be.
+
+        Raises:
+            ConfigurationError: The memory can't be pickled.
+        """
+        try:
+            pickle.dumps(self.memory)
+        except Exception as error:  # whatever a store raises that holds connections or locks
+            raise ConfigurationError(
+                f"To be pickled, a model's memory must be something that can be, but this "
+                f"{type(self.memory).__name__} isn't: pickle a "
+                "model_copy(update={'memory': None}), and set memory again where it is loaded."
+            ) from error
+        return super().__getstate__()
 
     @classmethod
     def is_lc_serializable(cls) -> bool:

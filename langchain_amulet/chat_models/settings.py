@@ -42,10 +42,31 @@ from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
 from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import explained, quoted
 
 NOT_OURS = frozenset({"model", "stream", DEADLINE})
 """Arguments that say which model answers, by what way or until when: not how."""
+
+TAKEN = frozenset(
+    {
+        "add_generation_prompt",
+        "chat_template",
+        "conversation",
+        "max_length",
+        "messages",
+        "padding",
+        "processor_kwargs",
+        "return_assistant_tokens_mask",
+        "return_dict",
+        "return_tensors",
+        "sanitize_control_tokens",
+        "tokenize",
+        "tokenizer_kwargs",
+        "tools",
+        "truncation",
+    }
+)
+"""Names in ``chat_template_kwargs`` that would reach the tokenizer instead of the template."""
 
 
 def as_dtype(value: Any) -> str | None:
@@ -90,7 +111,7 @@ def as_stops(value: Any) -> tuple[str, ...]:
     several = value if isinstance(value, (list, tuple)) else () if value is None else (value,)
     if not all(isinstance(stop, str) and stop for stop in several):
         raise ConfigurationError(
-            f"Stop strings must be texts that aren't empty, not {value!r}: use None for none."
+            f"Stop strings must be texts that aren't empty, not {quoted(value)}: use None for none."
         )
     return tuple(several)
 
@@ -182,7 +203,8 @@ class AnswerSettings(BaseModel):
         max_tokens: The most tokens an answer may have.
         stop: Texts before which what is said ends; thoughts, calls and objects don't end at them.
         seed: Makes an answer repeatable.
-        timeout: Seconds until a call fails; None for no limit.
+        timeout: Seconds from a call's start until it fails, whatever it waits for; None for no
+            limit.
         logprobs: Whether ``response_metadata`` holds each token's log-probability.
         top_logprobs: How many alternatives per token are added to them.
         trace: Whether ``response_metadata`` holds each token's probability before and after
@@ -230,7 +252,12 @@ class AnswerSettings(BaseModel):
         if "{preference}" not in self.preference_template:
             raise ConfigurationError(
                 "preference_template must contain {preference}, which stands for the "
-                f"preference's text, but is {self.preference_template!r}: add it."
+                f"preference's text, but is {quoted(self.preference_template)}: add it."
+            )
+        if taken := sorted(self.chat_template_kwargs.keys() & TAKEN):
+            raise ConfigurationError(
+                f"chat_template_kwargs are variables of the chat template, but {taken[0]!r} is "
+                "decided by the model for each prompt: leave it out."
             )
         _ = self.sampling  # which checks its numbers
         if self.top_logprobs and not self.logprobs:

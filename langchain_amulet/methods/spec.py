@@ -18,7 +18,7 @@ from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.method import Method, check_kind, parts
 from langchain_amulet.methods.registry import METHODS, is_kind, is_registered
 from langchain_amulet.methods.strengths import STRENGTHS
-from langchain_amulet.validation import choose
+from langchain_amulet.validation import choose, quoted
 
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
@@ -112,7 +112,7 @@ def _unknown(value: object) -> ConfigurationError:
         )
     return ConfigurationError(
         f"method must be one of {', '.join(known)}, a number or a Method such as "
-        f"Amulet(kl_cap=0.5), not {value!r}: {remedy}."
+        f"Amulet(kl_cap=0.5), not {quoted(value)}: {remedy}."
     )
 
 
@@ -128,7 +128,7 @@ def _read(parameters: str | None, text: str) -> dict[str, Any]:
         if not (key and equals and value) or key in given:
             raise ConfigurationError(
                 "A method's parameters are written name:parameter=value,parameter=value, each "
-                f"once, but {text!r} has {part!r}: write it as in 'amulet:kl_cap=0.5'."
+                f"once, but {quoted(text)} has {quoted(part)}: write it as in 'amulet:kl_cap=0.5'."
             )
         given[key] = _value(value)
     return given
@@ -145,7 +145,7 @@ def _make(kind: type[Method], given: Mapping[str, Any], load: Load | None) -> Me
     ]
     given = _with_code(kind, given, load)
     if unknown or missing:
-        wrong = f"doesn't know {unknown[0]!r}" if unknown else f"needs {missing[0]!r}"
+        wrong = f"doesn't know {quoted(unknown[0])}" if unknown else f"needs {missing[0]!r}"
         known = ", ".join(parameters) or "none"
         raise ConfigurationError(
             f"The method {kind.name!r} {wrong}: its parameters are {known}, and one is given as "

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering.checks import is_finite
-from langchain_amulet.validation import choose
+from langchain_amulet.validation import choose, quoted
 
 STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}
@@ -29,7 +29,7 @@ def resolve_strength(value: float | str) -> float:
     if isinstance(value, str):
         if value not in STRENGTHS:
             raise ConfigurationError(
-                f"A strength's name must be one of {names}, not {value!r}: "
+                f"A strength's name must be one of {names}, not {quoted(value)}: "
                 f"{choose(value, STRENGTHS)} one of those, or a number."
             )
         return STRENGTHS[value]
