@@ -36,6 +36,7 @@ from langchain_amulet.chat_models.tools import (
 )
 from langchain_amulet.engine.backends import LoadOptions, check_backend
 from langchain_amulet.engine.loading.hub import POCKET
+from langchain_amulet.engine.loading.loader import dtype_of
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
 from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
@@ -72,11 +73,8 @@ TAKEN = frozenset(
 def as_dtype(value: Any) -> str | None:
     """The name of a torch dtype, given as such or by its name; None for the fastest."""
     name = None if value in (None, "auto") else str(value).removeprefix("torch.")
-    if name is not None and not isinstance(getattr(torch, name, None), torch.dtype):
-        raise ConfigurationError(
-            f"dtype must be the name of a torch dtype, not {value!r}: use 'bfloat16', "
-            "'float16' or 'float32', or None for what runs fastest."
-        )
+    if name is not None:
+        dtype_of(name)
     return name
 
 

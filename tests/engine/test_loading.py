@@ -25,7 +25,8 @@ from transformers import (
 )
 from transformers.utils.logging import set_tqdm_hook
 
-from langchain_amulet.engine import LoadOptions, acquire, load
+from langchain_amulet.engine import HuggingFaceModel, LoadOptions, acquire, load
+from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.loading.packing import PackedLinear, is_available
 from langchain_amulet.engine.model_runtime import _Runtimes
 from langchain_amulet.errors import (
@@ -247,3 +248,72 @@ def test_weights_are_not_refused_for_a_head_that_nobody_names_or_an_older_name(
     config.architectures = kinds
     config.save_pretrained(tmp_path)
     assert load(str(tmp_path), FLOAT32).info.logits_width == 16
+
+
+@pytest.mark.parametrize("name", ["int8", "complex64", "bool", "float8_e4m3fn", "nosuch", "nn"])
+def test_a_dtype_that_nothing_is_computed_in_is_refused(folder: str, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"dtype must .* not {name!r}: use 'bfloat16'"):
+        load(folder, LoadOptions(device="cpu", dtype=name))
+
+
+@pytest.mark.parametrize("name", ["meta", "hpu", "xla", "cuda:99", "nosuch"])
+def test_a_device_that_is_not_there_is_refused(folder: str, name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"device must be one .*{name!r}"):
+        load(folder, LoadOptions(device=name))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"attn_implementation": "nosuch"},
+        {"attn_implementation": "flash_attention_2"},
+        {"attn_implementation": "kernels-community/flash-attn"},
+        {"device_map": "nosuch"},
+        {"device_map": (("", "disk"),)},
+        {"device_map": (("", "meta"),)},
+        {"device_map": (("", 99),)},
+        {"device_map": (("no.such.module", "cpu"),)},
+        {"device_map": (("model", "cpu"), ("lm_head", "cpu"), ("no.such.module", "cpu"))},
+        {"quantization_config": {"load_in_4bit": True}},
+        {"quantization_config": {"quant_method": "nosuch"}},
+        {"quantization_config": {}},
+        {"quantization_config": "x"},
+        {"quantization_config": 5},
+        {"revision": "no such \x00 revision"},
+    ],
+    ids=str,
+)
+def test_settings_that_can_not_work_are_errors_of_the_package_in_one_line(
+    folder: str, settings: dict[str, Any]
+) -> None:
+    try:
+        load(folder, LoadOptions(dtype="float32", **settings))
+    except ConfigurationError as error:
+        assert "\n" not in str(error)
+    else:  # on a machine that has the package, or where a revision of a folder means nothing
+        assert "revision" in settings or torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\0b", "a\nb", "x" * 5000, "~nosuchuser/x", "https://huggingface.co/x", "file:///etc", "/"],
+    ids=lambda name: repr(name[:20]),
+)
+def test_what_can_be_no_model_s_name_is_refused_in_one_short_line(name: str) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        load(name)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize("attention", ["flex_attention", "paged|sdpa", "somebody/their-kernel"])
+def test_an_attention_that_the_batched_backend_was_not_made_for_never_reaches_it(
+    folder: str, attention: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def join(*args: Any) -> Any:
+        raise AssertionError("it was tried")
+
+    monkeypatch.setattr(BatchedBackend, "join", join)
+    model = load(folder, FLOAT32).model
+    model.config._attn_implementation = attention
+    with pytest.raises(UnsupportedModelError, match=r"computes attention by eager or sdpa, not by"):
+        HuggingFaceModel(model, backend="batched")

@@ -24,8 +24,8 @@ def resolve_model(name: str) -> str:
     """What to load for a model's name: the bundled folder, a local folder, or a Hub id."""
     if name == POCKET:
         return str(POCKET_FOLDER)
-    path = Path(name).expanduser()
-    return str(path.resolve()) if path.is_dir() else name
+    folder = _folder(name)
+    return name if folder is None else str(folder)
 
 
 def check_exists(model_id: str, revision: str | None = None) -> None:
@@ -38,8 +38,8 @@ def check_exists(model_id: str, revision: str | None = None) -> None:
         ModelNotFoundError: There is no such folder or repository, or it has no config, or the Hub
             can't be reached.
     """
-    folder = Path(model_id)
-    if folder.is_dir():
+    folder = _folder(model_id)
+    if folder is not None:
         if not (folder / CONFIG).exists():
             raise not_found(model_id, f"it has no {CONFIG}")
     elif model_id.startswith((".", "/", "~")):
@@ -50,7 +50,7 @@ def check_exists(model_id: str, revision: str | None = None) -> None:
 
 def not_found(model_id: str, reason: object) -> ModelNotFoundError:
     """What to raise for a model that can't be had."""
-    is_local = Path(model_id).exists()
+    is_local = _folder(model_id) is not None
     place = "folder" if is_local else "folder or Hub repository"
     offline = (
         ""
@@ -61,9 +61,24 @@ def not_found(model_id: str, reason: object) -> ModelNotFoundError:
     hint = f" Did you mean {POCKET!r}?" if nearest(model_id, [POCKET]) else ""
     return ModelNotFoundError(
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{model_id!r} isn't: {message_of(reason)}.{hint} Check the name, "
-        f"the revision and the access rights.{offline}"
+        f"{_shortened(repr(model_id))} isn't: {_shortened(message_of(reason))}.{hint} Check the "
+        f"name, the revision and the access rights.{offline}"
     )
+
+
+def _folder(name: str) -> Path | None:
+    """The local folder of a name; None if there is none."""
+    try:
+        path = Path(name).expanduser()
+        return path.resolve() if path.is_dir() else None
+    # Nobody's home, a name that is too long, characters that no name can have: no folder's name.
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _shortened(text: str, limit: int = 400) -> str:
+    """What may have been typed or sent by anybody, at a length that one can read."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def _is_known(model_id: str, revision: str | None) -> bool:

@@ -1,5 +1,9 @@
 """Models and tokenizers from a folder or the Hub.
 
+Whatever a library raises on the way becomes an error of the package: a broken folder, a setting
+that can't be, a package that isn't installed. What a library passes over in silence is refused,
+too: layers without weights, which it would fill with random numbers.
+
 Knows transformers' ``from_pretrained``. Doesn't know backends, requests or prompts.
 """
 
@@ -7,6 +11,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +23,19 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 
-from langchain_amulet.engine.loading.hub import check_exists, not_found, resolve_model
+from langchain_amulet.engine.loading.hub import check_exists, not_found
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.engine.loading.quiet import quiet_if_small
-from langchain_amulet.errors import (
-    ConfigurationError,
-    UnsupportedModelError,
-)
+from langchain_amulet.engine.loading.weights import check_tokenizer, check_weights
+from langchain_amulet.errors import AmuletError, ConfigurationError, UnsupportedModelError
 from langchain_amulet.validation import message_of
 
 HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 """How the names of classes end whose models predict the next token."""
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""What weights can be computed in."""
 
 DTYPE_VARIABLE = "LANGCHAIN_AMULET_DTYPE"
 """The environment variable with the dtype of models for which none is chosen."""
@@ -37,29 +44,64 @@ TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 """What the library's tokenizers call their warning of a long text, each of which says it once."""
 
 
+@contextmanager
+def loading(model_id: str) -> Iterator[None]:
+    """Raise an error of the package for whatever goes wrong with a model meanwhile.
+
+    Raises:
+        ModelNotFoundError: A file couldn't be found or read.
+        ConfigurationError: A package isn't installed, or there isn't enough memory.
+        UnsupportedModelError: Anything else: what the folder holds makes no model.
+    """
+    try:
+        yield
+    except AmuletError:
+        raise
+    except OSError as error:
+        raise not_found(model_id, error) from error
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{model_id!r} can be loaded in this way only with a package that isn't installed: "
+            f"{message_of(error)}. Install it, or choose another attn_implementation, "
+            "quantization_config or model."
+        ) from error
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise ConfigurationError(
+            f"A model must fit the memory, but {model_id!r} doesn't: {message_of(error)}. Use a "
+            "smaller model, quantization_config or device_map, or let other models go."
+        ) from error
+    # Configs, tokenizers and weights of any kind and state are read by other people's code.
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"A model must be whole and fit its settings, but {model_id!r} can't be loaded: "
+            f"{type(error).__name__}: {message_of(error)}. Check its files and how it is to be "
+            "loaded (dtype, device_map, quantization_config, attn_implementation)."
+        ) from error
+
+
 def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
     """A model in evaluation mode, on its device, and its tokenizer.
 
     Raises:
         ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
-        UnsupportedModelError: Not a decoder-only language model.
-        ConfigurationError: There is no such device.
+        UnsupportedModelError: Not a decoder-only language model, or one that lacks weights.
+        ConfigurationError: A setting that can't be, such as a device that isn't there.
     """
-    model_id = resolve_model(model_id)
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     source = {name: value for name, value in source.items() if value is not None}
     config = _config(model_id, source)
     _require_causal(model_id, config)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
-        # Said already: what is too long is refused by the engine, and counting it is no mistake.
-        tokenizer.deprecation_warnings[TOO_LONG] = True
-        with quiet_if_small(model_id):
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                model_id, **source, **_placement(config, options)
-            )
-    except OSError as error:
-        raise not_found(model_id, error) from error
+    tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
+    # Said already: what is too long is refused by the engine, and counting it is no mistake.
+    tokenizer.deprecation_warnings[TOO_LONG] = True
+    with quiet_if_small(model_id):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            model_id, **source, **_placement(config, options), output_loading_info=True
+        )
+    model, report = loaded
+    _check_device_map(model, options)
+    check_weights(model_id, model, report)
+    check_tokenizer(model_id, tokenizer, model.get_input_embeddings().num_embeddings)
     model.eval()
     if not _is_spread(options):
         model.to(device_of(options.device))
@@ -77,13 +119,20 @@ def device_of(name: str | None) -> torch.device:
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # by the kind of device, and of torch
+        device = torch.empty(0, device=name).device
+    # By the kind of device, and of torch; for some it imports a module that isn't there.
+    except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
         reason = message_of(str(error).partition("\n")[0])
         raise ConfigurationError(
             f"device must be one that this machine and this torch have, not {name!r}: {reason}. "
             "Use 'cpu', or None for a GPU if there is one."
         ) from error
+    if device.type == "meta":
+        raise ConfigurationError(
+            "device must be one that computes, not 'meta', which holds shapes without numbers: "
+            "use 'cpu', or None for a GPU if there is one."
+        )
+    return device
 
 
 def default_dtype(device: torch.device) -> torch.dtype | None:
@@ -97,7 +146,7 @@ def default_dtype(device: torch.device) -> torch.dtype | None:
     """
     named = os.environ.get(DTYPE_VARIABLE)
     if named:
-        return _dtype(named)
+        return dtype_of(named, DTYPE_VARIABLE)
     if device.type != "cpu":
         return None
     return torch.bfloat16 if computes_in_bfloat16() else torch.float32
@@ -109,12 +158,22 @@ def computes_in_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16", "svebf16"} & flags)
 
 
-def _dtype(name: str) -> torch.dtype:
+def dtype_of(name: str, setting: str = "dtype") -> torch.dtype:
+    """The dtype of a name, one that weights can be computed in.
+
+    Args:
+        name: Such as "bfloat16".
+        setting: What says so, for the message.
+
+    Raises:
+        ConfigurationError: There is no such dtype, or it can't hold weights that are computed with.
+    """
     found = getattr(torch, name, None)
-    if not (isinstance(found, torch.dtype) and found.is_floating_point):
+    if not isinstance(found, torch.dtype) or found not in DTYPES:
         raise ConfigurationError(
-            f"{DTYPE_VARIABLE} must name a torch dtype for weights, not {name!r}: set it to "
-            "'float32' or 'bfloat16', or unset it for what runs fastest."
+            f"{setting} must be the name of a torch dtype for weights, not {name!r}: use "
+            "'bfloat16', 'float16', 'float32' or 'float64', or leave it out for what runs fastest. "
+            "For fewer bits use a model that is quantised, or quantization_config."
         )
     return found
 
@@ -123,12 +182,10 @@ def _config(model_id: str, source: dict[str, Any]) -> Any:
     check_exists(model_id, source.get("revision"))
     try:
         return AutoConfig.from_pretrained(model_id, **source)
-    except OSError as error:
-        raise not_found(model_id, error) from error
     except (ValueError, KeyError) as error:
         raise UnsupportedModelError(
             f"The installed transformers must know the model's architecture, but not that of "
-            f"{model_id!r}: {error}. Update transformers or use another model."
+            f"{model_id!r}: {message_of(error)}. Update transformers or use another model."
         ) from error
 
 
@@ -161,7 +218,7 @@ def _writes_text(architecture: str) -> bool:
 def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
     device, mapped = device_of(options.device), options.device_map
     chosen: dict[str, Any] = {
-        "dtype": getattr(torch, options.dtype) if options.dtype else default_dtype(device),
+        "dtype": dtype_of(options.dtype) if options.dtype else default_dtype(device),
         "quantization_config": options.quantization_config,
         "attn_implementation": options.attn_implementation,
         "use_safetensors": options.use_safetensors,
@@ -172,9 +229,24 @@ def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
+def _check_device_map(model: Any, options: LoadOptions) -> None:
+    """Refuse names that the library passes over, and with them what was meant to be placed."""
+    if not isinstance(options.device_map, tuple):
+        return
+    parts = (model.named_modules(), model.named_parameters(), model.named_buffers())
+    known = {name for each in parts for name, _ in each}
+    unknown = sorted({name for name, _ in options.device_map} - known)
+    if unknown:
+        raise ConfigurationError(
+            f"A device_map's keys must be names of the model's modules, or '' for all of it, but "
+            f"it has none called {', '.join(map(repr, unknown[:4]))}: use 'auto', or names such "
+            f"as {next(name for name, _ in model.named_children())!r}."
+        )
+
+
 def _is_spread(options: LoadOptions) -> bool:
     """Whether accelerate places the weights; it needn't be there for a model on one device."""
-    if options.device_map is None and options.quantization_config is None:
+    if not options.device_map and options.quantization_config is None:
         return False
     if importlib.util.find_spec("accelerate") is None:
         raise ConfigurationError(

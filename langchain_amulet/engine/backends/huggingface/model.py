@@ -11,7 +11,8 @@ from typing import Any
 from langchain_amulet.engine.backends.base import Backend, LoadedModel, ModelInfo
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 from langchain_amulet.engine.backends.huggingface.select import AUTO, select_backend
-from langchain_amulet.engine.loading.loader import from_pretrained
+from langchain_amulet.engine.loading.hub import resolve_model
+from langchain_amulet.engine.loading.loader import from_pretrained, loading
 from langchain_amulet.engine.loading.model_info import declared_stops, logits_width
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import ConfigurationError
@@ -74,8 +75,13 @@ def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:
 
     Raises:
         ModelNotFoundError: No such folder, Hub repository or revision, or no safetensors in it.
-        UnsupportedModelError: Not a decoder-only language model, or none that can be decoded.
-        ConfigurationError: There is no such device.
+        UnsupportedModelError: Not a decoder-only language model, none that can be decoded, or
+            one that isn't whole.
+        ConfigurationError: A setting that can't be, such as a device that isn't there.
     """
-    model, tokenizer = from_pretrained(model_id, options)
-    return HuggingFaceModel(model, tokenizer, options.backend)
+    model_id = resolve_model(model_id)
+    with loading(model_id):
+        model, tokenizer = from_pretrained(model_id, options)
+        loaded = HuggingFaceModel(model, tokenizer, options.backend)
+        _ = loaded.info  # which reads numbers off the config, and those may be anything
+    return loaded

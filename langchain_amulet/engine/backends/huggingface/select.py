@@ -1,7 +1,8 @@
 """Which backend a model gets, found out by trying rather than by its name.
 
 First by features: a model whose own cache holds anything but keys and values per position, or that
-calls itself stateful, can't be rows of one KV cache. Then by a probe: two short prompts that share
+calls itself stateful, can't be rows of one KV cache, and neither can one whose attention takes
+other masks. Then by a probe: two short prompts that share
 a prefix go through the backend, prefill, join and decode steps included, with the model's attention
 windows shrunk so that they are passed, and must give the logits of plain forward passes without
 any cache. What the fast backend fails is tried with the slow one; what fails there too can't run.
@@ -38,6 +39,10 @@ WINDOW = 4
 
 STEPS = 3
 """How many steps the probe decodes."""
+
+BATCHED_ATTENTIONS = frozenset({"eager", "sdpa"})
+"""The attentions that the batched backend's masks are made for. Others read a mask of that kind as
+something else: flex attention takes memory for it that isn't its own, which ends the process."""
 
 PROBE_CHUNK = 256
 """How many prompt tokens the probe's passes may have: enough for all of them."""
@@ -79,6 +84,13 @@ def keeps_only_keys_and_values(lm: CausalLM) -> bool:
     return all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
+def attentions(lm: CausalLM) -> frozenset[str]:
+    """By what the model and its parts compute attention, by the library's names for it."""
+    configs = (getattr(module, "config", None) for module in lm.model.modules())
+    named = {getattr(config, "_attn_implementation", None) for config in configs}
+    return frozenset(str(name) for name in named if name is not None)
+
+
 def _candidates(name: str) -> Sequence[type[HuggingFaceBackend]]:
     if name == AUTO:
         return FASTEST_FIRST
@@ -96,6 +108,10 @@ def _mismatch(model: LoadedModel, lm: CausalLM, backend: type[HuggingFaceBackend
     """What a backend does wrong with the model, or ``None`` if it can run it."""
     if backend is BatchedBackend and not keeps_only_keys_and_values(lm):
         return "needs a cache of nothing but keys and values"
+    # Before the probe, as what it would find out may be that the process is gone.
+    if backend is BatchedBackend and not (used := attentions(lm)) <= BATCHED_ATTENTIONS:
+        known, odd = sorted(BATCHED_ATTENTIONS), sorted(used - BATCHED_ATTENTIONS)
+        return f"computes attention by {' or '.join(known)}, not by {', '.join(odd)}"
     prompts = _probe_prompts(lm)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
