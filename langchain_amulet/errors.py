@@ -18,6 +18,7 @@
     ├── EngineError (RuntimeError)           one call that failed while it ran
     │   ├── QueueFullError                   too many requests are waiting
     │   ├── EngineClosedError                the model was closed
+    │   ├── ReentrantCallError               code that a model runs asked the same model
     │   ├── DeadlineError (TimeoutError)     the call's timeout passed
     │   ├── CancelledError                   the call was cancelled from outside
     │   └── GenerationError                  the model gave NaN, or a constraint failed
@@ -114,6 +115,10 @@ class QueueFullError(EngineError, ModelRateLimitError):
 
 class EngineClosedError(EngineError):
     """The model was closed before the call ended."""
+
+
+class ReentrantCallError(EngineError):
+    """Code that a model's engine runs, such as a utility, asked the same model for an answer."""
 
 
 class DeadlineError(EngineError, ModelTimeoutError, TimeoutError):

@@ -223,6 +223,8 @@ class Ensemble:
             step = steps[part.backend]
             if isinstance(step, Exception):
                 return step
+            if part.slot in step.failures:
+                return step.failures[part.slot]
             sources |= {stream: (step.logits, row) for stream, row in part.rows.items()}
         width = self.main.model.info.logits_width
         return StreamLogprobs(tuple(sources[k] for k in sorted(sources)), width, candidates)

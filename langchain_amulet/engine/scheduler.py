@@ -13,14 +13,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 
 from langchain_amulet.engine.backends.base import Backend
+from langchain_amulet.engine.backends.halving import is_out_of_memory
 from langchain_amulet.engine.ensemble import Ensemble, EnsembleSlot, StreamLogprobs
 from langchain_amulet.engine.job import Job
 from langchain_amulet.engine.request import Finish, Request, Token
@@ -31,9 +33,16 @@ from langchain_amulet.errors import (
     EngineClosedError,
     GenerationError,
     QueueFullError,
+    ReentrantCallError,
 )
+from langchain_amulet.validation import message_of
 
 T = TypeVar("T")
+
+_STEPPING: ContextVar[Scheduler | None] = ContextVar("stepping", default=None)
+"""Whose step the running code is part of. A variable of the context and not the thread's name,
+because LangChain's and asyncio's executors take their caller's context along: code in a step that
+waits for a batch in other threads waits for this thread, too."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ class Scheduler:
 
     def wake(self) -> None:
         """Look again for something to do."""
+        if self._process != os.getpid():  # where what held the lock may not have been forked
+            return
         with self._changed:
             self._changed.notify_all()
 
@@ -125,6 +136,7 @@ class Scheduler:
         Whatever goes wrong, no caller is left waiting for ever. After an error that even letting
         go can't survive, such as a lost device, the engine is closed.
         """
+        _STEPPING.set(self)  # in this thread's own context, which ends with it
         with torch.inference_mode():
             try:
                 while self._wait():
@@ -147,7 +159,7 @@ class Scheduler:
         try:
             self.step()
         except BaseException as error:
-            self._fail_all(_wrapped(error))
+            self._fail_all(_wrapped(error, len(self._under_way())))
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; whether the engine is still open then."""
@@ -160,6 +172,8 @@ class Scheduler:
     def _enqueue(self, item: T, queue: deque[T]) -> None:
         if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
             raise EngineClosedError(_FORKED)
+        if _STEPPING.get() is self:
+            raise ReentrantCallError(_REENTRANT)
         with self._changed:
             if self._closed:
                 raise EngineClosedError(_CLOSED)
@@ -206,8 +220,9 @@ class Scheduler:
 
     def _prefill(self) -> None:
         """Take in one more chunk of the prompts that wait for it."""
-        for slot, error in self._ensemble.prefill().items():
-            self._fail(self._running[slot], _wrapped(error))
+        failed = self._ensemble.prefill()
+        for slot, error in failed.items():
+            self._fail(self._running[slot], _wrapped(error, _sharers(error, failed.values())))
 
     def _forward(self) -> dict[EnsembleSlot, StreamLogprobs | Exception]:
         """One forward pass of each model for all requests that are ready."""
@@ -222,7 +237,12 @@ class Scheduler:
         self, found: Mapping[EnsembleSlot, StreamLogprobs | Exception]
     ) -> dict[EnsembleSlot, Token | AmuletError]:
         """Choose each request's token; what goes wrong with one stays its own."""
-        return {slot: _token(self._running[slot], each) for slot, each in found.items()}
+        return {
+            slot: _wrapped(each, _sharers(each, found.values()))
+            if isinstance(each, Exception)
+            else _token(self._running[slot], each)
+            for slot, each in found.items()
+        }
 
     def _emit(self, drawn: Mapping[EnsembleSlot, Token | AmuletError]) -> None:
         """Hand the tokens to who waits for them, feed them back, and end who is done."""
@@ -287,30 +307,49 @@ class Scheduler:
             job.refuse(error)
 
 
-def _token(state: RequestState, found: StreamLogprobs | Exception) -> Token | AmuletError:
+def _token(state: RequestState, found: StreamLogprobs) -> Token | AmuletError:
     """A request's next token, or what went wrong with it."""
-    if isinstance(found, Exception):
-        return _wrapped(found)
     try:
         return state.next_token(found.logprobs, found.candidates)
     except BaseException as error:  # grammars in Rust panic past Exception
         return _wrapped(error)
 
 
+def _sharers(error: Exception, found: Iterable[object]) -> int:
+    """How many requests failed with this error."""
+    return sum(each is error for each in found)
+
+
 _CLOSED = "The engine was closed before this request ended. Make a new one to go on."
+_REENTRANT = (
+    "Code that a model runs between two tokens, such as a method's utility or a grammar, can't ask "
+    "the same model, which waits for that code: ask a second model (another name, or other "
+    "settings of loading), or ask before the call or after it, as a search's scorer does."
+)
 _FORKED = (
     "An engine answers only in the process that made it, and this is a fork of that process. "
     "Make the model after the fork, in each worker, or start workers by spawning."
 )
 
 
-def _wrapped(error: BaseException) -> AmuletError:
-    """The error itself if it is ours, else ours with the other as its cause."""
+def _wrapped(error: BaseException, sharers: int = 1) -> AmuletError:
+    """The error itself if it is ours, else ours with the other as its cause.
+
+    Args:
+        error: What was raised.
+        sharers: How many requests fail with it.
+    """
     if isinstance(error, AmuletError):
         return error
+    others = "The other requests go on" if sharers < 2 else f"So did {sharers - 1} beside it"
+    remedy = (
+        "ask for a shorter one, let fewer run at a time (max_rows), or give the model more memory"
+        if is_out_of_memory(error)
+        else "submit this one again once the cause is gone"
+    )
     wrapped = GenerationError(
-        f"The request failed while it was decoded: {type(error).__name__}: {error}. The other "
-        "requests go on; submit this one again once the cause is gone."
+        f"The request failed while it was decoded: {type(error).__name__}: {message_of(error)}. "
+        f"{others}; {remedy}."
     )
     wrapped.__cause__ = error
     return wrapped

@@ -30,8 +30,8 @@ PUBLIC = {
         AmuletError CancelledError ChatTemplateError ConfigurationError ContextLengthError
         CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
         GenerationError ModelNotFoundError PreferenceError PreferenceStoreError
-        PreferenceTimeoutError PreferenceWarning QueueFullError RequestError SchemaError
-        ToolError UnsupportedContentError UnsupportedModelError VocabularyMismatchError
+        PreferenceTimeoutError PreferenceWarning QueueFullError ReentrantCallError RequestError
+        SchemaError ToolError UnsupportedContentError UnsupportedModelError VocabularyMismatchError
     """,
     "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
     "langchain_amulet.memory": """

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
@@ -136,10 +136,13 @@ class StepLogits:
         logits: ``[rows, logits_width]``, float32, normalised or not. The caller may overwrite it.
         candidates: The best token ids of each query, best first, ``[queries, k]``; None if they
             weren't sought, and then the whole vocabulary is looked through.
+        failures: The slots for which the step failed alone, with what it raised; their rows mean
+            nothing, and they are still to ``leave``.
     """
 
     logits: Tensor
     candidates: Tensor | None = None
+    failures: Mapping[Any, Exception] = field(default_factory=dict)
 
 
 class Backend(ABC):

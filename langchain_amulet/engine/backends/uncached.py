@@ -24,6 +24,7 @@ from langchain_amulet.engine.backends.base import (
     Prompts,
     StepLogits,
 )
+from langchain_amulet.engine.backends.halving import decode_in_halves
 from langchain_amulet.errors import GenerationError
 
 
@@ -125,8 +126,11 @@ class UncachedBackend(Backend):
         self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
     ) -> StepLogits:
         """Read all sequences; the logits are as precise as the model gives them."""
-        sequences = [sequence for slot in self._decoding for sequence in slot.sequences]
-        return StepLogits(self._read(sequences))
+
+        def compute(slots: Sequence[UncachedSlot], _: Sequence[CandidateQuery]) -> StepLogits:
+            return StepLogits(self._read([each for slot in slots for each in slot.sequences]))
+
+        return decode_in_halves(self._decoding, (), compute)
 
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
         """Read the prompt with each beginning of the continuation."""

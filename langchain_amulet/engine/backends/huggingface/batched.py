@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.engine.backends.base import CandidateQuery, LoadedModel, Prompts, StepLogits
+from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves
 from langchain_amulet.engine.backends.huggingface.attention_masks import attention_masks
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
@@ -136,11 +137,9 @@ class BatchedBackend(HuggingFaceBackend):
         """One batch of prompt tokens, oldest request first."""
         batch = prefill_batch(self._chunks(), self._prefill_chunk)
         failed: dict[BatchedSlot, Exception] = {}
-        if batch:
-            try:
-                self._compute(batch)
-            except Exception as error:  # whatever a forward pass can raise, out of memory too
-                failed = {chunk.slot: error for chunk in batch}
+        for chunks, error in in_halves(batch, self._compute) if batch else ():
+            if error is not None:
+                failed |= {chunk.slot: error for chunk in chunks}
         for slot in [slot for slot in self._waiting if slot not in failed]:
             try:
                 for stream in range(len(slot.prompts)):
@@ -160,17 +159,36 @@ class BatchedBackend(HuggingFaceBackend):
         self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
     ) -> StepLogits:
         """Feed every decoding stream its pending token."""
+
+        def compute(slots: Sequence[BatchedSlot], queries: Sequence[CandidateQuery]) -> StepLogits:
+            return self._decode(slots, queries, exact_ids)
+
+        return decode_in_halves(self._decoding, queries, compute)
+
+    def _decode(
+        self,
+        slots: Sequence[BatchedSlot],
+        queries: Sequence[CandidateQuery],
+        exact_ids: Sequence[Tensor],
+    ) -> StepLogits:
+        """One pass for some of the slots, their rows in the order of the cache."""
         cache = self._decode_cache
-        tokens = torch.zeros(len(cache.rows), 1, dtype=torch.long)
-        for slot in self._decoding:
-            for row, token in zip(slot.cache_rows, slot.pending, strict=True):
-                tokens[row.index] = token
-        window = cache.prepare(cache.rows, 1)
-        masks, tokens = self._masks(window), tokens.to(cache.device)
+        pending = {
+            row.index: (row, token)
+            for slot in slots
+            for row, token in zip(slot.cache_rows, slot.pending, strict=True)
+        }
+        rows, tokens = zip(*(pending[index] for index in sorted(pending)), strict=True)
+        window = cache.prepare(rows, 1)
         logits, _ = self._lm.next_logits(
-            tokens, window.positions, cache.cache, masks, queries, exact_ids
+            torch.tensor(tokens, device=cache.device)[:, None],
+            window.positions,
+            cache.cache,
+            self._masks(window),
+            queries,
+            exact_ids,
         )
-        for row in cache.rows:
+        for row in rows:  # not before, so that a pass which failed can be tried again
             row.length += 1
         return logits
 
@@ -182,7 +200,7 @@ class BatchedBackend(HuggingFaceBackend):
                 if copy is None and row.length < len(prompt) - 1:
                     yield PromptChunk(slot, row, prompt[row.length : -1])
 
-    def _compute(self, batch: list[PromptChunk]) -> None:
+    def _compute(self, batch: Sequence[PromptChunk]) -> None:
         cache, width = self._prefill_cache, max(len(chunk.tokens) for chunk in batch)
         padded = [chunk.tokens + (0,) * (width - len(chunk.tokens)) for chunk in batch]
         window = cache.prepare([chunk.row for chunk in batch], width)
