@@ -1,5 +1,9 @@
 """The models in use in this process: each is loaded once, with one engine, whoever asks for it.
 
+Models and forks: a child has neither its parent's threads nor what these were about to unlock. So a
+fork waits until no thread loads; a child loads what it uses itself; and it does so in a thread of
+its own, see `_loaded`.
+
 Knows that models are loaded and run. Doesn't know how, nor requests, prompts or LangChain.
 """
 
@@ -9,12 +13,16 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
+from langchain_amulet.engine.job import Job
+from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.waiting import Workers
 
@@ -22,6 +30,16 @@ T = TypeVar("T")
 
 WORKERS = 8
 """How many threads at a time load a model, or prepare what it is asked."""
+
+_GATE = LoadGate()
+"""State of the whole process, as `_Runtimes` is: it is the process that forks."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_GATE.before_fork,
+        after_in_parent=_GATE.after_fork,
+        after_in_child=_GATE.after_fork_in_child,
+    )
 
 
 class ModelRuntime:
@@ -52,16 +70,16 @@ class ModelRuntime:
 
     def derived(self, make: Callable[[ModelRuntime], T]) -> T:
         """What ``make`` derives from the loaded model: made once, shared, kept as long as it."""
-        with self._loading:
+        with _GATE.loading(), self._loading:
             if make not in self._derived:
                 self._derived[make] = make(self)
             found: T = self._derived[make]
             return found
 
     def _open(self) -> tuple[LoadedModel, Engine]:
-        with self._loading:
+        with _GATE.loading(), self._loading:
             if self._opened is None:
-                loaded, options = load(self._model_id, self._options), self._options
+                loaded, options = _loaded(self._model_id, self._options), self._options
                 engine = Engine(
                     loaded,
                     max_rows=options.max_rows,
@@ -70,6 +88,21 @@ class ModelRuntime:
                 )
                 self._opened = loaded, engine
             return self._opened
+
+
+def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
+    """Load a model in a thread that ends with it.
+
+    In a fork whose parent had computed with several threads, the thread that forked would wait for
+    them for ever: OpenMP remembers each thread's helpers, and they weren't forked. A new thread has
+    no helpers yet and gets its own.
+    """
+    job = Job(partial(load, model_id, options), owner=None)
+    context = copy_context()
+    threading.Thread(
+        target=context.run, args=(job.run,), name="amulet-loading", daemon=True
+    ).start()
+    return job.outcome.result()
 
 
 @dataclass(frozen=True)
