@@ -21,6 +21,9 @@ from langchain_amulet.errors import ConfigurationError, GenerationError
 HEAD = 64  # how many of the best candidates are sorted at first
 GROWTH = 16  # how many times more are, whenever the draw depends on what lies beyond
 
+MOST_TOP_LOGPROBS = 1000
+"""The most alternatives that are reported of a token: each is made into Python's own numbers."""
+
 
 @dataclass(frozen=True)
 class SamplingParams:
@@ -58,7 +61,7 @@ class SamplingParams:
         self._check_number("presence_penalty", -math.inf, math.inf, "use 0 for none")
         self._check_count("top_k", 1, "use None to keep every token")
         self._check_count("seed", 0, "use None for a new start every time")
-        self._check_count("top_logprobs", 0, "use None for none")
+        self._check_count("top_logprobs", 0, "use None for none", MOST_TOP_LOGPROBS)
 
     @property
     def is_greedy(self) -> bool:
@@ -88,13 +91,15 @@ class SamplingParams:
                 f"{name} must be a finite number, {bounds}, not {value!r}: {remedy}."
             )
 
-    def _check_count(self, name: str, least: int, remedy: str) -> None:
+    def _check_count(self, name: str, least: int, remedy: str, most: float = math.inf) -> None:
         value = getattr(self, name)
         if value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (is_whole and least <= value <= most):
+            bounds = f"at least {least}" + (f" and at most {most}" if most < math.inf else "")
             raise ConfigurationError(
-                f"{name} must be a whole number, at least {least}, not {value!r}: {remedy}."
+                f"{name} must be a whole number, {bounds}, not {value!r}: {remedy}."
             )
 
 

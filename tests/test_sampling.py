@@ -289,3 +289,9 @@ def test_small_questions_have_answers() -> None:
     assert SamplingParams(presence_penalty=0.1).penalizes and not SamplingParams().penalizes
     assert SamplingParams(top_p=0.9).truncates and SamplingParams(min_p=0.1).truncates
     assert not SamplingParams(top_k=5).truncates
+
+
+@pytest.mark.parametrize("count", [1001, 10**30])
+def test_more_alternatives_than_can_be_reported_are_refused(count: int) -> None:
+    with pytest.raises(ConfigurationError, match=r"top_logprobs must .* at most 1000"):
+        SamplingParams(top_logprobs=count)

@@ -70,6 +70,7 @@ class Engine:
                 )
         self._model, self._backend_limits = model, (max_rows, prefill_chunk)
         self._max_rows = min(max_rows, model.info.max_streams or max_rows)
+        self._row_limit = max_rows
         self._main = model.new_backend(*self._backend_limits)
         self._attached: weakref.WeakValueDictionary[str, Backend] = weakref.WeakValueDictionary()
         self._attaching = threading.Lock()
@@ -108,6 +109,7 @@ class Engine:
             RequestError: More streams than ``max_rows``, or a token id that the model lacks.
             QueueFullError: ``max_queue`` requests are waiting.
             EngineClosedError: The engine was closed.
+            ReentrantCallError: The caller is code that this engine runs, and would wait for itself.
         """
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
@@ -131,6 +133,7 @@ class Engine:
         Raises:
             QueueFullError: ``max_queue`` pieces of work are waiting.
             EngineClosedError: The engine was closed; the future raises it if that comes later.
+            ReentrantCallError: As for ``submit``.
         """
         job = Job(work, owner=self)
         self._scheduler.send(job)
@@ -196,9 +199,15 @@ class Engine:
             What is found, to come; or ``DeadlineError``, ``CancelledError``, ``GenerationError``.
 
         Raises:
-            RequestError: The request has a grammar, penalties or several streams, or the backend
-                can't search. See ``submit`` and ``run`` for the rest.
+            RequestError: More beams than ``max_rows``, as each takes a row's memory; or the request
+                has a grammar, penalties or several streams, or the backend can't search. See
+                ``submit`` and ``run`` for the rest.
         """
+        if beams > self._row_limit:
+            raise RequestError(
+                f"A search may have at most {self._row_limit} beams, the engine's max_rows, but "
+                f"has {beams}. Raise max_rows or use fewer beams."
+            )
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
         backend = check_for_beams(request, readers[0])

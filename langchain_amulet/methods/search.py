@@ -17,6 +17,9 @@ from typing import Any, Protocol, runtime_checkable
 from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.methods.strengths import check_finite
 
+MOST_ANSWERS = 1024
+"""The most answers or beams of one search: each costs a whole answer's time and memory."""
+
 
 class Candidate(Protocol):
     """A whole answer that may be given, as a ranking sees it.
@@ -92,7 +95,8 @@ class SearchPlan:
         trace: Whether candidates say how likely their tokens were, which costs a little.
 
     Raises:
-        ConfigurationError: ``n`` isn't a whole number above 0, or ``rank`` can't be called.
+        ConfigurationError: ``n`` isn't a whole number from 1 to `MOST_ANSWERS`, or ``rank`` can't
+            be called.
     """
 
     n: int
@@ -118,7 +122,8 @@ class BeamPlan:
         length_penalty: Answers are compared by log-probability over length to this power.
 
     Raises:
-        ConfigurationError: There are fewer than 2 beams, or the penalty isn't a number.
+        ConfigurationError: There are fewer than 2 beams or more than `MOST_ANSWERS`, or the
+            penalty isn't a number.
     """
 
     n: int
@@ -169,5 +174,8 @@ def _number(value: Any) -> float:
 
 
 def _check_count(n: object) -> None:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise ConfigurationError(f"n must be a whole number, at least 1, not {n!r}: 16 is usual.")
+    if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ANSWERS:
+        raise ConfigurationError(
+            f"n must be a whole number, at least 1 and at most {MOST_ANSWERS}, not {n!r}: 16 is "
+            "usual."
+        )

@@ -75,6 +75,9 @@ class Preference(BaseModel):
         return Guidance(strength=strength, weight=self.weight)
 
 
+MOST_PREFERENCES = 1000
+"""The most preferences that are taken at once; each is made, checked and rendered."""
+
 AnyPreference = TypeVar("AnyPreference", bound=Preference)
 
 PreferenceLike = str | Preference | Mapping[str, Any] | Sequence[Any] | None
@@ -94,18 +97,34 @@ def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[An
     """One preference, several, or none, as a tuple of ``kind``, which may have further fields.
 
     Raises:
-        PreferenceError: Something in it isn't a preference.
+        PreferenceError: Something in it isn't a preference, or it holds more than
+            `MOST_PREFERENCES`, lists in it and lists in those included.
     """
-    if value is None:
-        return ()
+    found: list[AnyPreference] = []
+    waiting, seen = [value], 0
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Sequence) and not isinstance(item, (str, bytes)):
+            seen += len(item)  # a list that holds itself never ends, and this does
+            if seen > MOST_PREFERENCES:
+                raise PreferenceError(
+                    f"A call may have at most {MOST_PREFERENCES} preferences, lists of them "
+                    f"counted as well, but there are {seen} or more: leave some out, or put "
+                    "several into one text."
+                )
+            waiting.extend(reversed(item))
+        elif item is not None:
+            found.append(_preference_of(item, kind))
+    return tuple(found)
+
+
+def _preference_of(value: object, kind: type[AnyPreference]) -> AnyPreference:
     if isinstance(value, kind):
-        return (value,)
+        return value
     if isinstance(value, str):
-        return (kind(value),)
+        return kind(value)
     if isinstance(value, (Preference, Mapping)):
-        return (kind(**{str(name): field for name, field in dict(value).items()}),)
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return tuple(preference for item in value for preference in preferences_of(item, kind))
+        return kind(**{str(name): field for name, field in dict(value).items()})
     raise PreferenceError(
         "A preference must be a text or a Preference, or a list of these, not of type "
         f"{type(value).__name__}: use None for no preference."

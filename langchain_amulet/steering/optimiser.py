@@ -14,6 +14,14 @@ from torch import Tensor
 from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.steering.checks import is_finite, require
 
+MOST_UPDATES = 10_000
+"""The most updates of a distribution, each of which costs a pass over its tokens, for every token.
+More change little: where alpha is lam, as is usual, the strength grows like their logarithm."""
+
+MOST_STRENGTH_UPDATES = 200_000
+"""The most updates of a strength, which is one number: all of them take some hundredths of a
+second, once, when a method is made."""
+
 Utility = Callable[[Tensor, Tensor], Tensor]
 """``utility(log_policy, log_base)``: what each token is worth, all three of shape ``[V]``."""
 
@@ -39,7 +47,7 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
     Raises:
         ConfigurationError: A parameter is outside its range, or d is beyond floating point.
     """
-    check_optimiser(lam, eta, updates)
+    check_optimiser(lam, eta, updates, MOST_STRENGTH_UPDATES)
     require(is_finite(alpha), f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
     ratio, inertia = alpha / lam, 1.0 / lam / eta
     d = total = 0.0
@@ -118,7 +126,7 @@ def bounded(worth: Tensor) -> Tensor:
     return worth.where(worth < math.inf, 0.0)
 
 
-def check_optimiser(lam: float, eta: float, updates: int) -> None:
+def check_optimiser(lam: float, eta: float, updates: int, most: int = MOST_UPDATES) -> None:
     """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
     require(
         is_finite(lam) and lam > 0.0,
@@ -129,6 +137,6 @@ def check_optimiser(lam: float, eta: float, updates: int) -> None:
         f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.",
     )
     require(
-        isinstance(updates, int) and updates >= 0,
-        f"updates must be a whole number, at least 0, not {updates!r}: 60 is usual.",
+        isinstance(updates, int) and not isinstance(updates, bool) and 0 <= updates <= most,
+        f"updates must be a whole number from 0 to {most}, not {updates!r}: 60 is usual.",
     )

@@ -58,10 +58,11 @@ def test_a_method_that_decodes_token_by_token_searches_nothing() -> None:
     assert Pref().search() is None
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.0, True, "many"])
-def test_a_search_looks_at_a_whole_number_of_answers(n: Any) -> None:
+@pytest.mark.parametrize("n", [0, -1, 2.0, True, "many", 1025, 100_000, 10**30])
+def test_a_search_looks_at_a_whole_number_of_answers_and_not_at_too_many(n: Any) -> None:
+    rule = "n must be a whole number, at least 1 and at most 1024"
     for make in (SearchPlan, BeamPlan):
-        with pytest.raises(ConfigurationError, match="n must be a whole number, at least 1"):
+        with pytest.raises(ConfigurationError, match=rule):
             make(n, len)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import combinations, pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from langchain_amulet.steering import (
     Contrast,
     Plan,
     Plausibility,
+    Solver,
     Stream,
     agreement,
     amulet_utility,
@@ -511,3 +513,11 @@ def test_plans_that_do_not_fit_together_are_refused(change: dict[str, object], r
 def test_weights_that_float32_cannot_carry_are_refused(weight: float) -> None:
     with pytest.raises(ConfigurationError, match="weight must be at most"):
         Contrast(weight, 0, 1)
+
+
+@pytest.mark.parametrize("updates", [-1, 2.5, True, 200_001, 100_000_000_000])
+def test_updates_that_would_take_for_ever_are_refused(updates: Any) -> None:
+    with pytest.raises(ConfigurationError, match="updates must be a whole number from 0 to 200000"):
+        strength(updates=updates)
+    with pytest.raises(ConfigurationError, match="updates must be a whole number from 0 to 10000"):
+        Solver(1, updates=updates)
