@@ -17,6 +17,7 @@ from langchain_core.output_parsers import BaseOutputParser, JsonOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser
 from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
@@ -54,10 +55,17 @@ def structure_arguments(
     else:
         tool = schema_tool(schema)
         arguments, read = _by_text(schema, as_schema(tool), method)
-    # Tracers are shown the schema as it is here: LangChain can't convert each that is taken.
-    traced = {"kwargs": {"method": method, "strict": strict}, "schema": tool}
+    traced = {"kwargs": {"method": method, "strict": strict}, "schema": _traceable(schema, tool)}
     parser = read.model_copy(update={"allow_truncated": allow_truncated})
     return {**arguments, "ls_structured_output_format": traced}, parser
+
+
+def _traceable(schema: Any, tool: dict[str, Any]) -> Any:
+    """The schema for tracers, to whom LangChain shows it in its own form, if it knows one."""
+    try:
+        return convert_to_json_schema(schema)
+    except Exception:  # whatever a class can make the conversion raise; ours took it
+        return tool
 
 
 def with_more(arguments: dict[str, Any], more: dict[str, Any], method: Structure) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class Limits(BaseModel):
         """
         at, applying = datetime.now(UTC), []
         for each in stored:
-            if not each.is_over(at) and (not each.when or self.is_met(each, about)):
+            if each.expires_at and each.is_over(at):
+                continue
+            if not each.when or self.is_met(each, about):
                 applying.append(each.plain)
         return tuple(applying[-self.max_preferences :])
 

@@ -81,7 +81,8 @@ class Timeout:
         return Wait(partial(self._checked, patient.block), partial(self._checked, patient.suspend))
 
     def _checked(self, begin: Callable[[], T]) -> T:
-        self._check()
+        if self._abandoned:
+            self._check()
         return begin()
 
     def _check(self) -> None:
