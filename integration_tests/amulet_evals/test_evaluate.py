@@ -193,13 +193,14 @@ def test_a_model_that_is_closed_meanwhile_ends_the_run(tiny: str, tmp_path: Path
 # --- Going on ---
 
 
+@pytest.mark.parametrize("kills", [(50,), pytest.param((20, 90), marks=pytest.mark.exhaustive)])
 def test_a_killed_run_goes_on_without_losing_or_repeating_an_answer(
-    tiny: str, tmp_path: Path
+    tiny: str, tmp_path: Path, kills: tuple[int, ...]
 ) -> None:
     settings = small(tiny, tmp_path, count=24, concurrency=8, traced=24)
     (tmp_path / "config.json").write_text(settings.model_dump_json())
     run = tmp_path / "run"
-    for least in (20, 90):
+    for least in kills:
         kill_once_there_are(least, run, tmp_path / "config.json")
         kept = (run / "answers.jsonl").read_bytes()
         kept = kept[: kept.rfind(b"\n") + 1]
@@ -212,7 +213,7 @@ def test_a_killed_run_goes_on_without_losing_or_repeating_an_answer(
     evaluate(settings, tmp_path / "whole")
     texts = {row["key"]: row["text"] for row in answers(tmp_path / "whole")}
     assert {row["key"]: row["text"] for row in found} == texts
-    assert len(json.loads((run / "run.json").read_text())["sessions"]) == 3
+    assert len(json.loads((run / "run.json").read_text())["sessions"]) == len(kills) + 1
 
 
 def kill_once_there_are(least: int, run: Path, config: Path) -> None:

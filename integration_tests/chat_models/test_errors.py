@@ -288,9 +288,15 @@ async def test_a_batch_never_fills_the_queue_by_itself(tiny: str) -> None:
     assert await llm.abatch([]) == llm.batch([]) == []
 
 
-async def test_a_batch_of_thousands_is_answered(llm: ChatAmulet) -> None:
-    answers = await llm.abatch([QUESTION] * 5000, max_tokens=1)
-    assert len(answers) == 5000
+@pytest.mark.parametrize(
+    ("count", "max_queue"), [(200, 100), pytest.param(5000, 4096, marks=pytest.mark.exhaustive)]
+)
+async def test_a_batch_of_more_than_may_wait_is_answered(
+    tiny: str, count: int, max_queue: int
+) -> None:
+    with ChatAmulet(model=tiny, dtype="float32", max_queue=max_queue) as llm:
+        answers = await llm.abatch([QUESTION] * count, max_tokens=1)
+    assert len(answers) == count
 
 
 @pytest.mark.parametrize(

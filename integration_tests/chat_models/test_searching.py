@@ -182,7 +182,7 @@ def test_a_runnable_can_be_the_scorer(llm: ChatAmulet) -> None:
 def test_every_way_of_calling_gives_the_same_answer(
     way: Way, method: Method, llm: ChatAmulet
 ) -> None:
-    searching = llm.model_copy(update={"method": method})
+    searching = llm.model_copy(update={"method": method, "max_tokens": 20})
     assert way(searching, QUESTION) == searching.invoke(QUESTION).text
 
 
