@@ -28,7 +28,7 @@ async def wait_until_idle(llm: ChatAmulet) -> None:
     """The engine drops what was left at its next step."""
 
     async def poll() -> None:
-        while engine_of(llm).stats().rows:
+        while (stats := engine_of(llm).stats()).rows or stats.queued:
             await asyncio.sleep(0.01)
 
     await asyncio.wait_for(poll(), timeout=30)

@@ -135,24 +135,24 @@ def test_an_instance_with_changeable_fields_is_refused() -> None:
 
 
 HERMES = "from langchain_amulet.chat_formats.hermes import Hermes\n"
-LINES = f"{HERMES}class Lines(Hermes):\n    name = 'lines'\n"
-ENTRIES = "[langchain_amulet.chat_formats]\nlines = lines_of_mine:Lines\n"
+LINES = f"{HERMES}class Lines(Hermes):\n    name = 'brought'\n"
+ENTRIES = "[langchain_amulet.chat_formats]\nbrought = lines_of_mine:Lines\n"
 
 
 def test_a_family_of_another_package_is_known_by_its_name_and_asked_before_the_package_s_own(
     tmp_path: Path,
 ) -> None:
     with installed(tmp_path, "lines_of_mine", LINES, ENTRIES):
-        assert as_chat_format("lines") == "lines"
-        assert family_of("lines") is families()[0]
+        assert as_chat_format("brought") == "brought"
+        assert family_of("brought") is families()[0]
 
 
 def test_an_entry_point_has_the_name_of_its_family(tmp_path: Path) -> None:
     with (
         installed(tmp_path, "lines_of_mine", f"{HERMES}Lines = Hermes\n", ENTRIES),
-        pytest.raises(ConfigurationError, match="'hermes', is brought as 'lines'"),
+        pytest.raises(ConfigurationError, match="'hermes', is brought as 'brought'"),
     ):
-        family_of("lines")
+        family_of("brought")
 
 
 def test_a_package_whose_family_cannot_be_imported_is_named_when_all_are_asked(
@@ -160,6 +160,6 @@ def test_a_package_whose_family_cannot_be_imported_is_named_when_all_are_asked(
 ) -> None:
     with (
         installed(tmp_path, "lines_of_mine", "import a_module_that_is_not_there\n", ENTRIES),
-        pytest.raises(ConfigurationError, match="'lines' must be importable as 'lines_of_mine:"),
+        pytest.raises(ConfigurationError, match="'brought' must be importable as 'lines_of_mine:"),
     ):
         families()

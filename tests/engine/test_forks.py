@@ -104,12 +104,12 @@ def test_a_fork_while_another_thread_loads_waits_for_it_and_its_child_answers(mo
     run(
         """
         failed = 0
-        for rows in range(2, 7):  # other options, so that each of them loads
+        for rows in range(2, 5):  # other options, so that each of them loads
             begun, options = threading.Event(), LoadOptions(dtype="float32", max_rows=rows)
 
             def load():
                 begun.set()
-                return answer(acquire(sys.argv[1], options))
+                return acquire(sys.argv[1], options).engine
 
             loading = threading.Thread(target=load)
             loading.start()
