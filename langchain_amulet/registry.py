@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.validation import message_of
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ def import_named(path: str) -> Any:
     """What ``package.module:name`` names. Modules may lie in the folder one works in.
 
     Raises:
-        ConfigurationError: There is no such module, or no such name in it.
+        ConfigurationError: There is no such module, or no such name in it, or the module fails.
     """
     module, _, name = path.partition(":")
     if not (module and name):
@@ -136,13 +136,39 @@ def import_named(path: str) -> Any:
             f"{path!r} must be importable from the folder one works in, but isn't: {error}. "
             "Check the name, and where the command is run."
         ) from error
+    except AmuletError:
+        raise
+    except Exception as error:  # whatever a module can raise while it is imported
+        raise _failing(path, error) from error
+
+
+def made_by(path: str, maker: Callable[[], Any]) -> Any:
+    """What something of one's own gives that is called without arguments.
+
+    Args:
+        path: What it was named by, as for `import_named`.
+        maker: It, or what calls it.
+
+    Raises:
+        ConfigurationError: It needs arguments, or fails.
+    """
+    try:
+        return maker()
+    except AmuletError:
+        raise
+    except Exception as error:  # whatever somebody's own code raises
+        raise ConfigurationError(
+            f"{path!r} must give something when it is called without arguments, but raised "
+            f"{type(error).__name__}: {message_of(error)}. Name a function that needs none, or "
+            "what it would give."
+        ) from error
 
 
 def is_importable(path: str) -> bool:
     """Whether ``module:name`` is the name of something; a module is imported if there is one.
 
     Raises:
-        ConfigurationError: The module needs one that isn't installed.
+        ConfigurationError: The module needs one that isn't installed, or fails.
     """
     module, _, name = path.partition(":")
     _look_here()
@@ -156,6 +182,17 @@ def is_importable(path: str) -> bool:
         raise ConfigurationError(
             f"{path!r} must be importable, but isn't: {error}. Install what its module needs."
         ) from error
+    except AmuletError:
+        raise
+    except Exception as error:  # as above
+        raise _failing(path, error) from error
+
+
+def _failing(path: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path!r} must be importable, but its module raised {type(error).__name__}: "
+        f"{message_of(error)}. Mend the module."
+    )
 
 
 def _look_here() -> None:

@@ -5,8 +5,9 @@ This module knows nothing of what is validated.
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -111,6 +112,14 @@ def quoted(value: object, depth: int = 3) -> str:
 def message_of(error: object) -> str:
     """What an error says, in a line without a full stop; its kind where it says nothing."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes; None for some that are written in C, which don't tell."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
 
 
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:

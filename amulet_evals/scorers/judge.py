@@ -21,7 +21,7 @@ from amulet_evals.hashing import number
 from amulet_evals.run.manifest import AGAINST, Metric, Needs
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.registry import import_named, is_importable
+from langchain_amulet.registry import import_named, is_importable, made_by
 
 WINDOW = 256
 """How many answers are put before the judge together."""
@@ -146,7 +146,7 @@ def make_judge(judge: str) -> BaseChatModel:
     is_own = "." in judge.partition(":")[0] or is_importable(judge)
     found = import_named(judge) if is_own else _from_langchain(judge)
     if not isinstance(found, BaseChatModel) and callable(found):
-        found = found()
+        found = made_by(judge, found)
     if not isinstance(found, BaseChatModel):
         raise ConfigurationError(
             f"A judge must be a LangChain chat model, but {judge!r} is {type(found).__name__}: "

@@ -167,6 +167,18 @@ def test_a_judge_may_lie_in_a_module_of_no_package(
         make_judge("flat_judges:unfair")
 
 
+def test_a_judge_that_can_not_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_judges.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    with pytest.raises(ConfigurationError, match="'json:dumps' must give .* raised TypeError"):
+        make_judge("json:dumps")
+    with pytest.raises(ConfigurationError, match="its module raised ZeroDivisionError"):
+        make_judge("broken_judges:fair")
+
+
 def test_a_provider_s_own_package_isn_t_taken_for_a_module_of_one_s_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -217,6 +217,17 @@ def opened():
     yield memory
     closed.append(True)
 
+class Demanding(Dict):
+    def __init__(self, path):
+        self.path = path
+
+def failing():
+    raise OSError("disk on fire")
+
+@contextmanager
+def jammed():
+    yield 1 / 0
+
 nothing = 7
 """
 
@@ -251,6 +262,21 @@ def test_a_name_of_no_store_is_one_line_and_a_failure(stores: str) -> None:
         ("no_such_module:store", "must be importable from the folder one works in"),
     ):
         assert rule in refused("preferences", "list", "--user", "ada", "--store", name)
+
+
+def test_what_can_not_give_a_store_without_arguments_is_one_line_and_a_failure(
+    stores: str, tmp_path: Path
+) -> None:
+    (tmp_path / "broken_stores.py").write_text("1 / 0")
+    for name, rule in (
+        ("json:dumps", "called without arguments, but raised TypeError: dumps() missing 1"),
+        (f"{stores}:Demanding", "missing 1 required positional argument: 'path'. Name a function"),
+        (f"{stores}:failing", "but raised OSError: disk on fire"),
+        (f"{stores}:jammed", "but raised ZeroDivisionError"),
+        ("broken_stores:store", "its module raised ZeroDivisionError: division by zero. Mend"),
+    ):
+        said = refused("preferences", "list", "--user", "ada", "--store", name)
+        assert f"'{name}' must" in said and rule in said
 
 
 def test_a_file_may_be_named_like_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,8 @@ def opened(store: str) -> Iterator[PreferenceStore]:
             is called without arguments, or a context manager of one.
 
     Raises:
-        ConfigurationError: It names no store, or the library that reads files isn't installed.
+        ConfigurationError: It names no store, or what fails to give one, or the library that reads
+            files isn't installed.
         PreferenceStoreError: It can't be opened.
     """
     from langchain_amulet.memory import as_store
@@ -78,14 +79,14 @@ def _imported(name: str, stack: ExitStack) -> object:
     from langgraph.store.base import BaseStore
 
     from langchain_amulet.memory import PreferenceStore
-    from langchain_amulet.registry import import_named
+    from langchain_amulet.registry import import_named, made_by
 
     value: Any = import_named(name)
     # A class has a store's methods, too, but not for use.
     if isinstance(value, type) or not isinstance(value, (PreferenceStore, BaseStore)):
-        value = value() if callable(value) else value
+        value = made_by(name, value) if callable(value) else value
     if isinstance(value, AbstractContextManager):
-        return stack.enter_context(value)
+        return made_by(name, lambda: stack.enter_context(value))
     return value
 
 

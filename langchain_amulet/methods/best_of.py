@@ -6,7 +6,6 @@ Knows what a scorer takes. Doesn't know how answers are drawn, or LangChain: a r
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.search import Candidate, RankFunction, Ranking, SearchPlan
 from langchain_amulet.methods.spec import as_method
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import signature_of
 
 
 @register
@@ -119,7 +119,7 @@ def _inputs(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 def _takes_preferences(function: Callable[..., Any]) -> bool:
     """Whether a scorer that is a function is told the preferences, too."""
-    signature = _signature(function)
+    signature = signature_of(function)
     return signature is not None and "preferences" in signature.parameters
 
 
@@ -131,7 +131,7 @@ def _check_scorer(scorer: Any) -> None:
             f"scorer must be a function or a runnable, not {scorer!r}: for one without "
             "a model of its own use GuidedReranking."
         )
-    signature = _signature(scorer)
+    signature = signature_of(scorer)
     more = {"preferences": ()} if _takes_preferences(scorer) else {}
     try:
         _ = signature and signature.bind((), None, **more)
@@ -140,11 +140,3 @@ def _check_scorer(scorer: Any) -> None:
             "scorer must be a function of the conversation and the answer, but the parameters of "
             f"{scorer!r} are {signature}: write it as def scorer(messages, answer)."
         ) from error
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """What a function takes; None for some that are written in C, which don't tell."""
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field
 from typing import Any
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.method import Method, check_kind, parts
 from langchain_amulet.methods.registry import METHODS, is_kind, is_registered
 from langchain_amulet.methods.strengths import STRENGTHS
-from langchain_amulet.validation import choose, quoted
+from langchain_amulet.validation import choose, message_of, quoted
 
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
@@ -151,7 +151,19 @@ def _make(kind: type[Method], given: Mapping[str, Any], load: Load | None) -> Me
             f"The method {kind.name!r} {wrong}: its parameters are {known}, and one is given as "
             f"in '{kind.name}:{missing[0] if missing else 'parameter'}=...'."
         )
-    return kind(**given)
+    return _made(kind, given)
+
+
+def _made(kind: type[Method], given: Mapping[str, Any]) -> Method:
+    try:
+        return kind(**given)
+    except AmuletError:
+        raise
+    except Exception as error:  # whatever somebody's own code raises
+        raise ConfigurationError(
+            f"The method {kind.name!r} must be made of what its text says, but raised "
+            f"{type(error).__name__}: {message_of(error)}. Give it other parameters, or mend it."
+        ) from error
 
 
 def _with_code(

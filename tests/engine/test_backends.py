@@ -306,6 +306,24 @@ def test_what_loads_no_model_is_refused() -> None:
         load("it", LoadOptions(backend="text"))
 
 
+def test_what_is_not_called_with_a_name_and_options_is_refused_before_it_loads() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"parameters of 'bare' are \(\).*def load\(model_id"
+    ):
+        register("bare")(lambda: Hashed())  # type: ignore[arg-type,misc]
+    assert "bare" not in BACKENDS
+
+
+def test_a_backend_that_fails_to_load_is_named() -> None:
+    @register("burning")
+    def burning(model_id: str, options: LoadOptions) -> LoadedModel:
+        raise OSError("disk on fire")
+
+    with pytest.raises(ConfigurationError, match="'burning' raised OSError for 'it': disk") as e:
+        load("it", LoadOptions(backend="burning"))
+    assert isinstance(e.value.__cause__, OSError)
+
+
 def test_only_who_may_name_code_has_it_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

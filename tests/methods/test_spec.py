@@ -140,6 +140,20 @@ def test_what_is_loaded_must_be_a_class_of_methods():
             as_method(text, import_named)
 
 
+def test_a_method_that_can_not_be_made_is_named_with_what_it_raised():
+    @dataclass(frozen=True)
+    class Fragile(Level):
+        name: ClassVar[str] = "fragile"
+
+        def __post_init__(self):
+            raise OSError("disk on fire")
+
+    with pytest.raises(
+        ConfigurationError, match=r"'fragile' must be made .* OSError: disk on fire"
+    ):
+        as_method("here:Fragile", lambda path: Fragile)
+
+
 @pytest.mark.parametrize("name", STRENGTHS)
 def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
     number = STRENGTHS[name]

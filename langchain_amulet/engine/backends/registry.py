@@ -13,9 +13,9 @@ from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.huggingface.model import load_huggingface
 from langchain_amulet.engine.backends.huggingface.select import AUTO, FASTEST_FIRST
 from langchain_amulet.engine.loading.options import LoadOptions
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.registry import Registry, import_named
-from langchain_amulet.validation import choose
+from langchain_amulet.validation import choose, message_of, quoted, signature_of
 
 BackendLoader = Callable[[str, LoadOptions], LoadedModel]
 """Loads a model, given its name (for a local folder its path) and what else the caller chose."""
@@ -32,6 +32,14 @@ def _check(name: str, loader: Any) -> None:
             f"A backend must be a function that loads a model, but {name!r} is {loader!r}: name "
             "the function."
         )
+    signature = signature_of(loader)
+    try:
+        _ = signature and signature.bind("", None)
+    except TypeError as error:
+        raise ConfigurationError(
+            "A backend must be a function of a model's name and LoadOptions, but the parameters of "
+            f"{name!r} are {signature}: write it as def load(model_id, options)."
+        ) from error
     if not name.replace("-", "_").replace(":", "_").replace(".", "_").isidentifier():
         raise ConfigurationError(
             f"A backend's name must be made of letters, digits and hyphens, not {name!r}: choose "
@@ -95,15 +103,31 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
     """Load a model with its tokenizer, for the backend that ``options`` choose.
 
     Raises:
-        ConfigurationError: There is no such backend, or it gave something else than a model. See
-            `load_huggingface` for what else the package's own raise.
+        ConfigurationError: There is no such backend, or one of one's own failed or gave something
+            else than a model. See `load_huggingface` for what else the package's own raise.
     """
     options = options or LoadOptions()
     check_backend(options.backend)
-    loaded = BACKENDS[options.backend](model_id, options)
+    loaded: Any = _loaded(model_id, options)
     if not isinstance(loaded, LoadedModel):
         raise ConfigurationError(
             f"A backend must load a LoadedModel, but {options.backend!r} gave "
             f"{type(loaded).__name__} for {model_id!r}: return an instance of a subclass."
         )
     return loaded
+
+
+def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
+    loader = BACKENDS[options.backend]
+    if options.backend in HUGGING_FACE:
+        return loader(model_id, options)
+    try:
+        return loader(model_id, options)
+    except AmuletError:
+        raise
+    except Exception as error:  # whatever somebody's own code raises
+        raise ConfigurationError(
+            f"A backend must load a LoadedModel, but {options.backend!r} raised "
+            f"{type(error).__name__} for {quoted(model_id)}: {message_of(error)}. Mend it, or name "
+            "a model that it can load."
+        ) from error
