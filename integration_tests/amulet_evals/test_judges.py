@@ -173,7 +173,7 @@ def test_a_judge_that_can_not_be_made_is_named(
     (tmp_path / "broken_judges.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
-    with pytest.raises(ConfigurationError, match="'json:dumps' must give .* raised TypeError"):
+    with pytest.raises(ConfigurationError, match=r"'json:dumps' must give .* raised TypeError"):
         make_judge("json:dumps")
     with pytest.raises(ConfigurationError, match="its module raised ZeroDivisionError"):
         make_judge("broken_judges:fair")
