@@ -30,6 +30,7 @@ from langchain_amulet import ChatAmulet
 from langchain_amulet.engine.backends import HUGGING_FACE
 from langchain_amulet.engine.loading.hub import check_exists, resolve_model
 from langchain_amulet.methods import Guidance, Method
+from langchain_amulet.methods.method import plan_of
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -197,4 +198,4 @@ def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
 def _other_models(methods: dict[str, Method]) -> Iterator[str]:
     """Names of models that methods need besides the one that answers."""
     for method in methods.values():
-        yield from method.plan((Guidance(),)).models
+        yield from plan_of(method, (Guidance(),)).models

@@ -25,6 +25,7 @@ from amulet_evals.run.records import AnswerRecord, Failure, answer, traced_token
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import EngineClosedError, EngineError, RequestError
 from langchain_amulet.methods import Guidance, Method, SearchPlan
+from langchain_amulet.methods.method import plan_of
 from langchain_amulet.steering import Plan
 
 
@@ -41,7 +42,7 @@ class OneSample(Method):
 
     def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """How each sample is decoded."""
-        return self.method.plan(preferences)
+        return plan_of(self.method, preferences)
 
 
 @dataclass(frozen=True)

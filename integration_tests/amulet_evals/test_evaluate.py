@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -26,7 +27,7 @@ from langchain_amulet.errors import (
     ModelNotFoundError,
     RequestError,
 )
-from langchain_amulet.methods import Amulet, Base, Pref
+from langchain_amulet.methods import Amulet, Base, Method, Pref
 from support.evaluation_runs import METHODS, STYLES, answers, asked, cells, run, small
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,22 @@ def test_settings_that_a_method_can_t_have_are_refused_before_anything_is_decode
     with pytest.raises(RequestError, match="penalt"):
         evaluate(small(tiny, tmp_path, decoding=decoding, methods=methods), tmp_path / "run")
     assert answers(tmp_path / "run") == []
+
+
+@dataclass(frozen=True)
+class Planless(Method):
+    name: ClassVar[str] = "planless"
+
+    def plan(self, preferences: Any) -> Any:
+        return None
+
+
+def test_a_method_without_a_plan_is_named_before_anything_is_decoded(
+    tiny: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match="'planless' gave NoneType"):
+        evaluate(small(tiny, tmp_path, methods={"None": Planless()}), tmp_path / "run")
+    assert not (tmp_path / "run" / "answers.jsonl").exists()
 
 
 def test_a_model_that_is_closed_meanwhile_ends_the_run(tiny: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from langchain_amulet.methods import (
     PAD,
     Amulet,
     Base,
+    BestOf,
     ContextSteering,
     DeRa,
     Drift,
@@ -229,6 +230,23 @@ def test_a_method_that_isn_t_a_value_is_refused_when_a_model_is_made(llm: ChatAm
         ChatAmulet(method=Prompted())
     with pytest.raises(ConfigurationError, match=rule):
         invoke(llm, QUESTION, method=Prompted())
+
+
+def test_a_method_that_plans_something_else_than_a_plan_is_named(llm: ChatAmulet) -> None:
+    @dataclass(frozen=True)
+    class Planless(Prompted):
+        name: ClassVar[str] = "planless"
+
+        def plan(self, preferences: Sequence[Guidance]) -> Plan:
+            return None  # type: ignore[return-value]
+
+    rule = r"plan\(\) must return a Plan, but that of 'planless' gave NoneType: return one"
+    with pytest.raises(ConfigurationError, match=rule):
+        invoke(llm, QUESTION, **KIND, method=Planless())
+    with pytest.raises(ConfigurationError, match=rule):
+        llm.score(QUESTION, "Rest.", **KIND, method=Planless())
+    with pytest.raises(ConfigurationError, match=rule):
+        invoke(llm, QUESTION, **KIND, method=BestOf(1, scorer=lambda *_: 0.0, method=Planless()))
 
 
 def test_a_call_plans_its_method_once_and_makes_no_other(llm: ChatAmulet) -> None:

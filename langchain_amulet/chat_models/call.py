@@ -33,6 +33,7 @@ from langchain_amulet.chat_models.response import (
 from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
 from langchain_amulet.errors import ChatTemplateError, ConfigurationError
+from langchain_amulet.methods.method import plan_of
 from langchain_amulet.steering import Plan, strengths
 from langchain_amulet.waiting import Deadline, Procedure
 
@@ -71,7 +72,7 @@ def prepare(
             "A chat template must write what the user says, but this one leaves it out: pass "
             "chat_template=..., the text of a Jinja template and not where it is."
         )
-    plan = settings.method.plan(settings.guidance)
+    plan = plan_of(settings.method, settings.guidance)
     prompts = render(plan, handle, settings, messages)
     return PreparedCall(
         model_name=model_name,

@@ -22,6 +22,7 @@ from langchain_amulet.errors import ConfigurationError, EmptyInputError, Request
 from langchain_amulet.fitting.answer_scores import AnswerScore, ScoringRequest
 from langchain_amulet.fitting.estimator import AnswerEvidence, Estimator
 from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences
+from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.resolution import last_question
 from langchain_amulet.steering import Plan
@@ -42,7 +43,7 @@ def score(
         RequestError: The messages or the answer can't be read, or it is empty.
         ChatTemplateError: There is no chat template, or it refuses them.
     """
-    plan = settings.method.plan(settings.guidance)
+    plan = plan_of(settings.method, settings.guidance)
     request: ScoringRequest = yield in_executor(
         partial(scoring_request, handle, settings, conversation, answer, plan), handle.workers
     )

@@ -20,6 +20,7 @@ from langchain_amulet.fitting.answer_scores import ScoringRequest
 from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences
 from langchain_amulet.fitting.likelihood import Evidence, Forces, Prior
 from langchain_amulet.methods import STRENGTHS, Guidance, Method
+from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, Preference
 from langchain_amulet.steering import Mask, Plan, Stream, kept, mixture, strengths
 
@@ -168,7 +169,7 @@ class Estimator(Generic[AnyPreference]):
 
     @cached_property
     def _probe(self) -> Plan:
-        return self.method.plan([Guidance()])
+        return plan_of(self.method, [Guidance()])
 
     @property
     def _own_strength(self) -> float:

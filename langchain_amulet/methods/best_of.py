@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.guidance import Guidance
-from langchain_amulet.methods.method import CODE, Method, unique_key
+from langchain_amulet.methods.method import CODE, Method, plan_of, unique_key
 from langchain_amulet.methods.plain import Pref
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.search import Candidate, RankFunction, Ranking, SearchPlan
@@ -66,7 +66,7 @@ class BestOf(Method):
 
     def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The plan of its samples' method."""
-        return self.method.plan(preferences)
+        return plan_of(self.method, preferences)
 
     def search(self) -> SearchPlan:
         """Samples, ranked by the scorer."""

@@ -52,6 +52,21 @@ class Method(ABC):
         return None
 
 
+def plan_of(method: Method, preferences: Sequence[Guidance]) -> Plan:
+    """A method's plan for these preferences, which anybody's method may have made.
+
+    Raises:
+        ConfigurationError: It is none; and see `Method.plan`.
+    """
+    plan: object = method.plan(preferences)
+    if not isinstance(plan, Plan):
+        raise ConfigurationError(
+            f"A method's plan() must return a Plan, but that of {method.name!r} gave "
+            f"{type(plan).__name__}: return one, such as Plan.plain(prompted(preferences))."
+        )
+    return plan
+
+
 def unique_key() -> Any:
     """A field that tells a method which holds a function from all others where it is printed.
 
