@@ -10,8 +10,11 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.methods.amulet import Amulet
@@ -155,15 +158,49 @@ def _make(kind: type[Method], given: Mapping[str, Any], load: Load | None) -> Me
 
 
 def _made(kind: type[Method], given: Mapping[str, Any]) -> Method:
+    """The method. Its own error on a wrong parameter says more than that on its type."""
     try:
-        return kind(**given)
+        method = kind(**given)
     except AmuletError:
         raise
     except Exception as error:  # whatever somebody's own code raises
+        _check_types(kind, given)
         raise ConfigurationError(
             f"The method {kind.name!r} must be made of what its text says, but raised "
             f"{type(error).__name__}: {message_of(error)}. Give it other parameters, or mend it."
         ) from error
+    _check_types(kind, given)
+    return method
+
+
+def _check_types(kind: type[Method], given: Mapping[str, Any]) -> None:
+    """Refuse what a text says of a parameter unless it is of the type that the class names.
+
+    Only types that pydantic knows are checked, and not code, which stands for itself.
+    """
+    types = _types(kind)
+    code = {each.name for each in parts(kind) if each.metadata.get("code")}
+    for name in given.keys() & types.keys() - code:
+        try:
+            # As JSON a text may be a path or a date, and a list a tuple, but no text is a number.
+            TypeAdapter(types[name]).validate_json(json.dumps(given[name]), strict=True)
+        except ValidationError:
+            expected = inspect.formatannotation(types[name])
+            raise ConfigurationError(
+                f"The method {kind.name!r} needs {name} of type {expected}, not "
+                f"{quoted(given[name])}: give one, as in '{kind.name}:{name}=...'."
+            ) from None
+        except PydanticUserError:
+            continue
+
+
+def _types(kind: type[Method]) -> Mapping[str, Any]:
+    """The types of the parameters that a class is made with, as far as their names are known."""
+    found: dict[str, Any] = {}
+    for typed in (kind, kind.__init__):  # whose parameters may be of more types than its fields
+        with suppress(Exception):  # whatever an annotation raises that is only for readers
+            found |= get_type_hints(typed)
+    return found
 
 
 def _with_code(

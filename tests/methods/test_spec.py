@@ -3,7 +3,7 @@
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytest
 
@@ -152,6 +152,64 @@ def test_a_method_that_can_not_be_made_is_named_with_what_it_raised():
         ConfigurationError, match=r"'fragile' must be made .* OSError: disk on fire"
     ):
         as_method("here:Fragile", lambda path: Fragile)
+
+
+@dataclass(frozen=True)
+class Half(Method):
+    """A method that leaves its types to their annotations."""
+
+    name: ClassVar[str] = "half"
+    factor: float = 0.5
+    place: Path | None = None
+    steps: tuple[int, ...] = ()
+    prompt: Literal["pref", "base"] = "pref"
+    inner: Method | None = None
+    exact: bool = False
+
+    def plan(self, preferences):
+        return Pref().plan(preferences)
+
+
+HALF = f"{__name__}:Half"
+
+
+@pytest.mark.parametrize(
+    ("typed", "rule"),
+    [
+        ("factor=x", "needs factor of type float, not 'x': give one, as in 'half:factor=...'"),
+        ("factor=true", "needs factor of type float, not True"),
+        ("factor=[1]", r"needs factor of type float, not \[1\]"),
+        ("place=3", "needs place of type .*Path.*, not 3"),
+        ("steps=[1.5]", r"needs steps of type tuple\[int, ...\], not \[1.5\]"),
+        ("prompt=other", "needs prompt of type .*'pref', 'base'.*, not 'other'"),
+        ("exact=1", "needs exact of type bool, not 1"),
+    ],
+)
+def test_a_text_s_parameter_is_held_to_the_type_that_its_class_names(typed, rule):
+    with pytest.raises(ConfigurationError, match=f"'half' {rule}"):
+        as_method(f"{HALF}:{typed}", import_named)
+
+
+@pytest.mark.parametrize(
+    ("typed", "method"),
+    [
+        ("factor=2", Half(2.0)),
+        ("factor=0.25,place=./a/b,exact=true", Half(0.25, "./a/b", exact=True)),
+        ("place=null,steps=[1,2],prompt=base", Half(steps=(1, 2), prompt="base")),
+        ("inner=pref", Half(inner="pref")),  # a class of no type that pydantic knows
+    ],
+)
+def test_a_text_s_parameter_of_that_type_is_taken_as_it_is(typed, method):
+    assert as_method(f"{HALF}:{typed}", import_named) == method
+
+
+def test_types_that_nobody_can_look_up_are_not_checked():
+    @dataclass(frozen=True)
+    class Hidden(Half):
+        name: ClassVar[str] = "hidden"
+        factor: "NoSuchName" = 0.5  # noqa: F821
+
+    assert as_method("here:Hidden:factor=x", lambda path: Hidden).factor == "x"
 
 
 @pytest.mark.parametrize("name", STRENGTHS)
