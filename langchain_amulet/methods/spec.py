@@ -212,12 +212,13 @@ def _with_code(
         named = {each.name: given.get(each.name) for each in held}
         code = {name: load(text) for name, text in named.items() if isinstance(text, str)}
         return {**given, **code}
-    needed = [each.name for each in held if each.name in given or _default(each) is MISSING]
-    if needed:
-        raise ConfigurationError(
-            f"A call's text must not name code, which the method {kind.name!r} holds as its "
-            f"{needed[0]}: give it as a value, {kind.__name__}({needed[0]}=...)."
+    for name in (each.name for each in held if each.name in given or _default(each) is MISSING):
+        rule = (
+            f"A call's text must not name code, which the method {kind.name!r} holds as its {name}"
+            if name in given
+            else f"The method {kind.name!r} needs its {name}, which is code and has no text"
         )
+        raise ConfigurationError(f"{rule}: give it as a value, {kind.__name__}({name}=...).")
     return given
 
 

@@ -227,8 +227,12 @@ def test_a_method_is_itself():
     ("typed", "rule"),
     [
         ("amulett", "one of amulet, .*strong, .*not 'amulett': did you mean 'amulet'\\? Use one"),
-        ("best_of", r"must not name code, .* 'best_of' holds as its scorer: .* BestOf\(scorer="),
-        ("best_of:n=4,scorer=os:system", r"give it as a value, BestOf\(scorer=...\)"),
+        ("best_of", r"'best_of' needs its scorer, which is code .*: .* BestOf\(scorer="),
+        ("best_of:n=2", r"'best_of' needs its scorer, which is code .*: .* BestOf\(scorer="),
+        (
+            "best_of:n=4,scorer=os:system",
+            r"must not name code, .* as its scorer: give it as a value, BestOf\(scorer=...\)",
+        ),
         ("bestof:n=4", r"did you mean 'best_of'\? Use one of those"),
         ("os:system", r"not 'os:system': import it .* only config files and command lines"),
         ("os.path:join:a=1", r"import it and give its value, or register it"),
@@ -259,7 +263,7 @@ def test_a_method_is_itself():
         ),
         ("drift:weights=far", r"not 'far': .*'drift:weights=\[0.5, -1\]'"),
         ("linear_alignment:ratio=far", "ratio must be a finite number, not 'far'"),
-        ("iterated", r"'iterated' holds as its utility: .* Iterated\(utility=...\)"),
+        ("iterated", r"'iterated' needs its utility, .* Iterated\(utility=...\)"),
         ("iterated:utility=mine", r"give it as a value, Iterated\(utility=...\)"),
     ],
 )
@@ -298,7 +302,7 @@ def test_every_method_can_be_typed():
             with pytest.raises(ConfigurationError, match=f"needs '{needs[name]}'"):
                 as_method(name)
         elif name in code:
-            with pytest.raises(ConfigurationError, match=f"as its {code[name]}"):
+            with pytest.raises(ConfigurationError, match=f"needs its {code[name]}"):
                 as_method(name)
         else:
             assert as_method(name) == OURS[name]()
