@@ -42,7 +42,7 @@ every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
         ({"method": "ballanced"}, r"not 'ballanced': did you mean 'balanced'\? Use one of those"),
         (
             {"method": "best_of"},
-            r"text must not name code, .* scorer: .*, BestOf\(scorer=...\)",
+            r"'best_of' needs its scorer, which is code .*, BestOf\(scorer=...\)",
         ),
         ({"method": {"lam": 0}}, r"method must be one of .*a Method such as .*not {'lam': 0}"),
         ({"dtype": "bfloat"}, r"dtype must be .*not 'bfloat': use 'bfloat16'"),

@@ -92,7 +92,7 @@ def _kind(text: str, load: Load | None) -> tuple[type[Method], str | None]:
         return METHODS[name], rest if colon else None
     attribute, more, parameters = rest.partition(":")
     if load is None or not attribute or "=" in attribute:
-        raise _unknown(text)
+        raise _unknown(text, may_name_code=load is not None)
     kind = load(f"{name}:{attribute.strip()}")
     if not is_kind(kind):
         raise ConfigurationError(
@@ -103,12 +103,16 @@ def _kind(text: str, load: Load | None) -> tuple[type[Method], str | None]:
     return kind, parameters if more else None
 
 
-def _unknown(value: object) -> ConfigurationError:
+def _unknown(value: object, may_name_code: bool = False) -> ConfigurationError:
     """What to say of a text that begins with no method's name, or of what is no method at all."""
     name = value.partition(":")[0].strip() if isinstance(value, str) else ""
     known = [*METHODS, *(each for each in STRENGTHS if each not in METHODS)]
     remedy = f"{choose(name, known)} one of those"
-    if isinstance(value, str) and NAMES_CODE.fullmatch(value):
+    if may_name_code:
+        remedy += ", or your own as module:Name"
+    elif isinstance(value, type):
+        remedy = "an instance of the class is needed, so call it with what differs from its own"
+    elif isinstance(value, str) and NAMES_CODE.fullmatch(value):
         remedy = (
             "import it and give its value, or register it; only config files and command lines "
             "may name code"

@@ -329,7 +329,7 @@ def test_only_who_may_name_code_has_it_imported(
 ) -> None:
     (tmp_path / "found_backend.py").write_text("def load(model_id, options): ...\nnumber = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ConfigurationError, match="backend must be one of"):
+    with pytest.raises(ConfigurationError, match="not 'found_backend:load': import and register"):
         check_backend("found_backend:load")
     assert "found_backend" not in sys.modules
     for _ in range(2):
@@ -340,6 +340,8 @@ def test_only_who_may_name_code_has_it_imported(
     with pytest.raises(ConfigurationError, match="nowhere"):
         import_backend("nowhere:load")
     assert import_backend("batched") == "batched"
+    with pytest.raises(ConfigurationError, match=r"'batched'\? Use one .* your own as module:name"):
+        import_backend("batchd")
 
 
 def test_a_backend_that_another_package_brings_loads_models(tmp_path: Path) -> None:

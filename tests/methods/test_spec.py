@@ -278,6 +278,17 @@ def test_what_is_no_text_number_or_method_is_refused(value):
         as_method(value)
 
 
+def test_a_class_is_refused_with_that_an_instance_is_needed():
+    with pytest.raises(ConfigurationError, match=r"not <class .*Pref'>: an instance of the class"):
+        as_method(Pref)
+
+
+def test_who_may_name_code_is_told_so_of_a_name_that_is_unknown():
+    rule = "did you mean 'amulet'\\? Use one of those, or your own as module:Name"
+    with pytest.raises(ConfigurationError, match=rule):
+        as_method("amulett", import_named)
+
+
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 OURS = {
     name: kind for name, kind in METHODS.items() if kind.__module__.startswith("langchain_amulet.")

@@ -83,20 +83,32 @@ def import_backend(name: str) -> str:
         The name as it was given.
 
     Raises:
-        ConfigurationError: There is no such module, or no such name in it.
+        ConfigurationError: There is no such backend, module, or name in it.
     """
     if ":" in name:
         BACKENDS.add(name, import_named(name))
+    elif name not in BACKENDS:
+        raise _unknown(name, f"{choose(name, BACKENDS)} one of those, or your own as module:name")
     return name
 
 
 def check_backend(name: str) -> None:
     """Refuse the name of no backend, with `ConfigurationError`."""
-    if name not in BACKENDS:
-        raise ConfigurationError(
-            f"backend must be one of {', '.join(BACKENDS)}, not {name!r}: "
-            f"{choose(name, BACKENDS)} one of those, or register your own first."
+    if name in BACKENDS:
+        return
+    if ":" in name:
+        raise _unknown(
+            name,
+            "import and register it, and give the name it is registered by; only config files and "
+            "command lines may name code",
         )
+    raise _unknown(name, f"{choose(name, BACKENDS)} one of those, or register your own first")
+
+
+def _unknown(name: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"backend must be one of {', '.join(BACKENDS)}, not {quoted(name)}: {remedy}."
+    )
 
 
 def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
