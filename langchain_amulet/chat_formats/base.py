@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Thinking
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
 Function = Mapping[str, Any]
@@ -26,6 +27,9 @@ Function = Mapping[str, Any]
 
 ANYTHING = r"/(.|\n)*/"
 """Free text, as a grammar's symbol."""
+
+CALLS = re.compile(r"^\s*[?!]?calls\b[^:\n]*:", re.MULTILINE)
+"""The beginning of the rule ``calls``, as a grammar has it."""
 
 NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
 
@@ -176,12 +180,24 @@ class ChatFormat(ABC):
             output: What the answer may be.
             compiler: Spells texts for the model's tokenizer.
             is_thinking: Whether the answer begins within a thought.
+
+        Raises:
+            ConfigurationError: `call_grammar` lacks the rule for calls.
         """
         body = "calls" if output.must_call else self._body(output)
         lines = [f"start: {self._thought(compiler, is_thinking)} body", f"body: {body}"]
         if output.functions:
-            lines.append(self.call_grammar(output.functions, output.several, compiler))
+            lines.append(self._calls(output, compiler))
         return "\n".join(lines)
+
+    def _calls(self, output: OutputSpec, compiler: GrammarCompiler) -> str:
+        rules: object = self.call_grammar(output.functions, output.several, compiler)
+        if not (isinstance(rules, str) and CALLS.search(rules)):
+            raise ConfigurationError(
+                "A chat format's call_grammar must have a rule 'calls', but that of "
+                f"{self.name!r} has none: return lines such as 'calls: call+' and 'call: ...'."
+            )
+        return rules
 
     def _body(self, output: OutputSpec) -> str:
         if output.schema is not None:

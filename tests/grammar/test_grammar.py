@@ -20,7 +20,7 @@ from langchain_amulet.chat_formats.output_grammar import compile_output, turn_to
 from langchain_amulet.chat_formats.regions import Thinking
 from langchain_amulet.engine import Constraint, Request
 from langchain_amulet.engine.sampler import next_token
-from langchain_amulet.errors import ContextLengthError, SchemaError
+from langchain_amulet.errors import ConfigurationError, ContextLengthError, SchemaError
 from langchain_amulet.grammar import Grammar, GrammarCompiler, json_rule
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.methods import Amulet, Guidance
@@ -499,6 +499,31 @@ def called(output: OutputSpec) -> set[str]:
 def test_a_tool_that_no_grammar_can_hold_is_refused_by_its_name(output: OutputSpec) -> None:
     with pytest.raises(SchemaError, match=r"uniqueItems at #/properties/a\. .*'odd'"):
         held(output, Hermes())
+
+
+class Ruleless(Hermes):
+    """A chat format of one's own that calls its rule by another name."""
+
+    name = "ruleless"
+    rules: Any = 'call: "calls: a"'
+
+    def call_grammar(self, *_: Any) -> Any:
+        return self.rules
+
+
+class Silent(Ruleless):
+    name = "silent"
+    rules = None
+
+
+@pytest.mark.parametrize("chat_format", [Ruleless(), Silent()])
+@pytest.mark.parametrize("must_call", [True, False])
+def test_a_chat_format_without_a_rule_for_calls_is_named(
+    chat_format: ChatFormat, must_call: bool
+) -> None:
+    rule = f"call_grammar must have a rule 'calls', but that of '{chat_format.name}' has none"
+    with pytest.raises(ConfigurationError, match=rule):
+        held(OutputSpec(TOOLS, schema=obj(a=INTEGER), must_call=must_call), chat_format)
 
 
 CHOICE = OutputSpec(TOOLS, schema=obj(a=INTEGER))
