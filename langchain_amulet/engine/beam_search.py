@@ -93,7 +93,7 @@ def check_for_beams(request: Request, backend: Backend) -> BeamSearchBackend:
     if not isinstance(backend, BeamSearchBackend):
         raise RequestError(
             "Beam search needs a backend that can search, which those of Hugging Face models can, "
-            f"but the {backend.name!r} backend can't: draw samples and choose among them."
+            f"but that of {type(backend.model).__name__} can't: draw samples and choose among them."
         )
     return backend
 

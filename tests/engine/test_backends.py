@@ -153,8 +153,8 @@ def test_what_a_model_gives_is_its_own_and_is_never_written_to() -> None:
     assert torch.equal(Constant.logits, before)
 
 
-def test_beam_search_is_refused_by_the_name_of_a_backend_that_cannot(engine: Engine) -> None:
-    with pytest.raises(RequestError, match="'uncached' backend can't"):
+def test_beam_search_is_refused_by_the_name_of_a_model_whose_backend_cannot(engine: Engine) -> None:
+    with pytest.raises(RequestError, match="but that of Hashed can't"):
         engine.search(request_for(plan=Plan.plain()), beams=2)
 
 
