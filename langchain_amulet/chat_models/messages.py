@@ -62,8 +62,8 @@ SILENT_BLOCKS = frozenset(
 """Types of blocks in an assistant's content that its ``tool_calls`` hold or that aren't resent."""
 
 
-THOUGHTS: Mapping[str, str] = MappingProxyType({"reasoning": "reasoning", "thinking": "thinking"})
-"""Types of blocks that hold a thought, with the field that it is in."""
+THOUGHT_BLOCKS = ("reasoning", "thinking")
+"""Types of blocks that hold a thought, in a field of the same name."""
 
 MEDIA_BLOCKS = frozenset(
     {"image", "image_url", "audio", "input_audio", "video", "file", "document", "input_image"}
@@ -173,13 +173,8 @@ def _thought(message: AIMessage) -> str:
     own = message.additional_kwargs.get("reasoning_content")
     if isinstance(own, str):
         return own
-    blocks = [block for block in message.content if isinstance(block, dict)]
-    thoughts = (block.get(THOUGHTS[block["type"]]) for block in blocks if _is_thought(block))
+    thoughts = (block.get(block["type"]) for block in _blocks(message, *THOUGHT_BLOCKS))
     return "".join(thought for thought in thoughts if isinstance(thought, str))
-
-
-def _is_thought(block: Mapping[str, Any]) -> bool:
-    return block.get("type") in THOUGHTS
 
 
 def _role(message: BaseMessage) -> str:
@@ -263,12 +258,12 @@ def unfolded(message: BaseMessage) -> list[BaseMessage]:
 
 
 def _results_apart(message: HumanMessage) -> list[BaseMessage]:
-    results = [_result(block) for block in _blocks(message, "tool_result")]
+    results = _blocks(message, "tool_result")
     if not results:
         return [message]
-    said = [block for block in message.content if not _is_a(block, "tool_result")]
+    said = [block for block in message.content if block not in results]
     rest: list[BaseMessage] = [message.model_copy(update={"content": said})] if said else []
-    return [*results, *rest]
+    return [*map(_result, results), *rest]
 
 
 def _result(block: Mapping[str, Any]) -> BaseMessage:
@@ -291,9 +286,7 @@ def _with_all_calls(message: AIMessage) -> AIMessage:
     return message.model_copy(update={"tool_calls": [*message.tool_calls, *more]})
 
 
-def _blocks(message: BaseMessage, kind: str) -> list[dict[str, Any]]:
-    return [block for block in message.content if isinstance(block, dict) and _is_a(block, kind)]
-
-
-def _is_a(block: str | dict[str, Any], kind: str) -> bool:
-    return isinstance(block, dict) and block.get("type") == kind
+def _blocks(message: BaseMessage, *kinds: str) -> list[dict[str, Any]]:
+    """A message's blocks of these types; a text by itself has none."""
+    content = [] if isinstance(message.content, str) else message.content
+    return [block for block in content if isinstance(block, dict) and block.get("type") in kinds]

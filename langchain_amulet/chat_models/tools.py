@@ -49,6 +49,9 @@ OWN_TOOLS = ("function", "custom")
 WRAPPING = ("parameters", "input_schema", "function", "toolSpec")
 """With one of these at its top, what is valid is said by a schema in it."""
 
+VALUES = ("const", "enum", "default", "examples")
+"""What stands below these keys of a JSON schema are values, and no schemas."""
+
 UNTITLED = "answer"
 """The name of a schema that has none."""
 
@@ -334,13 +337,16 @@ def _named(schema: Mapping[str, Any], name: Any, description: Any) -> dict[str, 
 
 
 def _untitled(schema: Any) -> Any:
-    """Without the titles that Pydantic makes of names: they would only lengthen the prompt."""
+    """Without the titles that Pydantic makes of names: they would only lengthen the prompt.
+
+    A ``title`` in what a schema holds as a value, and doesn't say of itself, is left.
+    """
     if isinstance(schema, list):
         return [_untitled(item) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
     return {
-        key: _untitled(value)
+        key: value if key in VALUES else _untitled(value)
         for key, value in schema.items()
         if key != "title" or not isinstance(value, str)
     }

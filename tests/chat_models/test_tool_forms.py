@@ -128,6 +128,14 @@ def test_what_a_class_shares_is_told_once_without_titles() -> None:
         assert described["$defs"]["City"]["properties"] == {"name": {"type": "string"}}
 
 
+@pytest.mark.parametrize("key", ["const", "enum", "default", "examples"])
+def test_a_value_in_a_schema_keeps_its_title(key: str) -> None:
+    value: Any = {"title": "Dune"} if key in ("const", "default") else [{"title": "Dune"}]
+    book = {"title": "Book", "type": "object", key: value}
+    schema = as_schema({"type": "object", "properties": {"book": book}})
+    assert schema["properties"]["book"] == {"type": "object", key: value}
+
+
 def test_a_class_that_holds_itself_keeps_its_name_and_description() -> None:
     function = as_tool(Tree)["function"]
     assert (function["name"], function["description"]) == ("Tree", "What grows.")

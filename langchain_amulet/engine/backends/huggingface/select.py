@@ -2,10 +2,10 @@
 
 First by features: a model whose own cache holds anything but keys and values per position, or that
 calls itself stateful, can't be rows of one KV cache, and neither can one whose attention takes
-other masks. Then by a probe: two short prompts that share
-a prefix go through the backend, prefill, join and decode steps included, with the model's attention
-windows shrunk so that they are passed, and must give the logits of plain forward passes without
-any cache. What the fast backend fails is tried with the slow one; what fails there too can't run.
+other masks. Then by a probe: two short prompts that share a prefix go through the backend, prefill,
+join and decode steps included, with the model's attention windows shrunk so that they are passed,
+and must give the logits of plain forward passes without any cache. What the fast backend fails is
+tried with the slow one; what fails there too can't run.
 
 Knows backends and models. Doesn't know requests, sampling or callers.
 """
