@@ -70,11 +70,12 @@ class ModelRuntime:
 
     def derived(self, make: Callable[[ModelRuntime], T]) -> T:
         """What ``make`` derives from the loaded model: made once, shared, kept as long as it."""
-        with _GATE.loading(), self._loading:
-            if make not in self._derived:
-                self._derived[make] = make(self)
-            found: T = self._derived[make]
-            return found
+        if make not in self._derived:  # without a lock, as every call comes this way
+            with _GATE.loading(), self._loading:
+                if make not in self._derived:
+                    self._derived[make] = make(self)
+        found: T = self._derived[make]
+        return found
 
     def _open(self) -> tuple[LoadedModel, Engine]:
         with _GATE.loading(), self._loading:
@@ -121,7 +122,7 @@ class _Runtimes:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def acquire(self, model_id: str, options: LoadOptions) -> ModelRuntime:
-        with self.lock:
+        with _GATE.loading(), self.lock:  # else a fork might take the lock along, and never open it
             key = (os.getpid(), model_id, options)
             return self.runtimes.setdefault(key, ModelRuntime(model_id, options))
 
