@@ -1,11 +1,15 @@
 """The engine behind a chat model, looked at from outside."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine import Engine, HuggingFaceModel, ModelRuntime, acquire
+from langchain_amulet.engine.backends import Steps
 from langchain_amulet.engine.loading.hub import resolve_model
+
+T = TypeVar("T")
 
 
 def engine_of(llm: ChatAmulet) -> Engine:
@@ -22,6 +26,12 @@ def model_of(llm: ChatAmulet) -> Any:
 
 def _runtime(llm: ChatAmulet) -> ModelRuntime:
     return acquire(resolve_model(llm.model), llm.load_options)
+
+
+def whole(work: Callable[[], T]) -> Steps[T]:
+    """Work as one step, for which everybody waits."""
+    return work()
+    yield
 
 
 async def wait_until_idle(llm: ChatAmulet) -> None:

@@ -32,7 +32,7 @@ from langchain_amulet.methods import (
     SearchPlan,
 )
 from langchain_amulet.steering import Plan
-from support.engines import engine_of, model_of, wait_until_idle
+from support.engines import engine_of, model_of, wait_until_idle, whole
 from support.ways import DIRECT, INSIDE, Way
 
 QUESTION = "How do I sleep better?"
@@ -438,7 +438,7 @@ def test_beams_find_what_the_library_s_own_search_finds(
     def library() -> Any:
         return model_of(llm).generate(**encoded, num_beams=5, max_new_tokens=60, do_sample=False)
 
-    expected = engine_of(llm).run(library).result()[0, encoded["input_ids"].shape[1] :]
+    expected = engine_of(llm).run(whole(library)).result()[0, encoded["input_ids"].shape[1] :]
     assert answer.text == tokenizer.decode(expected, skip_special_tokens=True)
     score = llm.score(QUESTION, answer.text, preference=preference)
     assert searched(answer)["scores"] == pytest.approx(

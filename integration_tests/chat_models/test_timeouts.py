@@ -15,7 +15,7 @@ from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.errors import ConfigurationError, ContextLengthError, DeadlineError
 from langchain_amulet.methods import BeamSearch, BestOf
-from support.engines import engine_of, wait_until_idle
+from support.engines import engine_of, wait_until_idle, whole
 from support.models import save_model
 from support.ways import DIRECT, Way, invoke
 
@@ -49,7 +49,7 @@ def test_a_busy_engine_keeps_no_caller_beyond_the_timeout(
 ) -> None:
     """Such as by a beam search, which the engine does in one piece."""
     invoke(llm, QUESTION)
-    busy = engine_of(llm).run(lambda: gate.wait(2 * FAR))
+    busy = engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     assert refused(lambda: way(llm, QUESTION, timeout=SOON)) < FAR
     assert not busy.done()
 
@@ -68,7 +68,7 @@ def test_the_timeout_counts_the_lookup_of_the_preference(
 
 def test_what_the_lookup_took_is_not_there_for_decoding(llm: ChatAmulet, gate: Event) -> None:
     invoke(llm, QUESTION)
-    engine_of(llm).run(lambda: gate.wait(2 * FAR))
+    engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
 
     def slow(user_id: str) -> str:
         time.sleep(1.0)
@@ -85,7 +85,7 @@ async def test_calls_that_are_left_leave_nothing_in_the_engine(
     llm: ChatAmulet, gate: Event
 ) -> None:
     await llm.ainvoke(QUESTION)
-    engine_of(llm).run(lambda: gate.wait(2 * FAR))
+    engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     calls = [llm.ainvoke(QUESTION, timeout=SOON, max_tokens=900) for _ in range(10)]
     found = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(each, DeadlineError) for each in found)
@@ -98,14 +98,14 @@ async def test_calls_that_are_left_leave_nothing_in_the_engine(
 @pytest.mark.parametrize("method", [BeamSearch(2), BestOf(2, scorer=lambda *_: 1.0)])
 def test_searches_keep_to_it_too(llm: ChatAmulet, gate: Event, method: Any) -> None:
     invoke(llm, QUESTION)
-    engine_of(llm).run(lambda: gate.wait(2 * FAR))
+    engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     call = {"method": method, "temperature": 1.0, "timeout": SOON}
     assert refused(lambda: llm.invoke(QUESTION, **call)) < FAR
 
 
 def test_scoring_keeps_to_it_too(llm: ChatAmulet, gate: Event) -> None:
     invoke(llm, QUESTION)
-    engine_of(llm).run(lambda: gate.wait(2 * FAR))
+    engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     assert refused(lambda: llm.score(QUESTION, AIMessage("Rest."), timeout=SOON)) < FAR
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, BaseMessage
+from torch import Tensor
 
 from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.messages import to_turns
@@ -47,7 +48,7 @@ def score(
     request: ScoringRequest = yield in_executor(
         partial(scoring_request, handle, settings, conversation, answer, plan), handle.workers
     )
-    logprobs = yield from_future(request.submit())
+    logprobs = yield from _scored(request)
     return cast("AnswerScore", (yield in_executor(partial(request.scored, logprobs))))
 
 
@@ -89,7 +90,7 @@ def fit(
     rendered = yield in_executor(requests, handle.workers)
     evidence: dict[tuple[tuple[int, ...], ScoringRequest], AnswerEvidence] = {}
     for applying, request in dict.fromkeys(rendered):  # the same answer twice is read once
-        logprobs = yield from_future(request.submit())
+        logprobs = yield from _scored(request)
         read = partial(estimator.evidence, applying, request, logprobs)
         evidence[applying, request] = yield in_executor(read)
     answers = [evidence[each] for each in rendered]
@@ -97,6 +98,15 @@ def fit(
         "FittedPreferences[AnyPreference]",
         (yield in_executor(partial(estimator.fit, examples, answers))),
     )
+
+
+def _scored(request: ScoringRequest) -> Procedure[None, Tensor]:
+    """The engine's answer; it stops computing if nobody waits for that any more."""
+    scoring = request.submit()
+    try:
+        return cast("Tensor", (yield from_future(scoring)))
+    finally:
+        scoring.cancel()
 
 
 def scoring_request(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -176,18 +175,11 @@ def _seeds(seed: int | None, count: int) -> list[int | None]:
 
 def _beams(draft: Draft, search: BeamPlan) -> Chunks:
     """The answer that beam search finds; it comes when the search is over."""
-    left = threading.Event()
+    searching = draft.engine.search(draft.request, search.n, search.length_penalty)
     try:
-        found = yield from_future(
-            draft.engine.search(
-                draft.request,
-                search.n,
-                search.length_penalty,
-                is_wanted=lambda: not left.is_set(),
-            )
-        )
+        found = yield from_future(searching)
     finally:
-        left.set()
+        searching.cancel()  # it ends if nobody waits for it any more
     yield from _written(draft, search, found)
 
 

@@ -1,20 +1,25 @@
-"""Beam search: one prompt, the likeliest answer that a backend finds.
+"""Beam search: one prompt, the likeliest answer that is found.
 
-Knows token ids and a backend. Doesn't know text, or who else uses the model: nobody does meanwhile.
+At each step the beams' likeliest extensions are looked at: those that end are kept as answers, the
+others are the next beams. It ends when there are as many answers as beams and none that is under
+way is better, or when the answers are as long as they may be. This is what the transformers
+library finds, too, but done in steps, between which the model is everybody's.
+
+Knows token ids and a backend. Doesn't know text, or who else uses the model meanwhile.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import takewhile
+from dataclasses import dataclass, field
 
-from langchain_amulet.engine.backends.base import Backend, BeamParams, BeamSearchBackend
+import torch
+from torch import Tensor
+
+from langchain_amulet.engine.backends.base import Backend, Beams, Steps
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.engine.sampler import describe
-from langchain_amulet.errors import CancelledError, DeadlineError, RequestError
+from langchain_amulet.errors import GenerationError, RequestError
 
 
 @dataclass(frozen=True)
@@ -34,46 +39,107 @@ class BeamResult:
     written: int
 
 
-@dataclass
-class BeamMonitor:
-    """Looks at every step of a search whether to go on.
+@dataclass(frozen=True)
+class Beam:
+    """An answer, or the beginning of one.
 
     Attributes:
-        timeout: Seconds that the search may take from now on; None for no limit.
-        is_wanted: Whether anybody waits for it still.
-        steps: How many there were.
+        ids: Its tokens.
+        total: Their log-probability.
+        parent: Which of the beams of the step before it extends.
     """
 
-    timeout: float | None
-    is_wanted: Callable[[], bool]
-    steps: int = 0
+    ids: tuple[int, ...] = ()
+    total: float = 0.0
+    parent: int = 0
 
-    def __post_init__(self) -> None:
-        """Start the clock."""
-        self._deadline = math.inf if self.timeout is None else time.monotonic() + self.timeout
+    def score(self, length_penalty: float) -> float:
+        """What answers are compared by."""
+        return float(self.total / len(self.ids) ** length_penalty)
 
-    def on_step(self) -> None:
-        """Count a step, and see whether there is to be another one."""
-        self.steps += 1
-        self.check()
 
-    def check(self) -> None:
-        """Raise if the time is over, or if nobody waits any more."""
-        if time.monotonic() > self._deadline:
-            raise DeadlineError(
-                f"The answer wasn't found within its timeout of {self.timeout} s, after "
-                f"{self.steps} steps of beam search. Raise timeout, or use fewer beams or tokens."
+@dataclass
+class BeamFrontier:
+    """Beams under way and answers found: the part of a search that needs no model.
+
+    Attributes:
+        width: How many beams, and how many answers are kept.
+        length_penalty: Answers are compared by log-probability over length to this power.
+        max_tokens: The longest answer.
+        stop_ids: Tokens that end an answer.
+        beams: Those under way, best first; at first one, without tokens.
+        answers: The best that were found, best first, each with its stop token if one ended it.
+    """
+
+    width: int
+    length_penalty: float
+    max_tokens: int
+    stop_ids: frozenset[int]
+    beams: list[Beam] = field(default_factory=lambda: [Beam()])
+    answers: list[Beam] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing better is to be expected.
+
+        That a beam gets no better by growing is a guess where length is rewarded: the usual one.
+        """
+        if not self.beams:
+            return True
+        best = self.beams[0].score(self.length_penalty)
+        return len(self.answers) == self.width and best <= self._score(self.answers[-1])
+
+    def grow(self, logprobs: Tensor) -> None:
+        """Go on by a token.
+
+        Args:
+            logprobs: Log-probabilities of what follows each beam, ``[beams, vocabulary]``.
+
+        Raises:
+            GenerationError: Nothing can follow.
+        """
+        extended = self._likeliest(logprobs)
+        # An answer has to be among the best; what is beyond these replaces beams that ended.
+        answers = [beam for beam in extended[: self.width] if self._is_ended(beam)]
+        self.answers = sorted([*self.answers, *answers], key=self._score, reverse=True)
+        del self.answers[self.width :]
+        going_on = [beam for beam in extended if not self._is_ended(beam)]
+        self.beams = going_on[: self.width]
+
+    def _likeliest(self, logprobs: Tensor) -> list[Beam]:
+        """The likeliest extensions, best first: enough even where stop tokens lead everywhere."""
+        totals = torch.tensor([beam.total for beam in self.beams], device=logprobs.device)
+        sums = logprobs + totals[:, None]
+        count = min(self.width * max(2, 1 + len(self.stop_ids)), sums.numel())
+        best = sums.flatten().topk(count)
+        if not math.isfinite(best.values[0]):
+            raise GenerationError(
+                "Beam search needs a finite logit at each step, but the model gave NaN or none: "
+                "check its weights, or use a wider dtype."
             )
-        if not self.is_wanted():
-            raise CancelledError("The search was left by its caller. Ask again for an answer.")
+        pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [
+            self._extended(index, total, logprobs.shape[-1])
+            for total, index in pairs
+            if math.isfinite(total)
+        ]
+
+    def _extended(self, index: int, total: float, vocabulary: int) -> Beam:
+        parent, token = divmod(index, vocabulary)
+        return Beam((*self.beams[parent].ids, token), total, parent)
+
+    def _is_ended(self, beam: Beam) -> bool:
+        return beam.ids[-1] in self.stop_ids or len(beam.ids) == self.max_tokens
+
+    def _score(self, beam: Beam) -> float:
+        return beam.score(self.length_penalty)
 
 
-def check_for_beams(request: Request, backend: Backend) -> BeamSearchBackend:
-    """The backend, if what is asked is something that it can search for.
+def check_for_beams(request: Request) -> None:
+    """Refuse what a search would ignore.
 
     Raises:
-        RequestError: The request has a grammar, penalties or several streams, or the backend
-            can't search with beams at all.
+        RequestError: The request has a grammar, penalties or several streams.
     """
     wrong = [
         name
@@ -90,49 +156,48 @@ def check_for_beams(request: Request, backend: Backend) -> BeamSearchBackend:
             "leave that out (tools that must be called and schemas need a grammar), or draw "
             "samples and choose among them."
         )
-    if not isinstance(backend, BeamSearchBackend):
-        raise RequestError(
-            "Beam search needs a backend that can search, which those of Hugging Face models can, "
-            f"but that of {type(backend.model).__name__} can't: draw samples and choose among them."
-        )
-    return backend
 
 
 def beam_search(
-    backend: BeamSearchBackend,
-    request: Request,
-    beams: int,
-    length_penalty: float,
-    monitor: BeamMonitor,
-) -> BeamResult:
-    """The likeliest answer that ``beams`` beams find.
+    beams: Beams, backend: Backend, request: Request, width: int, length_penalty: float
+) -> Steps[BeamResult]:
+    """The likeliest answer that ``width`` beams find.
 
     Args:
-        backend: Who searches; used by nobody else meanwhile.
+        beams: What is to be grown from the request's prompt.
+        backend: Whose they are.
         request: Prompt, ``max_tokens`` and stop tokens; see `check_for_beams`.
-        beams: How many, at least 2.
+        width: How many beams, at least 2.
         length_penalty: Answers are compared by log-probability over length to this power.
-        monitor: Counts the steps and may end the search.
 
     Raises:
-        DeadlineError: The time was over first.
-        CancelledError: Nobody wants the answer any more.
-        GenerationError: The model can't be searched.
+        GenerationError: The model can't be searched, or gives no finite logits.
     """
     (prompt,) = request.prompts
-    monitor.check()
-    params = BeamParams(beams, length_penalty, request.max_tokens, request.stop_ids)
-    ids = backend.beam_search(prompt, params, monitor.on_step)
-    answer = list(takewhile(lambda token: token not in request.stop_ids, ids))
-    ended = ids[: len(answer) + 1]  # with its stop token, which counts for the score
-    logprobs = backend.score(prompt, ended).log_softmax(-1)
-    tokens = [
-        describe(request, row[None], token) for row, token in zip(logprobs, ended, strict=True)
-    ]
-    total = sum(token.logprob for token in tokens)
+    frontier = BeamFrontier(width, length_penalty, request.max_tokens, request.stop_ids)
+    steps = 1
+    frontier.grow((yield from beams.begin()).log_softmax(-1))
+    while not frontier.is_done:
+        parents = [beam.parent for beam in frontier.beams]
+        tokens = [beam.ids[-1] for beam in frontier.beams]
+        frontier.grow((yield from beams.extend(parents, tokens)).log_softmax(-1))
+        steps += 1
+    del beams  # their memory, before the answer is read once more
+    best = frontier.answers[0]
+    # Once more by itself, since the search may have been on rounded logits.
+    logprobs = (yield from backend.score(prompt, best.ids)).log_softmax(-1)
+    return _result(request, best, logprobs, length_penalty, width * steps)
+
+
+def _result(
+    request: Request, found: Beam, logprobs: Tensor, length_penalty: float, written: int
+) -> BeamResult:
+    rows = zip(logprobs, found.ids, strict=True)
+    tokens = tuple(describe(request, row[None], token) for row, token in rows)
+    is_stopped = found.ids[-1] in request.stop_ids
     return BeamResult(
-        tokens=tuple(tokens[: len(answer)]),
-        finish=Finish("length" if len(ended) == len(answer) else "stop"),
-        score=total / len(ended) ** length_penalty,
-        written=beams * monitor.steps,
+        tokens=tokens[:-1] if is_stopped else tokens,
+        finish=Finish("stop" if is_stopped else "length"),
+        score=sum(token.logprob for token in tokens) / len(tokens) ** length_penalty,
+        written=written,
     )

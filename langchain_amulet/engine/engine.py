@@ -7,27 +7,30 @@ steps. Knows token ids and backends. Doesn't know text, LangChain, or what runs 
 from __future__ import annotations
 
 import threading
+import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts
-from langchain_amulet.engine.beam_search import (
-    BeamMonitor,
-    BeamResult,
-    beam_search,
-    check_for_beams,
-)
+from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts, Steps
+from langchain_amulet.engine.beam_search import BeamResult, beam_search, check_for_beams
 from langchain_amulet.engine.ensemble import Ensemble, on_common_tokens
 from langchain_amulet.engine.job import Job
 from langchain_amulet.engine.request import Request
 from langchain_amulet.engine.scheduler import Scheduler, Stats
 from langchain_amulet.engine.token_stream import TokenStream
-from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    DeadlineError,
+    EmptyInputError,
+    RequestError,
+)
+from langchain_amulet.waiting import Deadline
 
 T = TypeVar("T")
 
@@ -120,22 +123,28 @@ class Engine:
             )
         return TokenStream(self._scheduler.submit(request, readers), owner=self)
 
-    def run(self, work: Callable[[], T]) -> Future[T]:
-        """Do something else with the models while nobody else uses them.
+    def run(self, steps: Steps[T], rows: int = 1, deadline: Deadline | None = None) -> Future[T]:
+        """Do something else with the models, beside the requests.
 
-        It runs on the engine's thread between two decode steps, in inference mode, and everybody
-        waits for it. Pieces of work are done in their order, one per step, so requests under way
-        and work take turns. Leave the models as you found them.
+        A step of it runs on the engine's thread after each step of the requests, in inference
+        mode, and everybody waits for that step. A few pieces of work are under way at a time, and
+        take turns. At each yield leave the models as you found them.
+
+        Args:
+            steps: What to do, yielding often.
+            rows: How many sequences it holds in memory meanwhile.
+            deadline: When it fails.
 
         Returns:
-            What ``work`` returns or raises, to come. Cancelling it before it began undoes it.
+            What ``steps`` return, to come, or what they raise, as `GenerationError` if it isn't an
+            error of the package. Cancelling it ends the work at its next step.
 
         Raises:
             QueueFullError: ``max_queue`` pieces of work are waiting.
             EngineClosedError: The engine was closed; the future raises it if that comes later.
             ReentrantCallError: As for ``submit``.
         """
-        job = Job(work, owner=self)
+        job = Job(steps, self, rows, deadline)
         self._scheduler.send(job)
         return job.outcome
 
@@ -171,32 +180,22 @@ class Engine:
         readers = self._readers(models or [None] * len(prompts), prompts, len(ids))
         for reader in set(readers):
             reader.model.info.check_prompt(ids, 0)
-        width = self._model.info.logits_width
-
-        def work() -> Tensor:
-            pairs = zip(readers, prompts, strict=True)
-            rows = [reader.score(prompt, ids).log_softmax(-1) for reader, prompt in pairs]
-            return on_common_tokens(rows, width)
-
-        return self.run(work)
+        pairs = list(zip(readers, prompts, strict=True))
+        return self.run(_scores(pairs, ids, self._model.info.logits_width))
 
     def search(
-        self,
-        request: Request,
-        beams: int,
-        length_penalty: float = 1.0,
-        is_wanted: Callable[[], bool] = lambda: True,
+        self, request: Request, beams: int, length_penalty: float = 1.0
     ) -> Future[BeamResult]:
-        """Find the likeliest answer to one prompt by beam search, while all others wait.
+        """Find the likeliest answer to one prompt by beam search.
 
         Args:
-            request: Prompt, ``max_tokens`` and stop tokens; sampling doesn't apply.
+            request: Prompt, ``max_tokens``, stop tokens and timeout; sampling doesn't apply.
             beams: How many, at least 2.
             length_penalty: Answers are compared by log-probability over length to this power.
-            is_wanted: Asked at each step; when nobody wants the answer the search ends.
 
         Returns:
-            What is found, to come; or ``DeadlineError``, ``CancelledError``, ``GenerationError``.
+            What is found, to come; or ``DeadlineError``, ``GenerationError``. Cancelling it ends
+            the search.
 
         Raises:
             RequestError: More beams than ``max_rows``, as each takes a row's memory; or the request
@@ -209,10 +208,11 @@ class Engine:
                 f"has {beams}. Raise max_rows or use fewer beams."
             )
         models = [stream.model for stream in request.plan.streams]
-        readers = self._readers(models, request.prompts, request.max_tokens)
-        backend = check_for_beams(request, readers[0])
-        monitor = BeamMonitor(request.timeout, is_wanted)
-        return self.run(lambda: beam_search(backend, request, beams, length_penalty, monitor))
+        backend, *_ = self._readers(models, request.prompts, request.max_tokens)
+        check_for_beams(request)
+        grown = backend.beams(request.prompts[0])
+        steps = beam_search(grown, backend, request, beams, length_penalty)
+        return self.run(steps, beams, _deadline(request))
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""
@@ -252,3 +252,28 @@ class Engine:
                 "it, and hold what that returns."
             )
         return reader
+
+
+def _scores(
+    pairs: Sequence[tuple[Backend, Sequence[int]]], continuation: Sequence[int], width: int
+) -> Steps[Tensor]:
+    """How likely a continuation is after each prompt, by the backend that reads it."""
+    rows: list[Tensor] = []
+    for backend, prompt in pairs:
+        logits = yield from backend.score(prompt, continuation)
+        rows.append(logits.log_softmax(-1))
+    return on_common_tokens(rows, width)
+
+
+def _deadline(request: Request) -> Deadline | None:
+    """When a search fails; None for never."""
+    if request.timeout is None:
+        return None
+    return Deadline(time.monotonic() + request.timeout, partial(_too_late, request.timeout))
+
+
+def _too_late(timeout: float) -> DeadlineError:
+    return DeadlineError(
+        f"The answer wasn't found within its timeout of {timeout} s by beam search. Raise timeout, "
+        "or use fewer beams or tokens."
+    )

@@ -100,6 +100,7 @@ class Ensemble:
 
     Attributes:
         main: As given.
+        max_rows: As given.
         prefill_tokens: Prompt tokens computed so far, by all models.
     """
 
@@ -107,7 +108,7 @@ class Ensemble:
         """Start without requests."""
         self.main = main
         self.prefill_tokens = 0
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._slots: list[EnsembleSlot] = []
 
     @property
@@ -117,7 +118,7 @@ class Ensemble:
 
     def has_room(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> bool:
         """Whether a request could join now whose streams are read by these backends."""
-        if self.live_rows + len(prompts) > self._max_rows:
+        if self.live_rows + len(prompts) > self.max_rows:
             return False
         return all(
             backend.has_room(tuple(prompts[k] for k in streams), max_tokens)

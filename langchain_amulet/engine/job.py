@@ -1,14 +1,16 @@
-"""Work that needs the models alone for a while, on the engine's thread between two steps.
+"""Work on the engine's thread beside its requests, such as a search: steps, taken in turns.
 
-Knows a function and who waits for what it returns. Doesn't know models, requests or the queue.
+Knows steps and who waits for what they come to. Doesn't know models, requests or the queue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from langchain_amulet.engine.backends.base import Steps
+from langchain_amulet.waiting import Deadline
 
 T = TypeVar("T")
 
@@ -18,27 +20,42 @@ class Job(Generic[T]):
     """A piece of work and its outcome.
 
     Attributes:
-        work: What to do.
+        steps: What to do.
         owner: What must live until it is done, such as the engine.
-        outcome: What came of it; cancelled before the work began, it is never done.
+        rows: How many sequences it holds in memory while it is under way.
+        deadline: When it fails if it isn't done; None for never.
+        outcome: What came of it. Cancelling it, at any time, ends the work before its next step.
     """
 
-    work: Callable[[], T]
+    steps: Steps[T]
     owner: object
+    rows: int = 1
+    deadline: Deadline | None = None
     outcome: Future[T] = field(default_factory=Future)
 
-    def run(self) -> None:
-        """Do the work; whatever it raises is the caller's alone."""
-        if not self.outcome.set_running_or_notify_cancel():
-            return
-        try:
-            result = self.work()
-        except BaseException as error:
-            self.outcome.set_exception(error)
-        else:
-            self.outcome.set_result(result)
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to do: it is done, it failed, or nobody waits for it."""
+        return self.outcome.done()
 
-    def refuse(self, error: Exception) -> None:
-        """Tell the caller that the work won't be done."""
-        if self.outcome.set_running_or_notify_cancel():
+    def advance(self) -> None:
+        """Do the next step. What that raises is for `refuse`."""
+        try:
+            next(self.steps)
+        except StopIteration as end:
+            if self._is_wanted():
+                self.outcome.set_result(end.value)
+
+    def end_if_late(self) -> None:
+        """Fail if the time is over."""
+        if self.deadline is not None and self.deadline.left <= 0.0 and not self.is_over:
+            self.refuse(self.deadline.error())
+
+    def refuse(self, error: BaseException) -> None:
+        """Tell the caller that nothing comes of it."""
+        if self._is_wanted():
             self.outcome.set_exception(error)
+
+    def _is_wanted(self) -> bool:
+        """Whether the outcome can be told: from now on it can't be cancelled."""
+        return self.outcome.set_running_or_notify_cancel()

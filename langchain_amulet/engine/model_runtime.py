@@ -13,7 +13,6 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -21,10 +20,9 @@ from typing import Any, TypeVar
 from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
-from langchain_amulet.engine.job import Job
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
-from langchain_amulet.waiting import Workers
+from langchain_amulet.waiting import Workers, in_thread
 
 T = TypeVar("T")
 
@@ -98,12 +96,7 @@ def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
     them for ever: OpenMP remembers each thread's helpers, and they weren't forked. A new thread has
     no helpers yet and gets its own.
     """
-    job = Job(partial(load, model_id, options), owner=None)
-    context = copy_context()
-    threading.Thread(
-        target=context.run, args=(job.run,), name="amulet-loading", daemon=True
-    ).start()
-    return job.outcome.result()
+    return in_thread(partial(load, model_id, options)).result()
 
 
 @dataclass(frozen=True)

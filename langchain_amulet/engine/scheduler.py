@@ -1,7 +1,7 @@
 """The loop that owns the models: one thread, one step after another.
 
 A step lets go of who left, schedules who waits, prefills, and has everybody who is ready decode one
-token: forward, sample, emit; then it runs one job. Everything here runs on the engine's thread
+token: forward, sample, emit; then one job does a step. Everything here runs on the engine's thread
 except `submit`, `send`, `wake`, `close` and `stats`. The scheduler never points at its engine, but
 in a job that waits, so that an engine which nobody uses can be collected and stop the thread.
 
@@ -45,6 +45,10 @@ because LangChain's and asyncio's executors take their caller's context along: c
 waits for a batch in other threads waits for this thread, too."""
 
 
+JOBS = 4
+"""How many jobs take turns at most."""
+
+
 @dataclass(frozen=True)
 class Stats:
     """What an engine is doing and has done; the totals count since its start.
@@ -83,6 +87,7 @@ class Scheduler:
         self._waiting: deque[RequestState] = deque()
         self._running: dict[EnsembleSlot, RequestState] = {}
         self._jobs: deque[Job[Any]] = deque()
+        self._begun: deque[Job[Any]] = deque()
         self._totals: Counter[str] = Counter()  # the fields of Stats that are never lowered
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -98,7 +103,7 @@ class Scheduler:
         return state.channel
 
     def send(self, job: Job[Any]) -> None:
-        """Queue work that needs the models alone; its outcome comes through its future."""
+        """Queue work with the models beside the requests; its outcome comes by its future."""
         self._enqueue(job, self._jobs)
 
     def wake(self) -> None:
@@ -153,7 +158,7 @@ class Scheduler:
         self._schedule()
         self._prefill()
         self._emit(self._sample(self._forward()))
-        self._run_job()
+        self._take_turns()
 
     def _step_or_fail(self) -> None:
         try:
@@ -165,7 +170,7 @@ class Scheduler:
         """Sleep until there is something to do; whether the engine is still open then."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closed or self._waiting or self._running or self._jobs
+                lambda: self._closed or self._waiting or self._running or self._jobs or self._begun
             )
             return not self._closed
 
@@ -202,6 +207,13 @@ class Scheduler:
                 self._end(state, None, "cancelled")
             elif state.is_late:
                 self._fail(state, state.lateness())
+        with self._changed:
+            for jobs in (self._jobs, self._begun):
+                for job in jobs:
+                    job.end_if_late()
+                left = [job for job in jobs if not job.is_over]
+                jobs.clear()
+                jobs.extend(left)
 
     def _schedule(self) -> None:
         """Give waiting requests rows in order of arrival, all streams of a request at once."""
@@ -260,12 +272,29 @@ class Scheduler:
                 else:
                     slot.feed(token.id)
 
-    def _run_job(self) -> None:
-        """The oldest job: one per step, so that neither side waits for all of the other."""
+    def _take_turns(self) -> None:
+        """One step of one of the jobs under way, which take turns with all others."""
+        self._begin_jobs()
+        if not self._begun:
+            return
+        job = self._begun.popleft()
+        try:
+            job.advance()
+        except Exception as error:
+            job.refuse(_wrapped(error))
+        except BaseException as error:  # such as SystemExit: meant for who brought the job
+            job.refuse(error)
+        if not job.is_over:
+            self._begun.append(job)
+
+    def _begin_jobs(self) -> None:
+        """Let waiting jobs begin in order of arrival: few, as each has memory of its own."""
         with self._changed:
-            job = self._jobs.popleft() if self._jobs else None
-        if job is not None:
-            job.run()
+            while self._jobs and len(self._begun) < JOBS:
+                rows = sum(job.rows for job in self._begun) + self._jobs[0].rows
+                if self._begun and rows > self._ensemble.max_rows:
+                    return
+                self._begun.append(self._jobs.popleft())
 
     # --- what becomes of requests ---
 
@@ -301,7 +330,8 @@ class Scheduler:
 
     def _refuse_jobs(self, error: AmuletError) -> None:
         with self._changed:
-            jobs = list(self._jobs)
+            jobs = [*self._begun, *self._jobs]
+            self._begun.clear()
             self._jobs.clear()
         for job in jobs:
             job.refuse(error)

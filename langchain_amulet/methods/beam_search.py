@@ -20,10 +20,10 @@ from langchain_amulet.steering import Plan
 @register
 @dataclass(frozen=True)
 class BeamSearch(Method):
-    """The likeliest answer to a prompt that beam search finds, by the library's own ``generate``.
+    """The likeliest answer to a prompt that beam search finds, as the transformers library does.
 
-    The model is busy with it alone meanwhile. Sampling settings don't apply; penalties and
-    grammars, as tools that must be called and schemas need them, are refused.
+    Other calls go on meanwhile. Sampling settings don't apply; penalties and grammars, as tools
+    that must be called and schemas need them, are refused.
 
     Attributes:
         n: How many beams there are.

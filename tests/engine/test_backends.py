@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,9 +155,57 @@ def test_what_a_model_gives_is_its_own_and_is_never_written_to() -> None:
     assert torch.equal(Constant.logits, before)
 
 
-def test_beam_search_is_refused_by_the_name_of_a_model_whose_backend_cannot(engine: Engine) -> None:
-    with pytest.raises(RequestError, match="but that of Hashed can't"):
+def test_beams_wide_enough_find_the_likeliest_of_all_answers() -> None:
+    """With as many beams as there are beginnings none is ever lost."""
+
+    class Small(Hashed):
+        def row(self, ids: Sequence[int]) -> Tensor:
+            return super().row(ids).index_fill(0, torch.arange(6, VOCABULARY), -torch.inf)
+
+    def total(prompt: Sequence[int], ids: Sequence[int]) -> float:
+        begun = [[*prompt, *ids[:length]] for length in range(len(ids))]
+        rows = Small().next_logits(begun).log_softmax(-1)
+        return float(rows.gather(1, torch.tensor(ids)[:, None]).sum())
+
+    stop = 2
+    going_on = [token for token in range(6) if token != stop]
+    for seed, penalty in itertools.product(range(4), (0.0, 1.0, 2.0)):
+        request = replace(request_for(seed, 3, Plan.plain()), stop_ids=frozenset({stop}))
+        begun = [*itertools.product(going_on, repeat=1), *itertools.product(going_on, repeat=2), ()]
+        answers = [(*ids, stop) for ids in begun] + [*itertools.product(going_on, repeat=3)]
+        scores = {ids: total(request.prompts[0], ids) / len(ids) ** penalty for ids in answers}
+        best = max(scores, key=scores.__getitem__)
+        with Engine(Small(), max_rows=64) as engine:
+            found = engine.search(request, 64, penalty).result()
+        assert tuple(token.id for token in found.tokens) == tuple(t for t in best if t != stop)
+        assert found.score == pytest.approx(scores[best], abs=1e-5)
+        assert found.finish.reason == ("stop" if best[-1] == stop else "length")
+
+
+def test_beam_search_is_refused_by_the_name_of_a_model_whose_backend_cannot() -> None:
+    class Searchless(UncachedBackend):
+        beams = Backend.beams  # type: ignore[assignment]
+
+    class HashedSearchless(Hashed):
+        def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+            return Searchless(self, max_rows)
+
+    refused = pytest.raises(RequestError, match="but that of HashedSearchless can't")
+    with Engine(HashedSearchless()) as engine, refused:
         engine.search(request_for(plan=Plan.plain()), beams=2)
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_search_among_logits_that_are_none_fails_alone(engine: Engine, value: float) -> None:
+    class Broken(Hashed):
+        def row(self, ids: Sequence[int]) -> Tensor:
+            return super().row(ids) if len(ids) < 15 else torch.full((VOCABULARY,), value)
+
+    with Engine(Broken()) as broken:
+        beside = broken.submit(request_for(1, 2, Plan.plain()))
+        with pytest.raises(GenerationError, match="finite logit"):
+            broken.search(request_for(0, 8, Plan.plain()), beams=3).result()
+        assert len(list(beside)) == 2
 
 
 def test_a_request_that_cannot_join_fails_alone(

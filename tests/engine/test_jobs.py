@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,16 +15,21 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends import Steps
 from langchain_amulet.engine.backends.huggingface.lm_head import SMALL_VOCABULARY
 from langchain_amulet.errors import (
     ContextLengthError,
+    DeadlineError,
     EmptyInputError,
     EngineClosedError,
+    GenerationError,
     QueueFullError,
     RequestError,
 )
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
+from langchain_amulet.waiting import Deadline
+from support.engines import whole
 
 CONTEXT = 512
 PROMPTS = ((5, 6, 7, 8), (5, 9), (7, 8, 9, 10, 11, 12))
@@ -57,24 +63,40 @@ def request_for(max_tokens: int) -> Request:
 
 
 class Held:
-    """Work that waits until it is let go."""
+    """Work of one step that waits until it is let go."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def __call__(self) -> None:
+    def steps(self) -> Steps[None]:
         self.begun.set()
         assert self.go.wait(20)
+        return
+        yield
 
 
 @pytest.fixture
 def held(engine: Engine) -> Iterator[Held]:
     """Work that keeps the engine busy until it is let go."""
     work = Held()
-    engine.run(work)
+    engine.run(work.steps())
     assert work.begun.wait(20)
     yield work
     work.go.set()
+
+
+def counting(count: int, noted: list[str], name: str) -> Steps[str]:
+    """Work that notes its name once in each of so many steps."""
+    for _ in range(count):
+        noted.append(name)
+        yield
+    return name
+
+
+def endless() -> Steps[None]:
+    """Work without an end."""
+    while True:
+        yield
 
 
 # --- scoring -----------------------------------------------------------------
@@ -91,6 +113,26 @@ def test_each_place_has_a_distribution_and_several_streams_equal_each_alone(engi
 def test_what_follows_a_token_does_not_change_its_score(engine: Engine) -> None:
     whole, begun = (engine.score(PROMPTS, ANSWER[:size]).result() for size in (5, 3))
     torch.testing.assert_close(whole[:, :3], begun)
+
+
+def test_a_long_prompt_is_scored_in_steps_as_in_one(model: Any) -> None:
+    prompt, answer = tuple(range(5, 105)), tuple(range(30, 60))
+    whole_prompt, *in_chunks = (
+        Engine(HuggingFaceModel(model), prefill_chunk=chunk) for chunk in (256, 1, 7, 100)
+    )
+    expected = whole_prompt.score((prompt,), answer).result()
+    for engine in in_chunks:
+        torch.testing.assert_close(engine.score((prompt,), answer).result(), expected)
+
+
+def test_a_request_goes_on_while_something_long_is_scored(model: Any) -> None:
+    with Engine(HuggingFaceModel(model), prefill_chunk=1) as engine:
+        answer = engine.submit(request_for(400))
+        next(answer)
+        before = engine.stats().decode_steps
+        engine.score((tuple(range(5, 105)),), (3,) * 50).result()
+        assert engine.stats().decode_steps - before >= 149
+        answer.cancel()
 
 
 def test_a_bf16_model_is_scored_with_a_float32_head() -> None:
@@ -119,6 +161,28 @@ def test_scoring_refuses_what_the_model_cannot_read(engine: Engine) -> None:
         engine.score(PROMPTS, (3,) * CONTEXT)
 
 
+# --- searching ---------------------------------------------------------------
+
+
+def test_a_request_goes_on_while_beams_are_searched(engine: Engine) -> None:
+    answer = engine.submit(request_for(400))
+    next(answer)
+    before = engine.stats().decode_steps
+    found = engine.search(request_for(60), beams=4).result()
+    assert len(found.tokens) == 60
+    assert engine.stats().decode_steps - before >= 59
+    answer.cancel()
+
+
+def test_a_search_fails_at_its_timeout_and_a_cancelled_one_ends(engine: Engine) -> None:
+    late = replace(request_for(500), timeout=0.02)
+    with pytest.raises(DeadlineError, match=r"within its timeout of 0\.02 s by beam search"):
+        engine.search(late, beams=8).result()
+    left = engine.search(request_for(500), beams=8)
+    assert left.cancel()
+    assert engine.run(whole(lambda: "next")).result(20) == "next"
+
+
 # --- work of any kind --------------------------------------------------------
 
 
@@ -126,70 +190,144 @@ def test_work_runs_on_the_engine_s_thread_in_inference_mode(engine: Engine) -> N
     def seen() -> tuple[str, bool]:
         return threading.current_thread().name, torch.is_inference_mode_enabled()
 
-    assert engine.run(seen).result() == ("amulet-engine", True)
+    assert engine.run(whole(seen)).result() == ("amulet-engine", True)
 
 
-def test_requests_and_work_take_turns(engine: Engine) -> None:
-    steps: list[int] = []
+def test_requests_and_each_step_of_work_take_turns(engine: Engine) -> None:
+    def noting() -> Steps[list[int]]:
+        steps: list[int] = []
+        for _ in range(20):
+            steps.append(engine.stats().decode_steps)
+            yield
+        return steps
+
     answer = engine.submit(request_for(200))
     next(answer)
-    found = [engine.run(lambda: steps.append(engine.stats().decode_steps)) for _ in range(3)]
-    for future in found:
-        future.result()
+    steps = engine.run(noting()).result()
     assert len(list(answer)) == 199
-    assert steps == sorted(set(steps)), "no step between two pieces of work"
+    assert steps == [*range(steps[0], steps[0] + 20)], "a request waited for more than a step"
+
+
+def test_pieces_of_work_take_turns_so_that_a_short_one_waits_for_no_long_one(
+    engine: Engine, held: Held
+) -> None:
+    noted: list[str] = []
+    long = engine.run(counting(1000, noted, "long"))
+    short = engine.run(counting(3, noted, "short"))
+    held.go.set()
+    assert short.result() == "short"
+    assert long.result() == "long"
+    assert noted[:6] == ["long", "short"] * 3
+
+
+def test_work_that_holds_more_rows_than_there_are_waits_until_others_are_done(model: Any) -> None:
+    noted: list[str] = []
+    with Engine(HuggingFaceModel(model), max_rows=8) as engine:
+        held = Held()
+        engine.run(held.steps())
+        assert held.begun.wait(20)
+        first, second, third = (engine.run(counting(5, noted, name), rows=5) for name in "abc")
+        held.go.set()
+        assert third.result() == "c" and first.done() and second.done()
+    assert noted == [*"aaaaabbbbbccccc"]
+
+
+def test_work_that_needs_more_rows_than_there_are_runs_alone(model: Any) -> None:
+    with Engine(HuggingFaceModel(model), max_rows=2) as engine:
+        assert engine.run(counting(2, [], "large"), rows=5).result() == "large"
 
 
 def test_an_error_of_the_work_is_the_caller_s_alone(engine: Engine) -> None:
     alone = [token.id for token in engine.submit(request_for(20))]
     answer = engine.submit(request_for(20))
 
-    def fail() -> None:
-        raise SystemExit("not even an Exception")
+    def failing(error: BaseException) -> Steps[None]:
+        yield
+        raise error
 
     with pytest.raises(SystemExit):
-        engine.run(fail).result()
+        engine.run(failing(SystemExit("not even an Exception"))).result()
+    with pytest.raises(GenerationError, match="out of luck") as failed:
+        engine.run(failing(ArithmeticError("out of luck"))).result()
+    assert isinstance(failed.value.__cause__, ArithmeticError)
     assert [token.id for token in answer] == alone
 
 
 def test_work_cancelled_before_it_began_is_never_done(engine: Engine, held: Held) -> None:
     done: list[str] = []
-    cancelled = engine.run(lambda: done.append("cancelled"))
-    kept = engine.run(lambda: done.append("kept"))
+    cancelled = engine.run(whole(lambda: done.append("cancelled")))
+    kept = engine.run(whole(lambda: done.append("kept")))
     assert cancelled.cancel()
     held.go.set()
     kept.result()
     assert done == ["kept"]
 
 
+def test_work_cancelled_on_its_way_is_closed_before_its_next_step(engine: Engine) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def tidying() -> Steps[None]:
+        try:
+            while True:
+                begun.set()
+                yield
+        finally:
+            closed.set()
+
+    endless = engine.run(tidying())
+    assert begun.wait(20)
+    assert endless.cancel()
+    assert closed.wait(20)
+
+
+def test_work_fails_at_its_deadline_under_way_and_while_it_waits(model: Any) -> None:
+    with Engine(HuggingFaceModel(model), max_rows=1) as engine:
+        engine.run(endless())
+        deadline = Deadline(time.monotonic() + 0.05, lambda: DeadlineError("too late"))
+        under_way, waiting = (engine.run(endless(), rows, deadline) for rows in (0, 1))
+        for late in (under_way, waiting):
+            with pytest.raises(DeadlineError, match="too late"):
+                late.result(20)
+
+
 def test_work_beyond_the_queue_is_refused(engine: Engine, held: Held) -> None:
     for _ in range(3):
-        engine.run(lambda: None)
+        engine.run(endless())
     with pytest.raises(QueueFullError, match="At most 3"):
-        engine.run(lambda: None)
+        engine.run(endless())
 
 
 def test_a_closed_engine_refuses_work_and_tells_who_waits(model: Any) -> None:
     engine, held = Engine(HuggingFaceModel(model)), Held()
-    running = engine.run(held)
+    running = engine.run(held.steps())
     assert held.begun.wait(20)
-    waiting: Future[None] = engine.run(lambda: None)
+    waiting = [engine.run(endless()) for _ in range(9)]
     closing = threading.Thread(target=engine.close)
     closing.start()
     with pytest.raises(EngineClosedError):
         while not closing.join(0.002):
-            engine.run(lambda: None)
+            engine.run(whole(lambda: None)).cancel()
     held.go.set()
     closing.join()
     assert running.result() is None
+    for each in waiting:
+        with pytest.raises(EngineClosedError):
+            each.result(20)
+
+
+def test_work_under_way_keeps_no_engine_from_closing(model: Any) -> None:
+    engine = Engine(HuggingFaceModel(model))
+    begun, noted = engine.run(endless()), list[str]()
+    engine.run(counting(3, noted, "")).result()
+    engine.close()
     with pytest.raises(EngineClosedError):
-        waiting.result()
+        begun.result(20)
 
 
 def test_work_keeps_its_engine_alive_until_it_is_done(model: Any) -> None:
     engine = Engine(HuggingFaceModel(model))
     gone = weakref.ref(engine)
-    future = engine.run(lambda: "done")
+    future = engine.run(whole(lambda: "done"))
     del engine
     assert future.result() == "done"
     for _ in range(200):

@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.sampler import next_token
@@ -256,6 +262,28 @@ def test_scoring_gives_what_decoding_chose_from(
     tokens = [token.id for token in engine.submit(request)]
     scored = engine.score(request.prompts, tokens).result()
     assert distance(scored, torch.stack(chosen_from[request], 1)) < TOLERANCE
+
+
+def test_beams_find_an_answer_as_likely_as_the_library_s_own_search(
+    model: Any, engine: Engine
+) -> None:
+    """Nearly always the same one: rounding may decide between two."""
+    prompt, stops = prompts(1)[0], {2, 5}
+    request = Request((prompt,), Plan.plain(), GREEDY, 10, stop_ids=frozenset(stops))
+    found = engine.search(request, beams=4).result()
+    settings = GenerationConfig(num_beams=4, max_new_tokens=10, eos_token_id=[*stops])
+    settings.pad_token_id = 0
+    with torch.inference_mode():
+        ids = torch.tensor([prompt])
+        (whole,) = model.generate(
+            ids, attention_mask=torch.ones_like(ids), generation_config=settings
+        )
+    answer = whole[len(prompt) :].tolist()
+    ends = [place for place, token in enumerate(answer) if token in stops]
+    answer = answer[: ends[0] + 1] if ends else answer
+    scored = engine.score((prompt,), answer).result()[0]
+    total = sum(float(row[token]) for row, token in zip(scored, answer, strict=True))
+    assert found.score == pytest.approx(total / len(answer), abs=1e-3)
 
 
 def test_two_tokens_in_each_other_s_place_are_far_beyond_what_is_tolerated(model: Any) -> None:

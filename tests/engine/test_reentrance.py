@@ -16,6 +16,7 @@ from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.errors import ReentrantCallError
 from langchain_amulet.methods import Guidance, Iterated, Method, Pref
 from langchain_amulet.sampling import SamplingParams
+from support.engines import whole
 
 PREF = Pref()
 
@@ -65,7 +66,7 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "answers": answer,
     "scores": lambda engine: engine.score(((5, 6),), (7,)).result(),
     "searches": lambda engine: engine.search(request_for(), 2).result(),
-    "jobs": lambda engine: engine.run(int).result(),
+    "jobs": lambda engine: engine.run(whole(int)).result(),
 }
 
 
@@ -91,7 +92,7 @@ def test_a_utility_that_asks_the_same_engine_fails_and_nobody_else(
 
 def test_a_job_that_asks_its_own_engine_fails(engine: Engine) -> None:
     with pytest.raises(ReentrantCallError):
-        engine.run(lambda: answer(engine)).result()
+        engine.run(whole(lambda: answer(engine))).result()
     assert answer(engine)
 
 

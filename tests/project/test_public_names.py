@@ -22,8 +22,8 @@ PUBLIC = {
         ModelRuntime Pause Request Stats Token TokenStream Trace acquire declared_context load
     """,
     "langchain_amulet.engine.backends": """
-        BACKENDS Backend BackendLoader BeamParams BeamSearchBackend CandidateQuery HUGGING_FACE
-        HuggingFaceModel LoadOptions LoadedModel ModelInfo Prompts Slot StepLogits
+        BACKENDS Backend BackendLoader Beams CandidateQuery HUGGING_FACE
+        HuggingFaceModel LoadOptions LoadedModel ModelInfo Prompts Slot StepLogits Steps
         UncachedModel check_backend import_backend load load_huggingface register
     """,
     "langchain_amulet.errors": """

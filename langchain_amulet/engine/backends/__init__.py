@@ -6,14 +6,14 @@ plans, sampling, queues or callers.
 
 from langchain_amulet.engine.backends.base import (
     Backend,
-    BeamParams,
-    BeamSearchBackend,
+    Beams,
     CandidateQuery,
     LoadedModel,
     ModelInfo,
     Prompts,
     Slot,
     StepLogits,
+    Steps,
 )
 from langchain_amulet.engine.backends.huggingface.model import HuggingFaceModel, load_huggingface
 from langchain_amulet.engine.backends.registry import (
@@ -33,8 +33,7 @@ __all__ = [
     "HUGGING_FACE",
     "Backend",
     "BackendLoader",
-    "BeamParams",
-    "BeamSearchBackend",
+    "Beams",
     "CandidateQuery",
     "HuggingFaceModel",
     "LoadOptions",
@@ -43,6 +42,7 @@ __all__ = [
     "Prompts",
     "Slot",
     "StepLogits",
+    "Steps",
     "UncachedModel",
     "check_backend",
     "import_backend",

@@ -22,16 +22,21 @@ runs models.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError, RequestError
 
+T = TypeVar("T")
+
 Prompts = tuple[tuple[int, ...], ...]
 """Token ids, one tuple per stream."""
+
+Steps = Generator[None, None, T]
+"""``Steps[T]``: work that yields wherever others may have their turn, and returns a ``T``."""
 
 CandidateQuery = tuple[tuple[int, float], ...]
 """A weighted sum of logits rows whose best tokens are sought: (row, weight) pairs."""
@@ -145,6 +150,26 @@ class StepLogits:
     failures: Mapping[Any, Exception] = field(default_factory=dict)
 
 
+class Beams(Protocol):
+    """Sequences of one length that begin with one prompt, and what is kept of each."""
+
+    def begin(self) -> Steps[Tensor]:
+        """Read the prompt, which is the one sequence at first: ``[1, logits_width]``, float32."""
+        ...
+
+    def extend(self, parents: Sequence[int], tokens: Sequence[int]) -> Steps[Tensor]:
+        """Put longer sequences in the place of all that there are.
+
+        Args:
+            parents: Which of the sequences each one extends; any of them, any number of times.
+            tokens: The token that each adds to it.
+
+        Returns:
+            Steps to the logits of what follows each, ``[len(parents), logits_width]``, float32.
+        """
+        ...
+
+
 class Backend(ABC):
     """One engine's requests in one model.
 
@@ -214,7 +239,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Steps[Tensor]:
         """The logits at every place of a continuation: teacher forcing.
 
         Args:
@@ -222,42 +247,17 @@ class Backend(ABC):
             continuation: At least one token.
 
         Returns:
-            ``[len(continuation), logits_width]``, float32: at ``t``, those of what follows the
-            prompt and the first ``t`` tokens of the continuation.
+            Steps to ``[len(continuation), logits_width]``, float32: at ``t``, the logits of what
+            follows the prompt and the first ``t`` tokens of the continuation.
         """
 
+    def beams(self, prompt: Sequence[int]) -> Beams:
+        """What a beam search grows from a prompt. Nothing is computed yet; dropping it frees it.
 
-@dataclass(frozen=True)
-class BeamParams:
-    """What a beam search is to look for.
-
-    Attributes:
-        beams: How many, at least 2.
-        length_penalty: Answers are compared by log-probability over length to this power.
-        max_tokens: The longest answer.
-        stop_ids: Tokens that end an answer.
-    """
-
-    beams: int
-    length_penalty: float
-    max_tokens: int
-    stop_ids: frozenset[int]
-
-
-class BeamSearchBackend(Backend):
-    """A backend that can search with beams, too."""
-
-    @abstractmethod
-    def beam_search(
-        self, prompt: Sequence[int], params: BeamParams, on_step: Callable[[], None]
-    ) -> list[int]:
-        """The likeliest answer that is found.
-
-        Args:
-            prompt: What it follows.
-            params: What to look for.
-            on_step: To be called at each step; what it raises ends the search.
-
-        Returns:
-            Its tokens, with the stop token that ends it, if one does. What follows that is padding.
+        Raises:
+            RequestError: This backend can't search, which is all that one does who leaves it out.
         """
+        raise RequestError(
+            "Beam search needs a backend that can search, which those of Hugging Face models can, "
+            f"but that of {type(self.model).__name__} can't: draw samples and choose among them."
+        )

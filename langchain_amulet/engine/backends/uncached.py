@@ -23,6 +23,7 @@ from langchain_amulet.engine.backends.base import (
     ModelInfo,
     Prompts,
     StepLogits,
+    Steps,
 )
 from langchain_amulet.engine.backends.halving import decode_in_halves
 from langchain_amulet.errors import GenerationError
@@ -128,16 +129,29 @@ class UncachedBackend(Backend):
         """Read all sequences; the logits are as precise as the model gives them."""
 
         def compute(slots: Sequence[UncachedSlot], _: Sequence[CandidateQuery]) -> StepLogits:
-            return StepLogits(self._read([each for slot in slots for each in slot.sequences]))
+            return StepLogits(self.read([each for slot in slots for each in slot.sequences]))
 
         return decode_in_halves(self._decoding, (), compute)
 
-    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Tensor:
-        """Read the prompt with each beginning of the continuation."""
-        begun = range(len(continuation))
-        return self._read([[*prompt, *continuation[:length]] for length in begun])
+    def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Steps[Tensor]:
+        """Read the prompt with each beginning of the continuation, as many in a step as rows."""
+        begun = [[*prompt, *continuation[:length]] for length in range(len(continuation))]
+        found: list[Tensor] = []
+        for start in range(0, len(begun), self._max_rows):
+            found.append(self.read(begun[start : start + self._max_rows]))
+            yield
+        return torch.cat(found)
 
-    def _read(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+    def beams(self, prompt: Sequence[int]) -> UncachedBeams:
+        """Lists of tokens, too."""
+        return UncachedBeams(self, prompt)
+
+    def read(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """What follows each of some sequences, ``[sequences, logits_width]``, for one's own use.
+
+        Raises:
+            GenerationError: The model gives something else.
+        """
         logits = self._uncached.next_logits(sequences)
         shape = (len(sequences), self._uncached.info.logits_width)
         if logits.shape != shape:
@@ -154,3 +168,28 @@ class UncachedBackend(Backend):
         for slot in self._decoding:
             slot.rows = list(range(place, place + len(slot.sequences)))
             place += len(slot.sequences)
+
+
+class UncachedBeams:
+    """`Beams` whose tokens are all that is kept of them.
+
+    Args:
+        backend: Who reads them.
+        prompt: What all begin with.
+    """
+
+    def __init__(self, backend: UncachedBackend, prompt: Sequence[int]) -> None:
+        """Read nothing yet."""
+        self._backend, self._sequences = backend, [[*prompt]]
+
+    def begin(self) -> Steps[Tensor]:
+        """Read the prompt."""
+        yield
+        return self._backend.read(self._sequences)
+
+    def extend(self, parents: Sequence[int], tokens: Sequence[int]) -> Steps[Tensor]:
+        """Read all sequences from their beginning."""
+        pairs = zip(parents, tokens, strict=True)
+        self._sequences = [[*self._sequences[parent], token] for parent, token in pairs]
+        yield
+        return self._backend.read(self._sequences)

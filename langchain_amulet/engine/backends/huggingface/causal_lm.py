@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits
+from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits, Steps
 from langchain_amulet.engine.backends.huggingface.lm_head import LMHead
 from langchain_amulet.engine.loading.model_info import context_length
 
@@ -113,13 +113,35 @@ class CausalLM:
         """Put tokens into the cache; no logits are computed. The arguments are as before."""
         self._body(**self._inputs(self._body_signature, tokens, positions, cache, masks))
 
-    def uncached_logits(self, tokens: Sequence[int], last: int) -> Tensor:
-        """What follows each of the last tokens, ``[last, logits_width]``, all in float32."""
-        ids = torch.tensor([[*tokens]], device=self.device)
-        with self.head.exact():
-            output = self.model(input_ids=ids, use_cache=False, **self._last(last))
-        logits: Tensor = output.logits[0, -last:].float()
-        return logits
+    def read(self, tokens: Sequence[int], last: int, chunk: int) -> Steps[tuple[Tensor, Any]]:
+        """Read one sequence, so many tokens in a step.
+
+        Args:
+            tokens: Token ids.
+            last: At how many places, counted from the end, it is asked what follows.
+            chunk: The most tokens in one pass.
+
+        Returns:
+            Steps to the logits ``[last, logits_width]``, all precise in float32, and to the cache
+            with the tokens in it, as the model has it.
+        """
+        found: list[Tensor] = []
+        cache: Any = None
+        for start in range(0, len(tokens), chunk):
+            part = tokens[start : start + chunk]
+            end = start + len(part)
+            asked = min(len(part), end + last - len(tokens))  # below 1 for none of the part
+            ids = torch.tensor([part], device=self.device)
+            positions = torch.arange(start, end, device=self.device)[None]
+            inputs = self._inputs(self.signature, ids, positions, cache, None)
+            # Within a step, as others use the head between two of them.
+            with self.head.exact():
+                output = self.model(**inputs, **self._last(max(asked, 1)))
+            cache = getattr(output, self.signature.cache, None)
+            if asked > 0:
+                found.append(output.logits[0, -asked:].float())
+            yield
+        return torch.cat(found), cache
 
     def _inputs(
         self, signature: ForwardSignature, tokens: Tensor, positions: Tensor, cache: Any, masks: Any
