@@ -109,7 +109,8 @@ class Scoring(Settings):
     """How answers are scored.
 
     Attributes:
-        attributes: Whether length, readability, sentiment, formality and repetition are counted.
+        attributes: Whether length, readability, sentiment, formality and repetition are counted,
+            and what answers repeat of their preferences.
         functions: Functions of your own, as ``package.module:function``. Each is called with a
             question, an answer and a preference, and returns a number, higher for better.
         reward_models: Reward models.

@@ -22,7 +22,7 @@ from amulet_evals.run.grid import Grid, Task, cases, method_note
 from amulet_evals.run.journal import Journal, rows
 from amulet_evals.run.manifest import Manifest, fingerprints, session
 from amulet_evals.run.records import AnswerRecord
-from amulet_evals.scorers.functions import AttributeScorer, FunctionScorer
+from amulet_evals.scorers.functions import AttributeScorer, EchoScorer, FunctionScorer
 from amulet_evals.scorers.judge import JudgeScorer
 from amulet_evals.scorers.rewards import RewardScorer
 from amulet_evals.scorers.scoring import Scorer, read_scores, scorable_answers, score_all
@@ -193,6 +193,7 @@ def _scorers(evaluation: Evaluation) -> Iterator[Scorer]:
         yield JudgeScorer(scoring.judge, evaluation.baseline, evaluation.concurrency)
     if scoring.attributes:
         yield AttributeScorer()
+        yield EchoScorer(evaluation.decoding.system or "")
 
 
 def _other_models(methods: dict[str, Method]) -> Iterator[str]:

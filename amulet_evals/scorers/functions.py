@@ -1,4 +1,4 @@
-"""Scorers that need no model: attributes of texts, and functions of one's own.
+"""Scorers that need no model: attributes of texts, echoes, and functions of one's own.
 
 This module knows how they are called: nothing of what they count.
 """
@@ -16,6 +16,7 @@ from amulet_evals.run.manifest import Metric, Needs
 from amulet_evals.scorers.attributes import attributes
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.preferences.echo_guard import echoes
 from langchain_amulet.registry import import_named
 from langchain_amulet.validation import message_of
 
@@ -51,6 +52,34 @@ class AttributeScorer:
         for item in items:
             text = item.answer.text
             yield Score(item, {name: count(text) for name, count in counted.items()})
+
+
+@dataclass(frozen=True)
+class EchoScorer:
+    """How many phrases of a preference an answer repeats that were in neither message before it.
+
+    Attributes:
+        system: The system message.
+    """
+
+    system: str = ""
+    name: str = "echoes"
+    needs: Needs = "preference"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """That number; none is best."""
+        title = "echoed phrases"
+        return (
+            Metric(name="echoes", title=title, scorer=self.name, needs=self.needs, better="lower"),
+        )
+
+    def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
+        """That of each."""
+        for item in items:
+            said = (self.system, item.question)
+            found = echoes(item.answer.text, [item.preference or ""], said)
+            yield Score(item, {"echoes": float(found)})
 
 
 class FunctionScorer:

@@ -21,7 +21,9 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
+from langchain_amulet.chat_formats.turns import strings_in
 from langchain_amulet.chat_models.length import check_fits
+from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_for, render
 from langchain_amulet.chat_models.response import (
@@ -34,6 +36,7 @@ from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
 from langchain_amulet.errors import ChatTemplateError, ConfigurationError
 from langchain_amulet.methods.method import plan_of
+from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
 from langchain_amulet.steering import Plan, strengths
 from langchain_amulet.waiting import Deadline, Procedure
 
@@ -141,7 +144,17 @@ class PreparedCall:
             stop_ids=self._stop_ids,
             trace=self.settings.trace,
             pauses=tuple(self._pauses()),
+            guard=self._guard(),
         )
+
+    def _guard(self) -> EchoGuard | None:
+        """What keeps steering from reciting preferences; None where it can't or may."""
+        if not (self.settings.echo_guard and self.plan.steers):
+            return None
+        conversation = strings_in([to_turns(self.messages), self.settings.offered])
+        found = phrases((each.text for each in self.settings.preferences), conversation)
+        model = self.model
+        return EchoGuard(found, model.token_bytes, model.word_pieces) if found else None
 
     # --- What the model's chat format makes of the call ---
 

@@ -20,6 +20,7 @@ from langchain_amulet.engine import LoadOptions, ModelRuntime, acquire
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
+from langchain_amulet.preferences.echo_guard import WordPieces
 from langchain_amulet.waiting import Workers
 
 
@@ -167,6 +168,11 @@ class OpenModel:
     def grammars(self) -> GrammarCompiler:
         """Grammars over the model's tokens; made at first use, as it takes up to a second."""
         return GrammarCompiler(self.tokenizer, self._info.logits_width)
+
+    @cached_property
+    def word_pieces(self) -> WordPieces:
+        """The tokens by the words that they add; made at first use, as `grammars`."""
+        return WordPieces(self.token_bytes, self._info.logits_width)
 
     def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
         """Bytes of tokens, where these control tokens have theirs too."""

@@ -215,6 +215,9 @@ class AnswerSettings(BaseModel):
         steer_tool_calls: Whether tool calls that the model needn't make are steered, when there is
             one included, or only what it says: a style is to change words and not deeds. Calls
             that it must make, and so structured answers, are steered in any case.
+        echo_guard: Whether steering leaves alone what would repeat three words in a row of a
+            preference that the conversation doesn't hold: they may be private, and aren't the
+            answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -243,6 +246,7 @@ class AnswerSettings(BaseModel):
     chat_format: ChatFormatSetting = None
     steer_thinking: bool = True
     steer_tool_calls: bool = False
+    echo_guard: bool = True
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

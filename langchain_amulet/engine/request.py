@@ -6,7 +6,7 @@ Knows token ids and plans. Doesn't know text, tokenizers, the model or how a req
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -34,6 +34,14 @@ class Constraint(Protocol):
         Returns:
             Whether it is taken. If it isn't, it is allowed no longer, and another one is drawn.
         """
+        ...
+
+
+class Guard(Protocol):
+    """Names tokens for which a request isn't steered, asked before each of its tokens."""
+
+    def held(self, tokens: Sequence[int]) -> Collection[int]:
+        """The tokens which, behind those of the answer so far, are held back: see `levelled`."""
         ...
 
 
@@ -79,6 +87,7 @@ class Request:
         trace: Whether tokens carry a ``Trace``.
         constraint: A grammar on the combined scores.
         pauses: Where the answer isn't steered.
+        guard: For which tokens it isn't steered; None where it is for all.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -95,6 +104,7 @@ class Request:
     trace: bool = False
     constraint: Constraint | None = None
     pauses: tuple[Pause, ...] = ()
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""

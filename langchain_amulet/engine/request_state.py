@@ -18,6 +18,7 @@ from langchain_amulet.engine.request import Request, Token
 from langchain_amulet.engine.sampler import next_token, next_token_at_pause
 from langchain_amulet.engine.token_stream import Channel
 from langchain_amulet.errors import DeadlineError
+from langchain_amulet.steering import levelled
 
 
 @dataclass(eq=False)
@@ -75,6 +76,9 @@ class RequestState:
     def next_token(self, logprobs: Tensor, candidates: Tensor | None) -> Token:
         """Draw until the request's constraint takes the token; for the arguments see `sampler`."""
         request = self.current
+        if request.plan.steers and (held := self._held(logprobs)) is not None:
+            # The candidates were found among the streams as they were.
+            logprobs, candidates = levelled(logprobs, held), None
         while True:
             token = self._draw_token(request, logprobs, candidates)
             if request.constraint is None or token.id in request.stop_ids:
@@ -95,6 +99,15 @@ class RequestState:
         if request.plan.is_plain or not (openings := self.openings):
             return next_token(request, logprobs, candidates, seen, draw())
         return next_token_at_pause(request, openings, logprobs, candidates, seen, draw)
+
+    def _held(self, logprobs: Tensor) -> Tensor | None:
+        """Which tokens the request isn't steered by now, bool ``[V]``; None for none of them."""
+        guard = self.request.guard
+        if guard is None or not (found := guard.held(self.tokens)):
+            return None
+        held = torch.zeros_like(logprobs[0], dtype=torch.bool)
+        held[list(found)] = True
+        return held
 
     def _uniform(self) -> float:
         """The next uniform number in [0, 1)."""

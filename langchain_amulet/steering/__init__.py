@@ -13,7 +13,15 @@ This package knows tensors only: nothing of tokens as text, of requests, of samp
 names to it.
 """
 
-from langchain_amulet.steering.combine import Steered, agreement, kept, kl, mixture, steer
+from langchain_amulet.steering.combine import (
+    Steered,
+    agreement,
+    kept,
+    kl,
+    levelled,
+    mixture,
+    steer,
+)
 from langchain_amulet.steering.masks import Mask, Plausibility, TopK, TopP
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, iterate, strength
 from langchain_amulet.steering.plan import Contrast, Plan, Solver, Stream, strengths
@@ -34,6 +42,7 @@ __all__ = [
     "iterate",
     "kept",
     "kl",
+    "levelled",
     "mixture",
     "steer",
     "strength",

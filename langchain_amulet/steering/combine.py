@@ -57,6 +57,26 @@ def steer(logprobs: Tensor, plan: Plan) -> Steered:
     return Steered(scores, reference)
 
 
+def levelled(logprobs: Tensor, held: Tensor) -> Tensor:
+    """The streams' log-probabilities where some tokens are nothing that one could steer by.
+
+    Of a held token every stream has the least that any of them has, so there is no contrast in it,
+    and no stream that is sure of it. What a stream loses there goes to its other tokens, in
+    proportion; one without others stays as it is.
+
+    Args:
+        logprobs: Normalised log-probabilities, ``[S, V]``.
+        held: Which tokens, bool ``[V]``.
+
+    Returns:
+        Normalised log-probabilities, ``[S, V]``.
+    """
+    least = logprobs.amin(0)
+    others = logprobs.masked_fill(held, -math.inf).logsumexp(-1, keepdim=True)
+    left = torch.log1p(-least[held].exp().sum())
+    return torch.where(others == -math.inf, logprobs, least.where(held, logprobs - others + left))
+
+
 def kl(scores: Tensor, reference: Tensor) -> float:
     """How far steering moved one token's distribution: KL(q || reference), in nats.
 

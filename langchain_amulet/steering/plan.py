@@ -132,6 +132,11 @@ class Plan:
         return len(self.streams) == 1 and not self.contrasts and self.mask is None
 
     @property
+    def steers(self) -> bool:
+        """Whether it leads away from its reference; a mask alone only leaves tokens out."""
+        return self.solver is not None or any(each.weight for each in self.contrasts)
+
+    @property
     def base(self) -> int | None:
         """Index of the answering model's stream without preferences, if there is one."""
         bare = (index for index, stream in enumerate(self.streams) if stream == Stream())

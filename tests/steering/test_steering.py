@@ -25,6 +25,7 @@ from langchain_amulet.steering import (
     amulet_utility,
     iterate,
     kl,
+    levelled,
     steer,
     strength,
 )
@@ -521,3 +522,38 @@ def test_updates_that_would_take_for_ever_are_refused(updates: Any) -> None:
         strength(updates=updates)
     with pytest.raises(ConfigurationError, match="updates must be a whole number from 0 to 10000"):
         Solver(1, updates=updates)
+
+
+# Tokens that are held back
+
+
+@examples
+@given(seeds, st.sets(st.integers(0, 39), max_size=39))
+def test_levelled_streams_are_distributions_that_agree_on_what_is_held(
+    seed: int, held: set[int]
+) -> None:
+    logprobs = random_logprobs(seed, streams=3).double()
+    mask = torch.tensor([token in held for token in range(40)])
+    level = levelled(logprobs, mask)
+    torch.testing.assert_close(level.exp().sum(-1), torch.ones(3, dtype=torch.float64))
+    assert torch.equal(level[:, mask], logprobs.amin(0)[mask].expand(3, -1))
+    among_others = logprobs[:, ~mask].log_softmax(-1)
+    torch.testing.assert_close(level[:, ~mask].log_softmax(-1), among_others)
+
+
+@examples
+@given(seeds, st.floats(0.0, 20.0))
+def test_what_is_held_is_no_reason_to_steer(seed: int, weight: float) -> None:
+    """Where the streams differ in held tokens alone, steering does nothing."""
+    base = random_logprobs(seed)[0].double()
+    pref = base.index_fill(0, torch.tensor([4, 7]), 3.0).log_softmax(0)
+    mask = torch.zeros(40, dtype=torch.bool).index_fill(0, torch.tensor([4, 7]), True)
+    steered = steer(levelled(torch.stack([pref, base]), mask), guidance(weight)).scores
+    assert_same_distribution(steered, base)
+
+
+def test_a_stream_that_knows_nothing_but_what_is_held_stays_as_it_is() -> None:
+    sure = torch.tensor([0.0, -math.inf, -math.inf])
+    logprobs = torch.stack([sure, torch.tensor([0.2, 0.3, 0.5]).log()])
+    level = levelled(logprobs, torch.tensor([True, False, False]))
+    assert torch.equal(level[0], sure) and not bool(level.isnan().any())
