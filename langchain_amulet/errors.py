@@ -8,6 +8,7 @@
     │   ├── UnsupportedModelError            not a causal LM that this package can run
     │   ├── VocabularyMismatchError          a second model whose tokens aren't the first one's
     │   └── ChatTemplateError                the tokenizer has no usable chat template
+    │       └── TemplateLimitError           the template takes too long, or writes too much
     ├── RequestError (ValueError)            one call that can't be answered as asked
     │   ├── EmptyInputError                  nothing to answer
     │   ├── UnsupportedContentError          images, audio and the like for a text model
@@ -75,6 +76,10 @@ class VocabularyMismatchError(ConfigurationError):
 
 class ChatTemplateError(ConfigurationError):
     """The tokenizer has no chat template, or the template refuses the conversation."""
+
+
+class TemplateLimitError(ChatTemplateError):
+    """The chat template takes too long to write a prompt, or writes too much."""
 
 
 class RequestError(AmuletError, ModelInvalidRequestError, ValueError):

@@ -9,7 +9,6 @@ This module knows a tokenizer and Jinja templates: nothing of preferences, answe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,9 +16,10 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
-import jinja2
+from transformers.utils.chat_template_utils import encode_marked_chat, mark_control_tokens
 
 from langchain_amulet.chat_formats.control_tokens import ControlTokens
+from langchain_amulet.chat_formats.rendering import rendered
 from langchain_amulet.chat_formats.turns import (
     Turn,
     check_characters,
@@ -28,8 +28,7 @@ from langchain_amulet.chat_formats.turns import (
     shared_start,
     strings_in,
 )
-from langchain_amulet.errors import AmuletError, ChatTemplateError, RequestError
-from langchain_amulet.validation import message_of
+from langchain_amulet.errors import ChatTemplateError, RequestError, TemplateLimitError
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -171,9 +170,28 @@ class ChatTemplate:
 
         Raises:
             ChatTemplateError: The template refuses the conversation.
+            TemplateLimitError: It takes too long, or writes too much.
         """
-        options = {"add_generation_prompt": prompting, "tokenize": False, "tools": tools}
-        return str(self._apply(turns, **options))
+        options = {"add_generation_prompt": prompting, "tools": tools}
+        return self._written(turns, self._variables, **options)
+
+    def tried(
+        self,
+        turns: Sequence[Turn],
+        prompting: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str | None:
+        """As `text`, for made-up conversations: None if the template refuses this one.
+
+        Raises:
+            TemplateLimitError: It would refuse none, and end none.
+        """
+        try:
+            return self.text(turns, prompting, tools)
+        except TemplateLimitError:
+            raise
+        except ChatTemplateError:
+            return None
 
     # --- What the template does with any conversation: each found once ---
 
@@ -194,8 +212,7 @@ class ChatTemplate:
     @property
     def _closed(self) -> ChatTemplate:
         """The same template, which answers instead of continuing an answer."""
-        variables = {name: value for name, value in self.variables.items() if name != CONTINUE}
-        return replace(self, variables=variables)
+        return replace(self, variables=self._variables)
 
     @cached_property
     def controls(self) -> ControlTokens:
@@ -205,26 +222,19 @@ class ChatTemplate:
     @cached_property
     def reads_users(self) -> bool:
         """Whether what a user writes gets into the prompt."""
-        try:
-            return PROBE in self.text(self.fit([{"role": "user", "content": PROBE}])).casefold()
-        except ChatTemplateError:
-            return True  # it asks for more than that, and says so where that is missing
+        written = self.tried(self.fit([{"role": "user", "content": PROBE}]))
+        # One that refuses asks for more than that, and says so where that is missing.
+        return written is None or PROBE in written.casefold()
 
     @cached_property
     def reads_system(self) -> bool:
         """Whether a system turn gets into the prompt: some templates refuse it, some drop it."""
-        try:
-            return PROBE in self.text([{"role": "system", "content": PROBE}, QUESTION])
-        except ChatTemplateError:
-            return False
+        return PROBE in (self.tried([{"role": "system", "content": PROBE}, QUESTION]) or "")
 
     @cached_property
     def writes_tools(self) -> bool:
         """Whether the template puts tools into the prompt."""
-        try:
-            return PROBE in self.text([QUESTION], tools=[TOOL])
-        except AmuletError:
-            return False
+        return PROBE in (self.tried([QUESTION], tools=[TOOL]) or "")
 
     @cached_property
     def default_system(self) -> str:
@@ -261,10 +271,9 @@ class ChatTemplate:
     def _default_system(self, tools: Sequence[Mapping[str, Any]] | None) -> str:
         if not self.reads_system:
             return ""
-        try:
-            default = self.text([QUESTION], tools=tools)
-            system = self.text([{"role": "system", "content": SYSTEM}, QUESTION], tools=tools)
-        except AmuletError:
+        default = self.tried([QUESTION], tools=tools)
+        system = self.tried([{"role": "system", "content": SYSTEM}, QUESTION], tools=tools)
+        if default is None or system is None:
             return ""
         start, _, end = system.partition(SYSTEM)
         if default.startswith(start) and default.endswith(end):
@@ -287,15 +296,25 @@ class ChatTemplate:
         self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None, prompting: bool
     ) -> tuple[int, ...]:
         continued = {CONTINUE: True} if prompting and self.continues else {}
-        rendered = self._apply(
+        # Marked before the template gets them: it alone is to write control tokens.
+        turns, tools, variables = (
+            mark_control_tokens(given, self.controls.pattern)
+            for given in (turns, tools, dict(self._variables))
+        )
+        text = self._written(
             turns,
+            variables,
             **continued,
             tools=tools,
             add_generation_prompt=prompting and not continued,
-            return_dict=True,
-            sanitize_control_tokens=True,
         )
-        return tuple(rendered["input_ids"])
+        try:
+            return tuple(encode_marked_chat(self.tokenizer, text))
+        except ValueError as error:
+            raise RequestError(
+                f"Control tokens in messages must be kept as text, but: {error}. Take the token "
+                "out of the messages."
+            ) from error
 
     def _encode_alone(self, answer: Turn) -> tuple[int, ...]:
         if answer.get("tool_calls") or self.controls.stand_in(answer["content"]):
@@ -306,53 +325,22 @@ class ChatTemplate:
             )
         return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
 
-    def _apply(self, turns: Sequence[Turn], **options: Any) -> Any:
-        variables = {name: value for name, value in self.variables.items() if name != CONTINUE}
-        try:
-            return self._renderer.apply_chat_template(
-                list(turns), chat_template=self.template, **options, **variables
+    @property
+    def _variables(self) -> dict[str, Any]:
+        return {name: value for name, value in self.variables.items() if name != CONTINUE}
+
+    def _written(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
+        def render() -> str:
+            written = self.tokenizer.apply_chat_template(
+                list(turns),
+                chat_template=self.template,
+                tokenize=False,
+                **options,
+                **variables,
             )
-        except (
-            jinja2.TemplateError,
-            TypeError,
-            OverflowError,  # a range that is too long for the sandbox
-            RecursionError,
-            MemoryError,
-        ) as error:
-            roles = ", ".join(turn["role"] for turn in turns)
-            raise ChatTemplateError(
-                "A conversation must be one that the chat template accepts, but for the roles "
-                f"{roles} it says: {self._said(error)}. Change the order of the messages, or pass "
-                "chat_template=..., a template that takes them."
-            ) from (None if self._is_computed(error) else error)
-        except ValueError as error:
-            raise RequestError(
-                f"Control tokens in messages must be kept as text, but: {error}. Take the token "
-                "out of the messages."
-            ) from error
+            return str(written)
 
-    def _said(self, error: BaseException) -> str:
-        if self._is_computed(error):
-            return "what isn't shown, as it may quote a message"
-        return message_of(error)
-
-    def _is_computed(self, error: BaseException) -> bool:
-        """Whether the template refuses in words that it makes up, maybe of what messages say."""
-        return type(error) is jinja2.TemplateError and str(error) not in self.source
-
-    @cached_property
-    def _renderer(self) -> Any:
-        """The tokenizer as it renders: with all its added tokens taken for control.
-
-        The library guesses which added tokens are control by the template's text, and so misses
-        those that this template doesn't write but the model knows, such as tags of tool calls. It
-        takes better knowledge as an attribute of the tokenizer only. That is set on a shallow
-        copy, which shares vocabulary and merges: the tokenizer itself is the caller's, and others
-        who use it see no change.
-        """
-        renderer = copy.copy(self.tokenizer)
-        renderer.chat_control_tokens = list(self.controls.ids)
-        return renderer
+        return rendered(render, self.source, [turn["role"] for turn in turns])
 
 
 def _check_continued(turns: Sequence[Turn]) -> None:

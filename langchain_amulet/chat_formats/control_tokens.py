@@ -5,6 +5,7 @@ This module knows tokenizers and turns: nothing of chat templates or LangChain.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ class ControlTokens:
             for index, token in self.tokenizer.added_tokens_decoder.items()
             if not token.content.isspace()
         }
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Finds them, and whatever else is special to the tokenizer, in a text: longest first."""
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        special = {token.content for token in tokens if token.special}
+        longest_first = sorted(special.union(self.ids), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")  # which is nowhere
 
     def at_start(self, text: str) -> str:
         """The longest control token that a text begins with; empty if it begins with none."""

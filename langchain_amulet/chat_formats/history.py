@@ -31,7 +31,6 @@ from langchain_amulet.chat_formats.turns import (
     merge_turns,
     strings_in,
 )
-from langchain_amulet.errors import AmuletError
 
 SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
 WORD = f"{PROBE}w"
@@ -105,10 +104,9 @@ class History:
         return self._kept_words[key]
 
     def _try(self, turns: Sequence[Turn], with_tools: bool) -> float:
-        try:
-            prompting = turns[-1]["role"] != "assistant"
-            text = self.template.text(turns, prompting, [TOOL] if with_tools else None)
-        except AmuletError:
+        prompting = turns[-1]["role"] != "assistant"
+        text = self.template.tried(turns, prompting, [TOOL] if with_tools else None)
+        if text is None:
             return -1.0
         words = [word for word in strings_in(list(turns)) if word.startswith(WORD)]
         return sum(word in text for word in words) / len(words) if words else 1.0
@@ -130,10 +128,7 @@ class History:
     @cached_property
     def _writes_names(self) -> bool:
         """Whether the template has a place for a speaker's name."""
-        try:
-            return PROBE in self.template.text([{**QUESTION, "name": PROBE}])
-        except AmuletError:
-            return False
+        return PROBE in (self.template.tried([{**QUESTION, "name": PROBE}]) or "")
 
     @cached_property
     def _kept(self) -> frozenset[Manner]:

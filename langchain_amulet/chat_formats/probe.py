@@ -16,7 +16,6 @@ from typing import Any
 from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, ChatTemplate
 from langchain_amulet.chat_formats.regions import THINKING, Thinking, find_thinking
 from langchain_amulet.chat_formats.turns import Turn, shared_start
-from langchain_amulet.errors import AmuletError
 
 NAMES = (f"{PROBE}_one", f"{PROBE}_two")
 """The names of made-up tools; each has one argument, called `PROBE`, which is `PROBE`."""
@@ -112,7 +111,4 @@ def calling(names: Sequence[str], content: str = "") -> Turn:
 
 def tried(template: ChatTemplate, *turns: Turn) -> str:
     """What the template makes of these turns behind a question; nothing if it refuses them."""
-    try:
-        return template.text([QUESTION, *turns], prompting=False)
-    except AmuletError:
-        return ""
+    return template.tried([QUESTION, *turns], prompting=False) or ""

@@ -31,7 +31,8 @@ PUBLIC = {
         CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
         GenerationError ModelNotFoundError PreferenceError PreferenceStoreError
         PreferenceTimeoutError PreferenceWarning QueueFullError ReentrantCallError RequestError
-        SchemaError ToolError UnsupportedContentError UnsupportedModelError VocabularyMismatchError
+        SchemaError TemplateLimitError ToolError UnsupportedContentError UnsupportedModelError
+        VocabularyMismatchError
     """,
     "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
     "langchain_amulet.memory": """
