@@ -5,6 +5,7 @@ This module knows nothing of what is validated.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -110,8 +111,29 @@ def quoted(value: object, depth: int = 3) -> str:
 
 
 def message_of(error: object) -> str:
-    """What an error says, in a line without a full stop; its kind where it says nothing."""
+    """What an error says, in a line without a full stop; its kind where it says nothing.
+
+    For what is raised by code that was given no user's words: libraries that load models, a
+    program's own signatures and modules. For all other code see `kind_of`.
+    """
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def kind_of(error: BaseException) -> str:
+    """What an error is, with the code that its library has for it, and nothing of what it says.
+
+    For what is raised by code that was given a user's words, such as a store, a resolver or a
+    matcher: it may quote them. Raise ``from None`` besides, or the trace would; Python keeps the
+    original as the ``__context__`` of what is raised, for a debugger.
+    """
+    number = getattr(error, "errno", None)
+    codes = (
+        getattr(error, "sqlite_errorname", None),
+        getattr(error, "sqlstate", None),
+        errno.errorcode.get(number) if isinstance(number, int) else None,
+    )
+    name = type(error).__qualname__
+    return next((f"{name} ({code})" for code in codes if isinstance(code, str)), name)
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

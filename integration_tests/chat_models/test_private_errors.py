@@ -4,15 +4,25 @@ import asyncio
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.store.memory import InMemoryStore
 
-from langchain_amulet import ChatAmulet, Preference, PreferenceMemory
+from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
 from langchain_amulet.errors import AmuletError
-from langchain_amulet.methods import BestOf
+from langchain_amulet.memory import (
+    PreferenceExtractor,
+    SimplePreferenceStore,
+    StoredPreference,
+    as_memory,
+)
+from langchain_amulet.methods import METHODS, BestOf, register
+from support.registries import restored
 from support.ways import ainvoke, invoke, stream
 
 SECRET = "Mention my gallstones kindly."
@@ -161,6 +171,155 @@ def test_a_stored_record_that_doesnt_fit_isnt_quoted(
     asking = llm.model_copy(update={"memory": memory})
     for ask in (invoke, ainvoke):
         assert SECRET not in refusal(lambda a=ask: a(asking, QUESTION, user_id="ada"))  # type: ignore[misc]
+
+
+class TellingStore(InMemoryStore):
+    """A store that fails by telling all that it was given, or all that it holds."""
+
+    is_broken = False
+
+    def batch(self, ops: Any) -> list[Any]:
+        if self.is_broken:
+            failing(f"{list(ops)} among {self._data}")
+        return super().batch(ops)
+
+    async def abatch(self, ops: Any) -> list[Any]:
+        return self.batch(ops)
+
+
+def telling_memory(**settings: Any) -> PreferenceMemory:
+    """One that holds the secret, in a store that fails from now on."""
+    store = TellingStore()
+    memory = PreferenceMemory(store, **settings)
+    memory.set("ada", [StoredPreference(text=SECRET, when=("work",))])
+    store.is_broken = True
+    return memory
+
+
+@pytest.mark.parametrize("on_store_error", ["raise", "ignore"])
+@pytest.mark.parametrize("ask", [invoke, ainvoke, stream])
+def test_a_store_that_fails_isnt_quoted_by_a_lookup(
+    llm: ChatAmulet, ask: Callable[..., Any], on_store_error: Any
+) -> None:
+    asking = llm.model_copy(update={"memory": telling_memory(on_store_error=on_store_error)})
+    told = refusal(lambda: ask(asking, QUESTION, user_id="ada"))
+    assert "TellingStore failed: ValueError" in told
+    assert SECRET not in told
+
+
+WRITES: dict[str, Callable[[PreferenceMemory], Any]] = {
+    "set": lambda memory: memory.set("ada", SECRET),
+    "add": lambda memory: memory.add("ada", SECRET),
+    "forget": lambda memory: memory.forget("ada", SECRET),
+    "erase": lambda memory: memory.erase("ada"),
+    "history": lambda memory: memory.history("ada"),
+    "aset": lambda memory: asyncio.run(memory.aset("ada", SECRET)),
+    "aadd": lambda memory: asyncio.run(memory.aadd("ada", SECRET)),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_nor_by_a_change(write: Callable[[PreferenceMemory], Any]) -> None:
+    told = refusal(lambda: write(telling_memory()))
+    assert "ValueError" in told
+    assert SECRET not in told
+
+
+def test_nor_is_a_failing_matcher_resolver_or_store_of_ones_own(llm: ChatAmulet) -> None:
+    def matcher(topics: Any, text: str) -> bool:
+        raise ValueError(f"{topics} don't go with {text}")
+
+    matching = PreferenceMemory(InMemoryStore(), matcher=matcher)
+    matching.set("ada", [StoredPreference(text="Be kind.", when=(SECRET,))])
+    ours = {
+        "The matcher failed: ValueError": matching,
+        "Resolving the preferences of user 'ada' failed: ValueError": as_memory(
+            lambda user_id: failing(SECRET)
+        ),
+        "Telling failed: ValueError": Telling(),
+    }
+    for told, memory in ours.items():
+        asking = llm.model_copy(update={"memory": memory})
+        for ask in (invoke, ainvoke):
+            found = refusal(lambda a=ask, m=asking: a(m, SECRET, user_id="ada"))  # type: ignore[misc]
+            assert told in found
+            assert SECRET not in found
+
+
+class Telling(SimplePreferenceStore):
+    """A store of one's own that fails by telling what it was about to load."""
+
+    def load(self, user_id: str) -> Any:
+        return failing(SECRET)
+
+    def save(self, user_id: str, preferences: Any) -> None:
+        failing(preferences)
+
+
+def test_nor_is_a_method_of_ones_own_that_a_call_misspells(llm: ChatAmulet) -> None:
+    with restored(METHODS):
+
+        @register
+        @dataclass(frozen=True)
+        class Choosy(Amulet):
+            name: ClassVar[str] = "choosy"
+            mood: str = ""
+
+            def __post_init__(self) -> None:
+                if self.mood:
+                    failing(self.mood)
+
+        told = refusal(lambda: llm.invoke(QUESTION, method=f"choosy:mood={SECRET}"))
+    assert "ValueError" in told
+    assert SECRET not in told
+
+
+WRONG_TOOLS: dict[str, dict[str, Any]] = {
+    "a text among tools": {"tools": [SECRET]},
+    "a text for tools": {"tools": SECRET},
+    "a dict that is none": {"tools": [{SECRET: SECRET}]},
+    "a function without a name": {"tools": [{"type": "function", "function": {"x": SECRET}}]},
+    "a name that is none": {"tools": [{"name": [SECRET], "parameters": {}}]},
+    "parameters that are none": {"tools": [{"name": "f", "parameters": SECRET}]},
+    "parameters of no object": {
+        "tools": [{"name": "f", "parameters": {"type": "string", "title": SECRET}}]
+    },
+    "a provider's tool": {"tools": [{"type": SECRET, "name": SECRET}]},
+    "a choice of none": {"tools": [], "tool_choice": SECRET},
+    "a choice that is none": {"tool_choice": [SECRET]},
+    "a choice of another": {"tools": [len], "tool_choice": {"type": SECRET}},
+    "a format": {"response_format": SECRET},
+    "a format of an unknown type": {"response_format": {"type": SECRET}},
+    "a format without a schema": {"response_format": {"type": "json_schema", "schema": SECRET}},
+    "a schema that is none": {"response_format": {"type": "object", "properties": SECRET}},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_TOOLS.values(), ids=WRONG_TOOLS)
+def test_a_wrong_tool_or_format_isnt_quoted(llm: ChatAmulet, wrong: dict[str, Any]) -> None:
+    assert SECRET not in refusal(lambda: llm.invoke(QUESTION, preference=SECRET, **wrong))
+
+
+@pytest.mark.parametrize("schema", [SECRET, {SECRET: SECRET}, {"title": [SECRET]}, [SECRET]])
+def test_a_wrong_schema_isnt_quoted(llm: ChatAmulet, schema: Any) -> None:
+    for method in ("json_schema", "function_calling", SECRET):
+        how: Any = {"method": method}
+        told = refusal(lambda h=how: llm.with_structured_output(schema, **h))  # type: ignore[misc]
+        assert told
+        assert SECRET not in told
+
+
+def test_what_could_not_be_read_for_preferences_isnt_logged(
+    llm: ChatAmulet, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Repeating(FakeListChatModel):
+        def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+            return RunnableLambda(lambda messages: failing(messages))
+
+    with PreferenceExtractor(Repeating(responses=["a"]), InMemoryStore()) as extractor:
+        extractor.submit("ada", [HumanMessage(SECRET)])
+    assert "ValueError" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_a_model_that_hides_preferences_hides_them_when_it_is_shown(llm: ChatAmulet) -> None:

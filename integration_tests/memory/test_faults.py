@@ -110,9 +110,9 @@ def test_a_locked_file_is_an_error_and_what_was_not_acknowledged_did_not_happen(
     connection = sqlite3.connect(file, timeout=0.05, isolation_level=None, check_same_thread=False)
     with closing(connection), _locked(file):
         memory = PreferenceMemory(SqliteStore(connection))
-        with pytest.raises(PreferenceStoreError, match="locked"):
+        with pytest.raises(PreferenceStoreError, match=r"OperationalError \(SQLITE_BUSY\)"):
             memory.get("ada")
-        with pytest.raises(PreferenceStoreError, match="locked"):
+        with pytest.raises(PreferenceStoreError, match=r"OperationalError \(SQLITE_BUSY\)"):
             memory.set("ada", KIND)
     with SqliteStore.from_conn_string(str(file)) as store:
         assert memory_over(store).get("ada") == (Preference(SHORT),)

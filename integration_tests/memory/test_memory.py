@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import errno
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -163,9 +164,9 @@ def test_a_user_who_is_cached_waits_for_no_store_that_hangs(store: Watched, is_a
 def test_a_store_that_fails_is_an_error_that_says_so(store: Watched, is_async: bool) -> None:
     store.error = OSError("disk on fire")
     memory = PreferenceMemory(store)
-    with pytest.raises(PreferenceStoreError, match="Watched failed: OSError: disk on fire") as e:
+    with pytest.raises(PreferenceStoreError, match="Watched failed: OSError,") as e:
         ask(memory, is_async, "ada")
-    assert isinstance(e.value.__cause__, OSError)
+    assert isinstance(e.value.__context__, OSError)  # which no trace shows
     with pytest.raises(PreferenceStoreError):
         memory.set("ada", SHORT)
 
@@ -176,7 +177,7 @@ def test_or_a_lookup_finds_nothing_warns_and_counts(store: Watched, is_async: bo
     memory.set("ada", SHORT)
     store.error = OSError("disk on fire")
     for count in (1, 2):
-        with pytest.warns(PreferenceWarning, match="disk on fire"):
+        with pytest.warns(PreferenceWarning, match="Watched failed: OSError,"):
             assert ask(memory, is_async, "ada") == ()
         assert memory.failures == count
     with pytest.raises(PreferenceStoreError):
@@ -214,7 +215,7 @@ def test_a_matcher_that_fails_is_a_failure_like_others(store: Watched) -> None:
 
     memory = PreferenceMemory(store, matcher=broken, on_store_error="ignore")
     memory.set("ada", StoredPreference(FORMAL, when=["work"]))
-    with pytest.warns(PreferenceWarning, match="no embeddings"):
+    with pytest.warns(PreferenceWarning, match="The matcher failed: OSError,"):
         assert memory.get("ada", "work") == ()
 
 
@@ -417,15 +418,14 @@ class Known:
         return await _aknown(user_id)
 
 
-@pytest.mark.parametrize("said", ["db down for eve", "db down for eve.", "db down\nfor eve"])
-async def test_what_a_function_raises_is_told_in_a_sentence(said: str) -> None:
+async def test_what_a_function_raises_is_told_by_its_kind_and_code() -> None:
     def fail(user_id: str) -> None:
-        raise RuntimeError(said)
+        raise OSError(errno.ECONNREFUSED, f"the server of {user_id}'s wishes is down")
 
     memory = ResolverMemory(fail)
-    with pytest.raises(PreferenceStoreError, match=r"RuntimeError: db down for eve\. Mend the"):
+    with pytest.raises(PreferenceStoreError, match=r"failed: ConnectionRefusedError \(ECONNREF"):
         memory.get("eve")
-    with pytest.raises(PreferenceStoreError, match=r"RuntimeError: db down for eve\. Mend the"):
+    with pytest.raises(PreferenceStoreError, match=r"failed: ConnectionRefusedError \(ECONNREF"):
         await memory.aget("eve")
 
 

@@ -31,7 +31,7 @@ from langchain_amulet.engine import declared_context
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences.resolution import PREFERENCE, STANDING
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import explained, quoted
 
 REDACTED = "[redacted]"
 """What traces show in place of preferences."""
@@ -157,7 +157,7 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
         if not (name.startswith("_") or name in BaseChatModel.model_fields):
             if name in LoadSettings.model_fields:
                 raise ConfigurationError(
-                    f"{name} is fixed once a model is made, and can't become {value!r}: make "
+                    f"{name} is fixed once a model is made, and can't become {quoted(value)}: make "
                     f"another one, with ChatAmulet({name}=...)."
                 )
             value = self._checked(name, value)

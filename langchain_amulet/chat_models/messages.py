@@ -28,6 +28,7 @@ from langchain_core.messages.tool import tool_call
 
 from langchain_amulet.chat_formats.turns import Turn, join_texts
 from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
+from langchain_amulet.validation import quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -213,8 +214,8 @@ def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
     if role == "tool":
         return _described(block) if _is_media(block) else json.dumps(block, ensure_ascii=False)
     raise UnsupportedContentError(
-        f"This model reads text only, but a message of type {message.type!r} holds a block of type "
-        f"{kind!r}: leave the block out, or describe it in words."
+        f"This model reads text only, but a message of type {quoted(message.type)} holds a block "
+        f"of type {quoted(kind)}: leave the block out, or describe it in words."
     )
 
 

@@ -27,6 +27,7 @@ from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.resolution import last_question
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Procedure, from_future, in_executor
 
 Conversation = Sequence[BaseMessage]
@@ -155,7 +156,7 @@ def estimator_for(
     """
     if not (math.isfinite(deviation) and deviation > 0.0):
         raise ConfigurationError(
-            f"deviation must be a finite number above 0, not {deviation!r}: 1.0 is usual."
+            f"deviation must be a finite number above 0, not {quoted(deviation)}: 1.0 is usual."
         )
     given = as_preferences(preferences)
     if not given:

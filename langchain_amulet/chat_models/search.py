@@ -24,6 +24,7 @@ from langchain_amulet.engine import BeamResult, Token, TokenStream, Trace
 from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.methods import BeamPlan, Ranking, SearchPlan
 from langchain_amulet.methods.search import checked_scores
+from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Wait, collected, from_future, in_executor
 
 
@@ -44,7 +45,7 @@ def answer(call: PreparedCall) -> Chunks:
         case other:
             raise ConfigurationError(
                 f"A method's search() must return a SearchPlan, a BeamPlan or None, but "
-                f"{call.settings.method.name!r} returned {other!r}: return one of these."
+                f"{call.settings.method.name!r} returned {quoted(other)}: return one of these."
             )
 
 

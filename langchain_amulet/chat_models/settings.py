@@ -89,8 +89,8 @@ def as_device(value: Any) -> str | None:
         return str(torch.device(str(value)))
     except RuntimeError as error:
         raise ConfigurationError(
-            f"device must be the name of a torch device, not {value!r}: use 'cpu' or 'cuda:0', or "
-            "None for a GPU if there is one."
+            f"device must be the name of a torch device, not {quoted(value)}: use 'cpu' or "
+            "'cuda:0', or None for a GPU if there is one."
         ) from error
 
 
@@ -98,7 +98,8 @@ def as_backend(value: Any) -> str:
     """The name of a backend that can be found."""
     if not isinstance(value, str):
         raise ConfigurationError(
-            f"backend must be the name of one, not {value!r}: register your own, and use its name."
+            f"backend must be the name of one, not {quoted(value)}: register your own, and use its "
+            "name."
         )
     check_backend(value)
     return value

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from langchain_amulet.chat_models.tools import as_schema, is_of_objects, schema_tool
 from langchain_amulet.errors import SchemaError
+from langchain_amulet.validation import quoted
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ def structure_arguments(
     """
     if method not in get_args(Structure):
         raise SchemaError(
-            f"method must be one of {', '.join(get_args(Structure))}, not {method!r}: use one of "
-            "those."
+            f"method must be one of {', '.join(get_args(Structure))}, not {quoted(method)}: use "
+            "one of those."
         )
     if schema is None and method == "json_mode":
         free = {"response_format": {"type": "json_object"}}
@@ -105,7 +106,7 @@ def _by_tool(
     if not is_of_objects(function.get("parameters")):
         raise SchemaError(
             "By method='function_calling' an answer is the arguments of a call, which must be an "
-            f"object, but by {schema!r} it may be something else: use method='json_schema'."
+            f"object, but by {quoted(schema)} it may be something else: use method='json_schema'."
         )
     name = function["name"]
     arguments = {"tools": [tool], "tool_choice": name, "parallel_tool_calls": False}

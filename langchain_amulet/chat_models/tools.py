@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation import kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -80,26 +80,26 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     if isinstance(value, type) and not (_is_described(value) or is_dataclass(value)):
         raise ToolError(
             f"A tool must be a function, a Pydantic class, a TypedDict, a BaseTool or a schema, "
-            f"but {value!r} is another class: make a function of it that has typed arguments."
+            f"but {_shown(value)} is another class: make a function of it that has typed arguments."
         )
     try:
         function = _as_function(value, strict)
         is_tool = isinstance(function.get("name"), str)
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
-            f"A tool must be a function, a Pydantic class, a BaseTool or a schema, but {value!r} "
-            f"can't be read as one: {message_of(error)}. Give it a name, a description and typed "
-            "arguments."
-        ) from error
+            "A tool must be a function, a Pydantic class, a BaseTool or a schema, but "
+            f"{_shown(value)} can't be read as one: {_reason(value, error)}. Give it a name, a "
+            "description and typed arguments."
+        ) from (error if _is_code(value) else None)
     if not is_tool:
         raise ToolError(
-            f"A tool must be one that the caller runs, a function with a name, not {value!r}: "
-            "this model has no tools of its own."
+            "A tool must be one that the caller runs, a function with a name, not "
+            f"{_shown(value)}: this model has no tools of its own."
         )
     if not is_of_objects(function["parameters"]):
         raise ToolError(
-            f"A tool's arguments must be an object, as they have names, but those of {value!r} "
-            "may be something else: put it into an object, as a property."
+            "A tool's arguments must be an object, as they have names, but those of "
+            f"{_shown(value)} may be something else: put it into an object, as a property."
         )
     return {"type": "function", "function": function}
 
@@ -110,17 +110,14 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     Raises:
         SchemaError: It is none of these.
     """
+    if not (_is_described(value) or _is_saying(value)):
+        raise _no_schema(value, "it is neither a class with fields nor a dict that says anything")
     try:
-        if not (_is_described(value) or _is_saying(value)):
-            raise TypeError("it is neither a class with fields nor a dict that says what is valid")
         function = _as_function(_titled(value), strict)
-        if not isinstance(function["name"], str):
-            raise TypeError(f"its name is {function['name']!r}")
     except Exception as error:  # whatever a class can make the conversion raise
-        raise SchemaError(
-            "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is "
-            f"valid, but {value!r} can't be read as one: {message_of(error)}. Use one of those."
-        ) from error
+        raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
+    if not isinstance(function["name"], str):
+        raise _no_schema(value, f"its name is {quoted(function['name'])}")
     return {"type": "function", "function": function}
 
 
@@ -167,7 +164,7 @@ def as_tools(value: Any, strict: bool | None = None) -> tuple[dict[str, Any], ..
     if value is None:
         return ()
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection):
-        raise ToolError(f"tools must be a list of tools, not {value!r}: put it in a list.")
+        raise ToolError(f"tools must be a list of tools, not {quoted(value)}: put it in a list.")
     return tuple(as_tool(tool, strict) for tool in value)
 
 
@@ -189,7 +186,7 @@ def as_choice(value: Any) -> str:
         if value.get("type") in CHOICES:
             return CHOICES[value["type"]]
     raise ToolError(
-        f"tool_choice must be 'auto', 'any', 'none', a bool or a tool's name, not {value!r}: "
+        f"tool_choice must be 'auto', 'any', 'none', a bool or a tool's name, not {quoted(value)}: "
         "use one of those."
     )
 
@@ -219,7 +216,7 @@ def as_response_format(value: Any) -> ResponseFormat | None:
     raise SchemaError(
         "response_format must be {'type': 'json_schema', 'json_schema': {'schema': ...}}, "
         "{'type': 'json_object'}, {'type': 'text'}, a class or a JSON schema of an object, not "
-        f"{value!r}: use one of those."
+        f"{quoted(value)}: use one of those."
     )
 
 
@@ -230,12 +227,34 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
         return
     if not names:
         raise ToolError(
-            f"A tool can be chosen only where there are some, but tool_choice is {choice!r} and "
-            "there are none: pass tools by bind_tools, or leave tool_choice out."
+            f"A tool can be chosen only where there are some, but tool_choice is {quoted(choice)} "
+            "and there are none: pass tools by bind_tools, or leave tool_choice out."
         )
     raise ToolError(
-        f"tool_choice must name one of the tools, which are {', '.join(names)}, not {choice!r}: "
-        "bind the tool, or choose 'auto'."
+        f"tool_choice must name one of the tools, which are {', '.join(names)}, not "
+        f"{quoted(choice)}: bind the tool, or choose 'auto'."
+    )
+
+
+def _is_code(value: Any) -> bool:
+    """Whether it is a program's code, which quotes no user; a dict may have come from anywhere."""
+    return callable(value) or isinstance(value, BaseTool)
+
+
+def _shown(value: Any) -> str:
+    """What is no tool or schema, as an error may show it."""
+    name = getattr(value, "__name__", None) if _is_code(value) else None
+    return quoted(value if name is None else name)
+
+
+def _reason(value: Any, error: Exception) -> str:
+    return message_of(error) if _is_code(value) else kind_of(error)
+
+
+def _no_schema(value: Any, reason: str) -> SchemaError:
+    return SchemaError(
+        "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is valid, "
+        f"but {_shown(value)} can't be read as one: {reason}. Use one of those."
     )
 
 

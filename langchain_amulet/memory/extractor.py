@@ -23,12 +23,13 @@ from langchain_core.runnables.config import run_in_executor
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel, Field
 
-from langchain_amulet.errors import ConfigurationError, QueueFullError, RequestError
+from langchain_amulet.errors import AmuletError, ConfigurationError, QueueFullError, RequestError
 from langchain_amulet.memory.coercion import as_store
 from langchain_amulet.memory.preference_store import PreferenceStore
 from langchain_amulet.memory.profile import normalized
 from langchain_amulet.memory.store_access import check_thread
 from langchain_amulet.memory.tools import MAX_CHARS
+from langchain_amulet.validation import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -239,7 +240,7 @@ class PreferenceExtractor:
         try:
             self._on_error(error)
         except Exception:
-            logger.exception("Reporting that a preference could not be extracted failed.")
+            logger.error("Reporting that a preference could not be extracted failed.")
 
 
 def check_messages(messages: Any) -> None:
@@ -257,7 +258,9 @@ def check_messages(messages: Any) -> None:
 
 
 def _log(error: Exception) -> None:
-    logger.warning("A turn could not be read for preferences: %s", error, exc_info=error)
+    # What others raised was about a conversation, and may quote it.
+    said = error if isinstance(error, AmuletError) else kind_of(error)
+    logger.warning("A turn could not be read for preferences: %s", said)
 
 
 def _nothing() -> None:

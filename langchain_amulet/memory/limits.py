@@ -20,7 +20,7 @@ from langchain_amulet.memory.profile import (
     stored_preferences,
 )
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation import kind_of
 
 
 class Limits(BaseModel):
@@ -82,9 +82,9 @@ class Limits(BaseModel):
             return about is not None and self.matcher(stored.when, about)
         except Exception as error:
             raise PreferenceStoreError(
-                f"The matcher failed: {type(error).__name__}: {message_of(error)}. Mend it, or go "
-                "on without preferences by on_store_error='ignore'."
-            ) from error
+                f"The matcher failed: {kind_of(error)}, in words that aren't shown, as they may "
+                "quote a message. Mend it, or go on without preferences by on_store_error='ignore'."
+            ) from None
 
 
 def check_count(count: int, limit: int) -> None:

@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
+from langchain_amulet.validation import quoted
 
 USER = "{user_id}"
 """What stands for the user's id in a namespace."""
@@ -161,12 +162,12 @@ def check_user_id(user_id: object) -> None:
     """
     if not isinstance(user_id, str):
         raise PreferenceError(
-            f"A user's id must be a text, not {user_id!r}: use str() if this is one."
+            f"A user's id must be a text, not {quoted(user_id)}: use str() if this is one."
         )
     if not user_id.strip() or CONTROL_CHARACTERS.search(user_id):
         raise PreferenceError(
-            f"A user's id must have something to read and no control characters, not {user_id!r}: "
-            "leave it out for no preference."
+            "A user's id must have something to read and no control characters, not "
+            f"{quoted(user_id)}: leave it out for no preference."
         )
     if len(user_id.encode()) > USER_ID_BYTES:
         raise PreferenceError(
@@ -182,7 +183,7 @@ def _labels(value: Sequence[str]) -> tuple[str, ...]:
     if not labels or not all(usable) or labels[0] in RESERVED:
         raise ConfigurationError(
             "A namespace must be a tuple of texts that aren't empty and hold no full stop, and "
-            f"begin with none of {', '.join(RESERVED)}, not {value!r}: use ('preferences',) "
+            f"begin with none of {', '.join(RESERVED)}, not {quoted(value)}: use ('preferences',) "
             f"or ('users', {USER!r})."
         )
     return labels

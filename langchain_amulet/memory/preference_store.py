@@ -19,6 +19,7 @@ from langchain_amulet.memory.merging import Edit, adding, forgetting, setting, u
 from langchain_amulet.memory.profile import Change, Lifetime, Profile, StoredPreference, now
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.preferences.resolution import PreferenceSource
+from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Procedure, Wait, arun, run
 
 
@@ -245,8 +246,8 @@ def _check_fitter(model: object) -> None:
     """Refuse what can't fit preferences, with `ConfigurationError`."""
     if not hasattr(model, "fit"):
         raise ConfigurationError(
-            f"model must be one that can fit preferences, not {model!r}: use the ChatAmulet that "
-            "answers the user."
+            f"model must be one that can fit preferences, not {quoted(model)}: use the ChatAmulet "
+            "that answers the user."
         )
 
 
@@ -261,6 +262,6 @@ def _fittable(user_id: str, profile: Profile | None) -> tuple[StoredPreference, 
     if not left:
         raise PreferenceError(
             "Only the strength of a stored preference can be learned, but for user "
-            f"{user_id!r} none is stored: set one first."
+            f"{quoted(user_id)} none is stored: set one first."
         )
     return left

@@ -28,7 +28,7 @@ from langchain_amulet.preferences.preference import (
     check_characters,
     preferences_of,
 )
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import explained, quoted
 
 TOPIC_CHARS = 100
 TOPICS = 32
@@ -52,7 +52,7 @@ def end_of(lifetime: Lifetime, start: datetime) -> datetime | None:
         is_to_come = False
     if not is_to_come:
         raise PreferenceError(
-            f"An expiry must be a time to come, with a time zone, not {lifetime!r}: give a "
+            f"An expiry must be a time to come, with a time zone, not {quoted(lifetime)}: give a "
             "datetime such as datetime.now(timezone.utc) + timedelta(days=1), or seconds."
         )
     return end
@@ -66,8 +66,8 @@ def _moment(value: object) -> object:
     if isinstance(value, (datetime, str)) or value is None:
         return value
     raise PreferenceError(
-        f"'expires_at' must be a datetime with a time zone, not {value!r}: how many seconds a "
-        "preference lasts is said by expires= where it is stored."
+        f"'expires_at' must be a datetime with a time zone, not {quoted(value)}: how many seconds "
+        "a preference lasts is said by expires= where it is stored."
     )
 
 

@@ -19,7 +19,7 @@ from langchain_amulet.memory.lookups import FailurePolicy, LookupSettings, OnFai
 from langchain_amulet.memory.namespaces import check_user_id
 from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, as_preferences
-from langchain_amulet.validation import explained, message_of
+from langchain_amulet.validation import explained, kind_of
 from langchain_amulet.waiting import Procedure, arun, run
 
 Resolve = Callable[[str], PreferenceLike] | Callable[[str], Awaitable[PreferenceLike]]
@@ -102,9 +102,9 @@ def _failure(user_id: str, error: Exception) -> PreferenceStoreError:
     if isinstance(error, PreferenceStoreError):
         return error  # that it took too long
     failure = PreferenceStoreError(
-        f"Resolving the preferences of user {user_id!r} failed: {type(error).__name__}: "
-        f"{message_of(error)}. Mend the function, or go on without preferences by "
+        f"Resolving the preferences of user {user_id!r} failed: {kind_of(error)}, in words that "
+        "aren't shown, as they may quote one. Mend the function, or go on without preferences by "
         "memory=ResolverMemory(function, on_store_error='ignore')."
     )
-    failure.__cause__ = error
+    failure.__suppress_context__ = True
     return failure

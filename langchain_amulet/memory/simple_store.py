@@ -25,7 +25,7 @@ from langchain_amulet.memory.profile import (
 )
 from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation import kind_of
 from langchain_amulet.waiting import Procedure, Wait, in_executor
 
 T = TypeVar("T")
@@ -122,6 +122,6 @@ class SimplePreferenceStore(BasePreferenceStore):
             raise
         except Exception as error:
             raise PreferenceStoreError(
-                f"{type(self).__name__} failed: {type(error).__name__}: {message_of(error)}. Mend "
-                "it, or what it keeps preferences in."
-            ) from error
+                f"{type(self).__name__} failed: {kind_of(error)}, in words that aren't shown, as "
+                "they may quote a preference. Mend it, or what it keeps preferences in."
+            ) from None

@@ -18,7 +18,7 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.lookups import Timeout
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation import kind_of
 from langchain_amulet.waiting import Wait, in_thread
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class StoreAccess:
         except AmuletError:
             raise
         except Exception as error:
-            raise _failure(self.store, error) from error
+            raise _failure(self.store, error) from None
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
         try:
@@ -83,7 +83,7 @@ class StoreAccess:
         except AmuletError:
             raise
         except Exception as error:
-            raise _failure(self.store, error) from error
+            raise _failure(self.store, error) from None
 
 
 class InMemoryAccess(StoreAccess):
@@ -104,7 +104,7 @@ class InMemoryAccess(StoreAccess):
                 except Exception as error:
                     # It searches before it writes: nothing was done where a search is broken off.
                     if "during iteration" not in str(error):
-                        raise _failure(self.store, error) from error
+                        raise _failure(self.store, error) from None
             return super()._batch(operations)
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
@@ -150,8 +150,9 @@ def check_thread(store: object) -> None:
 
 def _failure(store: BaseStore, error: Exception) -> PreferenceStoreError:
     return PreferenceStoreError(
-        f"{type(store).__name__} failed: {type(error).__name__}: {message_of(error)}. Mend the "
-        "store; lookups can go on without it by on_store_error='ignore'."
+        f"{type(store).__name__} failed: {kind_of(error)}, in words that aren't shown, as they may "
+        "quote a preference. Mend the store; lookups can go on without it by "
+        "on_store_error='ignore'."
     )
 
 

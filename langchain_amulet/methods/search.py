@@ -16,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.methods.strengths import check_finite
+from langchain_amulet.validation import quoted
 
 MOST_ANSWERS = 1024
 """The most answers or beams of one search: each costs a whole answer's time and memory."""
@@ -167,8 +168,8 @@ def _number(value: Any) -> float:
         number = math.nan
     if math.isnan(number):
         raise GenerationError(
-            f"A scorer must return a number for each answer, but returned {value!r}: mend it, or "
-            "return -inf for an answer that must not be given."
+            f"A scorer must return a number for each answer, but returned {quoted(value)}: mend "
+            "it, or return -inf for an answer that must not be given."
         )
     return number
 

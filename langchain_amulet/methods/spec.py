@@ -21,7 +21,7 @@ from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.method import Method, check_kind, parts
 from langchain_amulet.methods.registry import METHODS, is_kind, is_registered
 from langchain_amulet.methods.strengths import STRENGTHS
-from langchain_amulet.validation import choose, message_of, quoted
+from langchain_amulet.validation import choose, kind_of, quoted
 
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
@@ -171,8 +171,9 @@ def _made(kind: type[Method], given: Mapping[str, Any]) -> Method:
         _check_types(kind, given)
         raise ConfigurationError(
             f"The method {kind.name!r} must be made of what its text says, but raised "
-            f"{type(error).__name__}: {message_of(error)}. Give it other parameters, or mend it."
-        ) from error
+            f"{kind_of(error)}, in words that aren't shown, as they may quote that text. Give it "
+            "other parameters, or mend it."
+        ) from None
     _check_types(kind, given)
     return method
 

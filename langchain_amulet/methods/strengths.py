@@ -35,7 +35,7 @@ def resolve_strength(value: float | str) -> float:
         return STRENGTHS[value]
     if not is_finite(value):
         raise ConfigurationError(
-            f"A strength must be a finite number or a name, not {value!r}: "
+            f"A strength must be a finite number or a name, not {quoted(value)}: "
             f"use a number such as 1.0, or one of {names}."
         )
     return float(value)
@@ -44,4 +44,6 @@ def resolve_strength(value: float | str) -> float:
 def check_finite(what: str, value: object, remedy: str) -> None:
     """Refuse what isn't a finite number, with `ConfigurationError`."""
     if not is_finite(value):
-        raise ConfigurationError(f"{what} must be a finite number, not {value!r}: use {remedy}.")
+        raise ConfigurationError(
+            f"{what} must be a finite number, not {quoted(value)}: use {remedy}."
+        )

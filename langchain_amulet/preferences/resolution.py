@@ -33,7 +33,7 @@ from langchain_core.runnables.config import ensure_config
 
 from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences.preference import Preference, as_preferences
-from langchain_amulet.validation import nearest
+from langchain_amulet.validation import nearest, quoted
 from langchain_amulet.waiting import Procedure, arun, run, twins
 
 PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
@@ -148,7 +148,7 @@ class PreferenceResolver:
         if self.memory is None and kwargs.get(USER) is not None:
             raise RequestError(
                 "A call in a user's name needs a model with a memory, but user_id is "
-                f"{kwargs[USER]!r} and there is none: make it with ChatAmulet(memory=...)."
+                f"{quoted(kwargs[USER])} and there is none: make it with ChatAmulet(memory=...)."
             )
 
 

@@ -148,9 +148,7 @@ def test_a_method_that_can_not_be_made_is_named_with_what_it_raised():
         def __post_init__(self):
             raise OSError("disk on fire")
 
-    with pytest.raises(
-        ConfigurationError, match=r"'fragile' must be made .* OSError: disk on fire"
-    ):
+    with pytest.raises(ConfigurationError, match=r"'fragile' must be made .* raised OSError, in"):
         as_method("here:Fragile", lambda path: Fragile)
 
 
