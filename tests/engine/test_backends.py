@@ -37,18 +37,12 @@ from langchain_amulet.errors import (
     UnsupportedModelError,
 )
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream, steer
+from langchain_amulet.steering import Contrast, Plan, Stream, steer
 from support.registries import installed, restored
+from support.tiny_engine import AMULET, ids_of
 
 VOCABULARY, CONTEXT = 128, 512
 GREEDY = SamplingParams(temperature=0.0)
-AMULET = Plan(
-    streams=(Stream((0,)), Stream()),
-    anchor=0,
-    contrasts=(Contrast(4.6487, 0, 1),),
-    reference=((0, 1.0),),
-    mask=Plausibility(0.1),
-)
 
 
 class Hashed(UncachedModel):
@@ -79,10 +73,6 @@ def request_for(seed: int = 0, max_tokens: int = 8, plan: Plan = AMULET, **more:
     ids = tuple(torch.randint(3, VOCABULARY, (12,), generator=generator).tolist())
     prompts = tuple((*ids, 5, 6, 9) if stream.preferences else (*ids, 9) for stream in plan.streams)
     return Request(prompts, plan, more.pop("sampling", GREEDY), max_tokens, **more)
-
-
-def ids_of(engine: Engine, request: Request) -> list[int]:
-    return [token.id for token in engine.submit(request)]
 
 
 def by_hand(model: Hashed, request: Request) -> list[int]:

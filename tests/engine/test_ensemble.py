@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import time
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,6 +39,7 @@ from langchain_amulet.methods import (
 )
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import steer
+from support.tiny_engine import ids_of, vivid, wait_until
 
 VOCABULARY, CONTEXT, POISON, ENDLESS = 128, 512, 127, 400
 GREEDY = SamplingParams(temperature=0.0)
@@ -71,12 +71,7 @@ def tiny(seed: int, vocabulary: int = VOCABULARY, context: int = CONTEXT) -> Any
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1 + seed % 2}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
     config = Qwen2Config(vocab_size=vocabulary, max_position_embeddings=context, **shape, **heads)
-    model = Qwen2ForCausalLM(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:  # far from the tiny default, so that attention matters
-                parameter.mul_(4.0)
-    return model
+    return vivid(Qwen2ForCausalLM(config))
 
 
 def alone(seed: int) -> Any:
@@ -120,10 +115,6 @@ def request_for(
     return Request(prompts, plan, more.pop("sampling", GREEDY), max_tokens, **more)
 
 
-def ids_of(engine: Engine, request: Request) -> list[int]:
-    return [token.id for token in engine.submit(request)]
-
-
 @torch.inference_mode()
 def uncached(models: dict[str | None, Any], request: Request) -> list[int]:
     """Greedy tokens, every position computed anew by every stream's own model."""
@@ -142,13 +133,6 @@ def uncached(models: dict[str | None, Any], request: Request) -> list[int]:
         for ids in streams:
             ids.append(tokens[-1])
     return tokens
-
-
-def wait_until(holds: Any, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.002)
 
 
 # --- answers -----------------------------------------------------------------

@@ -27,6 +27,7 @@ from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import UnsupportedModelError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream, steer
+from support.tiny_engine import vivid
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -178,12 +179,7 @@ def family(request: pytest.FixtureRequest) -> str:
 def model(family: str) -> Any:
     torch.manual_seed(len(family))
     kind, shape = FAMILIES[family]
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:  # far from the tiny default, so that attention matters
-                parameter.mul_(4.0)
-    return model
+    return vivid(AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **shape)))
 
 
 @pytest.fixture

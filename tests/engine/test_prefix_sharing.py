@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import PhiConfig, PhiForCausalLM
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.backends.huggingface.batched import MIN_SHARED_PREFIX
 from langchain_amulet.errors import CancelledError, GenerationError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream
+from support.tiny_engine import ids_of, poisonable_phi
 
 VOCABULARY, POISON, ENDLESS = 64, 63, 2000
 AMULET = Plan(
@@ -30,17 +29,7 @@ Prompts = tuple[tuple[int, ...], ...]
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    model = PhiForCausalLM(PhiConfig(vocab_size=VOCABULARY, **shape, **heads)).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:  # far from the tiny default, so that attention matters
-                parameter.mul_(4.0)
-        model.model.embed_tokens.weight[POISON] = math.nan
-        model.lm_head.bias[POISON] = -1e4  # so it is never chosen
-    return model
+    return poisonable_phi(VOCABULARY, context=2048)
 
 
 @pytest.fixture
@@ -63,10 +52,6 @@ def body(length: int, seed: int = 0) -> tuple[int, ...]:
 
 def request_for(prompts: Prompts, seed: int = 0, max_tokens: int = 6) -> Request:
     return Request(prompts, AMULET, SamplingParams(seed=seed), max_tokens)
-
-
-def ids_of(engine: Engine, request: Request) -> list[int]:
-    return [token.id for token in engine.submit(request)]
 
 
 PROMPTS = ((*body(40), 5, 6, 7), (*body(40), 7))
