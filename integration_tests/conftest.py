@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from langchain_amulet import ChatAmulet
+from support.memories import KIND
 from support.models import save_model
 from support.tokenizers import CHATML
+from support.ways import QUESTION, invoke
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,3 +48,17 @@ def llm(tiny: str) -> Iterator[ChatAmulet]:
     """Greedy, so that the same call has the same answer, and float32, so that it has it exactly."""
     with ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12) as model:
         yield model
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny: str) -> Iterator[None]:
+    """Keeps the weights of the tiny model from one test of a module to the next."""
+    with ChatAmulet(model=tiny, dtype="float32") as holder:
+        invoke(holder, QUESTION, max_tokens=1)
+        yield
+
+
+@pytest.fixture
+def kind(llm: ChatAmulet) -> str:
+    """The answer in the style of `KIND`."""
+    return invoke(llm, QUESTION, preference=KIND)

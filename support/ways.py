@@ -12,6 +12,8 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 
+QUESTION = "How do I sleep better?"
+
 Way = Callable[..., str]
 """``way(llm, question, config, **kwargs)``: the answer's text."""
 

@@ -12,8 +12,8 @@ from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import DeadlineError
+from support.memories import KIND
 
-KIND = "Be kind to them."
 Step = Callable[[Any], Any]
 
 

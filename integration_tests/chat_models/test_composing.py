@@ -1,29 +1,20 @@
 """A call's preference on top of the standing one, instead of in its place."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import PreferenceError
-from support.memories import Notes
-from support.ways import DIRECT, INSIDE, Way, invoke
+from support.memories import KIND, Notes
+from support.ways import DIRECT, INSIDE, QUESTION, Way, invoke
 
-QUESTION = "How do I sleep better?"
-KIND, SHORT = "Be kind to them.", "Keep it short."
+SHORT = "Keep it short."
 ADA: Any = {"configurable": {"user_id": "ada"}}
 
+pytestmark = pytest.mark.usefixtures("loaded")
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
 every_way_inside = pytest.mark.parametrize("way", INSIDE.values(), ids=INSIDE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def loaded(tiny: str) -> Iterator[None]:
-    """Keeps the weights from one test to the next."""
-    with ChatAmulet(model=tiny, dtype="float32") as holder:
-        holder.invoke(QUESTION, max_tokens=1)
-        yield
 
 
 @pytest.fixture

@@ -7,20 +7,14 @@ import pytest
 from langchain_core.runnables import ConfigurableField
 
 from langchain_amulet import ChatAmulet, Preference
-from support.ways import DIRECT, INSIDE, Tokens, Way, invoke
+from support.memories import KIND
+from support.ways import DIRECT, INSIDE, QUESTION, Tokens, Way, invoke
 
-QUESTION = "How do I sleep better?"
-KIND, SHORT = "Be kind to them.", "Keep it short."
+SHORT = "Keep it short."
 
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
 every_way_inside = pytest.mark.parametrize("way", INSIDE.values(), ids=INSIDE)
 every_place = pytest.mark.parametrize("place", ["configurable", "metadata"])
-
-
-@pytest.fixture
-def kind(llm: ChatAmulet) -> str:
-    """The answer in the one style."""
-    return invoke(llm, QUESTION, preference=KIND)
 
 
 def test_preferences_change_the_answer(llm: ChatAmulet, kind: str) -> None:

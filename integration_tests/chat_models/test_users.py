@@ -1,7 +1,6 @@
 """Who is talking: a user's stored preference is found in every way of calling, once."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,11 +18,11 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.errors import ConfigurationError, PreferenceError, RequestError
 from support.engines import engine_of
-from support.memories import Empty, Notes
-from support.ways import DIRECT, GRAPHS, INSIDE, Way, beta, invoke
+from support.memories import KIND, Empty, Notes
+from support.ways import DIRECT, GRAPHS, INSIDE, QUESTION, Way, beta, invoke
 
-QUESTION = "How do I sleep better?"
-KIND, SHORT, FORMAL = "Be kind to them.", "Keep it short.", "Please be formal."
+pytestmark = pytest.mark.usefixtures("loaded")
+SHORT, FORMAL = "Keep it short.", "Please be formal."
 
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
 every_way_inside = pytest.mark.parametrize("way", INSIDE.values(), ids=INSIDE)
@@ -42,14 +41,6 @@ def now() -> str:
     return "noon"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def loaded(tiny: str) -> Iterator[None]:
-    """Keeps the weights from one test to the next."""
-    with ChatAmulet(model=tiny, dtype="float32") as holder:
-        holder.invoke(QUESTION, max_tokens=1)
-        yield
-
-
 @pytest.fixture
 def notes() -> Notes:
     return Notes(ada=KIND, bob=SHORT)
@@ -59,12 +50,6 @@ def notes() -> Notes:
 def knowing(llm: ChatAmulet, notes: Notes) -> ChatAmulet:
     """The model, with a memory of its users."""
     return llm.model_copy(update={"memory": notes})
-
-
-@pytest.fixture
-def kind(llm: ChatAmulet) -> str:
-    """The answer in the style of ada."""
-    return invoke(llm, QUESTION, preference=KIND)
 
 
 # --- Where a user is named ---

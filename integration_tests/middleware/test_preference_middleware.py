@@ -2,7 +2,7 @@
 
 import asyncio
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +20,11 @@ from langgraph.store.sqlite.aio import AsyncSqliteStore
 from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.errors import ConfigurationError, PreferenceWarning
 from langchain_amulet.middleware import PreferenceMiddleware
-from support.memories import Empty, Notes
-from support.ways import invoke
+from support.memories import KIND, Empty, Notes
+from support.ways import QUESTION, invoke
 
-QUESTION = "How do I sleep better?"
-KIND, SHORT, FORMAL = "Be kind to them.", "Keep it short.", "Please be formal."
+pytestmark = pytest.mark.usefixtures("loaded")
+SHORT, FORMAL = "Keep it short.", "Please be formal."
 ADA: Any = {"configurable": {"user_id": "ada"}}
 
 
@@ -39,14 +39,6 @@ def now() -> str:
     return "noon"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def loaded(tiny: str) -> Iterator[None]:
-    """Keeps the weights from one test to the next."""
-    with ChatAmulet(model=tiny, dtype="float32") as holder:
-        holder.invoke(QUESTION, max_tokens=1)
-        yield
-
-
 @pytest.fixture
 def store() -> InMemoryStore:
     store = InMemoryStore()
@@ -54,12 +46,6 @@ def store() -> InMemoryStore:
     memory.set("ada", KIND)
     memory.set("bob", SHORT)
     return store
-
-
-@pytest.fixture
-def kind(llm: ChatAmulet) -> str:
-    """The answer in the style of ada."""
-    return invoke(llm, QUESTION, preference=KIND)
 
 
 def asked(question: str = QUESTION) -> Any:
