@@ -14,7 +14,6 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
-from types import TracebackType
 from typing import Annotated, Any, Self
 
 from langchain_core.language_models import BaseChatModel
@@ -186,12 +185,7 @@ class PreferenceExtractor:
         """Close on leaving the block."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Read what waits."""
         await self.aclose()
 
@@ -199,12 +193,7 @@ class PreferenceExtractor:
         """Close on leaving the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Read what waits."""
         self.close()
 
