@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -134,6 +135,13 @@ def kind_of(error: BaseException) -> str:
     )
     name = type(error).__qualname__
     return next((f"{name} ({code})" for code in codes if isinstance(code, str)), name)
+
+
+def is_finite(value: object) -> bool:
+    """Whether it is a number that one can calculate with: neither infinite nor NaN, no bool."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return math.isfinite(value)
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

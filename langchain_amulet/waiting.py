@@ -258,10 +258,8 @@ def _cancel(future: AnyFuture) -> None:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def limited(procedure: Procedure[Item, T], deadline: Deadline | None) -> Procedure[Item, T]:
-    """The same procedure, in which each wait ends at a deadline; None for no limit."""
-    if deadline is None:
-        return (yield from procedure)
+def limited(procedure: Procedure[Item, T], deadline: Deadline) -> Procedure[Item, T]:
+    """The same procedure, in which each wait ends at a deadline."""
     steps = _Steps(procedure)
     with closing(procedure):
         for step in steps:

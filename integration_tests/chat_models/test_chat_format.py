@@ -21,6 +21,7 @@ from langchain_amulet.chat_formats import (
 )
 from langchain_amulet.errors import ConfigurationError
 from support.models import save_model
+from support.prompts import prompts_of, text_of
 from support.registries import restored
 from support.tokenizers import CHATML, FORGETFUL
 from support.xml_calls import XmlCalls
@@ -129,8 +130,7 @@ def test_calls_of_the_past_are_told_as_the_model_is_to_write_them(
 
 
 def base_prompt(llm: ChatAmulet, messages: list[BaseMessage], **settings: Any) -> str:
-    call = llm._prepare(messages, None, settings)
-    return str(llm._handle.opened.tokenizer.decode(call.prompts[0]))
+    return text_of(llm, prompts_of(llm, messages, **settings)[0])
 
 
 @every_format

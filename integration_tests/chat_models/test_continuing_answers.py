@@ -6,6 +6,7 @@ from langchain_core.tools import tool
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import RequestError
+from support.prompts import prompts_of, text_of
 
 CONTINUING = {"chat_template_kwargs": {"continue_final_message": True}}
 BEGUN = [HumanMessage("How do I sleep better?"), AIMessage("It helps to maintain a")]
@@ -37,8 +38,8 @@ def test_a_last_answer_is_answered_where_nothing_else_is_asked_for(pocket: ChatA
 def test_prompts_end_with_the_beginning_in_every_stream(pocket: ChatAmulet) -> None:
     kwargs = {**CONTINUING, "preference": "Be kind.", "tools": [clock]}
     for placement in ("system", "user"):
-        call = pocket._prepare(BEGUN, None, {**kwargs, "placement": placement})
-        texts = [pocket._handle.opened.tokenizer.decode(ids) for ids in call.prompts]
+        prompts = prompts_of(pocket, BEGUN, **kwargs, placement=placement)
+        texts = [text_of(pocket, prompt) for prompt in prompts]
         assert len(texts) == 2
         assert all(text.endswith("assistant\nIt helps to maintain a") for text in texts)
 

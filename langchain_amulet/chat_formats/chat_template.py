@@ -64,7 +64,7 @@ class ChatTemplate:
         variables: What else the template is given, such as ``enable_thinking``. With
             ``continue_final_message`` prompts end within the last message, an answer's beginning.
         adapt: What makes turns such that the template loses nothing of them, and is told whether
-            it is given tools.
+            it is given tools. Neighbours of the same role are one turn before it and after it.
 
     Raises:
         ChatTemplateError: There is no template. Also raised later, where the template refuses.
@@ -136,7 +136,7 @@ class ChatTemplate:
         turns = self.adapt(merge_turns(turns), with_tools)
         if any(turn["role"] == "system" for turn in turns) and not self.reads_system:
             return fold_system(turns)
-        return merge_turns(turns)
+        return turns
 
     def encode_answer(self, answer: Turn) -> tuple[int, ...]:
         """Token ids of an answer as the template has it after any prompt, with its end of turn.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -79,10 +80,12 @@ class History:
 
         Where it loses something in any case, as little as can be is lost.
         """
-        turns = list(turns) if self._writes_names else merge_turns(_nameless(turns))
-        best, most = self._in_words(turns), -1.0
+        turns = list(turns)
+        if any("name" in turn for turn in turns) and not self._writes_names:
+            turns = merge_turns(_nameless(turns))
+        best, most = turns, -math.inf
         for changes in WAYS:
-            changed = [dict(turn) for turn in turns]
+            changed = turns
             for change in changes:
                 changed = change(changed)
             changed = merge_turns(self._in_words(changed))

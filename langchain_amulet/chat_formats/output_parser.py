@@ -67,7 +67,7 @@ class PlainTextParser:
 
     def feed(self, text: str) -> list[OutputPart]:
         """Add text; returns what it adds to the answer."""
-        return joined([OutputPart("text", text)])
+        return [OutputPart("text", text)] if text else []
 
     def finish(self) -> list[OutputPart]:
         """End the answer; returns what was held back."""

@@ -11,34 +11,41 @@ from langchain_amulet.chat_formats.regions import unsettled
 
 
 class StopStrings:
-    """A filter on a text that comes in pieces: passes on what comes before any stop string."""
+    """A filter on a text that comes in pieces: passes on what comes before any stop string.
+
+    Attributes:
+        found: Whether there was a stop string, after which nothing is passed on.
+        cut: How many characters won't be passed on, those of the stop string included.
+    """
 
     def __init__(self, stops: Sequence[str]) -> None:
         """Watch for ``stops``, all of them non-empty."""
         self._stops = tuple(stops)
         self._held = ""
         self.found = False
-
-    @property
-    def held(self) -> int:
-        """How many characters are held back."""
-        return len(self._held)
+        self.cut = 0
 
     def feed(self, text: str) -> str:
         """Add text; returns what certainly comes before a stop string."""
-        if not self._stops or self.found:
-            return "" if self.found else text
+        if self.found:
+            self.cut += len(text)
+            return ""
+        if not self._stops:
+            return text
         self._held += text
         start = self._first_to_end()
-        self.found = start is not None
-        shown = start if start is not None else len(self._held) - unsettled(self._held, self._stops)
-        passed, self._held = self._held[:shown], self._held[shown:]
-        return passed
+        if start is not None:
+            self.found, self.cut = True, len(self._held) - start
+            return self._pass_on(start)
+        return self._pass_on(len(self._held) - unsettled(self._held, self._stops))
 
     def flush(self) -> str:
         """End the text; returns what was held back, unless a stop string was found."""
-        held, self._held = self._held, ""
-        return "" if self.found else held
+        return "" if self.found else self._pass_on(len(self._held))
+
+    def _pass_on(self, size: int) -> str:
+        passed, self._held = self._held[:size], self._held[size:]
+        return passed
 
     def _first_to_end(self) -> int | None:
         """Where the stop string starts that is complete first, of several the longest."""

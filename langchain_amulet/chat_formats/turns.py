@@ -6,6 +6,7 @@ This module knows the dicts that chat templates read: nothing of templates, toke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from langchain_amulet.errors import RequestError
@@ -82,16 +83,16 @@ def check_characters(turns: Sequence[Turn]) -> None:
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Every string in nested lists and dicts, keys included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from strings_in(key)
-            yield from strings_in(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from strings_in(item)
+    """Every string in nested lists and dicts, keys included, in order, however deep they nest."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            waiting += reversed([*chain.from_iterable(item.items())])
+        elif isinstance(item, (list, tuple)):
+            waiting += reversed(item)
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:

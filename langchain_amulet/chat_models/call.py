@@ -22,10 +22,9 @@ from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
 from langchain_amulet.chat_formats.turns import strings_in
-from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
-from langchain_amulet.chat_models.prompts import codec_for, render
+from langchain_amulet.chat_models.prompts import codec_of_call, render
 from langchain_amulet.chat_models.response import (
     ChunkWriter,
     ResponseBuilder,
@@ -34,7 +33,7 @@ from langchain_amulet.chat_models.response import (
 )
 from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
-from langchain_amulet.errors import ChatTemplateError, ConfigurationError
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
 from langchain_amulet.steering import Plan, strengths
@@ -69,21 +68,17 @@ def prepare(
         ConfigurationError: A model that the method names can't be used, see
             `ModelHandle.companion`.
     """
-    check_fits(handle.opened, messages)
-    if not codec_for(handle.opened, settings).template.reads_users:
-        raise ChatTemplateError(
-            "A chat template must write what the user says, but this one leaves it out: pass "
-            "chat_template=..., the text of a Jinja template and not where it is."
-        )
+    model = handle.opened
+    codec = codec_of_call(model, settings, messages)
     plan = plan_of(settings.method, settings.guidance)
-    prompts = render(plan, handle, settings, messages)
     return PreparedCall(
         model_name=model_name,
-        model=handle.opened,
+        model=model,
+        codec=codec,
         settings=settings,
         messages=tuple(messages),
         plan=plan,
-        prompts=prompts,
+        prompts=render(plan, handle, codec, settings, messages),
         output_version=output_version,
         deadline=deadline,
     )
@@ -96,6 +91,7 @@ class PreparedCall:
     Attributes:
         model_name: The model's name as the caller gave it.
         model: The model that answers.
+        codec: How it is talked to.
         settings: What the call asks for.
         messages: The conversation.
         plan: How the prompts' distributions become one.
@@ -106,6 +102,7 @@ class PreparedCall:
 
     model_name: str
     model: OpenModel
+    codec: ChatCodec
     settings: CallSettings
     messages: tuple[BaseMessage, ...]
     plan: Plan
@@ -159,16 +156,12 @@ class PreparedCall:
     # --- What the model's chat format makes of the call ---
 
     @cached_property
-    def _codec(self) -> ChatCodec:
-        return codec_for(self.model, self.settings)
-
-    @cached_property
     def _stop_ids(self) -> frozenset[int]:
-        return self.model.stop_ids(self._codec.template)
+        return self.model.stop_ids(self.codec.template)
 
     def _pauses(self) -> Iterator[Pause]:
         """Where the answer isn't to be steered: in thoughts, in calls of tools."""
-        thinking = self._codec.format.thinking
+        thinking = self.codec.format.thinking
         if thinking and not self.settings.steer_thinking:
             yield self._thought(thinking)
         if self.settings.may_call and not self.settings.steer_tool_calls:
@@ -183,11 +176,11 @@ class PreparedCall:
             )
         opening = self.model.marker(thinking.opening)
         openings = frozenset() if opening is None else frozenset({opening})
-        return Pause(openings, closing, self._codec.is_thinking)
+        return Pause(openings, closing, self.codec.is_thinking)
 
     def _calls(self) -> Iterator[Pause]:
         # Where the mark of calls isn't a token of its own, nobody could tell where they begin.
-        region = self._codec.format.region
+        region = self.codec.format.region
         if isinstance(region, Bare):
             yield Pause(self.model.tokens_beginning_with(region.first), first_only=True)
         elif (opening := self.model.marker(region.opening)) is not None:
@@ -199,9 +192,9 @@ class PreparedCall:
         """What holds one answer to its grammar; None where it is free."""
         return compile_output(
             self.settings.output,
-            self._codec.format,
+            self.codec.format,
             self.model.grammars,
-            is_thinking=self._codec.is_thinking,
+            is_thinking=self.codec.is_thinking,
             max_tokens=self.settings.max_tokens,
             stop_ids=self._stop_ids,
         )
@@ -209,13 +202,13 @@ class PreparedCall:
     def _response(self) -> ResponseBuilder:
         """What makes chunks of one answer's tokens."""
         functions = [tool["function"] for tool in self.settings.offered]
-        markers = self._codec.format.markers(with_calls=bool(functions))
+        markers = self.codec.format.markers(with_calls=bool(functions))
         return ResponseBuilder(
             info=self._info,
             token_bytes=self.model.bytes_with(markers),
             # What a schema holds is no talk that a stop string could end.
             stops=() if self.settings.response_format else self.settings.stop,
-            parser=self._codec.parser(functions),
+            parser=self.codec.parser(functions),
             writer=ChunkWriter(self.output_version),
         )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -23,12 +22,12 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
-from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare
+from langchain_amulet.chat_models.call import Chunks, prepare
 from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
-from langchain_amulet.chat_models.prompts import prompt_builder
+from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
 from langchain_amulet.chat_models.runnables import Bindable
 from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
 from langchain_amulet.chat_models.search import answer
@@ -47,7 +46,6 @@ from langchain_amulet.preferences.resolution import PreferenceResolver, without_
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
 from langchain_amulet.waiting import (
-    Deadline,
     Procedure,
     arun,
     astream,
@@ -107,12 +105,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         """Close on leaving the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Let the weights go."""
         self.close()
 
@@ -350,25 +343,17 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         takes rows: a task that is cancelled while it waits leaves nothing behind.
         """
         deadline = call_deadline(kwargs, self.timeout)
-        prepared = partial(self._prepare, messages, stop, kwargs, output_version, deadline)
-        workers = self._handle_for(kwargs).workers
+        name = self._model_name(kwargs)
+        handle = self._handle.of(name)
+
+        def begun() -> Chunks:
+            settings = self.for_call(stop, kwargs)
+            return answer(prepare(name, handle, settings, messages, output_version, deadline))
 
         def whole() -> Chunks:
-            yield from (yield in_executor(lambda: answer(prepared()), workers))
+            yield from (yield in_executor(begun, handle.workers))
 
         yield from in_time(whole(), deadline)
-
-    def _prepare(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | None,
-        kwargs: Mapping[str, Any],
-        output_version: str | None = None,
-        deadline: Deadline | None = None,
-    ) -> PreparedCall:
-        model, handle = self._model_name(kwargs), self._handle_for(kwargs)
-        settings = self.for_call(stop, kwargs)
-        return prepare(model, handle, settings, messages, output_version, deadline)
 
     def _handle_for(self, kwargs: Mapping[str, Any]) -> ModelHandle:
         """The model that a call is for."""
@@ -494,7 +479,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         # Parts of a conversation may end with anything, and so with nothing that can be continued.
         variables = {k: v for k, v in self.chat_template_kwargs.items() if k != CONTINUE}
         settings = self.model_copy(update={"chat_template_kwargs": variables})
-        builder = prompt_builder(self._handle.opened, settings, as_tools(tools))
+        codec = codec_for(self._handle.opened, settings)
+        builder = prompt_builder(codec, settings, as_tools(tools))
         try:
             return len(builder.build(to_turns(messages), ()))
         except (RequestError, ChatTemplateError):

@@ -42,12 +42,14 @@ def call_deadline(kwargs: Mapping[str, Any], default: float | None) -> Deadline 
 
 
 def in_time(procedure: Procedure[Item, T], deadline: Deadline | None) -> Procedure[Item, T]:
-    """The same procedure, which fails with `DeadlineError` once the time is over."""
+    """The same procedure, which fails with `DeadlineError` once the time is over, if it ever is."""
+    if deadline is None:
+        return (yield from procedure)
     try:
         return (yield from limited(procedure, deadline))
     except DeadlineError:
         # The engine was told what was left, which nobody has asked for: say the whole timeout.
-        if deadline is None or deadline.left > 0.0:
+        if deadline.left > 0.0:
             raise
         raise deadline.error() from None
 

@@ -93,8 +93,10 @@ class ModelHandle:
 
     def of(self, name: str) -> ModelHandle:
         """The handle for a model's name: this one, or one beside it, loaded the same way."""
+        if self._runtime is None or name == self._name:
+            return self
         model_id = resolve_model(name)
-        if self._runtime is None or model_id == self._model_id:
+        if model_id == self._model_id:
             return self
         return self._siblings.setdefault(model_id, ModelHandle(name, self._options))
 

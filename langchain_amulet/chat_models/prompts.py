@@ -13,30 +13,38 @@ from langchain_core.messages import BaseMessage
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.prompt import PromptBuilder, schema_note, tools_note
+from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.chat_models.tools import ResponseFormat
-from langchain_amulet.errors import RequestError
+from langchain_amulet.errors import ChatTemplateError, RequestError
 from langchain_amulet.steering import Plan
 
 
 def render(
-    plan: Plan, handle: ModelHandle, settings: CallSettings, messages: Sequence[BaseMessage]
+    plan: Plan,
+    handle: ModelHandle,
+    codec: ChatCodec,
+    settings: CallSettings,
+    messages: Sequence[BaseMessage],
 ) -> tuple[tuple[int, ...], ...]:
     """Token ids of each of the plan's streams, in its order.
 
+    Args:
+        plan: Which streams there are.
+        handle: The model that answers, and those beside it that the plan names.
+        codec: How the model that answers is talked to.
+        settings: What the call asks for.
+        messages: The conversation.
+
     Raises:
-        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`; or an
-            answer is to be continued that must have a structure from its beginning.
-        ChatTemplateError: There is no chat template, or it refuses the conversation.
+        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        ChatTemplateError: The chat template refuses the conversation.
         ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
     """
-    main = handle.opened
-    if codec_for(main, settings).template.continues:
-        _check_continued(settings)
     builders = {
-        name: _stream_builder(main if name is None else handle.companion(name), main, settings)
+        name: _stream_builder(handle, codec, settings, name)
         for name in dict.fromkeys(stream.model for stream in plan.streams)
     }
     turns = to_turns(messages)
@@ -45,6 +53,28 @@ def render(
         builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
         for stream in plan.streams
     )
+
+
+def codec_of_call(
+    model: OpenModel, settings: CallSettings, messages: Sequence[BaseMessage]
+) -> ChatCodec:
+    """How a call's model is talked to, once it is sure that the call can be one.
+
+    Raises:
+        ContextLengthError: The messages are far longer than the model's context.
+        ChatTemplateError: There is no chat template, or it leaves out what users say.
+        RequestError: An answer is to be continued that must have a structure from its beginning.
+    """
+    check_fits(model, messages)
+    codec = codec_for(model, settings)
+    if not codec.template.reads_users:
+        raise ChatTemplateError(
+            "A chat template must write what the user says, but this one leaves it out: pass "
+            "chat_template=..., the text of a Jinja template and not where it is."
+        )
+    if codec.template.continues:
+        _check_continued(settings)
+    return codec
 
 
 def codec_for(opened: OpenModel, settings: AnswerSettings) -> ChatCodec:
@@ -57,13 +87,12 @@ def codec_for(opened: OpenModel, settings: AnswerSettings) -> ChatCodec:
 
 
 def prompt_builder(
-    opened: OpenModel,
+    codec: ChatCodec,
     settings: AnswerSettings,
     tools: Sequence[Mapping[str, Any]] = (),
     response_format: ResponseFormat | None = None,
 ) -> PromptBuilder:
-    """What makes prompts of conversations with this model's chat template, by these settings."""
-    codec = codec_for(opened, settings)
+    """What makes prompts of conversations with a model's chat template, by these settings."""
     template = codec.template
     notes = []
     if tools and not template.writes_tools:
@@ -89,11 +118,14 @@ def _check_continued(settings: CallSettings) -> None:
         )
 
 
-def _stream_builder(opened: OpenModel, main: OpenModel, settings: CallSettings) -> PromptBuilder:
-    if opened is not main:
+def _stream_builder(
+    handle: ModelHandle, codec: ChatCodec, settings: CallSettings, name: str | None
+) -> PromptBuilder:
+    """What makes prompts of a stream that this model reads; None for the one that answers."""
+    if name is not None:
+        companion = handle.companion(name)
         # The call's chat template is meant for the model that answers. Others have their own, or
         # that of the answering model where they never learned to chat.
-        has_own = bool(opened.tokenizer.chat_template)
-        template = None if has_own else codec_for(main, settings).template.source
-        settings = settings.model_copy(update={"chat_template": template})
-    return prompt_builder(opened, settings, settings.offered, settings.response_format)
+        template = None if companion.tokenizer.chat_template else codec.template.source
+        codec = codec_for(companion, settings.model_copy(update={"chat_template": template}))
+    return prompt_builder(codec, settings, settings.offered, settings.response_format)

@@ -71,6 +71,9 @@ class ChunkWriter:
 
     A call's first chunk has its name and id; those that follow have arguments and the same
     index. Stretches of text, thoughts and calls are numbered, and a call's index is its number.
+
+    Attributes:
+        calls: How many calls of tools were written that can be read.
     """
 
     def __init__(self, output_version: str | None = None) -> None:
@@ -81,7 +84,9 @@ class ChunkWriter:
                 blocks of other chunks, too, but in numbering them takes no heed of the calls'
                 indexes, and then joins a text with a call of the same number.
         """
+        self.calls = 0
         self._has_blocks = output_version == "v1"
+        self._version = {"output_version": "v1"} if self._has_blocks else {}
         self._kind = ""  # of the stretch that was written last
         self._index = -1
         self._arguments = ""  # of the call that was written last
@@ -95,7 +100,7 @@ class ChunkWriter:
             content=[dict(block)] if self._has_blocks else text,
             additional_kwargs=thought,
             tool_call_chunks=[cast("ToolCallChunk", block)] if kind == "tool_call_chunk" else [],
-            response_metadata=self._version,
+            response_metadata=dict(self._version),
         )
         return ChatGenerationChunk(message=message)
 
@@ -109,10 +114,6 @@ class ChunkWriter:
         )
         return ChatGenerationChunk(message=message)
 
-    @property
-    def _version(self) -> dict[str, str]:
-        return {"output_version": "v1"} if self._has_blocks else {}
-
     def _block(self, part: OutputPart) -> Block:
         if part.kind in ("text", "thought"):
             self._index += part.kind != self._kind
@@ -122,8 +123,11 @@ class ChunkWriter:
         if part.kind == "call":
             self._kind, self._arguments = part.kind, ""
             self._index += 1
+            self.calls += 1
             return self._call(part.text or None, "", _call_id())
-        arguments = part.text if part.kind == "arguments" else _misfit(self._arguments)
+        is_broken = part.kind == "broken"
+        self.calls -= is_broken
+        arguments = _misfit(self._arguments) if is_broken else part.text
         self._arguments += arguments
         return self._call(None, arguments, None)
 
@@ -152,10 +156,8 @@ class ResponseBuilder:
     writer: ChunkWriter = field(default_factory=ChunkWriter)
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _length: int = 0  # characters of the answer, of all kinds
-    _hidden: int = 0  # characters of it that a stop string cut off
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
-    _calls: int = 0  # of tools, that can be read
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -179,7 +181,7 @@ class ResponseBuilder:
         self._length += len(text)
         parts = self.parser.feed(text)
         self._count(parts)
-        return self._write(self._before_stop(parts))
+        return [self.writer.write(part) for part in self._before_stop(parts)]
 
     def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
@@ -190,39 +192,32 @@ class ResponseBuilder:
         """
         text = self._text.flush()
         self._length += len(text)
-        parts = [*self.parser.feed(text), *self.parser.finish()]
-        chunks = self._write([*self._before_stop(parts), *self._released()])
+        parts = self._before_stop([*self.parser.feed(text), *self.parser.finish()])
+        chunks = [self.writer.write(part) for part in (*parts, *self._released())]
         return [*chunks, self.writer.last(self._usage, self._metadata(self._finish(reason)))]
 
     def _before_stop(self, parts: Sequence[OutputPart]) -> list[OutputPart]:
         """The parts up to a stop string in what is said; what may become one is held back."""
+        if not self.stops:
+            return list(parts)
         shown: list[OutputPart] = []
         for part in parts:
-            if self.stopped:
-                self._hidden += len(part.text)
-            elif part.kind == "text":
-                size = self._said.held + len(part.text)
-                text = self._said.feed(part.text)
-                self._hidden = size - len(text) if self.stopped else 0
-                shown.append(OutputPart("text", text))
+            if part.kind == "text" or self._said.found:
+                if text := self._said.feed(part.text):
+                    shown.append(OutputPart("text", text))
             else:
                 shown += [*self._released(), part]
-        return [part for part in shown if part.text or part.kind != "text"]
+        return shown
 
     def _released(self) -> list[OutputPart]:
         """What was held back and turned out to be no stop string, as something else follows."""
         text = self._said.flush()
         return [OutputPart("text", text)] if text else []
 
-    def _write(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
-        kinds = [part.kind for part in parts]
-        self._calls += kinds.count("call") - kinds.count("broken")
-        return [self.writer.write(part) for part in parts]
-
     def _finish(self, reason: str | None) -> str | None:
         if self.stopped:
             return "stop"
-        return "tool_calls" if reason == "stop" and self._calls else reason
+        return "tool_calls" if reason == "stop" and self.writer.calls else reason
 
     def _count(self, parts: Sequence[OutputPart]) -> None:
         """Tokens of thoughts; one that shows nothing, such as a marker, goes with the next."""
@@ -268,7 +263,7 @@ class ResponseBuilder:
     @property
     def _visible(self) -> list[Token]:
         """The tokens whose text was shown: those of a stop string weren't."""
-        end = self._length - self._hidden
+        end = self._length - self._said.cut
         return [token for start, token in self._tokens if start < end or not self.stopped]
 
     def _logprob(self, token: Token) -> dict[str, Any]:

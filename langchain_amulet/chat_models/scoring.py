@@ -14,10 +14,9 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, BaseMessage
 from torch import Tensor
 
-from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
-from langchain_amulet.chat_models.prompts import codec_for, render
+from langchain_amulet.chat_models.prompts import codec_of_call, render
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 from langchain_amulet.fitting.answer_scores import AnswerScore, ScoringRequest
@@ -131,14 +130,14 @@ def scoring_request(
             "An answer needs text or a tool call, but this one has neither: give it some text."
         ) from error
     opened = handle.opened
-    check_fits(opened, conversation)
+    codec = codec_of_call(opened, settings, conversation)
     plan, base = plan.with_base()
     return ScoringRequest(
         engine=opened.engine,
         plan=plan,
         base=base,
-        prompts=render(plan, handle, settings, conversation),
-        answer=codec_for(opened, settings).template.encode_answer(turn),
+        prompts=render(plan, handle, codec, settings, conversation),
+        answer=codec.template.encode_answer(turn),
     )
 
 

@@ -6,7 +6,6 @@ This module knows which settings there are and what they may be: nothing of how 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Self
 
 import torch
@@ -357,9 +356,8 @@ class CallSettings(AnswerSettings):
     @property
     def guidance(self) -> tuple[Guidance, ...]:
         """What they bring to a method: the call's own preferences nest on those below."""
-        layers = [0] * len(self.standing_preference) + [1] * len(self.preference)
-        pairs = zip(self.preferences, layers, strict=True)
-        return tuple(replace(preference.guidance, layer=layer) for preference, layer in pairs)
+        standing = (preference.guidance(layer=0) for preference in self.standing_preference)
+        return (*standing, *(preference.guidance(layer=1) for preference in self.preference))
 
     @property
     def offered(self) -> tuple[dict[str, Any], ...]:

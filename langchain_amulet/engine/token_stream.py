@@ -13,7 +13,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
-from types import TracebackType
 from typing import Any, Literal
 
 from langchain_amulet.engine.request import Finish, Token
@@ -30,7 +29,7 @@ class Channel:
     def __init__(self, on_cancel: Callable[[], None]) -> None:
         """Make an empty mailbox; ``on_cancel`` wakes the engine and may be called by anyone."""
         self._events: deque[Event] = deque()
-        self._waiting: Future[None] | None = None
+        self._waiting: Future[Event] | None = None  # only while there are no events
         # Reentrant: a dropped stream may be collected while this very thread holds it.
         self._lock = threading.RLock()
         self._on_cancel = on_cancel
@@ -43,9 +42,8 @@ class Channel:
             if self._closed or self.cancelled:
                 return
             self._closed = not isinstance(event, Token)
-            self._events.append(event)
-            waiting, self._waiting = self._waiting, None
-        _wake(waiting)
+            waiting = self._keep(event)
+        _wake(waiting, event)
 
     def cancel(self) -> None:
         """Say that nobody reads any more; the reader, if there is one, is told."""
@@ -54,14 +52,12 @@ class Channel:
                 return
             self.cancelled = True
             self._events.clear()
-            self._events.append(
-                CancelledError(
-                    "The request was cancelled by its caller, so it has no further tokens. "
-                    "Submit the request again for a whole answer."
-                )
+            error = CancelledError(
+                "The request was cancelled by its caller, so it has no further tokens. "
+                "Submit the request again for a whole answer."
             )
-            waiting, self._waiting = self._waiting, None
-        _wake(waiting)
+            waiting = self._keep(error)
+        _wake(waiting, error)
         self._on_cancel()
 
     def poll(self) -> Event | None:
@@ -69,15 +65,26 @@ class Channel:
         with self._lock:
             return self._events.popleft() if self._events else None
 
-    def arrival(self) -> Future[None]:
-        """A future that is done as soon as ``poll`` has something to give."""
+    def arrival(self) -> Future[Event]:
+        """The oldest event, as a future for who found none by `poll`.
+
+        An event that comes while nobody waits for that future any more is lost, so who leaves it
+        has to `cancel`.
+        """
         with self._lock:
-            arrival: Future[None] = Future()
+            arrival: Future[Event] = Future()
             if self._events:
-                arrival.set_result(None)
+                arrival.set_result(self._events.popleft())
             else:
                 self._waiting = arrival
             return arrival
+
+    def _keep(self, event: Event) -> Future[Event] | None:
+        """Keep an event to be polled, or else return who waits for it."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            self._events.append(event)
+        return waiting
 
 
 class TokenStream:
@@ -121,12 +128,13 @@ class TokenStream:
             while (token := (yield from tokens.next_token())) is not None:
                 yield detokenizer.feed(token.id)
         """
-        try:
-            while (event := self._poll()) is None:
-                yield from_future(self._channel.arrival())
-        except BaseException:  # nobody waits any more: interrupted, cancelled or closed
-            self.cancel()
-            raise
+        event = self._channel.poll() if self._ended is None else self._ended
+        if event is None:
+            try:
+                event = yield from_future(self._channel.arrival())
+            except BaseException:  # nobody waits any more: interrupted, cancelled or closed
+                self.cancel()
+                raise
         if isinstance(event, Token):
             return event
         self._ended = event
@@ -160,12 +168,7 @@ class TokenStream:
         """Close on leaving the block."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Free the rows, whatever happened."""
         self.cancel()
 
@@ -173,23 +176,16 @@ class TokenStream:
         """Close on leaving the block."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Free the rows, whatever happened."""
         self.cancel()
 
-    def _poll(self) -> Event | None:
-        return self._ended if self._ended is not None else self._channel.poll()
 
-
-def _wake(waiting: Future[None] | None) -> None:
+def _wake(waiting: Future[Event] | None, event: Event) -> None:
+    # Not under the channel's lock: what a future calls when it is done is its reader's own.
     if waiting is None:
         return
     try:
-        waiting.set_result(None)
+        waiting.set_result(event)
     except InvalidStateError:  # the task that awaited it was cancelled
         return

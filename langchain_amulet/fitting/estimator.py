@@ -148,7 +148,7 @@ class Estimator(Generic[AnyPreference]):
     @cached_property
     def _strengths(self) -> Tensor:
         """Each preference's strength as it is: its own or the method's."""
-        guidance = [preference.guidance for preference in self.preferences]
+        guidance = [preference.guidance() for preference in self.preferences]
         own = [each.strength_or(self._own_strength) for each in guidance]
         return torch.tensor(own, dtype=torch.float64)
 

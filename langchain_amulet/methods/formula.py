@@ -48,25 +48,22 @@ class Formula:
         Where the anchor alone is left, nothing is steered, and so nothing masked or capped.
         """
         reference = self.reference or {self.anchor: 1.0}
-        is_steered = bool(self._effective) or set(reference) != {self.anchor}
-        plus = [each.plus for each in self._effective]
-        minus = [each.minus for each in self._effective]
+        differences = [each for each in self.differences if each.weight and each.plus != each.minus]
+        is_steered = bool(differences) or set(reference) != {self.anchor}
+        plus = [each.plus for each in differences]
+        minus = [each.minus for each in differences]
         streams = tuple(dict.fromkeys([*plus, self.anchor, *minus, *reference]))
         row = {stream: index for index, stream in enumerate(streams)}
         return Plan(
             streams=streams,
             anchor=row[self.anchor],
             contrasts=tuple(
-                Contrast(each.weight, row[each.plus], row[each.minus]) for each in self._effective
+                Contrast(each.weight, row[each.plus], row[each.minus]) for each in differences
             ),
             reference=_shares({row[stream]: weight for stream, weight in reference.items()}),
             mask=mask if is_steered else None,
             kl_cap=kl_cap if is_steered else None,
         )
-
-    @property
-    def _effective(self) -> list[Difference]:
-        return [each for each in self.differences if each.weight and each.plus != each.minus]
 
 
 def plausibility_mask(share: float) -> Mask | None:

@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.steering.checks import is_finite
-from langchain_amulet.validation import choose, quoted
+from langchain_amulet.validation import choose, is_finite, quoted
 
 STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}

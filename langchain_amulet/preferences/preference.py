@@ -68,11 +68,14 @@ class Preference(BaseModel):
             resolve_strength(strength)
         return strength
 
-    @property
-    def guidance(self) -> Guidance:
-        """What a method needs to know of it: numbers, not words."""
+    def guidance(self, layer: int = 0) -> Guidance:
+        """What a method needs to know of it: numbers, not words.
+
+        Args:
+            layer: What it stands on, see `Guidance`.
+        """
         strength = None if self.strength is None else resolve_strength(self.strength)
-        return Guidance(strength=strength, weight=self.weight)
+        return Guidance(strength, self.weight, layer)
 
 
 MOST_PREFERENCES = 1000

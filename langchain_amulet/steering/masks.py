@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from langchain_amulet.steering.checks import is_finite, require
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.validation import is_finite
 
 WIDTH, GROWTH = 64, 16  # how many of the best are sorted at first, and how many times more then
 
@@ -44,11 +45,11 @@ class Plausibility(Mask):
 
     def __post_init__(self) -> None:
         """Refuse shares that would keep everything or nothing."""
-        require(
-            is_finite(self.share) and 0.0 < self.share <= 1.0,
-            f"plausibility must be above 0 and at most 1, not {self.share!r}: leave the mask out "
-            "to keep all tokens.",
-        )
+        if not (is_finite(self.share) and 0.0 < self.share <= 1.0):
+            raise ConfigurationError(
+                f"plausibility must be above 0 and at most 1, not {self.share!r}: leave the mask "
+                "out to keep all tokens."
+            )
 
     def floor(self, reference: Tensor) -> Tensor:
         """The share of the maximum."""
@@ -66,11 +67,11 @@ class TopP(Mask):
 
     def __post_init__(self) -> None:
         """Refuse what no set of tokens can reach, or the empty one does."""
-        require(
-            is_finite(self.mass) and 0.0 < self.mass < 1.0,
-            f"A mask's top-p must be between 0 and 1, not {self.mass!r}: leave the mask out to "
-            "keep all tokens.",
-        )
+        if not (is_finite(self.mass) and 0.0 < self.mass < 1.0):
+            raise ConfigurationError(
+                f"A mask's top-p must be between 0 and 1, not {self.mass!r}: leave the mask out to "
+                "keep all tokens."
+            )
 
     def floor(self, reference: Tensor) -> Tensor:
         """The log-probability of the token with which the mass is reached."""
@@ -95,11 +96,11 @@ class TopK(Mask):
     def __post_init__(self) -> None:
         """Refuse what isn't a number of tokens."""
         is_count = isinstance(self.count, int) and not isinstance(self.count, bool)
-        require(
-            is_count and self.count >= 1,
-            f"A mask's top-k must be a whole number, at least 1, not {self.count!r}: leave the "
-            "mask out to keep all tokens.",
-        )
+        if not (is_count and self.count >= 1):
+            raise ConfigurationError(
+                f"A mask's top-k must be a whole number, at least 1, not {self.count!r}: leave the "
+                "mask out to keep all tokens."
+            )
 
     def floor(self, reference: Tensor) -> Tensor:
         """The log-probability of the last one kept."""

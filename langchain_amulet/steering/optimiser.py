@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.steering.checks import is_finite, require
+from langchain_amulet.validation import is_finite
 
 MOST_UPDATES = 10_000
 """The most updates of a distribution, each of which costs a pass over its tokens, for every token.
@@ -48,17 +48,18 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
         ConfigurationError: A parameter is outside its range, or d is beyond floating point.
     """
     check_optimiser(lam, eta, updates, MOST_STRENGTH_UPDATES)
-    require(is_finite(alpha), f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
+    if not is_finite(alpha):
+        raise ConfigurationError(f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
     ratio, inertia = alpha / lam, 1.0 / lam / eta
     d = total = 0.0
     for t in range(1, updates + 1):
         total += 1.0 + d
         d = (ratio * total + inertia * d) / (t + inertia)
-    require(
-        math.isfinite(d),
-        f"The strength must be finite, but alpha={alpha!r}, lam={lam!r}, eta={eta!r}, "
-        f"updates={updates!r} give {d!r}: bring alpha closer to lam.",
-    )
+    if not math.isfinite(d):
+        raise ConfigurationError(
+            f"The strength must be finite, but alpha={alpha!r}, lam={lam!r}, eta={eta!r}, "
+            f"updates={updates!r} give {d!r}: bring alpha closer to lam."
+        )
     return d
 
 
@@ -128,15 +129,11 @@ def bounded(worth: Tensor) -> Tensor:
 
 def check_optimiser(lam: float, eta: float, updates: int, most: int = MOST_UPDATES) -> None:
     """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
-    require(
-        is_finite(lam) and lam > 0.0,
-        f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.",
-    )
-    require(
-        is_finite(eta) and eta > 0.0,
-        f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.",
-    )
-    require(
-        isinstance(updates, int) and not isinstance(updates, bool) and 0 <= updates <= most,
-        f"updates must be a whole number from 0 to {most}, not {updates!r}: 60 is usual.",
-    )
+    if not (is_finite(lam) and lam > 0.0):
+        raise ConfigurationError(f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.")
+    if not (is_finite(eta) and eta > 0.0):
+        raise ConfigurationError(f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.")
+    if not (isinstance(updates, int) and not isinstance(updates, bool) and 0 <= updates <= most):
+        raise ConfigurationError(
+            f"updates must be a whole number from 0 to {most}, not {updates!r}: 60 is usual."
+        )

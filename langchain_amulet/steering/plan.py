@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from langchain_amulet.steering.checks import is_finite, require
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering.masks import Mask
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
+from langchain_amulet.validation import is_finite
 
 LARGEST_WEIGHT = 1e6  # a contrast beyond this drowns the anchor in float32's rounding
 
@@ -37,11 +38,11 @@ class Contrast:
 
     def __post_init__(self) -> None:
         """Refuse weights that float32 scores can't carry."""
-        require(
-            abs(self.weight) <= LARGEST_WEIGHT,
-            f"A contrast's weight must be at most {LARGEST_WEIGHT:g} either way, "
-            f"not {self.weight!r}: lower the preference's strength or weight.",
-        )
+        if not abs(self.weight) <= LARGEST_WEIGHT:  # as NaN isn't, either
+            raise ConfigurationError(
+                f"A contrast's weight must be at most {LARGEST_WEIGHT:g} either way, "
+                f"not {self.weight!r}: lower the preference's strength or weight."
+            )
 
 
 @dataclass(frozen=True)
@@ -100,26 +101,26 @@ class Plan:
         used = {self.anchor, *(stream for stream, _ in self.reference)}
         used.update(index for each in self.contrasts for index in (each.plus, each.minus))
         used.update([] if self.solver is None else [self.solver.base])
-        require(
-            all(0 <= index < len(self.streams) for index in used),
-            f"A plan's indices must name its {len(self.streams)} streams, counted from 0, "
-            f"not {sorted(used)}: add the stream or mend the index.",
-        )
+        if not all(0 <= index < len(self.streams) for index in used):
+            raise ConfigurationError(
+                f"A plan's indices must name its {len(self.streams)} streams, counted from 0, "
+                f"not {sorted(used)}: add the stream or mend the index."
+            )
         weights = [weight for _, weight in self.reference]
-        require(
-            all(weight > 0.0 for weight in weights) and abs(sum(weights) - 1.0) < 1e-6,
-            f"A plan's reference weights must be above 0 and sum to 1, not {weights}: "
-            "leave out streams of weight 0 and divide by the sum.",
-        )
-        require(
-            self.kl_cap is None or (is_finite(self.kl_cap) and self.kl_cap >= 0.0),
-            f"kl_cap must be finite and at least 0, not {self.kl_cap!r}: use None for no cap.",
-        )
-        require(
-            self.solver is None or not self.contrasts,
-            f"A plan has either a solver or contrasts, not both, but has {self.solver} and "
-            f"{self.contrasts}: leave one of them out.",
-        )
+        if not (all(weight > 0.0 for weight in weights) and abs(sum(weights) - 1.0) < 1e-6):
+            raise ConfigurationError(
+                f"A plan's reference weights must be above 0 and sum to 1, not {weights}: "
+                "leave out streams of weight 0 and divide by the sum."
+            )
+        if self.kl_cap is not None and not (is_finite(self.kl_cap) and self.kl_cap >= 0.0):
+            raise ConfigurationError(
+                f"kl_cap must be finite and at least 0, not {self.kl_cap!r}: use None for no cap."
+            )
+        if self.solver is not None and self.contrasts:
+            raise ConfigurationError(
+                f"A plan has either a solver or contrasts, not both, but has {self.solver} and "
+                f"{self.contrasts}: leave one of them out."
+            )
 
     @classmethod
     def plain(cls, preferences: tuple[int, ...] = ()) -> Plan:

@@ -47,4 +47,10 @@ def test_nothing_is_held_back_but_a_possible_start_of_a_stop_string(
     held = "".join(pieces)[len(shown) :]
     if not watch.found:
         assert held == "" or any(stop.startswith(held) for stop in stops)
-        assert watch.held == len(held)
+
+
+@given(pieces=st.lists(LETTERS), stops=STOPS)
+def test_what_is_not_passed_on_is_counted(pieces: list[str], stops: list[str]) -> None:
+    watch = StopStrings(stops)
+    shown = "".join(map(watch.feed, pieces)) + watch.flush()
+    assert watch.cut == len("".join(pieces)) - len(shown)
