@@ -17,6 +17,7 @@ from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell
+from langchain_amulet.methods.method import search_of
 from langchain_amulet.validation import explained
 
 COMPARED = ("base", "pref", "linear_alignment", "amulet")
@@ -75,7 +76,7 @@ class Decoding(Settings):
     def call(self, method: Method) -> dict[str, Any]:
         """The arguments for a call of `ChatAmulet` by this method."""
         settings = self.model_dump(exclude={"seed", "system", "sample_temperature"})
-        draws = isinstance(method.search(), SearchPlan)
+        draws = isinstance(search_of(method), SearchPlan)
         temperature = self.temperature or (self.sample_temperature if draws else 0.0)
         return {**settings, "temperature": temperature, "method": method}
 

@@ -25,7 +25,7 @@ from amulet_evals.run.records import AnswerRecord, Failure, answer, traced_token
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import EngineClosedError, EngineError, RequestError
 from langchain_amulet.methods import Guidance, Method, SearchPlan
-from langchain_amulet.methods.method import plan_of
+from langchain_amulet.methods.method import plan_of, search_of
 from langchain_amulet.steering import Plan
 
 
@@ -72,7 +72,7 @@ class Decoder:
         samples of a search isn't asked, as it may know nothing but the run's own questions.
         """
         for method in self.methods.values():
-            alone = OneSample(method) if isinstance(method.search(), SearchPlan) else method
+            alone = OneSample(method) if isinstance(search_of(method), SearchPlan) else method
             call = {**self.decoding.call(alone), "max_tokens": 1}
             self.llm.invoke("Hello!", preference="Be kind.", **call)
 

@@ -28,6 +28,7 @@ from langchain_amulet.errors import (
     RequestError,
 )
 from langchain_amulet.methods import Amulet, Base, Method, Pref
+from support import terminal
 from support.evaluation_runs import METHODS, STYLES, answers, asked, cells, run, small
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +196,32 @@ def test_a_method_without_a_plan_is_named_before_anything_is_decoded(
     with pytest.raises(ConfigurationError, match="'planless' gave NoneType"):
         evaluate(small(tiny, tmp_path, methods={"None": Planless()}), tmp_path / "run")
     assert not (tmp_path / "run" / "answers.jsonl").exists()
+
+
+@dataclass(frozen=True)
+class Failing(Method):
+    name: ClassVar[str] = "failing"
+    step: str = "plan"
+
+    def plan(self, preferences: Any) -> Any:
+        return 1 / 0 if self.step == "plan" else Pref().plan(preferences)
+
+    def search(self) -> Any:
+        return 1 / 0 if self.step == "search" else None
+
+
+@pytest.mark.parametrize("step", ["plan", "search"])
+def test_a_method_that_fails_is_a_line_on_the_command_line_and_nothing_is_decoded(
+    tiny: str, tmp_path: Path, step: str
+) -> None:
+    out, method = tmp_path / "run", f"{__name__}:Failing:step={step}"
+    done = terminal.run(
+        "evaluate", "--out", str(out), "--model", tiny, "--questions", str(asked(tmp_path, 1)),
+        "-p", "concise", "-m", method, "-m", "pref",
+    )  # fmt: skip
+    assert done.exit_code == 1
+    assert f"{step}() must work" in done.stderr and "raised ZeroDivisionError" in done.stderr
+    assert answers(out) == []
 
 
 def test_a_model_that_is_closed_meanwhile_ends_the_run(tiny: str, tmp_path: Path) -> None:

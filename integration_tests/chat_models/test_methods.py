@@ -249,6 +249,21 @@ def test_a_method_that_plans_something_else_than_a_plan_is_named(llm: ChatAmulet
         invoke(llm, QUESTION, **KIND, method=BestOf(1, scorer=lambda *_: 0.0, method=Planless()))
 
 
+@pytest.mark.parametrize("step", ["plan", "search"])
+def test_a_method_that_fails_by_itself_is_named_and_keeps_its_error(
+    llm: ChatAmulet, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Failing(Prompted):
+        name: ClassVar[str] = "failing"
+
+    monkeypatch.setattr(Failing, step, lambda *_: 1 / 0)
+    rule = rf"{step}\(\) must work .* that of 'failing' raised ZeroDivisionError: division by zero"
+    with pytest.raises(ConfigurationError, match=rule) as caught:
+        invoke(llm, QUESTION, **KIND, method=Failing())
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 def test_a_call_plans_its_method_once_and_makes_no_other(llm: ChatAmulet) -> None:
     done: list[str] = []
 

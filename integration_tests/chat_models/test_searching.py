@@ -358,7 +358,7 @@ def test_a_search_that_is_none_is_refused(llm: ChatAmulet) -> None:
         def search(self) -> Any:
             return 3
 
-    with pytest.raises(ConfigurationError, match=r"search\(\) must return .* 'odd' returned 3"):
+    with pytest.raises(ConfigurationError, match=r"search\(\) must return .* 'odd' gave int"):
         llm.invoke(QUESTION, method=Odd())
 
 

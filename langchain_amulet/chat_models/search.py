@@ -23,8 +23,8 @@ from langchain_amulet.chat_models.call import Chunks, Draft, PreparedCall
 from langchain_amulet.engine import BeamResult, Token, TokenStream, Trace
 from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.methods import BeamPlan, Ranking, SearchPlan
+from langchain_amulet.methods.method import search_of
 from langchain_amulet.methods.search import checked_scores
-from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Wait, collected, from_future, in_executor
 
 
@@ -33,20 +33,16 @@ def answer(call: PreparedCall) -> Chunks:
 
     Raises:
         RequestError: The call can't be answered by its method.
+        ConfigurationError: The method is somebody's own and fails, see `search_of`.
         SchemaError: The answer can't be held to a schema that it must have.
     """
-    match call.settings.method.search():
+    match search_of(call.settings.method):
         case None:
             return call.draft().chunks()
         case SearchPlan() as search:
             return _best_sample(call, _drafts(call, search), search)
         case BeamPlan() as search:
             return _beams(call.draft(), search)
-        case other:
-            raise ConfigurationError(
-                f"A method's search() must return a SearchPlan, a BeamPlan or None, but "
-                f"{call.settings.method.name!r} returned {quoted(other)}: return one of these."
-            )
 
 
 # --- Samples, ranked by the search ---

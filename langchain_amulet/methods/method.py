@@ -8,16 +8,18 @@ from __future__ import annotations
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, field, fields, is_dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.methods.guidance import Guidance
 from langchain_amulet.methods.search import BeamPlan, SearchPlan
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import message_of
 
 NAME = re.compile(r"[A-Za-z]\w*")
 """What a method can be called: nothing that means something else where methods are typed."""
@@ -56,15 +58,43 @@ def plan_of(method: Method, preferences: Sequence[Guidance]) -> Plan:
     """A method's plan for these preferences, which anybody's method may have made.
 
     Raises:
-        ConfigurationError: It is none; and see `Method.plan`.
+        ConfigurationError: It is none, or the method failed; and see `Method.plan`.
     """
-    plan: object = method.plan(preferences)
+    plan = _asked(method, "plan", partial(method.plan, preferences))
     if not isinstance(plan, Plan):
         raise ConfigurationError(
             f"A method's plan() must return a Plan, but that of {method.name!r} gave "
             f"{type(plan).__name__}: return one, such as Plan.plain(prompted(preferences))."
         )
     return plan
+
+
+def search_of(method: Method) -> SearchPlan | BeamPlan | None:
+    """A method's plan of a search, which anybody's method may have made; None for no search.
+
+    Raises:
+        ConfigurationError: It is something else, or the method failed.
+    """
+    search = _asked(method, "search", method.search)
+    if not (search is None or isinstance(search, (SearchPlan, BeamPlan))):
+        raise ConfigurationError(
+            "A method's search() must return a SearchPlan, a BeamPlan or None, but that of "
+            f"{method.name!r} gave {type(search).__name__}: return one of these."
+        )
+    return search
+
+
+def _asked(method: Method, what: str, ask: Callable[[], object]) -> object:
+    """What a method answers, or the package's own error. It knows numbers, and no user's words."""
+    try:
+        return ask()
+    except AmuletError:
+        raise
+    except Exception as error:  # whatever somebody's own code raises
+        raise ConfigurationError(
+            f"A method's {what}() must work for whatever a call prefers, but that of "
+            f"{method.name!r} raised {type(error).__name__}: {message_of(error)}. Mend it."
+        ) from error
 
 
 def unique_key() -> Any:
