@@ -88,7 +88,7 @@ class History:
             changed = turns
             for change in changes:
                 changed = change(changed)
-            changed = merge_turns(self._in_words(changed))
+            changed = self._in_words(changed)
             kept = self._share_kept(changed, with_tools)
             if kept > most:
                 best, most = changed, kept
@@ -116,6 +116,8 @@ class History:
 
     def _in_words(self, turns: Sequence[Turn]) -> list[Turn]:
         """The conversation with text in place of calls and results that are always lost."""
+        if not any(turn["role"] == "tool" or turn.get("tool_calls") for turn in turns):
+            return list(turns)
         adapted: list[Turn] = []
         is_kept = False  # whether calls stay as they are, and so their results
         for turn in turns:
@@ -126,7 +128,7 @@ class History:
                 is_kept = has_calls and TOLD not in turn and _manner(turn) in self._kept
                 is_lost = has_calls and not is_kept
                 adapted.append(self._as_text(turn) if is_lost else _with_short_ids(turn))
-        return adapted
+        return merge_turns(adapted)
 
     @cached_property
     def _writes_names(self) -> bool:
@@ -206,7 +208,7 @@ def _names_told(turns: list[Turn]) -> list[Turn]:
         has_name = turn["role"] != "tool" and "name" in turn
         content = f"{turn['name']}: {turn['content']}" if has_name else turn["content"]
         told.append({**turn, "content": content})
-    return _nameless(told)
+    return merge_turns(_nameless(told))
 
 
 def _nameless(turns: Sequence[Turn]) -> list[Turn]:

@@ -21,7 +21,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
-from langchain_amulet.chat_formats.turns import strings_in
+from langchain_amulet.chat_formats.turns import Turn, strings_in
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_of_call, render
@@ -70,15 +70,16 @@ def prepare(
     """
     model = handle.opened
     codec = codec_of_call(model, settings, messages)
-    plan = plan_of(settings.method, settings.guidance)
+    plan, turns = plan_of(settings.method, settings.guidance), to_turns(messages)
     return PreparedCall(
         model_name=model_name,
         model=model,
         codec=codec,
         settings=settings,
         messages=tuple(messages),
+        turns=turns,
         plan=plan,
-        prompts=render(plan, handle, codec, settings, messages),
+        prompts=render(plan, handle, codec, settings, turns),
         output_version=output_version,
         deadline=deadline,
     )
@@ -94,6 +95,7 @@ class PreparedCall:
         codec: How it is talked to.
         settings: What the call asks for.
         messages: The conversation.
+        turns: The same as chat templates read it.
         plan: How the prompts' distributions become one.
         prompts: Token ids, one tuple per stream of the plan.
         output_version: See `ChunkWriter`.
@@ -105,6 +107,7 @@ class PreparedCall:
     codec: ChatCodec
     settings: CallSettings
     messages: tuple[BaseMessage, ...]
+    turns: Sequence[Turn]
     plan: Plan
     prompts: tuple[tuple[int, ...], ...]
     output_version: str | None = None
@@ -148,7 +151,7 @@ class PreparedCall:
         """What keeps steering from reciting preferences; None where it can't or may."""
         if not (self.settings.echo_guard and self.plan.steers):
             return None
-        conversation = strings_in([to_turns(self.messages), self.settings.offered])
+        conversation = strings_in([self.turns, self.settings.offered])
         found = phrases((each.text for each in self.settings.preferences), conversation)
         model = self.model
         return EchoGuard(found, model.token_bytes, model.word_pieces) if found else None

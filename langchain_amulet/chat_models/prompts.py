@@ -13,8 +13,8 @@ from langchain_core.messages import BaseMessage
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.prompt import PromptBuilder, schema_note, tools_note
+from langchain_amulet.chat_formats.turns import Turn
 from langchain_amulet.chat_models.length import check_fits
-from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.chat_models.tools import ResponseFormat
@@ -27,7 +27,7 @@ def render(
     handle: ModelHandle,
     codec: ChatCodec,
     settings: CallSettings,
-    messages: Sequence[BaseMessage],
+    turns: Sequence[Turn],
 ) -> tuple[tuple[int, ...], ...]:
     """Token ids of each of the plan's streams, in its order.
 
@@ -36,10 +36,10 @@ def render(
         handle: The model that answers, and those beside it that the plan names.
         codec: How the model that answers is talked to.
         settings: What the call asks for.
-        messages: The conversation.
+        turns: The conversation.
 
     Raises:
-        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        RequestError: The conversation can't be answered, see `PromptBuilder`.
         ChatTemplateError: The chat template refuses the conversation.
         ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
     """
@@ -47,7 +47,6 @@ def render(
         name: _stream_builder(handle, codec, settings, name)
         for name in dict.fromkeys(stream.model for stream in plan.streams)
     }
-    turns = to_turns(messages)
     texts = [preference.text for preference in settings.preferences]
     return tuple(
         builders[stream.model].build(turns, [texts[index] for index in stream.preferences])

@@ -136,7 +136,7 @@ def scoring_request(
         engine=opened.engine,
         plan=plan,
         base=base,
-        prompts=render(plan, handle, codec, settings, conversation),
+        prompts=render(plan, handle, codec, settings, to_turns(conversation)),
         answer=codec.template.encode_answer(turn),
     )
 
