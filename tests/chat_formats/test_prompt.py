@@ -1,3 +1,5 @@
+"""A conversation and its preferences become one prompt per stream."""
+
 import threading
 from collections import Counter
 from typing import Any
@@ -7,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     ChatMessage,
     HumanMessage,
@@ -22,9 +23,7 @@ from langchain_amulet.chat_formats.turns import fold_system, merge_turns
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.errors import (
     ChatTemplateError,
-    EmptyInputError,
     RequestError,
-    UnsupportedContentError,
 )
 from support.tokenizers import (
     CHATML,
@@ -83,6 +82,8 @@ def controls(ids: tuple[int, ...], tokenizer: PreTrainedTokenizerFast) -> Counte
 
 QUESTION = [HumanMessage("How do I sleep better?")]
 ANSWERING = "<|im_start|>assistant\n"
+CALLING = AIMessage("Let me see.", tool_calls=[{"name": "clock", "args": {"zone": "é"}, "id": "1"}])
+TOOL = ToolMessage("12:00", tool_call_id="1", name="clock")
 
 
 # --- Where preferences go ---
@@ -136,15 +137,19 @@ def test_the_preference_template_wraps_each_preference() -> None:
     assert "As {x} as {}.\nAs {preference} as {}." in steered
 
 
-@given(wish=st.text(alphabet="abc {}", min_size=1).map(str.strip).filter(bool))
+@given(preference=st.text(alphabet="abc {}", min_size=1).map(str.strip).filter(bool))
 @pytest.mark.parametrize("placement", ["system", "user"])
 @every_template
 def test_without_the_preference_the_steered_prompt_is_the_base_prompt(
-    name: str, placement: Placement, wish: str
+    name: str, placement: Placement, preference: str
 ) -> None:
     conversation = [SystemMessage("Be kind."), *QUESTION]
-    steered = prompt(conversation, f"~{wish}~", name=name, placement=placement)
-    assert steered.replace(f"\n\n~{wish}~", "") == prompt(conversation, name=name)
+    steered = prompt(conversation, f"~{preference}~", name=name, placement=placement)
+    assert steered.replace(f"\n\n~{preference}~", "") == prompt(conversation, name=name)
+
+
+def test_a_call_and_its_result_are_written_by_the_template() -> None:
+    assert '<tool_call>{"name": "clock", "arguments": {"zone": "é"}}' in prompt([CALLING, TOOL])
 
 
 # --- Templates that are strict ---
@@ -356,197 +361,6 @@ def test_prompts_are_the_same_when_many_threads_make_them() -> None:
         thread.join()
     assert len(seen) == 160
     assert set(seen) == {expected}
-
-
-# --- From LangChain's messages ---
-
-CALLING = AIMessage("Let me see.", tool_calls=[{"name": "clock", "args": {"zone": "é"}, "id": "1"}])
-TOOL = ToolMessage("12:00", tool_call_id="1", name="clock")
-
-
-def test_tool_calls_and_results_pass_in_the_form_that_templates_read() -> None:
-    calling, result = to_turns([CALLING, TOOL])
-    assert calling["tool_calls"] == [
-        {
-            "type": "function",
-            "id": "1",
-            "function": {"name": "clock", "arguments": {"zone": "é"}},
-        }
-    ]
-    assert result == {"role": "tool", "content": "12:00", "tool_call_id": "1", "name": "clock"}
-    assert '<tool_call>{"name": "clock", "arguments": {"zone": "é"}}' in prompt([CALLING, TOOL])
-
-
-def calling(*names: str) -> AIMessage:
-    return AIMessage("", tool_calls=[{"name": n, "args": {}, "id": f"id {n}"} for n in names])
-
-
-def answering(name: str, content: Any = "", **fields: Any) -> ToolMessage:
-    return ToolMessage(content or f"of {name}", tool_call_id=f"id {name}", **fields)
-
-
-@given(order=st.permutations(["a", "b", "c"]))
-def test_results_come_in_the_order_of_their_calls_with_the_names_of_their_tools(
-    order: list[str],
-) -> None:
-    conversation = [calling("c"), answering("c"), calling("a", "b", "c"), *map(answering, order)]
-    results = [turn for turn in to_turns(conversation) if turn["role"] == "tool"]
-    assert [turn["name"] for turn in results] == ["c", "a", "b", "c"]
-    assert [turn["content"] for turn in results] == ["of c", "of a", "of b", "of c"]
-
-
-def test_ids_may_come_again_for_another_tool() -> None:
-    def called(name: str) -> list[BaseMessage]:
-        call = {"name": name, "args": {}, "id": "call_0"}
-        return [AIMessage("", tool_calls=[call]), ToolMessage("x", tool_call_id="call_0")]
-
-    results = to_turns([*called("a"), *called("b")])[1::2]
-    assert [turn["name"] for turn in results] == ["a", "b"]
-
-
-def test_a_result_of_no_known_call_stays_behind_the_others_without_a_name() -> None:
-    turns = to_turns([calling("a"), answering("z"), answering("a"), ChatMessage("x", role="tool")])
-    assert [turn["content"] for turn in turns] == ["", "of a", "of z", "x"]
-    assert [turn.get("name") for turn in turns] == [None, "a", None, None]
-
-
-@pytest.mark.parametrize(
-    ("content", "read"),
-    [
-        ("no such city", "Error: no such city"),
-        ("Error: no such city", "Error: no such city"),
-        ("error invoking tool", "error invoking tool"),
-    ],
-)
-def test_a_failed_tool_is_said_to_have_failed_once(content: str, read: str) -> None:
-    (turn,) = to_turns([ToolMessage(content, tool_call_id="1", status="error")])
-    assert turn["content"] == read
-
-
-def test_blocks_of_a_result_are_lines_and_its_artifact_is_not_for_the_model() -> None:
-    blocks = ["Rome: 20", {"type": "text", "text": "Oslo: 4"}]
-    (turn,) = to_turns([answering("a", blocks, artifact={"secret": 1})])
-    assert turn == {"role": "tool", "content": "Rome: 20\nOslo: 4", "tool_call_id": "id a"}
-
-
-@pytest.mark.parametrize(
-    ("block", "words"),
-    [
-        ({"type": "image", "base64": "AA==", "mime_type": "image/png"}, "[image image/png]"),
-        (
-            {"type": "image_url", "image_url": {"url": "data:image/gif;base64,A"}},
-            "[image_url image/gif]",
-        ),
-        (
-            {"type": "image", "source": {"type": "base64", "media_type": "image/webp"}},
-            "[image image/webp]",
-        ),
-        ({"type": "file", "file_id": "1", "filename": "a.pdf"}, "[file a.pdf]"),
-        ({"type": "audio", "url": "https://a.b/c"}, "[audio]"),
-        ({"type": "file", "name": "notes.txt"}, '{"type": "file", "name": "notes.txt"}'),
-        ({"type": "cat", "legs": 4}, '{"type": "cat", "legs": 4}'),
-        ({"legs": 4, "of": "é"}, '{"legs": 4, "of": "é"}'),
-    ],
-)
-def test_what_is_no_text_in_a_result_is_told_in_words(block: dict[str, Any], words: str) -> None:
-    result = answering("a").model_copy(update={"content": ["Drawn.", block]})
-    (turn,) = to_turns([result])
-    assert turn["content"] == f"Drawn.\n{words}"
-
-
-@pytest.mark.parametrize(
-    ("block", "words"),
-    [
-        ({"type": "refusal", "refusal": "I can't."}, "I can't."),
-        (
-            {"type": "server_tool_use", "name": "web_search", "input": {}},
-            "[server_tool_use web_search]",
-        ),
-        ({"type": "web_search_tool_result", "content": []}, "[web_search_tool_result]"),
-        ({"type": "non_standard", "value": {"a": 1}}, "[non_standard]"),
-        ({"type": "image", "base64": "AA==", "mime_type": "image/png"}, "[image image/png]"),
-    ],
-)
-def test_blocks_of_other_models_answers_are_told_in_words(
-    block: dict[str, Any], words: str
-) -> None:
-    assert to_turns([AIMessage([block])]) == [{"role": "assistant", "content": words}]
-
-
-@pytest.mark.parametrize(
-    "thinking",
-    [
-        AIMessage("So.", additional_kwargs={"reasoning_content": "Hm."}),
-        AIMessage([{"type": "reasoning", "reasoning": "Hm."}, "So."]),
-        AIMessage([{"type": "thinking", "thinking": "Hm."}, "So."]),
-    ],
-)
-def test_thoughts_are_handed_back_beside_what_was_said(thinking: AIMessage) -> None:
-    assert to_turns([thinking]) == [
-        {"role": "assistant", "content": "So.", "reasoning_content": "Hm."}
-    ]
-
-
-def test_speakers_have_their_names() -> None:
-    turns = to_turns([HumanMessage("Hi.", name="ada"), AIMessage("Hello.", name="bot")])
-    assert [turn["name"] for turn in turns] == ["ada", "bot"]
-
-
-def test_calls_that_could_not_be_read_are_said_again() -> None:
-    broken = {"name": "clock", "args": '{"zone": "U', "id": "1", "error": None}
-    nameless = {"name": None, "args": "<tool_call>{", "id": "2", "error": None}
-    message = AIMessage("Let me see.", invalid_tool_calls=[broken, nameless])
-    turn, failed = to_turns([message, ToolMessage("x", tool_call_id="1", status="error")])
-    assert turn["content"] == 'Let me see.\n\nclock{"zone": "U\n\n<tool_call>{'
-    assert failed["name"] == "clock"
-
-
-def test_blocks_of_text_are_joined_and_pieces_of_calls_left_out() -> None:
-    content = [
-        {"type": "redacted_thinking", "data": "hm"},
-        "Let me ",
-        {"type": "text", "text": "see."},
-        {"type": "tool_use", "id": "1", "name": "clock", "input": '{"zo'},
-        {"type": "input_json_delta", "partial_json": "ne"},
-    ]
-    assert to_turns([AIMessage(content)]) == [{"role": "assistant", "content": "Let me see."}]
-
-
-def test_chunks_and_chat_messages_have_the_roles_of_messages() -> None:
-    messages = [AIMessageChunk("a"), ChatMessage(role="developer", content="b"), HumanMessage("c")]
-    assert [turn["role"] for turn in to_turns(messages)] == ["assistant", "system", "user"]
-
-
-def test_tools_called_and_answered_in_blocks_alone_are_turns() -> None:
-    """As Anthropic's messages have them."""
-    use = {"type": "tool_use", "id": "1", "name": "clock", "input": {"zone": "é"}}
-    told = {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "3"}]}
-    failed = {"type": "tool_result", "tool_use_id": "2", "content": "late", "is_error": True}
-    question = {"type": "text", "text": "Is that late?"}
-    called, *results = to_turns(
-        [AIMessage(["Let me see.", use]), HumanMessage([told, failed, question])]
-    )
-    assert called == to_turns([CALLING])[0]
-    assert results == [
-        {"role": "tool", "content": "3", "tool_call_id": "1", "name": "clock"},
-        {"role": "tool", "content": "Error: late", "tool_call_id": "2"},
-        {"role": "user", "content": "Is that late?"},
-    ]
-    assert [turn["role"] for turn in to_turns([HumanMessage([told])])] == ["tool"]
-    twice = AIMessage(["Let me see.", use], tool_calls=CALLING.tool_calls)
-    assert to_turns([twice]) == [called]
-
-
-@pytest.mark.parametrize("kind", ["image_url", "image", "audio", "file", "video", "tool_use"])
-def test_content_that_a_text_model_cannot_read_is_refused_by_name(kind: str) -> None:
-    with pytest.raises(UnsupportedContentError, match=f"text only.*'{kind}': leave"):
-        to_turns([HumanMessage(["Look:", {"type": kind}])])
-
-
-@pytest.mark.parametrize("messages", [[], [HumanMessage("")], [HumanMessage(" \n"), AIMessage("")]])
-def test_a_call_without_text_is_refused(messages: list[BaseMessage]) -> None:
-    with pytest.raises(EmptyInputError, match=r"at least one message with text.*add a question"):
-        to_turns(messages)
 
 
 # --- Answers that are given ---
