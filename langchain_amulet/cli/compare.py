@@ -48,7 +48,7 @@ def compare(
 
     console = Console()
     with reporting():
-        wishes, steering = [Preference(wish) for wish in prefer], method_at(strength)
+        preferences, steering = [Preference(text) for text in prefer], method_at(strength)
         llm = ChatAmulet(
             model=model,
             backend=import_backend(backend),
@@ -59,10 +59,10 @@ def compare(
         with warm(llm, console):
             console.print(Text(question, "bold"))
             base = _ask(llm, question)
-            for wish in wishes:
-                prompted = _ask(llm, question, preference=wish, method="pref")
-                steered = _ask(llm, question, preference=wish, method=steering)
-                console.print(_side_by_side(wish.text, base, prompted, steered))
+            for preference in preferences:
+                prompted = _ask(llm, question, preference=preference, method="pref")
+                steered = _ask(llm, question, preference=preference, method=steering)
+                console.print(_side_by_side(preference.text, base, prompted, steered))
             console.print(Legend())
 
 
@@ -83,7 +83,7 @@ def _ask(llm: ChatAmulet, question: str, **style: Any) -> _Answer:
     return _Answer(message, time.perf_counter() - started)
 
 
-def _side_by_side(wish: str, base: _Answer, prompted: _Answer, steered: _Answer) -> Panel:
+def _side_by_side(preference: str, base: _Answer, prompted: _Answer, steered: _Answer) -> Panel:
     table = Table("base", "prompt only", "Amulet", expand=True, box=None, padding=(0, 1))
     for column in table.columns:
         column.ratio = 1
@@ -94,4 +94,4 @@ def _side_by_side(wish: str, base: _Answer, prompted: _Answer, steered: _Answer)
     )
     table.add_row()
     table.add_row(base.caption, prompted.caption, steered.caption)
-    return Panel(table, title=Text(wish), title_align="left")
+    return Panel(table, title=Text(preference), title_align="left")
