@@ -101,6 +101,7 @@ class History:
         made_up = _made_up(turns)
         key = json.dumps(made_up), with_tools
         if key not in self._kept_words:
+            # Programs have few shapes of conversations: no need to know which was asked for last.
             if len(self._kept_words) >= KEPT:
                 self._kept_words.clear()
             self._kept_words[key] = self._try(made_up, with_tools)

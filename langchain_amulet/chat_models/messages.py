@@ -126,6 +126,7 @@ def _matched(messages: Sequence[BaseMessage], turns: Sequence[Turn]) -> list[Tur
         for message, turn in run:
             matched.append(turn)
             for call_id, name in _calls(message):
+                # Anew, as the order of this dict is that in which results are put.
                 called.pop(call_id, None)
                 called[call_id] = name
     return matched

@@ -318,7 +318,8 @@ class ModelSettings(BaseModel):
     memory: Annotated[PreferenceSource, BeforeValidator(as_memory)] | None = Field(
         default=None, exclude=True, repr=False
     )
-    # None, as LangChain takes False for a wish once a copy has been made of the model's fields.
+    # None: a copy of a model has all its fields set, and LangChain takes a False that is set for a
+    # decision against streaming.
     streaming: bool | None = None
     max_retries: int | None = None
     redact_preferences: bool = False

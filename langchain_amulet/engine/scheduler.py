@@ -224,7 +224,7 @@ class Scheduler:
                 try:
                     slot = self._ensemble.join(request.prompts, request.max_tokens, state.readers)
                 except Exception as error:  # whatever a backend can raise, out of memory too
-                    self._fail(state, _wrapped(error))
+                    self._fail(state, _wrapped(error))  # which takes it out of the queue
                     continue
                 self._waiting.popleft()
                 self._running[slot], state.slot = state, slot

@@ -90,6 +90,7 @@ class GrammarCompiler:
     def _matcher(self, lark: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(lark)
         failed, reasons = LLMatcher.validate_grammar_with_warnings(grammar, self._tokens)
+        # Silent, as it would warn on standard error, past Python's warnings and logs.
         matcher = None if failed else LLMatcher(self._tokens, grammar, log_level=0)
         if matcher is None or matcher.is_error():
             reason = " ".join(reasons) or (matcher.get_error() if matcher else "")

@@ -20,7 +20,7 @@ from langchain_amulet.errors import ContextLengthError
 from langchain_amulet.grammar.shortest_ending import Ending, EndingSearch
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, has
 
-PATIENCE = 16
+MOST_REFUSALS = 16
 """After how many refusals in one place the way out is taken there."""
 
 
@@ -82,7 +82,8 @@ class Grammar:
 
     def allowed(self) -> Tensor:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
-        if len(self._way_out) == self._left or len(self._refused) > PATIENCE:
+        # No token is left to spare, or the model insists on what can't be ended in time.
+        if len(self._way_out) == self._left or len(self._refused) > MOST_REFUSALS:
             return self._only(self._way_out.tokens[:1] or self._stops)
         bits = bits_of(self._matcher)
         if self._is_at_turn(bits):
@@ -106,6 +107,7 @@ class Grammar:
         if not self._matcher.consume_token(token):
             raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
         way_out = self._guide.follow(self._way_out, token, self._matcher, self._left - 1)
+        # The grammar takes what it takes, however far that is from any end.
         if way_out is None:
             self._matcher.rollback(1)
             self._refused.append(token)

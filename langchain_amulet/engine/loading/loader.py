@@ -195,6 +195,7 @@ def _require_causal(model_id: str, config: Any) -> None:
             f"Only decoder-only models can be steered, but {model_id!r} is an encoder-decoder "
             f"({config.model_type}). Use a causal language model instead."
         )
+    # Code of its own, which was allowed in, says so; the library's tables don't know its classes.
     if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
         return
     kinds = getattr(config, "architectures", None) or ()
@@ -223,7 +224,7 @@ def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
         "attn_implementation": options.attn_implementation,
         "use_safetensors": options.use_safetensors,
     }
-    chosen["dtype"] = chosen["dtype"] or "auto"
+    chosen["dtype"] = chosen["dtype"] or "auto"  # None would be left out below
     if _is_spread(options):
         chosen["device_map"] = dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device}
     return {name: value for name, value in chosen.items() if value is not None}

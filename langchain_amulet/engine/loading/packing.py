@@ -43,6 +43,7 @@ def pack(model: nn.Module, head: nn.Module | None) -> int:
     if not is_available():
         return 0
     packed = 0
+    # Lists, as the tree changes under the walk.
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             replacement = _packed(child, keep_weight=child is head)

@@ -153,6 +153,7 @@ class LMHead:
 
 
 def _best(logits: Tensor, queries: Sequence[CandidateQuery]) -> Tensor:
+    # topk takes NaN for the largest; a sum shows sooner than a look at each whether there is one.
     finite = logits.nan_to_num(nan=-torch.inf) if torch.isnan(logits.sum()) else logits
     sums = [_weighted_sum(finite, query) for query in queries]
     k = min(CANDIDATES, logits.shape[-1])

@@ -129,6 +129,7 @@ def _mismatch(model: LoadedModel, lm: CausalLM, backend: type[HuggingFaceBackend
 
 def _probe_prompts(lm: CausalLM) -> Prompts:
     """Two prompts with a common start and unlike ends, each longer than two windows."""
+    # Tokens that differ from place to place: among equal ones a misplaced one would go unseen.
     size = lm.config.vocab_size
     body = tuple((7 * i * i + 3 * i + 5) % size for i in range(2 * WINDOW + 1))
     return ((*body, 1 % size, 3 % size, 4 % size, 2 % size), (*body, 2 % size))

@@ -113,8 +113,10 @@ class SequentialBackend(HuggingFaceBackend):
         first: dict[tuple[int, ...], int] = {}
         for stream, prompt in enumerate(slot.prompts):
             body = prompt[:-1]
+            # The first decode step feeds a prompt of one token whole.
             if not body:
                 continue
+            # Copied whole, as the library's caches are written in place.
             if body in first:
                 slot.caches[stream] = copy.deepcopy(slot.caches[first[body]])
                 slot.lengths[stream] = len(body)
