@@ -1,8 +1,7 @@
-"""What a memory refuses, how long it waits, what it caches, and what else can be a memory."""
+"""What a memory refuses, how long it waits, and what it caches."""
 
 import asyncio
 import copy
-import errno
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -322,7 +321,7 @@ def test_numbers_may_be_read_from_an_environment(store: Watched) -> None:
     assert memory.get("ada") == memory.get("ada") == (Preference(SHORT),)
     for timeout in (0, "soon"):
         with pytest.raises(ConfigurationError, match="timeout"):
-            ResolverMemory(_known, timeout=timeout)  # type: ignore[arg-type]
+            ResolverMemory(lambda user_id: SHORT, timeout=timeout)  # type: ignore[arg-type]
 
 
 def test_errors_quote_no_preference(store: Watched) -> None:
@@ -401,112 +400,11 @@ def test_a_search_that_another_threads_write_breaks_off_is_begun_anew(is_async: 
     assert ("others",) in store._data
 
 
-# --- Functions as memories ---
-
-
-def _known(user_id: str) -> str | None:
-    return {"ada": SHORT}.get(user_id)
-
-
-async def _aknown(user_id: str) -> str | None:
-    await asyncio.sleep(0)
-    return _known(user_id)
-
-
-class Known:
-    async def __call__(self, user_id: str) -> str | None:
-        return await _aknown(user_id)
-
-
-async def test_what_a_function_raises_is_told_by_its_kind_and_code() -> None:
-    def fail(user_id: str) -> None:
-        raise OSError(errno.ECONNREFUSED, f"the server of {user_id}'s wishes is down")
-
-    memory = ResolverMemory(fail)
-    with pytest.raises(PreferenceStoreError, match=r"failed: ConnectionRefusedError \(ECONNREF"):
-        memory.get("eve")
-    with pytest.raises(PreferenceStoreError, match=r"failed: ConnectionRefusedError \(ECONNREF"):
-        await memory.aget("eve")
-
-
-@both_ways
-@pytest.mark.parametrize("resolve", [_known, _aknown, Known(), lambda user: _aknown(user)])
-def test_a_function_of_the_users_id_is_a_memory(resolve: Any, is_async: bool) -> None:
-    memory = as_memory(resolve)
-    assert ask(memory, is_async, "ada", "anything") == (Preference(SHORT),)
-    assert ask(memory, is_async, "bob") == ()
-
-
-async def test_a_synchronous_function_does_not_hold_up_the_event_loop() -> None:
-    gate = Event()
-
-    def slow(user_id: str) -> str:
-        gate.wait()
-        return SHORT
-
-    lookup = asyncio.create_task(as_memory(slow).aget("ada"))
-    await asyncio.sleep(0.05)
-    assert not lookup.done()
-    gate.set()
-    assert await lookup == (Preference(SHORT),)
-
-
-async def test_a_coroutine_function_serves_where_there_is_no_await() -> None:
-    """Even in the thread of an event loop that is running."""
-    assert as_memory(_aknown).get("ada") == (Preference(SHORT),)
-
-
-@both_ways
-def test_a_function_that_fails_or_hangs_is_an_error_or_no_preference(is_async: bool) -> None:
-    gate = Event()
-
-    def broken(user_id: str) -> str:
-        raise KeyError(user_id)
-
-    def hanging(user_id: str) -> str:
-        gate.wait()
-        return SHORT
-
-    with pytest.raises(PreferenceStoreError, match=r"'ada' failed: KeyError.*ResolverMemory\("):
-        ask(ResolverMemory(broken), is_async, "ada")
-    with pytest.raises(PreferenceTimeoutError):
-        ask(ResolverMemory(hanging, timeout=0.05), is_async, "ada")
-    with pytest.warns(PreferenceWarning):
-        assert ask(ResolverMemory(broken, on_store_error="ignore"), is_async, "ada") == ()
-    gate.set()
-
-
-@both_ways
-def test_a_function_that_gives_no_preference_is_an_error_or_no_preference(is_async: bool) -> None:
-    def wrong(user_id: str) -> Any:
-        return {"wish": SHORT}
-
-    with pytest.raises(CorruptProfileError, match=r"'ada'.*'wish' is unknown"):
-        ask(ResolverMemory(wrong), is_async, "ada")
-    lenient = ResolverMemory(wrong, on_corrupt="ignore")
-    with pytest.warns(PreferenceWarning):
-        assert ask(lenient, is_async, "ada") == ()
-    assert lenient.failures == 1
-
-
-@pytest.mark.parametrize("given", ["a\x1b[31m", {"text": "a\0"}, {1: SHORT}], ids=repr)
-@both_ways
-def test_what_a_function_gives_is_held_to_the_same_rules(given: Any, is_async: bool) -> None:
-    with pytest.raises(CorruptProfileError, match="'ada' is unusable"):
-        ask(ResolverMemory(lambda user: given), is_async, "ada")
-
-
-@pytest.mark.parametrize("user", [None, 3, "", "a\n"])
-def test_a_function_is_not_asked_for_what_is_no_user(user: Any) -> None:
-    with pytest.raises(PreferenceError, match="user's id"):
-        ResolverMemory(pytest.fail).get(user)
-
-
 @pytest.mark.parametrize("kind", [PreferenceMemory, ResolverMemory])
 def test_a_deep_copy_of_a_model_has_the_memory_of_the_model(store: Watched, kind: Any) -> None:
     """Connections and locks can't be copied, and needn't be."""
     PreferenceMemory(store).set("ada", SHORT)
-    knowing = ChatAmulet(memory=kind(store if kind is PreferenceMemory else _known))
+    knowing = ChatAmulet(memory=kind(store if kind is PreferenceMemory else lambda user_id: SHORT))
     for copied in (copy.deepcopy(knowing), knowing.model_copy(deep=True)):
         assert copied.memory is not None
         assert copied.memory.get("ada") == (Preference(SHORT),)
