@@ -19,7 +19,6 @@ KNOWN_LATER = {  # of the model behind the weights, which only its makers know
     "mid_conversation_system_messages",
     "mid_conversation_tools",
 }
-MEDIA = ("image", "audio", "video", "pdf")
 
 
 def profile(model: str, **settings: Any) -> ModelProfile:
