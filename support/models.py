@@ -10,16 +10,21 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from support.tokenizers import CHATML, byte_level
 
+NARROW: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+"""The shape of two narrow layers, by the names that most configs have."""
+
 
 def tiny_llama(tokenizer: PreTrainedTokenizerFast, **more: Any) -> LlamaConfig:
     """A Llama of two narrow layers for a tokenizer."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
         num_key_value_heads=2,
+        **NARROW,
         **more,
     )
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaForSequenceClassification, Qwen2Config, Qwen2ForCausalLM
 
 from amulet_evals.scorers.reward_models import ARMO_OBJECTIVES
-from support.models import tiny_llama
+from support.models import NARROW, tiny_llama
 from support.tokenizers import CHATML, byte_level
 
 TEMPLATE = CHATML.replace("<|im_end|>\n", "<|im_end|>")  # as Llama 3's, which ends with a turn
@@ -57,10 +57,7 @@ def save_qwen2(folder: Path) -> Path:
     torch.manual_seed(1)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **NARROW,
         num_key_value_heads=2,
         max_position_embeddings=1024,
         eos_token_id=tokenizer.eos_token_id,

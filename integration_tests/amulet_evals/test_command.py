@@ -11,8 +11,6 @@ from langchain_amulet.methods import Method, Pref
 from support import terminal
 from support.evaluation_runs import STYLES, answers, asked, run, small
 
-ROOT = Path(__file__).parents[2]
-
 
 def test_the_command_compares_what_its_options_say(tiny: str, tmp_path: Path) -> None:
     table = tmp_path / "asked.csv"

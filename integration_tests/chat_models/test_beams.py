@@ -5,33 +5,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.errors import (
-    DeadlineError,
-    RequestError,
-)
-from langchain_amulet.methods import (
-    BeamSearch,
-)
+from langchain_amulet.errors import DeadlineError, RequestError
+from langchain_amulet.methods import BeamSearch
 from support.engines import engine_of, model_of, whole
-
-QUESTION = "How do I sleep better?"
-SHORT: dict[str, Any] = {"preference": "Keep it short."}
+from support.searches import SHORT, sampling, searched
+from support.ways import QUESTION
 
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[ChatAmulet]:
-    """The bundled model, whose samples differ but come again."""
-    settings: dict[str, Any] = {"temperature": 1.0, "seed": 0, "max_tokens": 60}
-    with ChatAmulet(dtype="float32", preference="Be cheerful.", **settings) as model:
+    with sampling() as model:
         yield model
-
-
-def searched(answer: AIMessage) -> dict[str, Any]:
-    found: dict[str, Any] = answer.response_metadata["search"]
-    return found
 
 
 @pytest.mark.parametrize(("prompt", "preference"), [("pref", SHORT["preference"]), ("base", None)])

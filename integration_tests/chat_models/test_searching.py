@@ -32,17 +32,13 @@ from langchain_amulet.methods import (
 )
 from langchain_amulet.steering import Plan
 from support.engines import engine_of, wait_until_idle
-from support.ways import DIRECT, INSIDE, Way
-
-QUESTION = "How do I sleep better?"
-SHORT: dict[str, Any] = {"preference": "Keep it short."}
+from support.searches import SHORT, sampling, searched
+from support.ways import DIRECT, INSIDE, QUESTION, Way
 
 
 @pytest.fixture(scope="module")
 def llm() -> Iterator[ChatAmulet]:
-    """The bundled model, whose samples differ but come again."""
-    settings: dict[str, Any] = {"temperature": 1.0, "seed": 0, "max_tokens": 60}
-    with ChatAmulet(dtype="float32", preference="Be cheerful.", **settings) as model:
+    with sampling() as model:
         yield model
 
 
@@ -77,11 +73,6 @@ def steadiness(candidates: Sequence[Candidate]) -> Iterator[float]:
         assert len(each.token_ids) == len(each.pref) == len(each.base)
         moved = (steered - pref for steered, pref in zip(each.steered, each.pref, strict=True))
         yield -math.fsum(map(abs, moved))
-
-
-def searched(answer: AIMessage) -> dict[str, Any]:
-    found: dict[str, Any] = answer.response_metadata["search"]
-    return found
 
 
 # --- Best of several samples -------------------------------------------------

@@ -15,6 +15,7 @@ from amulet_evals.scorers.reward_models import ARMO_OBJECTIVES
 from amulet_evals.scorers.rewards import RewardScorer, batches
 from amulet_evals.scorers.scoring import ScorableAnswer
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
+from support.models import NARROW
 from support.reward_models import TEMPLATE, save_armo, save_llama, save_qwen2
 from support.tokenizers import byte_level, wordpiece
 
@@ -126,10 +127,7 @@ def test_a_model_without_a_template_reads_question_and_answer_as_a_pair(tmp_path
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **NARROW,
         max_position_embeddings=64,
         num_labels=1,
         initializer_range=0.3,

@@ -20,12 +20,7 @@ from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar import Grammar, json_rule
 from support.grammars import COMPILER, LIMIT, STOP, TOKENIZER, grammar_of, written
 from support.output_parts import Parts, parts
-from support.schemas import (
-    INTEGER,
-    REFUSED,
-    SHORT,
-    obj,
-)
+from support.schemas import INTEGER, REFUSED, SHORT, obj
 
 TOOLS = [
     {"name": "add", "parameters": obj(a=INTEGER, b=INTEGER)},

@@ -15,10 +15,7 @@ from langchain_core.messages import (
 )
 
 from langchain_amulet.chat_models.messages import to_turns
-from langchain_amulet.errors import (
-    EmptyInputError,
-    UnsupportedContentError,
-)
+from langchain_amulet.errors import EmptyInputError, UnsupportedContentError
 
 CALLING = AIMessage("Let me see.", tool_calls=[{"name": "clock", "args": {"zone": "é"}, "id": "1"}])
 TOOL = ToolMessage("12:00", tool_call_id="1", name="clock")

@@ -11,18 +11,10 @@ import torch
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.sampler import next_token
-from langchain_amulet.errors import (
-    GenerationError,
-)
+from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream
-from support.tiny_engine import (
-    AMULET,
-    PLAIN,
-    VOCABULARY,
-    ids_of,
-    request_for,
-)
+from support.tiny_engine import AMULET, PLAIN, VOCABULARY, ids_of, request_for
 
 
 def test_a_seed_means_the_same_tokens_whatever_else_is_in_the_batch(engine: Engine) -> None:

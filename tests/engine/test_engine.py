@@ -16,18 +16,9 @@ import torch
 
 from langchain_amulet.engine import Engine, HuggingFaceModel
 from langchain_amulet.engine.backends.huggingface.kv_cache import KVCacheLayer
-from langchain_amulet.errors import (
-    ConfigurationError,
-    EngineClosedError,
-    GenerationError,
-)
+from langchain_amulet.errors import ConfigurationError, EngineClosedError, GenerationError
 from support.engines import whole
-from support.tiny_engine import (
-    ENDLESS,
-    ids_of,
-    request_for,
-    wait_until,
-)
+from support.tiny_engine import ENDLESS, ids_of, request_for, wait_until
 
 
 def test_closing_fails_what_is_under_way_and_what_comes_after(model: Any) -> None:

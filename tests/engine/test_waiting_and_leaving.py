@@ -8,19 +8,8 @@ from typing import Any
 import pytest
 
 from langchain_amulet.engine import Engine
-from langchain_amulet.errors import (
-    CancelledError,
-    DeadlineError,
-    GenerationError,
-    QueueFullError,
-)
-from support.tiny_engine import (
-    ENDLESS,
-    ids_of,
-    poisoned,
-    request_for,
-    wait_until,
-)
+from langchain_amulet.errors import CancelledError, DeadlineError, GenerationError, QueueFullError
+from support.tiny_engine import ENDLESS, ids_of, poisoned, request_for, wait_until
 
 
 def test_requests_beyond_the_rows_wait_and_beyond_the_queue_are_refused(engine: Engine) -> None:

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.steering import (
-    Solver,
-    iterate,
-    strength,
-)
+from langchain_amulet.steering import Solver, iterate, strength
 
 examples = settings(max_examples=50, deadline=None, derandomize=True, database=None)
-seeds = st.integers(0, 2**31)
-weights = st.floats(-3.0, 20.0)
-plausibilities = st.floats(0.0, 1.0)
 
 
 def random_logprobs(seed: int, streams: int = 2, vocabulary: int = 40) -> Tensor:
