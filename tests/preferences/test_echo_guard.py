@@ -119,4 +119,10 @@ def test_characters_are_held_back_before_the_last_of_a_phrase() -> None:
     tokens = TokenBytes(tokenizer)
     guard = EchoGuard(phrases(["请用正式的"]), tokens, WordPieces(tokens, len(tokenizer)))
     ids = tokenizer.convert_tokens_to_ids(list("请用正式的"))
-    assert [sorted(guard.held(ids[:at])) for at in range(5)] == [[], [], [ids[2]], [ids[3]], [ids[4]]]
+    assert [sorted(guard.held(ids[:at])) for at in range(5)] == [
+        [],
+        [],
+        [ids[2]],
+        [ids[3]],
+        [ids[4]],
+    ]

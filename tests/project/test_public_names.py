@@ -51,7 +51,7 @@ PUBLIC = {
     "langchain_amulet.sampling": "SamplingParams penalize sample",
     "langchain_amulet.steering": """
         Contrast Mask Plan Plausibility Solver Steered Stream TopK TopP Utility agreement
-        amulet_utility iterate kept kl mixture steer strength strengths
+        amulet_utility iterate kept kl levelled mixture steer strength strengths
     """,
     "langchain_amulet.trace": "moved shade",
     "amulet_evals": """
