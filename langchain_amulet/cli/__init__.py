@@ -14,12 +14,14 @@ import typer
 
 from langchain_amulet.cli.chat import chat
 from langchain_amulet.cli.compare import compare
+from langchain_amulet.cli.options import Commands
 from langchain_amulet.cli.preferences import preferences
 from langchain_amulet.version import VERSION
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Commands,
     help="A local model that answers every user in that user's own style.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -5,6 +5,7 @@ Knows ChatAmulet's public face and the terminal; nothing of options or of where 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ class Conversation:
                 self._say("\n(stopped)", "dim")
 
     def _lines(self) -> Iterator[str]:
-        while True:
+        while sys.stdin is not None:  # as it is for who closes it
             try:
                 line = self._console.input("[bold]> [/bold]").strip()
             except (EOFError, KeyboardInterrupt):

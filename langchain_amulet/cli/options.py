@@ -5,13 +5,17 @@ This module knows the terminal: nothing of models, which take seconds to import.
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
 from langchain_amulet.errors import AmuletError
 
@@ -47,3 +51,33 @@ def reporting() -> Iterator[None]:
 def one_line(error: AmuletError) -> str:
     """What went wrong, without line breaks."""
     return " ".join(str(error).split())
+
+
+UNWRITABLE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EROFS}
+)
+"""What is wrong with where a command writes, and not with the command."""
+
+
+class Commands(TyperGroup):
+    """All commands, which end in a line where they can't write. A closed pipe needs none."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one of them."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            with suppress(OSError):  # of where errors are shown, too
+                reason = f"{error.strerror}. Make room, or write elsewhere."
+                typer.echo(f"What was asked for can't be written: {reason}", err=True)
+            _write_nowhere()
+            raise SystemExit(1) from None
+
+
+def _write_nowhere() -> None:
+    """Let go what is still to be written, or Python would complain of it as it ends."""
+    with suppress(OSError, ValueError, AttributeError):  # where it isn't a file, or is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
