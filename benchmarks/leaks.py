@@ -1,0 +1,220 @@
+"""What a process has more after a round of load than after the same round before.
+
+Each round asks a tiny random model for thousands of steered answers, a third of which are left
+half way, and has thousands of calls of each kind refused. The first round is to warm up: whatever
+is made once is made. What a leak is and what isn't is told by exact counts: objects by their type,
+threads, open files, rows and requests of the engine, blocks of Python's allocator, and bytes that
+the C allocator has handed out. What the process has from the system besides is the allocators'
+own, and moves by megabytes; it is shown as it is, and after they were asked to give back what is
+free.
+
+    python -m benchmarks.leaks
+    python -m benchmarks.leaks --answers 50000 --refusals 10000 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import os
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from benchmarks.harness import console
+from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import AmuletError
+from support.engines import engine_of, wait_until_idle
+from support.models import save_model
+
+CLIENTS = 64
+"""How many answers are under way at a time: as many rows as the model has, and as many waiting."""
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "a preference that is too long": {"preference": "x" * 20_000},
+    "a wrong temperature": {"preference": "y" * 1000, "temperature": -1},
+    "an unknown argument": {"preference": "y" * 1000, "nosuch": 1},
+    "more tokens than the context has": {"max_tokens": 10**6},
+    "no time": {"timeout": 1e-9},
+    "a tool that isn't there": {"tool_choice": "nosuch"},
+    "a method that isn't there": {"method": "nosuch"},
+    "a search that can't be": {"method": "beam_search:n=1000"},
+    "a template that refuses": {"chat_template": "{{ messages[0].content }}{{ 1 // 0 }}"},
+}
+
+
+MALLINFO = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+
+
+class HeapInfo(ctypes.Structure):
+    """``struct mallinfo2`` of the GNU C library."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in MALLINFO.split()]
+
+
+def bytes_in_use() -> int | None:
+    """Bytes that the C allocator has handed out, its free ones not counted; None if unknown."""
+    try:
+        mallinfo = ctypes.CDLL(None).mallinfo2
+    except (OSError, AttributeError):  # another C library
+        return None
+    mallinfo.restype = HeapInfo
+    info = mallinfo()
+    return int(info.uordblks) + int(info.hblkhd)
+
+
+def give_back() -> None:
+    """Have the C allocator return what is free to the system, where it can be asked."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident() -> int:
+    """Bytes of the process that are in memory; 0 where the system doesn't tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+@dataclass(frozen=True)
+class Census:
+    """What there is in the process at a moment when nothing is under way.
+
+    Attributes:
+        numbers: By name. Exact ones, and the process's size.
+        objects: How many objects of each type the collector knows.
+    """
+
+    numbers: dict[str, int]
+    objects: Counter[str] = field(repr=False)
+
+    @classmethod
+    def taken(cls, llm: ChatAmulet) -> Census:
+        """Count, after collecting what is garbage."""
+        for _ in range(3):
+            gc.collect()
+        stats = engine_of(llm).stats()
+        size = resident()
+        give_back()
+        types = (type(each) for each in gc.get_objects())
+        objects = Counter(f"{kind.__module__}.{kind.__qualname__}" for kind in types)
+        numbers = {
+            "objects": objects.total(),
+            "blocks of Python's allocator": sys.getallocatedblocks(),
+            "bytes of the C allocator": bytes_in_use() or 0,
+            "threads": len(threading.enumerate()),
+            "open files": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0,
+            "rows and requests": stats.rows + stats.queued + stats.active_requests,
+            "resident bytes": size,
+            "resident bytes, the free ones given back": resident(),
+        }
+        return cls(numbers, objects)
+
+    def grown_since(self, before: Census) -> dict[str, int]:
+        """How many more objects there are, by type, most first."""
+        return dict((self.objects - before.objects).most_common(8))
+
+
+async def answers(llm: ChatAmulet, count: int) -> None:
+    """Have so many answers made, a third of which are left: at the first token, or in the queue."""
+    numbers = iter(range(count))
+
+    async def client() -> None:
+        for number in numbers:
+            asked = f"Question {number}?", {"preference": f"Be kind, {number}."}
+            await WAYS[number % len(WAYS)](llm, *asked)
+
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    await wait_until_idle(llm)
+
+
+async def whole(llm: ChatAmulet, question: str, style: dict[str, Any]) -> None:
+    """An answer that is waited for."""
+    await llm.ainvoke(question, **style)
+
+
+async def streamed(llm: ChatAmulet, question: str, style: dict[str, Any]) -> None:
+    """An answer that is read as it comes."""
+    async for _ in llm.astream(question, **style):
+        pass
+
+
+async def left(llm: ChatAmulet, question: str, style: dict[str, Any]) -> None:
+    """An answer whose reader leaves after the first chunk."""
+    stream = llm.astream(question, **style, max_tokens=900)
+    async for _ in stream:
+        break
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def cancelled(llm: ChatAmulet, question: str, style: dict[str, Any]) -> None:
+    """An answer that is cancelled somewhere on its way."""
+    task = asyncio.create_task(llm.ainvoke(question, **style, max_tokens=900))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+WAYS: tuple[Callable[[ChatAmulet, str, dict[str, Any]], Awaitable[None]], ...] = (
+    whole,
+    streamed,
+    left,
+    whole,
+    streamed,
+    cancelled,
+)
+
+
+def refusals(llm: ChatAmulet, count: int) -> None:
+    """Have so many calls of each kind refused, each with a conversation of its own."""
+    for kind, arguments in REFUSED.items():
+        for number in range(count):
+            with suppress(AmuletError):
+                llm.invoke(f"Question {number}: " + "word " * 100, **arguments)
+                raise SystemExit(f"{kind} wasn't refused")
+
+
+def table(counts: list[Census]) -> Table:
+    """All counts, a column for each round."""
+    shown = Table("after round", *(str(number) for number in range(1, len(counts) + 1)))
+    for name in counts[0].numbers:
+        shown.add_row(name, *(f"{census.numbers[name]:,}" for census in counts))
+    return shown
+
+
+def main() -> None:
+    """Load, count, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--answers", type=int, default=2000, help="answers a round")
+    parser.add_argument("--refusals", type=int, default=200, help="refused calls of each kind")
+    parser.add_argument("--rounds", type=int, default=4, help="of which the first warms up")
+    asked = parser.parse_args()
+    out = console()
+    with tempfile.TemporaryDirectory() as folder:
+        model = save_model(Path(folder))
+        with ChatAmulet(model=model, dtype="float32", temperature=1.0, max_tokens=6) as llm:
+            counts = []
+            for _ in range(asked.rounds):
+                asyncio.run(answers(llm, asked.answers))
+                refusals(llm, asked.refusals)
+                counts.append(Census.taken(llm))
+                out.print(table(counts))
+            for number, (before, after) in enumerate(pairwise(counts), 2):
+                out.print(f"more objects after round {number}:", after.grown_since(before))
+
+
+if __name__ == "__main__":
+    main()
