@@ -38,6 +38,7 @@ from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -108,6 +109,32 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     run_in_context = partial(contextvars.copy_context().run, _do, work, future)
     Thread(target=run_in_context, daemon=True).start()
     return future
+
+
+def in_ended_thread(work: Callable[[], T]) -> T:
+    """Do work in a thread of its own, and come back when nothing is left of that, see `joined`."""
+    future: Future[T] = Future()
+    run_in_context = partial(contextvars.copy_context().run, _do, work, future)
+    thread = Thread(target=run_in_context, daemon=True)
+    thread.start()
+    try:
+        return future.result()
+    finally:
+        joined(thread)
+
+
+def joined(thread: Thread, timeout: float = 30.0) -> None:
+    """Wait until a thread is over for the operating system, too, or for so many seconds.
+
+    Python takes a thread for over when it is done with it, but libraries tidy up behind that: for a
+    thread that has computed OpenMP takes a lock once more. A process that forks just then takes
+    the lock along, closed, and the child hangs at its first computation.
+    """
+    end = time.monotonic() + timeout
+    thread.join(timeout)
+    task = Path(f"/proc/self/task/{thread.native_id}")  # elsewhere there is nothing to look at
+    while task.exists() and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 class Workers:

@@ -22,7 +22,7 @@ from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
-from langchain_amulet.waiting import Workers, in_thread
+from langchain_amulet.waiting import Workers, in_ended_thread
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
     them for ever: OpenMP remembers each thread's helpers, and they weren't forked. A new thread has
     no helpers yet and gets its own.
     """
-    return in_thread(partial(load, model_id, options)).result()
+    return in_ended_thread(partial(load, model_id, options))
 
 
 @dataclass(frozen=True)

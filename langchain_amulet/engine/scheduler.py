@@ -36,6 +36,7 @@ from langchain_amulet.errors import (
     ReentrantCallError,
 )
 from langchain_amulet.validation import message_of
+from langchain_amulet.waiting import joined
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ class Scheduler:
             self._changed.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=30)
+            joined(thread)
 
     def stats(self) -> Stats:
         """A snapshot of the counters."""

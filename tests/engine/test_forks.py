@@ -100,7 +100,8 @@ def test_a_model_that_is_loaded_before_the_fork_says_so_in_the_child(model: str)
     )
 
 
-def test_a_fork_while_another_thread_loads_waits_until_it_has_loaded(model: str) -> None:
+def test_a_fork_while_another_thread_loads_waits_and_its_child_computes(model: str) -> None:
+    """Until the thread that loaded is over for the system: OpenMP takes a lock as it ends."""
     run(
         """
         failed = 0
@@ -115,8 +116,23 @@ def test_a_fork_while_another_thread_loads_waits_until_it_has_loaded(model: str)
             loading.start()
             begun.wait()
             time.sleep(0.003 * rows)
-            failed += bool(forked(lambda: None))  # computing may hang there: see docs/security.md
+            failed += bool(forked(lambda: answer(acquire(sys.argv[1], OPTIONS))))
             loading.join()
+        sys.exit(failed)
+        """,
+        model,
+    )
+
+
+def test_a_fork_right_after_an_engine_was_closed_has_a_child_that_computes(model: str) -> None:
+    run(
+        """
+        failed = 0
+        for rows in range(2, 5):
+            runtime = acquire(sys.argv[1], LoadOptions(dtype="float32", max_rows=rows))
+            answer(runtime)
+            runtime.engine.close()
+            failed += bool(forked(lambda: answer(acquire(sys.argv[1], OPTIONS))))
         sys.exit(failed)
         """,
         model,
