@@ -30,6 +30,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.table import Table
 
 from benchmarks.harness import console
@@ -74,6 +75,16 @@ def bytes_in_use() -> int | None:
     return int(info.uordblks) + int(info.hblkhd)
 
 
+def bytes_of_tensors() -> int:
+    """Bytes that tensors hold, shared ones once."""
+    # Of these types alone, as other things answer for tensors, and fake ones hold nothing.
+    tensors = (
+        each for each in gc.get_objects() if type(each) in (torch.Tensor, torch.nn.Parameter)
+    )
+    storages = (each.untyped_storage() for each in tensors)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+
+
 def give_back() -> None:
     """Have the C allocator return what is free to the system, where it can be asked."""
     with suppress(OSError, AttributeError):
@@ -114,6 +125,7 @@ class Census:
             "objects": objects.total(),
             "blocks of Python's allocator": sys.getallocatedblocks(),
             "bytes of the C allocator": bytes_in_use() or 0,
+            "bytes of tensors": bytes_of_tensors(),
             "threads": len(threading.enumerate()),
             "open files": len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0,
             "rows and requests": stats.rows + stats.queued + stats.active_requests,

@@ -45,6 +45,9 @@ RULES: Mapping[str, str] = MappingProxyType(
 NAME = re.compile("[!-~]{0,60}")
 """What may be a name, a number or a path in writing, and is no sentence."""
 
+DEEPEST = 64
+"""How deep lists and dicts may lie in one another."""
+
 FEW = 8
 """How many values of a list or a dict are shown."""
 
@@ -111,6 +114,26 @@ def quoted(value: object, depth: int = 3) -> str:
     return f"this {type(value).__name__}"
 
 
+def check_nesting(kind: type[AmuletError], what: str, value: object) -> None:
+    """Refuse lists and dicts that hold themselves, or one another deeper than anybody reads.
+
+    Args:
+        kind: The kind of error.
+        what: What holds them, for the message.
+        value: What is looked at.
+    """
+    level = [value]
+    for _ in range(DEEPEST):
+        # Each once, as there may be many ways to the same.
+        level = list({id(each): each for outer in level for each in _held(outer)}.values())
+        if not level:
+            return
+    raise kind(
+        f"{what} may hold lists and dicts in one another up to {DEEPEST} deep, but some lie deeper "
+        "or hold themselves: flatten them."
+    )
+
+
 def message_of(error: object) -> str:
     """What an error says, in a line without a full stop; its kind where it says nothing.
 
@@ -168,6 +191,16 @@ def choose(name: str, known: Iterable[str]) -> str:
     """The beginning of the remedy for an unknown name: which one to use, or to use one at all."""
     close = nearest(name, known)
     return f"did you mean {close!r}? Use" if close else "use"
+
+
+def _held(value: object) -> list[object]:
+    """The lists and dicts that a list or dict holds."""
+    inner: Iterable[object] = ()
+    if isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, (list, tuple)):
+        inner = value
+    return [each for each in inner if isinstance(each, (Mapping, list, tuple))]
 
 
 def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:

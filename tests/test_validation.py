@@ -1,16 +1,19 @@
 """What pydantic complains of becomes an error of the package, which keeps nothing alive."""
 
+import errno
 import gc
+import sqlite3
 import traceback
 import weakref
 from collections.abc import Callable
+from contextlib import closing
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.validation import explained, quoted
+from langchain_amulet.validation import DEEPEST, check_nesting, explained, kind_of, quoted
 
 
 def refuse(value: Any) -> Any:
@@ -104,3 +107,49 @@ def test_a_wrong_value_that_holds_itself_is_shown_as_far_as_it_is_looked_at() ->
     circle: list[object] = [1]
     circle.append(circle)
     assert quoted(circle) == "[1, [1, [1, this list]]]"
+
+
+# --- what an error may show of others' ---------------------------------------
+
+
+def nested(depth: int) -> Any:
+    value: Any = "a"
+    for layer in range(depth):
+        value = [value] if layer % 2 else {"a": value}
+    return value
+
+
+def endless() -> Any:
+    value: dict[str, Any] = {}
+    value["a"] = [value]
+    return value
+
+
+def test_lists_and_dicts_lie_so_deep_in_one_another_and_no_deeper() -> None:
+    check_nesting(PreferenceError, "It", nested(DEEPEST))
+    for deeper in (nested(DEEPEST + 1), nested(100_000), endless()):
+        with pytest.raises(PreferenceError, match=f"It may hold .* up to {DEEPEST} deep"):
+            check_nesting(PreferenceError, "It", deeper)
+
+
+def test_what_is_reached_in_many_ways_is_looked_at_once() -> None:
+    value: Any = []
+    for _ in range(DEEPEST - 1):
+        value = [value, value]
+    check_nesting(PreferenceError, "It", value)
+
+
+def failing(statement: str) -> sqlite3.Error:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(statement)
+        except sqlite3.Error as error:
+            return error
+    raise AssertionError
+
+
+def test_of_others_errors_the_kind_is_told_and_the_code_that_they_have() -> None:
+    assert kind_of(ValueError("a wish")) == "ValueError"
+    assert kind_of(OSError("a wish")) == "OSError"
+    assert kind_of(OSError(errno.ENOSPC, "a wish")) == "OSError (ENOSPC)"
+    assert kind_of(failing("SELECT wish")) == "OperationalError (SQLITE_ERROR)"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from langchain_core import exceptions as core
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_amulet import Amulet, ChatAmulet, Preference, errors
 from langchain_amulet.memory import as_memory
@@ -315,3 +315,40 @@ def test_langchain_knows_our_errors_and_which_are_worth_another_try(
     assert issubclass(ours, theirs)
     assert issubclass(ours, errors.AmuletError)
     assert ours.is_retryable == is_retryable
+
+
+# --- what holds itself -------------------------------------------------------
+
+
+def endless() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value["a"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (errors.ToolError, {"tools": [{"name": "f", "parameters": endless()}]}),
+        (errors.SchemaError, {"response_format": {"type": "object", "properties": endless()}}),
+        (errors.ConfigurationError, {"chat_template_kwargs": endless()}),
+    ],
+)
+def test_what_holds_itself_is_refused(
+    llm: ChatAmulet, kind: type[errors.AmuletError], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(kind, match="hold themselves: flatten them"):
+        llm.invoke(QUESTION, **arguments)
+
+
+def test_so_is_a_message_that_does(llm: ChatAmulet) -> None:
+    call = AIMessage("", tool_calls=[{"name": "f", "args": endless(), "id": "1"}])
+    for messages in ([HumanMessage([{"type": "text", "text": "a", "more": endless()}])], [call]):
+        with pytest.raises(errors.RequestError, match="A message may hold"):
+            llm.invoke([*messages, HumanMessage(QUESTION)])
+
+
+@pytest.mark.parametrize("choice", [{}, {"type": None}, {"type": []}, {"type": "nosuch"}, [], 1])
+def test_a_choice_of_a_tool_in_no_form_is_refused(llm: ChatAmulet, choice: Any) -> None:
+    with pytest.raises(errors.ToolError, match="tool_choice must be"):
+        llm.invoke(QUESTION, tool_choice=choice)

@@ -28,7 +28,7 @@ from langchain_core.messages.tool import tool_call
 
 from langchain_amulet.chat_formats.turns import Turn, join_texts
 from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation import check_nesting, quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -102,8 +102,12 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
     Raises:
         EmptyInputError: There is no message, or none with text or a tool call.
         UnsupportedContentError: A human's or system message holds something other than text.
-        RequestError: A message has a role that chat templates don't know.
+        RequestError: A message has a role that chat templates don't know, or holds lists and dicts
+            in one another without end.
     """
+    for message in messages:
+        held = [message.content, *getattr(message, "tool_calls", ())]
+        check_nesting(RequestError, "A message", held)
     messages = [own for message in messages for own in unfolded(message)]
     turns = [_to_turn(message) for message in messages]
     if not any(turn["content"].strip() or turn.get("tool_calls") for turn in turns):

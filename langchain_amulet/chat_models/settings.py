@@ -42,7 +42,7 @@ from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
 from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.validation import explained, quoted
+from langchain_amulet.validation import check_nesting, explained, quoted
 
 NOT_OURS = frozenset({"model", "stream", DEADLINE})
 """Arguments that say which model answers, by what way or until when: not how."""
@@ -256,6 +256,7 @@ class AnswerSettings(BaseModel):
                 "preference_template must contain {preference}, which stands for the "
                 f"preference's text, but is {quoted(self.preference_template)}: add it."
             )
+        check_nesting(ConfigurationError, "chat_template_kwargs", self.chat_template_kwargs)
         if taken := sorted(self.chat_template_kwargs.keys() & TAKEN):
             raise ConfigurationError(
                 f"chat_template_kwargs are variables of the chat template, but {taken[0]!r} is "

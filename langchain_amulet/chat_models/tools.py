@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
-from langchain_amulet.validation import kind_of, message_of, quoted
+from langchain_amulet.validation import check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -77,6 +77,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     Raises:
         ToolError: It can't be made one.
     """
+    check_nesting(ToolError, "A tool", value)
     if isinstance(value, type) and not (_is_described(value) or is_dataclass(value)):
         raise ToolError(
             f"A tool must be a function, a Pydantic class, a TypedDict, a BaseTool or a schema, "
@@ -110,6 +111,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     Raises:
         SchemaError: It is none of these.
     """
+    check_nesting(SchemaError, "A schema", value)
     if not (_is_described(value) or _is_saying(value)):
         raise _no_schema(value, "it is neither a class with fields nor a dict that says anything")
     try:
@@ -183,8 +185,9 @@ def as_choice(value: Any) -> str:
         named = (inner if isinstance(inner, Mapping) else value).get("name")
         if isinstance(named, str):
             return named
-        if value.get("type") in CHOICES:
-            return CHOICES[value["type"]]
+        kind = value.get("type")
+        if isinstance(kind, str) and kind in CHOICES:
+            return CHOICES[kind]
     raise ToolError(
         f"tool_choice must be 'auto', 'any', 'none', a bool or a tool's name, not {quoted(value)}: "
         "use one of those."
@@ -199,6 +202,7 @@ def as_response_format(value: Any) -> ResponseFormat | None:
     """
     if value is None or isinstance(value, ResponseFormat):
         return value
+    check_nesting(SchemaError, "A response_format", value)
     if isinstance(value, Mapping):
         kind = value.get("type")
         if kind == "text":
