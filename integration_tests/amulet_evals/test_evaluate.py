@@ -403,5 +403,12 @@ def test_the_tables_hold_every_method_style_and_metric(finished: Path, tiny: str
     assert mean == pytest.approx(sum(kind) / len(kind))
     assert all(line["difference_low"] == "" for line in of_words if line["method"] == "Pref")
     text = (place / "tables.md").read_text()
-    for title in ("words", "repeated 4-grams", "KL per token", "cut off", "tokens per second"):
+    for title in (
+        "words",
+        "repeated 4-grams",
+        "echoed phrases",
+        "KL per token",
+        "cut off",
+        "tokens per second",
+    ):
         assert title in text

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amulet_evals.run.grid import Task
+from amulet_evals.run.records import AnswerRecord
 from amulet_evals.scorers.attributes import (
     attributes,
     distinct,
@@ -14,6 +16,8 @@ from amulet_evals.scorers.attributes import (
     repetition,
     sentences,
 )
+from amulet_evals.scorers.functions import EchoScorer
+from amulet_evals.scorers.scoring import ScorableAnswer
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +90,17 @@ def test_nothing_is_fetched(monkeypatch, counted):
     monkeypatch.setattr(socket, "socket", refuse)
     for count in attributes().values():
         count("A fresh word, such as zeugma, needs no dictionary from elsewhere.")
+
+
+def test_echoes_are_counted_but_for_what_question_and_system_message_say():
+    def count(question: str, text: str, system: str = "") -> float | None:
+        task = Task("pocket", "amulet", question, "Please use a formal tone.")
+        answer = AnswerRecord(task, text, 1, "stop", 0.0, (), None, 0.0, 0.0)
+        (score,) = EchoScorer(system).score([ScorableAnswer(question, answer, task.preference)])
+        return score.values["echoes"]
+
+    recited = "Of course. Please use a formal tone!"
+    assert count("Why?", recited) == 3.0
+    assert count("Why use a formal letter?", recited) == 2.0
+    assert count("Why?", recited, system="Never use a formal tone.") == 1.0
+    assert count("Why?", "Why not?") == 0.0
