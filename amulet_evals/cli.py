@@ -122,20 +122,18 @@ def report(
 ) -> None:
     """Make the tables, plots and the page of a run anew."""
     with reporting():
-        with _extra():
-            from amulet_evals import report as make
+        from amulet_evals import report as make
+
         _print_location(make(folder))
 
 
 def _evaluate(settings: Mapping[str, Any], out: Path) -> None:
+    from amulet_evals import Evaluation
+    from amulet_evals import evaluate as run
+    from amulet_evals.reporting.report import failures
     from langchain_amulet.cli.models import quiet_loading
 
     quiet_loading()
-    with _extra():
-        from amulet_evals import Evaluation
-        from amulet_evals import evaluate as run
-        from amulet_evals.reporting.report import failures
-
     evaluation = Evaluation(**settings)
     try:
         with _progress() as on_progress:
@@ -187,18 +185,6 @@ def _read(config: Path) -> dict[str, Any]:
         )
     is_run = isinstance(settings.get("settings"), dict)  # a run.json, which says more than these
     return settings["settings"] if is_run else settings
-
-
-@contextmanager
-def _extra() -> Iterator[None]:
-    """Say what is to be installed, where it isn't."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"This command needs the package {error.name}, which isn't installed: install "
-            "langchain-amulet[evaluate]."
-        ) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@
     ├── ConfigurationError (ValueError)      a setting that can never work
     │   ├── ModelNotFoundError               no such folder or Hub id
     │   ├── UnsupportedModelError            not a causal LM that this package can run
+    │   ├── MissingExtraError (ImportError)  a package that comes with an extra isn't installed
     │   ├── VocabularyMismatchError          a second model whose tokens aren't the first one's
     │   └── ChatTemplateError                the tokenizer has no usable chat template
     │       └── TemplateLimitError           the template takes too long, or writes too much
@@ -68,6 +69,10 @@ class ModelNotFoundError(ConfigurationError, CoreModelNotFoundError):
 
 class UnsupportedModelError(ConfigurationError):
     """The model is not a causal language model that this package can run."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """Something needs a package that comes with an extra of this one, and isn't installed."""
 
 
 class VocabularyMismatchError(ConfigurationError):

@@ -12,11 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
-from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
-from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 
 from langchain_amulet.chat_models.chat_amulet import ChatAmulet
@@ -31,7 +29,12 @@ from langchain_amulet.preferences.resolution import (
     find_user,
     without_user,
 )
+from langchain_amulet.validation import needing
 from langchain_amulet.waiting import Procedure, arun, run
+
+with needing("agents", "Middleware for agents"):
+    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+    from langgraph.runtime import Runtime
 
 Behavior = Literal["ignore", "warn", "raise"]
 """What to do about a model that can't be steered: answer plainly, warn of it, or refuse."""

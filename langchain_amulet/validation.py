@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from langchain_amulet.errors import AmuletError
+from langchain_amulet.errors import AmuletError, MissingExtraError
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -48,19 +48,27 @@ NAME = re.compile("[!-~]{0,60}")
 DEEPEST = 64
 """How deep lists and dicts may lie in one another."""
 
+OWN = frozenset({"langchain_amulet", "amulet_evals"})
+"""The packages that this distribution holds."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
 FEW = 8
 """How many values of a list or a dict are shown."""
 
 
 @contextmanager
 def explained(
-    kind: type[AmuletError], names: Iterable[str] = (), quoting: bool = True
+    kind: type[AmuletError],
+    names: Iterable[str] = (),
+    quoting: bool = True,
+    others: Mapping[str, str] = NOTHING,
 ) -> Iterator[None]:
     """Turn a ``ValidationError`` into an error of the package, see `explanation`."""
     try:
         yield
     except ValidationError as error:
-        raise explanation(error, kind, names, quoting) from None
+        raise explanation(error, kind, names, quoting, others) from None
 
 
 def explanation(
@@ -68,6 +76,7 @@ def explanation(
     kind: type[AmuletError],
     names: Iterable[str] = (),
     quoting: bool = True,
+    others: Mapping[str, str] = NOTHING,
 ) -> AmuletError:
     """The error of the package that says what a ``ValidationError`` complains of.
 
@@ -77,6 +86,7 @@ def explanation(
         names: Names that would have been accepted, for the message on an unknown one.
         quoting: Whether messages quote the values that were refused, or of all but numbers name
             their types only.
+        others: What to write in place of names that are known to be meant for something.
     """
     details = error.errors(include_url=False)
     for detail in details:
@@ -86,7 +96,30 @@ def explanation(
             # ValidationError: an error that were both in it and raised from it would keep its
             # frames, and what a user wrote, for ever.
             return type(own)(*own.args)
-    return kind(" ".join(_sentence(detail, names, quoting) for detail in details))
+    return kind(" ".join(_sentence(detail, names, quoting, others) for detail in details))
+
+
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Say which extra is to be installed where an import lacks a package that comes with it.
+
+    Args:
+        extra: The name of the extra.
+        what: What needs it, for the message.
+
+    Raises:
+        MissingExtraError: A package isn't installed, other than our own.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in OWN:
+            raise  # a mistake of ours, which no installation mends
+        raise MissingExtraError(
+            f"{what} must have the package {package}, which isn't installed: install the extra "
+            f"that brings it, as in pip install 'langchain-amulet[{extra}]'."
+        ) from error
 
 
 def quoted(value: object, depth: int = 3) -> str:
@@ -203,9 +236,11 @@ def _held(value: object) -> list[object]:
     return [each for each in inner if isinstance(each, (Mapping, list, tuple))]
 
 
-def _sentence(detail: Any, names: Iterable[str], quoting: bool) -> str:
+def _sentence(detail: Any, names: Iterable[str], quoting: bool, others: Mapping[str, str]) -> str:
     place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
+        if place in others:
+            return f"{quoted(place)} is unknown: {others[place]}."
         names = sorted(names)
         return f"{quoted(place)} is unknown: {choose(place, names)} one of {', '.join(names)}."
     if detail["type"] == "missing":

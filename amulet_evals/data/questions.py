@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.validation import needing
 
 
 class QuestionSource(BaseModel):
@@ -162,14 +163,9 @@ READERS: Mapping[str, Callable[[Iterable[str]], Iterator[Any]]] = MappingProxyTy
 
 def _from_hub(source: QuestionSource) -> Iterable[Any]:
     """Rows of a data set; needs the network, unless the library has it in its cache."""
-    try:
+    what = f"{source.source!r}, which is no .json, .jsonl or .csv file but a data set on the Hub,"
+    with needing("evaluate", what):
         datasets: Any = importlib.import_module("datasets")
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"{source.source!r} is no .json, .jsonl or .csv file, so it must be a data set on the "
-            "Hub, and reading those needs the package datasets, which isn't installed: install "
-            "langchain-amulet[evaluate], or name a file."
-        ) from error
     try:
         rows: Iterable[Any] = datasets.load_dataset(
             source.source, source.subset, split=source.split

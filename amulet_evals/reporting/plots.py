@@ -11,14 +11,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import product
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from amulet_evals.reporting.bootstrap import Floats, interval
 from amulet_evals.reporting.results import Results, mean_of
 from amulet_evals.run.manifest import Metric
+from langchain_amulet.validation import needing
+
+with needing("evaluate", "A report"):
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DEGENERATION = "repetition"
 """The attribute that tells how far an answer has fallen apart."""

@@ -13,8 +13,11 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from textblob.sentiments import PatternAnalyzer
-from textblob.taggers import PatternTagger
+from langchain_amulet.validation import needing
+
+with needing("evaluate", "Scoring of attributes"):
+    from textblob.sentiments import PatternAnalyzer
+    from textblob.taggers import PatternTagger
 
 DEEPENS = ("NN", "JJ", "IN", "TO")
 """Parts of speech that formal texts have more of: nouns, adjectives, prepositions."""

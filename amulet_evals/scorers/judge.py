@@ -22,6 +22,7 @@ from amulet_evals.run.manifest import AGAINST, Metric, Needs
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import import_named, is_importable, made_by
+from langchain_amulet.validation import needing
 
 WINDOW = 256
 """How many answers are put before the judge together."""
@@ -184,9 +185,9 @@ def _judged(item: ScorableAnswer, verdicts: Mapping[bool, Any]) -> Score:
 
 
 def _from_langchain(judge: str) -> BaseChatModel:
-    try:
+    with needing("evaluate", "A judge by name"):
         from langchain.chat_models import init_chat_model
-
+    try:
         return init_chat_model(judge)
     except Exception as error:  # a provider's own, where there is no key for its service
         raise ConfigurationError(

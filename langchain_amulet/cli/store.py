@@ -18,6 +18,7 @@ import typer
 from rich.text import Text
 
 from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
+from langchain_amulet.validation import needing
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
@@ -91,13 +92,8 @@ def _imported(name: str, stack: ExitStack) -> object:
 
 
 def _file(name: str, stack: ExitStack) -> BaseStore:
-    try:
+    with needing("sqlite", "A file of preferences"):
         from langgraph.store.sqlite import SqliteStore
-    except ImportError as error:
-        raise ConfigurationError(
-            "Preferences are kept by the library langgraph-checkpoint-sqlite, which isn't "
-            "installed: pip install 'langchain-amulet[sqlite]'."
-        ) from error
     if name.startswith(":"):
         raise ConfigurationError(
             f"Preferences must be kept in a file, but {name!r} is SQLite's name for what is "

@@ -29,7 +29,7 @@ PUBLIC = {
     "langchain_amulet.errors": """
         AmuletError CancelledError ChatTemplateError ConfigurationError ContextLengthError
         CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
-        GenerationError ModelNotFoundError PreferenceError PreferenceStoreError
+        GenerationError MissingExtraError ModelNotFoundError PreferenceError PreferenceStoreError
         PreferenceTimeoutError PreferenceWarning QueueFullError ReentrantCallError RequestError
         SchemaError TemplateLimitError ToolError UnsupportedContentError UnsupportedModelError
         VocabularyMismatchError
