@@ -91,6 +91,20 @@ def test_the_colours_are_explained_where_there_are_any(
     assert bool(shown.get()) == is_coloured
 
 
+def test_compare_takes_a_device_a_dtype_a_system_message_and_a_method(tiny: str) -> None:
+    options = ("--device", "cpu", "--dtype", "float32", "--system", "Be a poet.")
+    shown = run(
+        "compare", QUESTION, "-p", "Be kind.", "--model", tiny, "--max-tokens", "12", *options,
+        "--method", "linear_alignment",
+    )  # fmt: skip
+    assert re.search(r"base +prompt only +linear_alignment", shown.output)
+    asked = [("system", "Be a poet."), ("human", QUESTION)]
+    with ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12) as llm:
+        steered = llm.invoke(asked, preference="Be kind.", method="linear_alignment").text
+        for text in (llm.invoke(asked).text, steered):
+            assert text.split()[0] in shown.output
+
+
 # --- what is refused ---
 
 
@@ -110,6 +124,10 @@ def test_an_unknown_model_is_one_line_and_a_failure(tmp_path: Path, command: tup
         (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "can't be empty"),
         (["chat", "--strength", "nan"], "must be a finite number or a name, not nan"),
         (["chat", "--prefer", ""], "can't be empty"),
+        (["chat", "--method", "amulett"], "method must be one of"),
+        (["chat", "--method", "pref", "--strength", "strong"], "give one of them"),
+        (["compare", QUESTION, "-p", "Be kind.", "--dtype", "int4"], "dtype must be the name"),
+        (["chat", "--device", "gpu"], "device must be"),
     ],
 )
 def test_a_wrong_style_is_refused_before_a_model_is_loaded(arguments: list[str], rule: str) -> None:
@@ -143,6 +161,34 @@ def test_a_chat_steers_as_strongly_as_asked(tiny: str) -> None:
         assert answer(tiny, preference="Be kind.", method=method) in steered
         _, begun = chat(tiny, QUESTION, options=(*style, "--strength", value))
         assert begun == steered
+
+
+def test_a_chat_steers_by_the_method_asked_for(tiny: str) -> None:
+    style = ("--prefer", "Be kind.", "--method", "linear_alignment")
+    _, shown, steered = chat(tiny, "/strength", QUESTION, options=style)
+    assert shown.strip() == "strength: linear_alignment"
+    assert answer(tiny, preference="Be kind.", method="linear_alignment") in steered
+
+
+def test_a_chats_system_message_outlives_a_reset(tiny: str) -> None:
+    system = ("--system", "Be a poet.", "--device", "cpu", "--dtype", "float32")
+    _, first, _, second = chat(tiny, QUESTION, "/reset", QUESTION, options=system)
+    asked = [("system", "Be a poet."), ("human", QUESTION)]
+    with ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12) as llm:
+        assert llm.invoke(asked).text in first == second
+
+
+def test_the_environment_sets_what_no_option_does(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGCHAIN_AMULET_MODEL", tiny)
+    monkeypatch.setenv("LANGCHAIN_AMULET_METHOD", "balanced")
+    monkeypatch.setenv("LANGCHAIN_AMULET_MAX_TOKENS", "12")
+    typed = f"/strength\n{QUESTION}\n"
+    chatted = run("chat", "--prefer", "Be kind.", typed=typed).output
+    assert "strength: balanced" in chatted
+    assert answer(tiny, preference="Be kind.", method="balanced") in chatted
+    assert "strength: strong" in run("chat", "--strength", "strong", typed="/strength\n").output
 
 
 def test_the_strength_of_now_is_shown_as_it_is_typed(tiny: str) -> None:

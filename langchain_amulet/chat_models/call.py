@@ -85,6 +85,12 @@ def prepare(
     )
 
 
+def warm_up(call: PreparedCall) -> Chunks:
+    """Answer a call for the sake of what is made at first use and kept, whatever its method is."""
+    _ = call.model.grammars, call.model.word_pieces
+    return call.draft().chunks()
+
+
 @dataclass(frozen=True)
 class PreparedCall:
     """A call that is planned and rendered, from which any number of answers can be drafted.

@@ -15,23 +15,33 @@ from typing import Any, Self
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.chat_models import generate_from_stream
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, get_buffer_string
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    HumanMessage,
+    get_buffer_string,
+)
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
-from langchain_amulet.chat_models.call import Chunks, prepare
+from langchain_amulet.chat_models.call import Chunks, prepare, warm_up
 from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
+from langchain_amulet.chat_models.environment import from_environment
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
+from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
 from langchain_amulet.chat_models.runnables import Bindable
 from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
 from langchain_amulet.chat_models.search import answer
 from langchain_amulet.chat_models.tools import as_tools
+from langchain_amulet.engine import Stats
+from langchain_amulet.engine.backends import ModelInfo
 from langchain_amulet.errors import ChatTemplateError, ConfigurationError, RequestError
 from langchain_amulet.fitting.answer_scores import AnswerScore
 from langchain_amulet.fitting.estimator import Estimator
@@ -49,6 +59,7 @@ from langchain_amulet.waiting import (
     Procedure,
     arun,
     astream,
+    collected,
     in_executor,
     run,
     stream,
@@ -86,7 +97,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
     def __init__(self, **fields: Any) -> None:
         """Check the fields; loads nothing."""
-        with explained(ConfigurationError, type(self).model_fields):
+        fields = from_environment(fields) | fields
+        with explained(ConfigurationError, type(self).model_fields, others=OTHER_NAMES):
             super().__init__(**fields)
 
     @model_validator(mode="after")
@@ -96,6 +108,53 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         return self
 
     # --- Life ---
+
+    def load(self) -> Self:
+        """Do now what the first call would otherwise wait for; returns the model itself.
+
+        The weights are loaded, with those of other models that the method needs, and one token is
+        decoded. Whatever is wrong with the model, its settings or its chat template shows here.
+        ``timeout`` doesn't count.
+
+        Raises:
+            ConfigurationError: The model can't be found, loaded or run in this way.
+            RequestError: Its settings can't be used together, such as too few rows.
+        """
+        run(self._load())
+        return self
+
+    async def aload(self) -> Self:
+        """See `load`; doesn't block the event loop."""
+        await arun(self._load())
+        return self
+
+    def _load(self) -> Procedure[None, None]:
+        variables = {k: v for k, v in self.chat_template_kwargs.items() if k != CONTINUE}
+        # The shortest preference there can be, as a plan without one needs less of everything.
+        asked = {"preference": ".", "max_tokens": 1, "chat_template_kwargs": variables}
+        handle, settings = self._handle, self.for_call(None, asked)
+
+        def begun() -> Chunks:
+            return warm_up(prepare(self.model, handle, settings, [HumanMessage("Hello!")]))
+
+        yield from collected((yield in_executor(begun, handle.workers)))
+
+    @property
+    def model_info(self) -> ModelInfo | None:
+        """What was loaded, its device, dtype, backend and context included; None before that.
+
+        Raises:
+            EngineClosedError: The model was closed.
+        """
+        return self._handle.info
+
+    def stats(self) -> Stats:
+        """What the engine is doing for all who share these weights, and has done.
+
+        Raises:
+            EngineClosedError: The model was closed.
+        """
+        return self._handle.stats
 
     def close(self) -> None:
         """Let the weights go; later calls raise `EngineClosedError`. Copies are closed with it."""

@@ -16,7 +16,8 @@ from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
-from langchain_amulet.engine import LoadOptions, ModelRuntime, acquire
+from langchain_amulet.engine import LoadOptions, ModelRuntime, Stats, acquire
+from langchain_amulet.engine.backends import ModelInfo
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
@@ -72,6 +73,24 @@ class ModelHandle:
             UnsupportedModelError: It isn't one that can be run.
         """
         return self._held.derived(OpenModel)
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What may be known of the model; None while it isn't loaded.
+
+        Raises:
+            EngineClosedError: The handle was closed.
+        """
+        return self._held.info
+
+    @property
+    def stats(self) -> Stats:
+        """What the model's engine is doing and has done; nothing while it isn't loaded.
+
+        Raises:
+            EngineClosedError: The handle was closed.
+        """
+        return self._held.stats
 
     @property
     def workers(self) -> Workers:

@@ -6,6 +6,7 @@ This module knows which settings there are and what they may be: nothing of how 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 import torch
@@ -23,6 +24,7 @@ from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
 from langchain_amulet.chat_models.deadline import DEADLINE
+from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.tools import (
     ANY,
     AUTO,
@@ -93,6 +95,17 @@ def as_device(value: Any) -> str | None:
         ) from error
 
 
+def as_quantization(value: Any) -> Any:
+    """What says how weights are quantised: a config of transformers', or a dict of one."""
+    if value is None or isinstance(value, Mapping) or hasattr(value, "to_dict"):
+        return value
+    raise ConfigurationError(
+        f"quantization_config must be a config of transformers' or a dict of one, not "
+        f"{quoted(value)}: use BitsAndBytesConfig(load_in_4bit=True) for 4 bits, "
+        "load_in_8bit=True for 8."
+    )
+
+
 def as_backend(value: Any) -> str:
     """The name of a backend that can be found."""
     if not isinstance(value, str):
@@ -160,7 +173,9 @@ class LoadSettings(BaseModel):
     device: Annotated[str | None, BeforeValidator(as_device)] = None
     dtype: Annotated[str | None, BeforeValidator(as_dtype)] = None
     device_map: str | dict[str, int | str] | None = None
-    quantization_config: Any = Field(default=None, exclude=True, repr=False)
+    quantization_config: Annotated[Any, BeforeValidator(as_quantization)] = Field(
+        default=None, exclude=True, repr=False
+    )
     attn_implementation: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
@@ -296,7 +311,7 @@ class AnswerSettings(BaseModel):
             chosen["top_logprobs"] = None  # the model's own go with them
         chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}
-        with explained(ConfigurationError, CallSettings.model_fields):
+        with explained(ConfigurationError, CallSettings.model_fields, others=NOT_A_CALLS):
             return CallSettings.model_validate(chosen)
 
 
@@ -324,6 +339,18 @@ class ModelSettings(BaseModel):
     streaming: bool | None = None
     max_retries: int | None = None
     redact_preferences: bool = False
+
+
+NOT_A_CALLS: Mapping[str, str] = MappingProxyType(
+    {
+        **OTHER_NAMES,
+        **{
+            name: f"it is the model's own: make another one, with ChatAmulet({name}=...)"
+            for name in (*LoadSettings.model_fields, *ModelSettings.model_fields)
+        },
+    }
+)
+"""What to do about names that a call can't set, but something or somebody else can."""
 
 
 class CallSettings(AnswerSettings):

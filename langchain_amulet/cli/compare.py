@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -15,10 +16,14 @@ from rich.text import Text
 from langchain_amulet.cli.colours import Legend, coloured
 from langchain_amulet.cli.options import (
     Backend,
+    Device,
+    Dtype,
     MaxTokens,
     Model,
     Seed,
+    Steering,
     Strength,
+    System,
     Temperature,
     reporting,
 )
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
     from langchain_amulet import ChatAmulet
+    from langchain_amulet.methods import Method
 
 
 def compare(
@@ -36,33 +42,43 @@ def compare(
     ],
     model: Model = "pocket",
     backend: Backend = "auto",
-    strength: Strength = "amulet",
+    device: Device = None,
+    dtype: Dtype = None,
+    strength: Strength = None,
+    method: Steering = None,
+    system: System = None,
     max_tokens: MaxTokens = 160,
     temperature: Temperature = 0.0,
     seed: Seed = 0,
 ) -> None:
-    """Answer QUESTION plainly, with the style in the prompt alone, and steered by Amulet."""
-    from langchain_amulet import ChatAmulet, Preference
-    from langchain_amulet.cli.models import method_at, warm
-    from langchain_amulet.engine.backends import import_backend
+    """Answer QUESTION plainly, with the style in the prompt alone, and steered."""
+    from langchain_amulet import Preference
+    from langchain_amulet.cli.models import model_of, warm
 
     console = Console()
     with reporting():
-        preferences, steering = [Preference(text) for text in prefer], method_at(strength)
-        llm = ChatAmulet(
+        preferences = [Preference(text) for text in prefer]
+        llm = model_of(
+            method,
+            strength,
             model=model,
-            backend=import_backend(backend),
+            backend=backend,
+            device=device,
+            dtype=dtype,
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
         )
         with warm(llm, console):
             console.print(Text(question, "bold"))
-            base = _ask(llm, question)
+            asked = [("system", system)] if system else []
+            asked.append(("human", question))
+            base = _ask(llm, asked, method="base")
             for preference in preferences:
-                prompted = _ask(llm, question, preference=preference, method="pref")
-                steered = _ask(llm, question, preference=preference, method=steering)
-                console.print(_side_by_side(preference.text, base, prompted, steered))
+                prompted = _ask(llm, asked, preference=preference, method="pref")
+                steered = _ask(llm, asked, preference=preference)
+                shown = _side_by_side(base, prompted, steered, _title(llm.method))
+                console.print(Panel(shown, title=Text(preference.text), title_align="left"))
             console.print(Legend())
 
 
@@ -77,14 +93,19 @@ class _Answer:
         return Text(f"{words} words, {self.seconds:.1f} s", "dim")
 
 
-def _ask(llm: ChatAmulet, question: str, **style: Any) -> _Answer:
+def _ask(llm: ChatAmulet, asked: list[tuple[str, str]], **style: Any) -> _Answer:
     started = time.perf_counter()
-    message = llm.invoke(question, trace=True, **style)
+    message = llm.invoke(asked, trace=True, **style)
     return _Answer(message, time.perf_counter() - started)
 
 
-def _side_by_side(preference: str, base: _Answer, prompted: _Answer, steered: _Answer) -> Panel:
-    table = Table("base", "prompt only", "Amulet", expand=True, box=None, padding=(0, 1))
+def _title(method: Method) -> str:
+    """What a method's column is called."""
+    return "Amulet" if method.name == "amulet" else method.name
+
+
+def _side_by_side(base: _Answer, prompted: _Answer, steered: _Answer, title: str) -> Table:
+    table = Table("base", "prompt only", escape(title), expand=True, box=None, padding=(0, 1))
     for column in table.columns:
         column.ratio = 1
     table.add_row(
@@ -94,4 +115,4 @@ def _side_by_side(preference: str, base: _Answer, prompted: _Answer, steered: _A
     )
     table.add_row()
     table.add_row(base.caption, prompted.caption, steered.caption)
-    return Panel(table, title=Text(preference), title_align="left")
+    return table

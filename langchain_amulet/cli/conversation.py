@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
@@ -62,13 +62,20 @@ class Conversation:
     What users and models write is shown as it is, never read as the terminal's markup.
     """
 
-    def __init__(self, llm: ChatAmulet, console: Console, person: Person | None = None) -> None:
-        """Begin with no messages, in the style that ``llm`` is set to."""
+    def __init__(
+        self,
+        llm: ChatAmulet,
+        console: Console,
+        person: Person | None = None,
+        system: str | None = None,
+    ) -> None:
+        """Begin with a system message at most, in the style that ``llm`` is set to."""
         memory = person.store if person else None
         self._llm = llm.with_preference(None).model_copy(update={"memory": memory})
         self._console, self._person = console, person
         self._style = llm.preference
-        self._messages: list[BaseMessage] = []
+        self._beginning: list[BaseMessage] = [SystemMessage(system)] if system else []
+        self._messages = self._beginning
         self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
 
     def run(self) -> None:
@@ -113,7 +120,7 @@ class Conversation:
             case "/why":
                 self._console.print(self._why())
             case "/reset":
-                self._messages, self._trace = [], ()
+                self._messages, self._trace = self._beginning, ()
                 self._say("The conversation begins anew.", "dim")
             case "/remember" | "/forget" | "/preferences":
                 self._recall(command, argument)

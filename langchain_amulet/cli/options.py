@@ -19,16 +19,51 @@ from typer.core import TyperGroup
 
 from langchain_amulet.errors import AmuletError
 
-Model = Annotated[str, typer.Option(help="`pocket`, a Hub id, or a local folder of a causal LM.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="`pocket`, a Hub id, or a local folder of a causal LM.",
+        envvar="LANGCHAIN_AMULET_MODEL",
+    ),
+]
 Backend = Annotated[
-    str, typer.Option(help="What runs the model: auto, another one's name, or module:name.")
+    str,
+    typer.Option(
+        help="What runs the model: auto, another one's name, or module:name.",
+        envvar="LANGCHAIN_AMULET_BACKEND",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(help="Such as cpu or cuda:0; if left out a GPU, if there is one.")
+]
+Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16; if left out what runs fastest.")]
+System = Annotated[str | None, typer.Option(help="The system message of the conversation.")]
+Steering = Annotated[
+    str | None,
+    typer.Option("--method", help="How to steer, as in amulet:kl_cap=0.5, or module:Name."),
 ]
 Strength = Annotated[
-    str, typer.Option(help="subtle, balanced, strong, amulet (the paper's), or a number.")
+    str | None,
+    typer.Option(
+        help="Of Amulet: subtle, balanced, strong, amulet (the paper's, if nothing is said), or a "
+        "number."
+    ),
 ]
-MaxTokens = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
-Temperature = Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")]
-Seed = Annotated[int, typer.Option(help="Makes sampled answers repeatable.")]
+MaxTokens = Annotated[
+    int,
+    typer.Option(min=1, help="Longest answer, in tokens.", envvar="LANGCHAIN_AMULET_MAX_TOKENS"),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        min=0.0,
+        help="0 always takes the likeliest token.",
+        envvar="LANGCHAIN_AMULET_TEMPERATURE",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(help="Makes sampled answers repeatable.", envvar="LANGCHAIN_AMULET_SEED")
+]
 
 
 def typed(strength: str) -> float | str:

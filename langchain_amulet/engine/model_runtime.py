@@ -9,22 +9,27 @@ Knows that models are loaded and run. Doesn't know how, nor requests, prompts or
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from langchain_amulet.engine.backends.base import LoadedModel
+from langchain_amulet.engine.backends.base import LoadedModel, ModelInfo
 from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
+from langchain_amulet.engine.scheduler import Stats
 from langchain_amulet.waiting import Workers, in_ended_thread
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 WORKERS = 8
 """How many threads at a time load a model, or prepare what it is asked."""
@@ -66,6 +71,16 @@ class ModelRuntime:
         """The engine that runs them. Raises as ``load`` and ``Engine`` do."""
         return self._open()[1]
 
+    @property
+    def info(self) -> ModelInfo | None:
+        """What may be known of the model; None while it isn't loaded."""
+        return None if self._opened is None else self._opened[0].info
+
+    @property
+    def stats(self) -> Stats:
+        """What its engine is doing and has done; nothing while it isn't loaded."""
+        return Stats() if self._opened is None else self._opened[1].stats()
+
     def derived(self, make: Callable[[ModelRuntime], T]) -> T:
         """What ``make`` derives from the loaded model: made once, shared, kept as long as it."""
         if make not in self._derived:  # without a lock, as every call comes this way
@@ -78,7 +93,8 @@ class ModelRuntime:
     def _open(self) -> tuple[LoadedModel, Engine]:
         with _GATE.loading(), self._loading:
             if self._opened is None:
-                loaded, options = _loaded(self._model_id, self._options), self._options
+                begun, options = time.monotonic(), self._options
+                loaded = _loaded(self._model_id, options)
                 engine = Engine(
                     loaded,
                     max_rows=options.max_rows,
@@ -86,7 +102,20 @@ class ModelRuntime:
                     prefill_chunk=options.prefill_chunk,
                 )
                 self._opened = loaded, engine
+                _log(self._model_id, loaded.info, time.monotonic() - begun)
             return self._opened
+
+
+def _log(model_id: str, info: ModelInfo, seconds: float) -> None:
+    logger.info(
+        "Loaded %s in %.1f s: %s on %s, run by the %s backend, context of %s tokens",
+        model_id,
+        seconds,
+        info.dtype,
+        info.device,
+        info.backend or "program's own",
+        info.context_length or "any number of",
+    )
 
 
 def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:

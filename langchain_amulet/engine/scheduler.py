@@ -10,6 +10,7 @@ Knows requests and queues. Doesn't know how a model is run, or how a token is ch
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import Counter, deque
@@ -39,6 +40,8 @@ from langchain_amulet.validation import message_of
 from langchain_amulet.waiting import joined
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 _STEPPING: ContextVar[Scheduler | None] = ContextVar("stepping", default=None)
 """Whose step the running code is part of. A variable of the context and not the thread's name,
@@ -91,7 +94,7 @@ class Scheduler:
         self._begun: deque[Job[Any]] = deque()
         self._totals: Counter[str] = Counter()  # the fields of Stats that are never lowered
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = self._was_full = False
         self._process = os.getpid()
 
     def submit(self, request: Request, readers: tuple[Backend, ...]) -> Channel:
@@ -165,6 +168,7 @@ class Scheduler:
         try:
             self.step()
         except BaseException as error:
+            logger.error("A step failed with %s, and all requests with it", type(error).__name__)
             self._fail_all(_wrapped(error, len(self._under_way())))
 
     def _wait(self) -> bool:
@@ -184,13 +188,23 @@ class Scheduler:
             if self._closed:
                 raise EngineClosedError(_CLOSED)
             if len(queue) >= self._max_queue:
+                self._note_full()
                 raise QueueFullError(
                     f"At most {self._max_queue} requests may wait for the model, and that many "
                     "do. Try again later, or raise max_queue."
                 )
             self._start()
+            self._was_full = False
             queue.append(item)
             self._changed.notify_all()
+
+    def _note_full(self) -> None:
+        """Log that calls are refused: once, however many are until one is taken again."""
+        if not self._was_full:
+            logger.warning(
+                "The queue is full: %d requests wait, others are refused", self._max_queue
+            )
+        self._was_full = True
 
     def _start(self) -> None:
         if self._thread is not None:

@@ -5,6 +5,7 @@ This module doesn't know what is looked up, or where.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -25,6 +26,8 @@ from langchain_amulet.errors import (
 from langchain_amulet.waiting import AnyFuture, Deadline, Procedure, Wait
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 OnFailure = Literal["raise", "ignore"]
 
@@ -108,6 +111,7 @@ class Timeout:
             future.exception()  # nobody waits for it, and asyncio would complain
 
     def _too_late(self) -> PreferenceTimeoutError:
+        logger.warning("A store of preferences gave no answer within %s s", self._seconds)
         return PreferenceTimeoutError(
             f"The store gave no answer within {self._seconds} s: mend the store, raise timeout, or "
             "go on without preferences by on_store_error='ignore'."

@@ -7,6 +7,7 @@ is known here and nowhere else; what the operations are for isn't.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Lock
@@ -22,6 +23,8 @@ from langchain_amulet.validation import kind_of
 from langchain_amulet.waiting import Wait, in_thread
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 TRIES = 100
 """How often a search is begun that others' writes break off."""
@@ -149,6 +152,8 @@ def check_thread(store: object) -> None:
 
 
 def _failure(store: BaseStore, error: Exception) -> PreferenceStoreError:
+    # Its kind alone: what a database says of an error may quote what was to be written.
+    logger.warning("%s failed: %s", type(store).__name__, type(error).__name__)
     return PreferenceStoreError(
         f"{type(store).__name__} failed: {kind_of(error)}, in words that aren't shown, as they may "
         "quote a preference. Mend the store; lookups can go on without it by "

@@ -53,6 +53,7 @@ class ModelInfo:
         stop_ids: Tokens that end an answer, as the model itself declares them.
         max_streams: The most prompt streams that its backend can hold; None for no limit.
         shares_pass: Whether all requests go through one forward pass per step.
+        backend: The name of what runs it; empty where that has none.
         device: Where it runs.
         dtype: What it computes in.
     """
@@ -63,6 +64,7 @@ class ModelInfo:
     stop_ids: frozenset[int] = frozenset()
     max_streams: int | None = None
     shares_pass: bool = True
+    backend: str = ""
     device: str = "cpu"
     dtype: str = "float32"
 

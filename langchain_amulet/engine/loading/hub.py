@@ -5,6 +5,7 @@ Knows folders and Hugging Face's Hub. Doesn't know what a model is made of.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from huggingface_hub import file_exists, try_to_load_from_cache
@@ -18,6 +19,10 @@ POCKET = "pocket"
 
 POCKET_FOLDER = Path(__file__).parents[2] / "pocket"
 """Where that model lies."""
+
+
+OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
+"""How Ollama names models: with what it calls a tag."""
 
 
 def resolve_model(name: str) -> str:
@@ -58,12 +63,38 @@ def not_found(model_id: str, reason: object) -> ModelNotFoundError:
         else f" Without a network there are {POCKET!r}, which comes with this package, folders, "
         "and what is cached; HF_HUB_OFFLINE=1 keeps the Hub from being asked."
     )
-    hint = f" Did you mean {POCKET!r}?" if nearest(model_id, [POCKET]) else ""
+    hint = _hint(model_id)
     return ModelNotFoundError(
         f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
         f"{_shortened(repr(model_id))} isn't: {_shortened(message_of(reason))}.{hint} Check the "
         f"name, the revision and the access rights.{offline}"
     )
+
+
+def _hint(model_id: str) -> str:
+    """What a name that is no model's seems to be meant for."""
+    if nearest(model_id, [POCKET]):
+        return f" Did you mean {POCKET!r}?"
+    if model_id.casefold().endswith(".gguf"):
+        return (
+            " A .gguf file is llama.cpp's: name the repository with the weights that it was made "
+            "of, such as 'Qwen/Qwen2.5-7B-Instruct'."
+        )
+    if OLLAMA.fullmatch(model_id):
+        return (
+            " It is written as Ollama's names are: those of the Hub have an owner and no colon, "
+            "such as 'Qwen/Qwen2.5-7B-Instruct'."
+        )
+    if _is_file(model_id):
+        return " It is a file: name the folder that it lies in."
+    return ""
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError):  # as in `_folder`
+        return False
 
 
 def _folder(name: str) -> Path | None:

@@ -61,6 +61,7 @@ class HuggingFaceModel(LoadedModel):
             context_length=self._lm.context_length,
             stop_ids=declared_stops(self.model),
             shares_pass=self._backend.shares_pass,
+            backend=self._backend.name,
             device=str(self._lm.device),
             dtype=str(self._lm.dtype).removeprefix("torch."),
         )

@@ -12,6 +12,7 @@ Knows backends and models. Doesn't know requests, sampling or callers.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -27,6 +28,8 @@ from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 from langchain_amulet.engine.backends.huggingface.sequential import SequentialBackend
 from langchain_amulet.errors import ConfigurationError, UnsupportedModelError
+
+logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 """The name that stands for the fastest backend which can run a model."""
@@ -60,14 +63,16 @@ def select_backend(model: LoadedModel, lm: CausalLM, name: str = AUTO) -> type[H
         ConfigurationError: There is no backend of that name.
         UnsupportedModelError: None can run the model.
     """
-    reasons: list[str] = []
+    kind, reasons = type(lm.model).__name__, list[str]()
     for backend in _candidates(name):
         reason = _mismatch(model, lm, backend)
         if reason is None:
+            logger.info("The %s backend repeats the logits of %s", backend.name, kind)
             return backend
+        logger.info("The %s backend can't run %s: it %s", backend.name, kind, reason)
         reasons.append(f"the {backend.name} backend {reason}")
     raise UnsupportedModelError(
-        f"{type(lm.model).__name__} can't be decoded: cached decoding must repeat a model's "
+        f"{kind} can't be decoded: cached decoding must repeat a model's "
         f"uncached logits, but {'; '.join(reasons)}. Use a decoder-only model whose cache "
         f"transformers supports{'' if name == AUTO else ', or backend=' + repr(AUTO)}."
     )
