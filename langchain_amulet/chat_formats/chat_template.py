@@ -24,6 +24,7 @@ from langchain_amulet.chat_formats.turns import (
     Turn,
     check_characters,
     fold_system,
+    in_blocks,
     merge_turns,
     shared_start,
     strings_in,
@@ -220,6 +221,12 @@ class ChatTemplate:
         return ControlTokens(self.tokenizer)
 
     @cached_property
+    def wants_blocks(self) -> bool:
+        """Whether texts have to be content blocks, as in templates of models that read images."""
+        asked = {"role": "user", "content": PROBE}
+        return not self._shows(asked) and self._shows(in_blocks(asked))
+
+    @cached_property
     def reads_users(self) -> bool:
         """Whether what a user writes gets into the prompt."""
         written = self.tried(self.fit([{"role": "user", "content": PROBE}]))
@@ -330,6 +337,17 @@ class ChatTemplate:
         return {name: value for name, value in self.variables.items() if name != CONTINUE}
 
     def _written(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
+        taken = [in_blocks(turn) for turn in turns] if self.wants_blocks else turns
+        return self._rendered(taken, variables, **options)
+
+    def _shows(self, turn: Turn) -> bool:
+        """Whether what a turn says gets into the prompt, as it is."""
+        try:
+            return PROBE in self._rendered([turn], self._variables).casefold()
+        except ChatTemplateError:
+            return False
+
+    def _rendered(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
         def render() -> str:
             written = self.tokenizer.apply_chat_template(
                 list(turns),

@@ -40,7 +40,10 @@ def writes_thoughts(model_id: str, chat_template: str | None = None) -> bool | N
 
 
 def _template_sources(folder: Path) -> list[str]:
-    files = [folder / name for name in ("chat_template.jinja", "tokenizer_config.json")]
+    files = [
+        folder / name
+        for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
+    ]
     return [file.read_text(encoding="utf-8") for file in files if file.is_file()]
 
 

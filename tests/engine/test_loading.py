@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import json
 import shutil
+import sys
 import threading
 import time
 import weakref
@@ -148,8 +150,8 @@ def test_a_model_on_one_device_loads_without_accelerate(
 def test_a_device_map_without_accelerate_is_refused(
     folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match="accelerate"):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ConfigurationError, match=r"install 'langchain-amulet\[accelerate\]'"):
         load(folder, LoadOptions(device_map="auto"))
 
 
@@ -209,6 +211,72 @@ def test_options_with_a_quantization_config_can_be_told_apart() -> None:
     )
     assert one == same and hash(one) == hash(same)
     assert other not in {one, LoadOptions()}
+
+
+@pytest.mark.parametrize(
+    ("quantized", "remedy"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "package.*bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4}, "package.*(gptqmodel|optimum)"),
+        ({"quant_method": "awq", "bits": 4}, "package.*(gptqmodel|autoawq)"),
+        ({"quant_method": "compressed-tensors"}, "package.*compressed-tensors"),
+        ({"quant_method": "higgs"}, "device that isn't there.*GPU"),
+        ({"quant_method": "spqr"}, "device that isn't there.*GPU"),
+        ({"quant_method": "fbgemm_fp8"}, "device that isn't there.*GPU"),
+    ],
+    ids=lambda value: value.get("quant_method") if isinstance(value, dict) else "",
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what is missing here may be there")
+def test_a_quantised_checkpoint_says_which_package_or_device_is_missing(
+    folder: str, tmp_path: Path, quantized: dict[str, Any], remedy: str
+) -> None:
+    saved_with(folder, tmp_path, quantization_config=quantized)
+    with pytest.raises(ConfigurationError, match=remedy):
+        load(str(tmp_path))
+
+
+def test_a_checkpoint_of_float8_is_computed_in_the_cpus_own_numbers(
+    folder: str, tmp_path: Path
+) -> None:
+    """The library dequantises it where there is no device for it."""
+    fp8 = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [16, 16]}
+    saved_with(folder, tmp_path, quantization_config=fp8)
+    loaded = load(str(tmp_path), LoadOptions(device="cpu"))
+    assert loaded.info.device == "cpu" and loaded.info.logits_width == 16
+
+
+def saved_with(folder: str, path: Path, **fields: Any) -> None:
+    """The model of a folder in another one, with these fields in its config."""
+    shutil.copytree(folder, path, dirs_exist_ok=True)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **fields}))
+
+
+def test_sharded_and_tied_weights_are_those_of_one_file(tmp_path: Path, folder: str) -> None:
+    tied = LlamaConfig.from_pretrained(folder, tie_word_embeddings=True)
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(tied).eval()
+    for name, size in (("whole", "1GB"), ("shards", "8KB")):
+        shutil.copytree(folder, tmp_path / name)
+        (tmp_path / name / "model.safetensors").unlink()
+        model.save_pretrained(tmp_path / name, max_shard_size=size)
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.inference_mode():
+        expected = model(input_ids=ids).logits
+        for name in ("whole", "shards"):
+            loaded = load(str(tmp_path / name), FLOAT32)
+            assert isinstance(loaded, HuggingFaceModel)
+            torch.testing.assert_close(loaded.model(input_ids=ids).logits, expected)
+
+
+def test_the_chat_template_of_an_images_processor_is_the_tokenizers_if_it_has_none(
+    folder: str, tmp_path: Path
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    assert load(str(tmp_path), FLOAT32).tokenizer.chat_template is None
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages }}"}))
+    assert load(str(tmp_path), FLOAT32).tokenizer.chat_template == "{{ messages }}"
 
 
 def test_pickled_weights_are_refused(folder: str, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ Knows transformers' ``from_pretrained``. Doesn't know backends, requests or prom
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,27 +20,27 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-)
+from transformers.utils.hub import cached_file
 
+from langchain_amulet.engine.loading.architecture import drop_unread, loader_class
 from langchain_amulet.engine.loading.hub import check_exists, not_found
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.engine.loading.quiet import quiet_if_small
 from langchain_amulet.engine.loading.weights import check_tokenizer, check_weights
 from langchain_amulet.errors import AmuletError, ConfigurationError, UnsupportedModelError
-from langchain_amulet.validation import message_of
-
-HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""How the names of classes end whose models predict the next token."""
+from langchain_amulet.validation import message_of, needing
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """What weights can be computed in."""
 
 DTYPE_VARIABLE = "LANGCHAIN_AMULET_DTYPE"
 """The environment variable with the dtype of models for which none is chosen."""
+
+DEVICE = re.compile(
+    r"GPU is required|requires an? (\w+ )*GPU|only supported on GPU|need an? GPU", re.I
+)
+"""How libraries say that a way of quantising needs a device that isn't there."""
 
 TOO_LONG = "sequence-length-is-longer-than-the-specified-maximum"
 """What the library's tokenizers call their warning of a long text, each of which says it once."""
@@ -57,26 +59,38 @@ def loading(model_id: str) -> Iterator[None]:
         yield
     except AmuletError:
         raise
-    except OSError as error:
-        raise not_found(model_id, error) from error
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{model_id!r} can be loaded in this way only with a package that isn't installed: "
-            f"{message_of(error)}. Install it, or choose another attn_implementation, "
-            "quantization_config or model."
-        ) from error
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise ConfigurationError(
-            f"A model must fit the memory, but {model_id!r} doesn't: {message_of(error)}. Use a "
-            "smaller model, quantization_config or device_map, or let other models go."
-        ) from error
     # Configs, tokenizers and weights of any kind and state are read by other people's code.
     except Exception as error:
-        raise UnsupportedModelError(
-            f"A model must be whole and fit its settings, but {model_id!r} can't be loaded: "
-            f"{type(error).__name__}: {message_of(error)}. Check its files and how it is to be "
-            "loaded (dtype, device_map, quantization_config, attn_implementation)."
-        ) from error
+        raise _failure(model_id, error) from error
+
+
+def _failure(model_id: str, error: Exception) -> AmuletError:
+    """The error of the package for what a library raised while it read a model."""
+    said = message_of(error)
+    if isinstance(error, OSError):
+        return not_found(model_id, error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return ConfigurationError(
+            f"A model must fit the memory, but {model_id!r} doesn't: {said}. Use a smaller model, "
+            "quantization_config or device_map, or let other models go."
+        )
+    # Some libraries say so in an ImportError, others in whatever they have.
+    if isinstance(error, (ImportError, RuntimeError, NotImplementedError)) and DEVICE.search(said):
+        return ConfigurationError(
+            f"{model_id!r} can be loaded in this way only on a device that isn't there: {said}. "
+            "Choose another device, quantization_config or model."
+        )
+    if isinstance(error, ImportError):
+        return ConfigurationError(
+            f"{model_id!r} can be loaded in this way only with a package that isn't installed: "
+            f"{said}. Install it, or choose another attn_implementation, quantization_config or "
+            "model."
+        )
+    return UnsupportedModelError(
+        f"A model must be whole and fit its settings, but {model_id!r} can't be loaded: "
+        f"{type(error).__name__}: {said}. Check its files and how it is to be loaded (dtype, "
+        "device_map, quantization_config, attn_implementation)."
+    )
 
 
 def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
@@ -90,12 +104,13 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
     source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
     source = {name: value for name, value in source.items() if value is not None}
     config = _config(model_id, source)
-    _require_causal(model_id, config)
+    kind = loader_class(model_id, config)
     tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
+    tokenizer.chat_template = tokenizer.chat_template or _processors_template(model_id, source)
     # Said already: what is too long is refused by the engine, and counting it is no mistake.
     tokenizer.deprecation_warnings[TOO_LONG] = True
     with quiet_if_small(model_id):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = kind.from_pretrained(
             model_id, **source, **_placement(config, options), output_loading_info=True
         )
     model, report = loaded
@@ -103,8 +118,10 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
     check_weights(model_id, model, report)
     check_tokenizer(model_id, tokenizer, model.get_input_embeddings().num_embeddings)
     model.eval()
-    if not _is_spread(options):
+    if not _is_spread(config, options):
         model.to(device_of(options.device))
+    if kind is not AutoModelForCausalLM:
+        drop_unread(model)
     if options.pack and options.quantization_config is None and model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return model, tokenizer
@@ -178,6 +195,22 @@ def dtype_of(name: str, setting: str = "dtype") -> torch.dtype:
     return found
 
 
+def _processors_template(model_id: str, source: dict[str, Any]) -> Any:
+    """The chat template of what prepares images and text together, where it has one of its own."""
+    known = {name: source[name] for name in ("revision",) if name in source}
+    found = cached_file(
+        model_id,
+        "chat_template.json",
+        **known,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if found is None:
+        return None
+    return json.loads(Path(found).read_text(encoding="utf-8")).get("chat_template")
+
+
 def _config(model_id: str, source: dict[str, Any]) -> Any:
     check_exists(model_id, source.get("revision"))
     try:
@@ -189,33 +222,6 @@ def _config(model_id: str, source: dict[str, Any]) -> Any:
         ) from error
 
 
-def _require_causal(model_id: str, config: Any) -> None:
-    if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(
-            f"Only decoder-only models can be steered, but {model_id!r} is an encoder-decoder "
-            f"({config.model_type}). Use a causal language model instead."
-        )
-    # Code of its own, which was allowed in, says so; the library's tables don't know its classes.
-    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
-        return
-    kinds = getattr(config, "architectures", None) or ()
-    is_trained = not kinds or any(map(_writes_text, kinds))
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING or not is_trained:
-        raise UnsupportedModelError(
-            f"Only causal language models can be steered, but {model_id!r} "
-            f"({', '.join(kinds) or config.model_type}) isn't one. Use a model for text generation."
-        )
-
-
-def _writes_text(architecture: str) -> bool:
-    """Whether weights of a class by this name have a head that predicts the next token.
-
-    Older checkpoints spell some of the library's classes differently, so endings count, too.
-    """
-    known = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-    return architecture in known or architecture.endswith(HEADS)
-
-
 def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
     device, mapped = device_of(options.device), options.device_map
     chosen: dict[str, Any] = {
@@ -225,7 +231,7 @@ def _placement(config: Any, options: LoadOptions) -> dict[str, Any]:
         "use_safetensors": options.use_safetensors,
     }
     chosen["dtype"] = chosen["dtype"] or "auto"  # None would be left out below
-    if _is_spread(options):
+    if _is_spread(config, options):
         chosen["device_map"] = dict(mapped) if isinstance(mapped, tuple) else mapped or {"": device}
     return {name: value for name, value in chosen.items() if value is not None}
 
@@ -245,15 +251,16 @@ def _check_device_map(model: Any, options: LoadOptions) -> None:
         )
 
 
-def _is_spread(options: LoadOptions) -> bool:
-    """Whether accelerate places the weights; it needn't be there for a model on one device."""
-    if not options.device_map and options.quantization_config is None:
+def _is_spread(config: Any, options: LoadOptions) -> bool:
+    """Whether accelerate places the weights; it needn't be there for a model on one device.
+
+    Quantised ones can't be moved once they are loaded.
+    """
+    quantized = options.quantization_config or getattr(config, "quantization_config", None)
+    if not options.device_map and quantized is None:
         return False
-    if importlib.util.find_spec("accelerate") is None:
-        raise ConfigurationError(
-            "device_map and quantization_config need the package accelerate, which isn't "
-            "installed. Install langchain-amulet[accelerate], or leave both out."
-        )
+    with needing("accelerate", "What has a device_map or is quantised"):
+        importlib.import_module("accelerate")
     return True
 
 
