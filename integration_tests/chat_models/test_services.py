@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -139,6 +140,13 @@ def test_what_is_loaded_is_logged_with_its_backend_and_why(
     assert QUESTION not in log and SECRET not in log
 
 
+def standing_still(stands: threading.Event, goes_on: threading.Event) -> Iterator[None]:
+    """Work during which the engine's thread does nothing else."""
+    stands.set()
+    assert goes_on.wait(30)
+    yield
+
+
 def test_a_full_queue_is_logged_once_until_there_is_room_again(
     tiny: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,7 +154,7 @@ def test_a_full_queue_is_logged_once_until_there_is_room_again(
         llm.invoke(QUESTION)
         for _ in range(2):
             stands, goes_on = threading.Event(), threading.Event()
-            standing = engine_of(llm).run(lambda: (stands.set(), goes_on.wait(30)))  # noqa: B023
+            standing = engine_of(llm).run(standing_still(stands, goes_on))
             assert stands.wait(30)
             waiting = threading.Thread(target=llm.invoke, args=(QUESTION,))
             waiting.start()

@@ -96,8 +96,8 @@ def as_device(value: Any) -> str | None:
 
 
 def as_quantization(value: Any) -> Any:
-    """What says how weights are quantised: a config of transformers', or a dict of one."""
-    if value is None or isinstance(value, Mapping) or hasattr(value, "to_dict"):
+    """How weights are quantised: an object or a dict, which means something to backends alone."""
+    if not isinstance(value, (str, int, float, list, tuple)):
         return value
     raise ConfigurationError(
         f"quantization_config must be a config of transformers' or a dict of one, not "
