@@ -159,8 +159,10 @@ class PreparedCall:
             return None
         conversation = strings_in([self.turns, self.settings.offered])
         found = phrases((each.text for each in self.settings.preferences), conversation)
-        model = self.model
-        return EchoGuard(found, model.token_bytes, model.word_pieces) if found else None
+        if not found:
+            return None
+        begun = self.messages[-1].text if self.codec.template.continues else ""
+        return EchoGuard(found, self.model.token_bytes, self.model.word_pieces, begun)
 
     # --- What the model's chat format makes of the call ---
 

@@ -91,11 +91,18 @@ class EchoGuard:
         found: Phrases.
         token_bytes: The bytes of the answering model's tokens.
         pieces: The same tokens by the words that they add.
+        begun: What the answer goes on from, where its beginning is given.
     """
 
-    def __init__(self, found: Collection[str], token_bytes: TokenBytes, pieces: WordPieces) -> None:
+    def __init__(
+        self,
+        found: Collection[str],
+        token_bytes: TokenBytes,
+        pieces: WordPieces,
+        begun: str = "",
+    ) -> None:
         """Watch for these phrases."""
-        self._bytes, self._pieces = token_bytes, pieces
+        self._bytes, self._pieces, self._begun = token_bytes, pieces, begun
         self._reach = SLACK + max((len(phrase.encode()) for phrase in found), default=0)
         self._by_beginning: defaultdict[str, list[str]] = defaultdict(list)
         for phrase in found:
@@ -111,6 +118,8 @@ class EchoGuard:
         """
         spelled = b"".join(map(self._bytes.of, tokens[-self._reach :]))
         text = spelled.decode("utf-8", "ignore")
+        if len(tokens) < self._reach:
+            text = self._begun + text
         is_open, said = ENDS_WITH_LETTER.search(text) is not None, _words(text)
         counts = range(min(SIZE, len(said)) + 1)
         tails = (" ".join(said[len(said) - count :]) for count in counts)

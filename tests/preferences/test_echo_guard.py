@@ -107,6 +107,13 @@ def test_every_way_to_write_an_echo_passes_a_held_token(vocabulary: Vocabulary) 
         assert any(ids[at] in guard.held(ids[:at]) for at in range(len(ids)))
 
 
+def test_an_echo_may_begin_where_the_answers_beginning_is_given(vocabulary: Vocabulary) -> None:
+    found = phrases([FORMAL])
+    guard = EchoGuard(found, vocabulary.bytes, vocabulary.pieces, "Of course: a for")
+    ids = vocabulary.ids("mal tone")
+    assert any(ids[at] in guard.held(ids[:at]) for at in range(len(ids)))
+
+
 def test_an_answer_without_a_phrase_passes_none(vocabulary: Vocabulary) -> None:
     guard = vocabulary.guard(FORMAL)
     ids = vocabulary.ids("Please do. Use forms, and a tone that is formal.")
