@@ -9,6 +9,8 @@ import asyncio
 import gc
 import itertools
 import resource
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -278,3 +280,13 @@ def test_nothing_is_left_behind_by_calls_of_the_chat_model(llm: ChatAmulet) -> N
     assert second[2] == first[2]
     stats = engine_of(llm).stats()
     assert (stats.rows, stats.queued, stats.active_requests) == (0, 0, 0)
+
+
+@pytest.mark.exhaustive
+def test_a_round_of_answers_and_refusals_leaves_no_more_than_the_round_before() -> None:
+    """In a process of its own, where nothing else comes and goes; it counts all that there is."""
+    load = ["--answers", "1500", "--refusals", "200", "--rounds", "4"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.leaks", *load], capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
