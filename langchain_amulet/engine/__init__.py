@@ -6,6 +6,7 @@ token.
 """
 
 from langchain_amulet.engine.backends import HuggingFaceModel, LoadedModel, LoadOptions, load
+from langchain_amulet.engine.backends.base import CacheScope
 from langchain_amulet.engine.beam_search import BeamResult
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.model_info import declared_context
@@ -16,6 +17,7 @@ from langchain_amulet.engine.token_stream import TokenStream
 
 __all__ = [
     "BeamResult",
+    "CacheScope",
     "Constraint",
     "Engine",
     "Finish",

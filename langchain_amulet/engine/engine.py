@@ -18,7 +18,7 @@ from torch import Tensor
 
 from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts, Steps
 from langchain_amulet.engine.beam_search import BeamResult, beam_search, check_for_beams
-from langchain_amulet.engine.ensemble import Ensemble, on_common_tokens
+from langchain_amulet.engine.ensemble import Ensemble, by_backend, on_common_tokens
 from langchain_amulet.engine.job import Job
 from langchain_amulet.engine.request import Request
 from langchain_amulet.engine.scheduler import Scheduler, Stats
@@ -45,6 +45,10 @@ class Engine:
         max_rows: The most prompt streams at a time, over all requests.
         max_queue: The most requests that may wait for rows.
         prefill_chunk: The most prompt tokens computed between two decode steps.
+        kv_cache_memory: The most bytes of keys and values, of requests and of what is kept for
+            others that begin alike; of each model that the engine runs. None for a share of what
+            is free now: of a computer's memory a quarter and at most 4 GiB, of a GPU's three
+            quarters.
 
     Raises:
         ConfigurationError: A limit is below 1, or ``model`` isn't a loaded model.
@@ -57,6 +61,7 @@ class Engine:
         max_rows: int = 64,
         max_queue: int = 4096,
         prefill_chunk: int = 256,
+        kv_cache_memory: int | None = None,
     ) -> None:
         """Take the model over; nothing is computed yet."""
         if not isinstance(model, LoadedModel):
@@ -65,12 +70,14 @@ class Engine:
                 "or HuggingFaceModel(model) for a model of transformers."
             )
         limits = {"max_rows": max_rows, "max_queue": max_queue, "prefill_chunk": prefill_chunk}
+        if kv_cache_memory is not None:
+            limits["kv_cache_memory"] = kv_cache_memory
         for name, value in limits.items():
             if value < 1:
                 raise ConfigurationError(
                     f"{name} must be at least 1, got {value}. Leave it out for the default."
                 )
-        self._model, self._backend_limits = model, (max_rows, prefill_chunk)
+        self._model, self._backend_limits = model, (max_rows, prefill_chunk, kv_cache_memory)
         self._max_rows = min(max_rows, model.info.max_streams or max_rows)
         self._row_limit = max_rows
         self._main = model.new_backend(*self._backend_limits)
@@ -107,7 +114,8 @@ class Engine:
 
         Raises:
             ConfigurationError: A stream names a model that isn't attached.
-            ContextLengthError: The longest prompt and ``max_tokens`` exceed the model's context.
+            ContextLengthError: The longest prompt and ``max_tokens`` exceed the model's context, or
+                all of them the memory that there may be for them.
             RequestError: More streams than ``max_rows``, or a token id that the model lacks.
             QueueFullError: ``max_queue`` requests are waiting.
             EngineClosedError: The engine was closed.
@@ -120,6 +128,9 @@ class Engine:
                 f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
                 f"but has {len(readers)}. Raise max_rows or use fewer preferences."
             )
+        for backend, streams in by_backend(readers).items():
+            prompts = tuple(request.prompts[stream] for stream in streams)
+            backend.check_memory(prompts, request.max_tokens)
         return TokenStream(self._scheduler.submit(request, readers), owner=self)
 
     def run(self, steps: Steps[T], rows: int = 1, deadline: Deadline | None = None) -> Future[T]:

@@ -18,7 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from langchain_amulet.engine.backends.base import (
+    PROCESS,
     Backend,
+    CacheScope,
+    CacheUse,
     CandidateQuery,
     Prompts,
     Slot,
@@ -58,6 +61,16 @@ class EnsembleSlot:
     def part_in(self, backend: Backend) -> BackendSlot | None:
         """Its slot with one model; None if that doesn't read for it."""
         return next((part for part in self.parts if part.backend is backend), None)
+
+    @property
+    def cached_tokens(self) -> tuple[int, ...]:
+        """How many tokens of each stream's prompt weren't computed, as others had them."""
+        found = {
+            stream: cached
+            for part in self.parts
+            for stream, cached in zip(part.streams, part.slot.cached_tokens, strict=True)
+        }
+        return tuple(found[stream] for stream in sorted(found))
 
     def feed(self, token: int) -> None:
         """Feed ``token`` to every stream next."""
@@ -116,21 +129,44 @@ class Ensemble:
         """Streams that hold memory now, of all models."""
         return sum(backend.live_rows for backend in self._backends())
 
-    def has_room(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> bool:
+    @property
+    def cache_use(self) -> CacheUse:
+        """How much memory the models that are in use take for keys and values."""
+        uses = [backend.cache_use for backend in self._backends()]
+        limits = [use.limit for use in uses if use.limit is not None]
+        return CacheUse(
+            nbytes=sum(use.nbytes for use in uses),
+            limit=sum(limits) if limits else None,
+            tokens=sum(use.tokens for use in uses),
+        )
+
+    def has_room(
+        self,
+        prompts: Prompts,
+        max_tokens: int,
+        readers: Sequence[Backend],
+        scope: CacheScope = PROCESS,
+    ) -> bool:
         """Whether a request could join now whose streams are read by these backends."""
         if self.live_rows + len(prompts) > self.max_rows:
             return False
         return all(
-            backend.has_room(tuple(prompts[k] for k in streams), max_tokens)
-            for backend, streams in _by_backend(readers).items()
+            backend.has_room(tuple(prompts[k] for k in streams), max_tokens, scope)
+            for backend, streams in by_backend(readers).items()
         )
 
-    def join(self, prompts: Prompts, max_tokens: int, readers: Sequence[Backend]) -> EnsembleSlot:
+    def join(
+        self,
+        prompts: Prompts,
+        max_tokens: int,
+        readers: Sequence[Backend],
+        scope: CacheScope = PROCESS,
+    ) -> EnsembleSlot:
         """Take a request in, each of its streams with the backend that reads it; all or none."""
         parts: list[BackendSlot] = []
         with ExitStack() as undoing:
-            for backend, streams in _by_backend(readers).items():
-                slot = backend.join(tuple(prompts[k] for k in streams), max_tokens)
+            for backend, streams in by_backend(readers).items():
+                slot = backend.join(tuple(prompts[k] for k in streams), max_tokens, scope)
                 undoing.callback(backend.leave, slot)
                 parts.append(BackendSlot(backend, slot, streams))
             undoing.pop_all()
@@ -252,7 +288,7 @@ def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
     return nn.functional.pad(stacked.log_softmax(-1), (0, width - common), value=-math.inf)
 
 
-def _by_backend(readers: Sequence[Backend]) -> dict[Backend, tuple[int, ...]]:
+def by_backend(readers: Sequence[Backend]) -> dict[Backend, tuple[int, ...]]:
     """Which streams each backend reads."""
     streams: dict[Backend, tuple[int, ...]] = {}
     for index, backend in enumerate(readers):

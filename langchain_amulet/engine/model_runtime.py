@@ -100,6 +100,7 @@ class ModelRuntime:
                     max_rows=options.max_rows,
                     max_queue=options.max_queue,
                     prefill_chunk=options.prefill_chunk,
+                    kv_cache_memory=options.kv_cache_memory,
                 )
                 self._opened = loaded, engine
                 _log(self._model_id, loaded.info, time.monotonic() - begun)

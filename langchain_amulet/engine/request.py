@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
+from langchain_amulet.engine.backends.base import PROCESS, CacheScope
 from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
@@ -88,6 +89,7 @@ class Request:
         constraint: A grammar on the combined scores.
         pauses: Where the answer isn't steered.
         guard: For which tokens it isn't steered; None where it is for all.
+        cache_scope: Whose computed prompts it may make use of, and who of its own.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -105,6 +107,7 @@ class Request:
     constraint: Constraint | None = None
     pauses: tuple[Pause, ...] = ()
     guard: Guard | None = None
+    cache_scope: CacheScope = PROCESS
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""

@@ -67,6 +67,12 @@ class Stats:
         failed: Requests that ended in an error, deadlines included.
         decode_steps: Steps that made tokens, each a forward pass of every model in use.
         prefill_tokens: Prompt tokens computed; a prefix that streams share counts once.
+        cache_hits: Requests whose prompts began like what was there of earlier ones.
+        cache_read_tokens: Prompt tokens that weren't computed for that reason.
+        kv_cache_bytes: Memory that keys and values take now, of requests and kept prefixes.
+        kv_cache_limit: The most that they may take, all models that are in use now together; None
+            if there is no limit.
+        kv_cache_tokens: Tokens whose keys and values these are, each shared one once.
     """
 
     active_requests: int = 0
@@ -78,6 +84,11 @@ class Stats:
     failed: int = 0
     decode_steps: int = 0
     prefill_tokens: int = 0
+    cache_hits: int = 0
+    cache_read_tokens: int = 0
+    kv_cache_bytes: int = 0
+    kv_cache_limit: int | None = None
+    kv_cache_tokens: int = 0
 
 
 class Scheduler:
@@ -131,11 +142,15 @@ class Scheduler:
     def stats(self) -> Stats:
         """A snapshot of the counters."""
         with self._changed:
+            cache = self._ensemble.cache_use
             return Stats(
                 active_requests=len(self._running),
                 rows=self._ensemble.live_rows,
                 queued=len(self._waiting),
                 prefill_tokens=self._ensemble.prefill_tokens,
+                kv_cache_bytes=cache.nbytes,
+                kv_cache_limit=cache.limit,
+                kv_cache_tokens=cache.tokens,
                 **self._totals,
             )
 
@@ -237,7 +252,9 @@ class Scheduler:
                 state = self._waiting[0]
                 request = state.request
                 try:
-                    slot = self._ensemble.join(request.prompts, request.max_tokens, state.readers)
+                    slot = self._ensemble.join(
+                        request.prompts, request.max_tokens, state.readers, request.cache_scope
+                    )
                 except Exception as error:  # whatever a backend can raise, out of memory too
                     self._fail(state, _wrapped(error))  # which takes it out of the queue
                     continue
@@ -247,9 +264,19 @@ class Scheduler:
 
     def _prefill(self) -> None:
         """Take in one more chunk of the prompts that wait for it."""
+        waiting = [slot for slot in self._running if not slot.is_started]
         failed = self._ensemble.prefill()
+        for slot in waiting:
+            if slot.is_started:
+                self._count_cached(slot)
         for slot, error in failed.items():
             self._fail(self._running[slot], _wrapped(error, _sharers(error, failed.values())))
+
+    def _count_cached(self, slot: EnsembleSlot) -> None:
+        """Tell what a request that is ready to decode found in the cache."""
+        cached = self._running[slot].channel.cached_tokens = slot.cached_tokens
+        self._totals["cache_hits"] += any(cached)
+        self._totals["cache_read_tokens"] += sum(cached)
 
     def _forward(self) -> dict[EnsembleSlot, StreamLogprobs | Exception]:
         """One forward pass of each model for all requests that are ready."""
@@ -319,7 +346,9 @@ class Scheduler:
 
     def _has_room(self, state: RequestState) -> bool:
         request = state.request
-        return self._ensemble.has_room(request.prompts, request.max_tokens, state.readers)
+        return self._ensemble.has_room(
+            request.prompts, request.max_tokens, state.readers, request.cache_scope
+        )
 
     def _fail(self, state: RequestState, error: AmuletError) -> None:
         self._end(state, error, "failed")

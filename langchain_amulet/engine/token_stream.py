@@ -35,6 +35,7 @@ class Channel:
         self._on_cancel = on_cancel
         self._closed = False
         self.cancelled = False
+        self.cached_tokens: tuple[int, ...] = ()
 
     def put(self, event: Event) -> None:
         """Hand over one event and wake the reader. Nothing is kept after a cancel."""
@@ -113,6 +114,11 @@ class TokenStream:
     def stop_token(self) -> Token | None:
         """The token that ended the answer, once iteration is over; ``None`` if none did."""
         return self._ended.token if isinstance(self._ended, Finish) else None
+
+    @property
+    def cached_tokens(self) -> tuple[int, ...]:
+        """Tokens of each stream's prompt that were in the cache; known once there is a token."""
+        return self._channel.cached_tokens
 
     def cancel(self) -> None:
         """Stop decoding. Further iteration raises ``CancelledError``; harmless after the end."""

@@ -177,7 +177,7 @@ def test_beam_search_is_refused_by_the_name_of_a_model_whose_backend_cannot() ->
         beams = Backend.beams  # type: ignore[assignment]
 
     class HashedSearchless(Hashed):
-        def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+        def new_backend(self, max_rows: int, *others: int | None) -> Backend:
             return Searchless(self, max_rows)
 
     refused = pytest.raises(RequestError, match="but that of HashedSearchless can't")
@@ -203,10 +203,10 @@ def test_a_request_that_cannot_join_fails_alone(
 ) -> None:
     join = UncachedBackend.join
 
-    def too_little(backend: UncachedBackend, prompts: Any, max_tokens: int) -> Any:
+    def too_little(backend: UncachedBackend, prompts: Any, max_tokens: int, scope: Any) -> Any:
         if max_tokens == 13:
             raise MemoryError("no room")
-        return join(backend, prompts, max_tokens)
+        return join(backend, prompts, max_tokens, scope)
 
     monkeypatch.setattr(UncachedBackend, "join", too_little)
     staying = engine.submit(request_for(0, 60))

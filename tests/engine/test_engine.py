@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from langchain_amulet.engine import Engine, HuggingFaceModel
-from langchain_amulet.engine.backends.huggingface.kv_cache import KVCacheLayer
+from langchain_amulet.engine.backends.huggingface.kv_cache import KVCache, KVCacheLayer
 from langchain_amulet.errors import ConfigurationError, EngineClosedError, GenerationError
 from support.engines import whole
 from support.tiny_engine import ENDLESS, ids_of, request_for, wait_until
@@ -68,7 +68,7 @@ def test_no_caller_waits_for_ever_when_even_letting_go_fails(
     for answer in answers:
         next(answer)
     with monkeypatch.context() as patch:
-        patch.setattr(KVCacheLayer, "move", lost)
+        patch.setattr(KVCache, "free", lost)
         patch.setattr(KVCacheLayer, "update", lost)
         for answer in answers:
             with pytest.raises(GenerationError, match="the device is lost"):

@@ -59,15 +59,15 @@ def test_a_request_without_memory_for_its_rows_fails_alone_and_leaves_none(
     expected = ids_of(engine, request_for(1, 40))
     staying = engine.submit(request_for(1, 40))
     first = [next(staying).id for _ in range(3)]
-    enough = KVCacheLayer.copy
+    enough = KVCacheLayer.resize
 
-    def too_little(layer: KVCacheLayer, other: KVCacheLayer, *where: int) -> None:
-        enough(layer, other, *where)
-        if layer.kv_cache is not other.kv_cache:
+    def too_little(layer: KVCacheLayer, size: int) -> None:
+        if size > 40:
             raise MemoryError("no room")
+        enough(layer, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(KVCacheLayer, "copy", too_little)
+        patch.setattr(KVCacheLayer, "resize", too_little)
         with pytest.raises(GenerationError, match="no room"):
             ids_of(engine, request_for(2, length=700))
     assert first + [token.id for token in staying] == expected

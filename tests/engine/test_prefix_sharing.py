@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_amulet.engine import Engine, HuggingFaceModel, Request
-from langchain_amulet.engine.backends.huggingface.batched import MIN_SHARED_PREFIX
+from langchain_amulet.engine import CacheScope, Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.backends.huggingface.stream_rows import MIN_COPIED
 from langchain_amulet.errors import CancelledError, GenerationError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream
@@ -54,6 +55,11 @@ def request_for(prompts: Prompts, seed: int = 0, max_tokens: int = 6) -> Request
     return Request(prompts, AMULET, SamplingParams(seed=seed), max_tokens)
 
 
+def alone_in(engine: Engine, request: Request) -> list[int]:
+    """What is answered by who shares with nobody, and leaves nothing."""
+    return ids_of(engine, replace(request, cache_scope=CacheScope("alone", keeps=False)))
+
+
 PROMPTS = ((*body(40), 5, 6, 7), (*body(40), 7))
 
 
@@ -61,7 +67,7 @@ def test_samples_of_one_prompt_are_prefilled_once_and_equal_those_made_alone(
     engine: Engine,
 ) -> None:
     requests = [request_for(PROMPTS, seed) for seed in range(8)]
-    alone = [ids_of(engine, request) for request in requests]
+    alone = [alone_in(engine, request) for request in requests]
     before = engine.stats().prefill_tokens
     answers = [engine.submit(request) for request in requests]
     assert [[token.id for token in answer] for answer in answers] == alone
@@ -71,7 +77,7 @@ def test_samples_of_one_prompt_are_prefilled_once_and_equal_those_made_alone(
 
 def test_a_request_copies_from_one_that_decodes(engine: Engine) -> None:
     request = request_for(PROMPTS, 1)
-    alone = ids_of(engine, request)
+    alone = alone_in(engine, request)
     decoding = engine.submit(request_for(PROMPTS, 2, max_tokens=ENDLESS))
     next(decoding)
     before = engine.stats().prefill_tokens
@@ -82,7 +88,7 @@ def test_a_request_copies_from_one_that_decodes(engine: Engine) -> None:
 
 def test_only_what_begins_alike_is_shared(engine: Engine) -> None:
     first, second = ((*prompt[:20], 9, *prompt[21:]) for prompt in PROMPTS)
-    alone = ids_of(engine, request_for((first, second)))
+    alone = alone_in(engine, request_for((first, second)))
     with engine.submit(request_for(PROMPTS, max_tokens=ENDLESS)) as decoding:
         next(decoding)
         before = engine.stats().prefill_tokens
@@ -91,14 +97,14 @@ def test_only_what_begins_alike_is_shared(engine: Engine) -> None:
 
 
 def test_a_few_tokens_are_not_worth_waiting_for(engine: Engine) -> None:
-    start = body(MIN_SHARED_PREFIX - 1)
+    start = body(MIN_COPIED - 1)
     prompts = ((*start, *body(20, 1)), (*start, *body(20, 2)))
     ids_of(engine, request_for(prompts))
     assert engine.stats().prefill_tokens == sum(len(prompt) - 1 for prompt in prompts)
 
 
 def test_a_prompt_whose_source_leaves_is_computed_all_the_same(engine: Engine) -> None:
-    alone = ids_of(engine, request_for(PROMPTS))
+    alone = alone_in(engine, request_for(PROMPTS))
     for _ in range(5):  # each time it may be elsewhere in its prefill
         source = engine.submit(request_for(PROMPTS, 1))
         copying = [engine.submit(request_for(PROMPTS)) for _ in range(2)]
@@ -109,7 +115,7 @@ def test_a_prompt_whose_source_leaves_is_computed_all_the_same(engine: Engine) -
 
 
 def test_what_fails_for_the_source_does_not_fail_for_who_copies_from_it(engine: Engine) -> None:
-    alone = ids_of(engine, request_for(PROMPTS))
+    alone = alone_in(engine, request_for(PROMPTS))
     source = engine.submit(request_for(tuple((*p[:-1], POISON, 4) for p in PROMPTS)))
     copying = engine.submit(request_for(PROMPTS))
     with pytest.raises(GenerationError, match="NaN"):
@@ -135,7 +141,7 @@ def crowds(draw: st.DrawFn) -> list[tuple[Prompts, bool]]:
 def test_any_crowd_decodes_as_each_of_it_alone(
     small: Engine, crowd: list[tuple[Prompts, bool]]
 ) -> None:
-    alone = [ids_of(small, request_for(prompts)) for prompts, _ in crowd]
+    alone = [alone_in(small, request_for(prompts)) for prompts, _ in crowd]
     answers = [small.submit(request_for(prompts)) for prompts, _ in crowd]
     for answer, (_, leaves) in zip(answers, crowd, strict=True):
         if leaves:

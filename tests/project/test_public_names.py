@@ -18,11 +18,11 @@ PUBLIC = {
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",
     "langchain_amulet.engine": """
-        BeamResult Constraint Engine Finish HuggingFaceModel LoadOptions LoadedModel
+        BeamResult CacheScope Constraint Engine Finish HuggingFaceModel LoadOptions LoadedModel
         ModelRuntime Pause Request Stats Token TokenStream Trace acquire declared_context load
     """,
     "langchain_amulet.engine.backends": """
-        BACKENDS Backend BackendLoader Beams CandidateQuery HUGGING_FACE
+        BACKENDS Backend BackendLoader Beams CacheScope CacheUse CandidateQuery PROCESS HUGGING_FACE
         HuggingFaceModel LoadOptions LoadedModel ModelInfo Prompts Slot StepLogits Steps
         UncachedModel check_backend import_backend load load_huggingface register
     """,

@@ -5,8 +5,11 @@ plans, sampling, queues or callers.
 """
 
 from langchain_amulet.engine.backends.base import (
+    PROCESS,
     Backend,
     Beams,
+    CacheScope,
+    CacheUse,
     CandidateQuery,
     LoadedModel,
     ModelInfo,
@@ -31,9 +34,12 @@ from langchain_amulet.engine.loading.options import LoadOptions
 __all__ = [
     "BACKENDS",
     "HUGGING_FACE",
+    "PROCESS",
     "Backend",
     "BackendLoader",
     "Beams",
+    "CacheScope",
+    "CacheUse",
     "CandidateQuery",
     "HuggingFaceModel",
     "LoadOptions",

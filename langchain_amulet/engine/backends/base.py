@@ -22,7 +22,7 @@ runs models.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -40,6 +40,41 @@ Steps = Generator[None, None, T]
 
 CandidateQuery = tuple[tuple[int, float], ...]
 """A weighted sum of logits rows whose best tokens are sought: (row, weight) pairs."""
+
+
+@dataclass(frozen=True)
+class CacheScope:
+    """Whose computed prompts a request may make use of: those of equal scopes are shared.
+
+    Who shares can tell by the time to the first token what others asked before. The streams of one
+    request share in any scope.
+
+    Attributes:
+        name: What tells scopes apart, such as a user; all of the process if left out.
+        keeps: Whether what was computed stays after its request has ended.
+    """
+
+    name: Hashable = None
+    keeps: bool = True
+
+
+PROCESS = CacheScope()
+"""The scope of all requests that say nothing else."""
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """How much memory for keys and values is in use.
+
+    Attributes:
+        nbytes: Bytes that are held now.
+        limit: The most bytes that may be; None where there is no such limit.
+        tokens: Tokens whose keys and values these are, those that are shared counted once.
+    """
+
+    nbytes: int = 0
+    limit: int | None = None
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,12 +140,15 @@ class LoadedModel(ABC):
         """What may be known of it; always the same."""
 
     @abstractmethod
-    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+    def new_backend(
+        self, max_rows: int, prefill_chunk: int, kv_cache_memory: int | None = None
+    ) -> Backend:
         """What runs it for one engine, without requests yet.
 
         Args:
             max_rows: The most prompt streams at a time.
             prefill_chunk: The most prompt tokens to compute in one ``Backend.prefill``.
+            kv_cache_memory: The most bytes of keys and values; None for the backend's own choice.
         """
 
 
@@ -128,6 +166,11 @@ class Slot(Protocol):
 
         Asked anew before each: others may have left since.
         """
+        ...
+
+    @property
+    def cached_tokens(self) -> Sequence[int]:
+        """How many tokens of each prompt weren't computed, as an earlier request had them."""
         ...
 
     def feed(self, token: int) -> None:
@@ -193,17 +236,31 @@ class Backend(ABC):
     def live_rows(self) -> int:
         """Streams that hold memory now."""
 
+    @property
+    def cache_use(self) -> CacheUse:
+        """How much memory for keys and values is in use; may be asked for by any thread."""
+        return CacheUse()
+
+    def check_memory(self, prompts: Prompts, max_tokens: int) -> None:
+        """Refuse a request that could never ``join``; called by any thread.
+
+        Raises:
+            ContextLengthError: It needs more memory than there may be.
+        """
+        return
+
     @abstractmethod
-    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
+    def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:
         """Whether a request could ``join`` now; if not, it waits until others left."""
 
     @abstractmethod
-    def join(self, prompts: Prompts, max_tokens: int) -> Slot:
+    def join(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> Slot:
         """Take a request in. Nothing is computed yet.
 
         Args:
             prompts: At least one token per stream.
             max_tokens: How many tokens it may be fed, for who reserves memory ahead.
+            scope: Whose computed prompts may be made use of, for who keeps any.
         """
 
     @abstractmethod

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.engine.backends.base import (
+    PROCESS,
     Backend,
+    CacheScope,
     CandidateQuery,
     LoadedModel,
     ModelInfo,
@@ -57,7 +59,9 @@ class UncachedModel(LoadedModel):
             ``[sequences, info.logits_width]``, normalised or not.
         """
 
-    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+    def new_backend(
+        self, max_rows: int, prefill_chunk: int, kv_cache_memory: int | None = None
+    ) -> Backend:
         """What keeps the requests' tokens for one engine."""
         return UncachedBackend(self, max_rows)
 
@@ -74,6 +78,11 @@ class UncachedSlot:
     sequences: list[list[int]]
     rows: list[int] = field(default_factory=list)
     is_prefilled: bool = True  # there is nothing to prefill
+
+    @property
+    def cached_tokens(self) -> list[int]:
+        """Nothing is kept."""
+        return [0] * len(self.sequences)
 
     def feed(self, token: int) -> None:
         """Let ``token`` follow in every stream."""
@@ -98,11 +107,11 @@ class UncachedBackend(Backend):
         """Streams of the requests that are here."""
         return sum(len(slot.sequences) for slot in self._joined)
 
-    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
+    def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:
         """Whether there is a free row for each of the streams."""
         return self.live_rows + len(prompts) <= self._max_rows
 
-    def join(self, prompts: Prompts, max_tokens: int) -> UncachedSlot:
+    def join(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> UncachedSlot:
         """Keep the prompts."""
         slot = UncachedSlot([list(prompt) for prompt in prompts])
         self._joined.append(slot)

@@ -31,6 +31,7 @@ class LoadOptions:
         max_rows: See ``Engine``.
         max_queue: See ``Engine``.
         prefill_chunk: See ``Engine``.
+        kv_cache_memory: See ``Engine``.
     """
 
     backend: str = "auto"
@@ -46,6 +47,7 @@ class LoadOptions:
     max_rows: int = 64
     max_queue: int = 4096
     prefill_chunk: int = 256
+    kv_cache_memory: int | None = None
     _quantization: str = field(default="", init=False, repr=False)
 
     def __post_init__(self) -> None:

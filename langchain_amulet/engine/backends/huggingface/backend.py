@@ -26,12 +26,20 @@ class HuggingFaceBackend(Backend):
         lm: The same for forward passes.
         max_rows: The most streams at a time, over all requests.
         prefill_chunk: The most prompt tokens per pass, padding included.
+        kv_cache_memory: The most bytes of keys and values; None for a share of what is free.
     """
 
     shares_pass: bool
     """Whether all its requests go through one forward pass per step."""
 
-    def __init__(self, model: LoadedModel, lm: CausalLM, max_rows: int, prefill_chunk: int) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        lm: CausalLM,
+        max_rows: int,
+        prefill_chunk: int,
+        kv_cache_memory: int | None = None,
+    ) -> None:
         """Start without requests."""
         super().__init__(model)
         self._lm, self._max_rows, self._prefill_chunk = lm, max_rows, prefill_chunk

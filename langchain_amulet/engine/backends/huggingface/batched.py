@@ -1,11 +1,13 @@
 """The fast backend: every stream of every request is a row of one KV cache.
 
-Prompts are prefilled in a cache of their own, so that the decoding cache holds nothing but rows
-that decode and each step reads it as a view. A prompt that begins like that of a row which is
-already there isn't computed twice: it waits for that row and copies what they have in common. So
-the streams of a request share what comes before their preferences, samples of one prompt share all
-of it, and users of one program share its instructions. The last token of a prompt isn't prefilled:
-the request's first decode step feeds it, which makes prefill a pass without a head.
+What is computed of a prompt or an answer goes to the prefix cache, for all that begin alike: the
+streams of a request share what comes before their preferences, samples of one prompt share all of
+it, and a chat's next turn finds the turns before. Of two prompts that begin alike and wait together
+the later one waits for the earlier. The last token of a prompt isn't prefilled: the request's first
+decode step feeds it, which makes prefill a pass without a head.
+
+A request is let in when there is memory for all that it may ever hold, kept prefixes aside, so that
+none can want for memory under way; and these are let go of as the memory is needed.
 
 Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 """
@@ -13,84 +15,42 @@ Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import count
 
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import CandidateQuery, LoadedModel, Prompts, StepLogits
-from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves
+from langchain_amulet.engine.backends.base import (
+    PROCESS,
+    CacheScope,
+    CacheUse,
+    CandidateQuery,
+    LoadedModel,
+    Prompts,
+    StepLogits,
+)
+from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves, is_out_of_memory
 from langchain_amulet.engine.backends.huggingface.attention_masks import attention_masks
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
-from langchain_amulet.engine.backends.huggingface.kv_cache import CacheRow, CacheWindow, KVCache
-
-CHEAP_PASS = 32
-"""Below this many tokens a pass costs about the same, so padding it is free."""
-
-MIN_SHARED_PREFIX = 8
-"""Fewer tokens in common than this aren't worth waiting for."""
-
-
-@dataclass(eq=False)
-class BatchedSlot:
-    """A request's rows, in the prefill cache first and in the decoding cache once started."""
-
-    prompts: Prompts
-    cache_rows: list[CacheRow]
-    prefix_copies: list[PrefixCopy | None] = field(init=False)
-    pending: list[int] = field(init=False)
-    is_decoding: bool = False
-
-    def __post_init__(self) -> None:
-        """Each stream's first decode feeds the last token of its prompt."""
-        self.pending = [prompt[-1] for prompt in self.prompts]
-        self.prefix_copies = [None] * len(self.prompts)
-
-    @property
-    def is_prefilled(self) -> bool:
-        """Whether its prompts are in, but for their last tokens."""
-        pairs = zip(self.cache_rows, self.prompts, strict=True)
-        return all(row.length == len(prompt) - 1 for row, prompt in pairs)
-
-    @property
-    def rows(self) -> list[int]:
-        """Where the streams are now."""
-        return [row.index for row in self.cache_rows]
-
-    def feed(self, token: int) -> None:
-        """Feed ``token`` to every stream next."""
-        self.pending = [token] * len(self.cache_rows)
-
-
-@dataclass(frozen=True)
-class PrefixCopy:
-    """The beginning of a prompt that isn't computed, but copied from the row of another.
-
-    Attributes:
-        source: The slot that has it, or will have it.
-        stream: Which of its streams.
-        length: How many tokens.
-    """
-
-    source: BatchedSlot
-    stream: int
-    length: int
-
-    @property
-    def row(self) -> CacheRow:
-        """Where the source's stream is now."""
-        return self.source.cache_rows[self.stream]
-
-
-@dataclass(frozen=True)
-class PromptChunk:
-    """Prompt tokens that one row is still to take in."""
-
-    slot: BatchedSlot
-    row: CacheRow
-    tokens: tuple[int, ...]
+from langchain_amulet.engine.backends.huggingface.free_memory import kv_cache_budget
+from langchain_amulet.engine.backends.huggingface.kv_cache import (
+    BLOCK,
+    RESERVED,
+    CacheBlock,
+    CacheWindow,
+    KVCache,
+    blocks_for,
+)
+from langchain_amulet.engine.backends.huggingface.prefix_cache import PrefixCache, common_prefix
+from langchain_amulet.engine.backends.huggingface.stream_rows import (
+    MIN_COPIED,
+    BatchedSlot,
+    PromptChunk,
+    StreamRow,
+    prefill_batch,
+)
+from langchain_amulet.errors import ContextLengthError
 
 
 class BatchedBackend(HuggingFaceBackend):
@@ -99,39 +59,80 @@ class BatchedBackend(HuggingFaceBackend):
     name = "batched"
     shares_pass = True
 
-    def __init__(self, model: LoadedModel, lm: CausalLM, max_rows: int, prefill_chunk: int) -> None:
-        """Start without rows."""
+    def __init__(
+        self,
+        model: LoadedModel,
+        lm: CausalLM,
+        max_rows: int,
+        prefill_chunk: int,
+        kv_cache_memory: int | None = None,
+    ) -> None:
+        """Start without rows, and without memory for any."""
         super().__init__(model, lm, max_rows, prefill_chunk)
-        self._prefill_cache, self._decode_cache = KVCache(lm.device), KVCache(lm.device)
+        self._memory = kv_cache_budget(lm.device) if kv_cache_memory is None else kv_cache_memory
+        limit = self._memory // (BLOCK * max(1, lm.bytes_per_token)) - RESERVED
+        self._cache, self._prefixes = KVCache(lm.device, max(0, limit)), PrefixCache()
         self._waiting: list[BatchedSlot] = []
         self._decoding: list[BatchedSlot] = []
+        self._numbers = count()
 
     @property
     def live_rows(self) -> int:
-        """Rows of both caches."""
-        return len(self._prefill_cache.rows) + len(self._decode_cache.rows)
+        """Rows of all requests."""
+        return sum(len(slot.streams) for slot in (*self._waiting, *self._decoding))
 
-    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
-        """Whether there is a free row for each of the streams."""
-        return self.live_rows + len(prompts) <= self._max_rows
+    @property
+    def cache_use(self) -> CacheUse:
+        """What rows and kept prefixes take."""
+        streams = [stream for slot in self._slots for stream in slot.streams]
+        own = sum(stream.row.length - stream.shared for stream in streams)
+        return CacheUse(self._cache.nbytes, self._memory, self._prefixes.tokens + own)
 
-    def join(self, prompts: Prompts, max_tokens: int) -> BatchedSlot:
-        """Give each stream a row in the prefill cache."""
-        slot = BatchedSlot(prompts, [self._prefill_cache.add() for _ in prompts])
+    def check_memory(self, prompts: Prompts, max_tokens: int) -> None:
+        """Refuse a request whose streams, if nothing of them is shared, exceed the budget."""
+        needed = sum(blocks_for(len(prompt) + max_tokens) for prompt in prompts)
+        if needed > self._cache.limit:
+            each = self._lm.bytes_per_token
+            raise ContextLengthError(
+                f"The keys and values of a request must fit kv_cache_memory, here {self._memory} "
+                f"bytes for {self._cache.limit * BLOCK} tokens of {each} bytes, but prompts of "
+                f"{[len(prompt) for prompt in prompts]} tokens with max_tokens={max_tokens} each "
+                f"take {needed * BLOCK} tokens. Shorten the conversation, lower max_tokens or "
+                "raise kv_cache_memory."
+            )
+
+    def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:
+        """Whether there are rows for its streams, and memory for all that they may come to hold."""
+        if self.live_rows + len(prompts) > self._max_rows:
+            return False
+        wanted = sum(blocks_for(len(prompt) + max_tokens) for prompt in prompts)
+        there = sum(
+            node.holders > 0
+            for prompt in prompts
+            for node in self._prefixes.find(scope, prompt[:-1])[1:]
+        )
+        return self._promised + wanted - there <= self._cache.limit
+
+    def join(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> BatchedSlot:
+        """Give each stream a row that begins with what is there of its prompt."""
+        slot = BatchedSlot(next(self._numbers), prompts)
+        for prompt in prompts:
+            path = self._prefixes.find(scope, ())
+            self._prefixes.open(path)
+            reserved = blocks_for(len(prompt) + max_tokens)
+            stream = StreamRow(prompt, path, reserved, slot.answer)
+            self._follow(slot, stream)
+            slot.streams.append(stream)
         self._waiting.append(slot)
-        slot.prefix_copies = [self._longest_prefix(slot, stream) for stream in range(len(prompts))]
         return slot
 
     def leave(self, slot: BatchedSlot) -> None:
-        """Free the slot's rows, wherever they are."""
-        slots, cache = (
-            (self._decoding, self._decode_cache)
-            if slot.is_decoding
-            else (self._waiting, self._prefill_cache)
-        )
-        slots.remove(slot)
-        for row in slot.cache_rows:
-            cache.remove(row)
+        """Free the slot's rows, but for what stays in the prefix cache."""
+        (self._waiting if slot.first_row is None else self._decoding).remove(slot)
+        self._place_rows()
+        for stream in slot.streams:
+            self._keep(slot, stream)
+            self._cache.free([*stream.own_blocks, *self._prefixes.close(stream.path)])
 
     def prefill(self) -> dict[BatchedSlot, Exception]:
         """One batch of prompt tokens, oldest request first."""
@@ -140,20 +141,15 @@ class BatchedBackend(HuggingFaceBackend):
         for chunks, error in in_halves(batch, self._compute) if batch else ():
             if error is not None:
                 failed |= {chunk.slot: error for chunk in chunks}
-        for slot in [slot for slot in self._waiting if slot not in failed]:
-            try:
-                for stream in range(len(slot.prompts)):
-                    self._copy_prefix(slot, stream)
-            except Exception as error:  # no memory for its rows
-                failed[slot] = error
+        for _ in self._chunks():  # has who waited take over what is there now
+            pass
         return failed
 
     def start(self, slot: BatchedSlot) -> None:
-        """Move the slot's rows to the decoding cache, or leave all as it was."""
-        moved = self._decode_cache.add_copies(self._prefill_cache, slot.cache_rows)
-        self.leave(slot)
-        slot.cache_rows, slot.is_decoding = moved, True
+        """Let the slot's rows take part in the steps."""
+        self._waiting.remove(slot)
         self._decoding.append(slot)
+        self._place_rows()
 
     def decode(
         self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
@@ -165,106 +161,170 @@ class BatchedBackend(HuggingFaceBackend):
 
         return decode_in_halves(self._decoding, queries, compute)
 
+    # --- Passes ---
+
     def _decode(
         self,
         slots: Sequence[BatchedSlot],
         queries: Sequence[CandidateQuery],
         exact_ids: Sequence[Tensor],
     ) -> StepLogits:
-        """One pass for some of the slots, their rows in the order of the cache."""
-        cache = self._decode_cache
-        pending = {
-            row.index: (row, token)
-            for slot in slots
-            for row, token in zip(slot.cache_rows, slot.pending, strict=True)
-        }
-        rows, tokens = zip(*(pending[index] for index in sorted(pending)), strict=True)
-        window = cache.prepare(rows, 1)
+        """One pass for some of the slots, their rows one after the other."""
+        streams = [stream for slot in slots for stream in slot.streams]
+        for stream in streams:
+            self._extend(stream, stream.row.length + 1)
+        window = self._cache.prepare([stream.row for stream in streams], [1] * len(streams))
+        pending = [token for slot in slots for token in slot.pending]
         logits, _ = self._lm.next_logits(
-            torch.tensor(tokens, device=cache.device)[:, None],
+            torch.tensor(pending, device=self._cache.device)[:, None],
             window.positions,
-            cache.cache,
+            self._cache.cache,
             self._masks(window),
             queries,
             exact_ids,
         )
-        for row in rows:  # not before, so that a pass which failed can be tried again
-            row.length += 1
+        for stream in streams:  # not before, so that a pass which failed can be tried again
+            stream.row.length += 1
         return logits
 
-    def _chunks(self) -> Iterator[PromptChunk]:
-        """What can be computed of the prompts that wait."""
-        for slot in self._waiting:
-            streams = zip(slot.cache_rows, slot.prompts, slot.prefix_copies, strict=True)
-            for row, prompt, copy in streams:
-                if copy is None and row.length < len(prompt) - 1:
-                    yield PromptChunk(slot, row, prompt[row.length : -1])
-
     def _compute(self, batch: Sequence[PromptChunk]) -> None:
-        cache, width = self._prefill_cache, max(len(chunk.tokens) for chunk in batch)
-        padded = [chunk.tokens + (0,) * (width - len(chunk.tokens)) for chunk in batch]
-        window = cache.prepare([chunk.row for chunk in batch], width)
-        tokens = torch.tensor(padded, device=cache.device)
-        self._lm.fill(tokens, window.positions, cache.cache, self._masks(window))
-        for chunk in batch:
-            chunk.row.length += len(chunk.tokens)
-            self.prefill_tokens += len(chunk.tokens)
+        """One pass over chunks of prompts."""
+        counts = [len(chunk.tokens) for chunk in batch]
+        for chunk, size in zip(batch, counts, strict=True):
+            self._extend(chunk.stream, chunk.stream.row.length + size)
+        window = self._cache.prepare([chunk.stream.row for chunk in batch], counts)
+        padded = [chunk.tokens + (0,) * (max(counts) - len(chunk.tokens)) for chunk in batch]
+        tokens = torch.tensor(padded, device=self._cache.device)
+        self._lm.fill(tokens, window.positions, self._cache.cache, self._masks(window))
+        for chunk, size in zip(batch, counts, strict=True):
+            chunk.stream.row.length += size
+            self.prefill_tokens += size
+            self._share(chunk.slot, chunk.stream)
 
     def _masks(self, window: CacheWindow) -> Tensor | dict[str, Tensor]:
         return attention_masks(self._lm.config, window.positions, window.columns, self._lm.dtype)
 
-    def _longest_prefix(self, slot: BatchedSlot, stream: int) -> PrefixCopy | None:
-        """The longest beginning of a stream's prompt that an older row has; None if it is short.
+    def _place_rows(self) -> None:
+        place = 0
+        for slot in self._decoding:
+            slot.first_row = place
+            place += len(slot.streams)
 
-        Only older ones, so that no two wait for each other.
+    # --- Memory ---
+
+    @property
+    def _slots(self) -> list[BatchedSlot]:
+        return [*self._decoding, *self._waiting]
+
+    @property
+    def _promised(self) -> int:
+        """Blocks that the rows hold and may yet come to hold, those that they share once."""
+        streams = (stream for slot in self._slots for stream in slot.streams)
+        return self._prefixes.held + sum(each.reserved - len(each.path) + 1 for each in streams)
+
+    def _extend(self, stream: StreamRow, length: int) -> None:
+        """Have blocks for so many positions, for which kept prefixes go if they must."""
+        missing = blocks_for(length) - len(stream.row.blocks)
+        if missing <= 0:
+            return
+        if (short := self._cache.taken + missing - self._cache.limit) > 0:
+            self._cache.free(self._prefixes.evict(short))
+        try:
+            self._cache.extend(stream.row, length)
+        except Exception as error:  # no memory though there should be some: others took it
+            if not is_out_of_memory(error) or not (freed := self._prefixes.evict(missing)):
+                raise
+            self._cache.free(freed)
+            self._cache.extend(stream.row, length)
+
+    # --- Prefixes ---
+
+    def _chunks(self) -> Iterator[PromptChunk]:
+        """What is to be computed of the prompts that wait, once all of it that is there was taken.
+
+        Where two would compute the same next tokens, the later one waits for the earlier.
         """
-        older = [*self._decoding, *takewhile(lambda other: other is not slot, self._waiting)]
-        sources = [(other, index) for other in older for index in range(len(other.prompts))]
-        sources += [(slot, index) for index in range(stream)]
-        body = slot.prompts[stream][:-1]
-        copies = (
-            PrefixCopy(source, index, common_prefix(source.prompts[index][:-1], body))
-            for source, index in sources
-        )
-        longest = max(copies, key=lambda copy: copy.length, default=None)
-        return longest if longest and longest.length >= MIN_SHARED_PREFIX else None
+        earlier: list[StreamRow] = []
+        for slot in self._waiting:
+            for stream in slot.streams:
+                self._follow(slot, stream)
+                if not any(stream.waits_for(other) for other in earlier):
+                    self._copy_tail(slot, stream)
+                    if not stream.is_prefilled:
+                        yield PromptChunk(slot, stream, stream.prompt[stream.row.length : -1])
+                earlier.append(stream)
 
-    def _copy_prefix(self, slot: BatchedSlot, stream: int) -> None:
-        """Copy the beginning of a stream's prompt from where it is, once it is there."""
-        copy = slot.prefix_copies[stream]
-        if copy and copy.source not in (*self._decoding, *self._waiting):  # it left meanwhile
-            copy = slot.prefix_copies[stream] = self._longest_prefix(slot, stream)
-        if copy and copy.row.length >= copy.length:
-            slot.prefix_copies[stream] = None
-            cache = self._decode_cache if copy.source.is_decoding else self._prefill_cache
-            # One NaN in a pass spreads to the tokens before it: zero times NaN is NaN.
-            if cache.is_finite(copy.row, copy.length):
-                row = slot.cache_rows[stream]
-                self._prefill_cache.copy_prefix(row, cache, copy.row, copy.length)
+    def _follow(self, slot: BatchedSlot, stream: StreamRow) -> None:
+        """Take whole blocks of a stream's prompt that are there."""
+        row = stream.row
+        while row.length == stream.shared:  # else it has begun to compute the next one by itself
+            node = self._prefixes.next(stream.path[-1], stream.ahead)
+            if node is None or node.block is None:
+                return
+            # A pass that failed may have left blocks to fill.
+            self._cache.free(stream.own_blocks)
+            row.blocks = [*row.blocks[: len(stream.path) - 1], node.block]
+            self._prefixes.hold(node)
+            stream.path.append(node)
+            row.length = stream.shared
+            stream.cached_tokens += BLOCK if node.writer != slot.number else 0
 
+    def _copy_tail(self, slot: BatchedSlot, stream: StreamRow) -> None:
+        """Copy what is there of a stream's next block, from where most of it is."""
+        if stream.row.length > stream.shared or len(stream.ahead) < MIN_COPIED:
+            return
+        try:
+            self._extend(stream, stream.shared + len(stream.ahead))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            return  # computing it will fail likewise, and be told
+        block, length, writer = self._nearest(stream)
+        if block is not None and length >= MIN_COPIED and self._cache.finite([block]):
+            self._cache.copy(block, stream.own_blocks[0], length)
+            stream.row.length += length
+            stream.cached_tokens += length if writer != slot.number else 0
 
-def prefill_batch(chunks: Iterator[PromptChunk], budget: int) -> list[PromptChunk]:
-    """Pick chunks for one padded pass of at most ``budget`` tokens, the first one always.
+    def _nearest(self, stream: StreamRow) -> tuple[CacheBlock | None, int, int]:
+        """The block with most first tokens of a stream's next one; how many; and whose it is."""
+        node, length = self._prefixes.nearest(stream.path[-1], stream.ahead)
+        best = (node.block, length, node.writer) if node else (None, 0, -1)
+        for slot in self._slots:
+            for other in slot.streams:
+                if other is stream or other.path[-1] is not stream.path[-1]:
+                    continue
+                known = other.tokens(other.shared, min(other.row.length, other.shared + BLOCK))
+                if (length := common_prefix(known, stream.ahead)) > best[1]:
+                    best = other.own_blocks[0], length, slot.number
+        return best
 
-    Chunks are cut to the budget. One joins if the padding stays cheap: in a small pass, or where
-    at least two thirds of all tokens are real ones.
-    """
-    picked: list[PromptChunk] = []
-    width = real = 0
-    for chunk in chunks:
-        tokens = chunk.tokens[:budget]
-        wider = max(width, len(tokens))
-        area = wider * (len(picked) + 1)
-        is_cheap = area <= CHEAP_PASS or 2 * area <= 3 * (real + len(tokens))
-        if picked and (area > budget or not is_cheap):
-            continue
-        picked.append(PromptChunk(chunk.slot, chunk.row, tokens))
-        width, real = wider, real + len(tokens)
-    return picked
+    def _share(self, slot: BatchedSlot, stream: StreamRow) -> None:
+        """Give a stream's whole blocks to the prefix cache, as far as they hold numbers.
 
+        One NaN in a pass spreads to the tokens before it: zero times NaN is NaN.
+        """
+        row, first = stream.row, len(stream.path) - 1
+        whole = row.blocks[first : row.length // BLOCK]
+        for place, block in enumerate(whole[: self._cache.finite(whole)], first):
+            tokens = stream.tokens(BLOCK * place, BLOCK * (place + 1))
+            if not self._prefixes.add(stream.path, tokens, block, slot.number):
+                node = stream.path[-1]
+                assert node.block is not None
+                row.blocks[place] = node.block
+                self._cache.free([block])
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens, from the start, two prompts have in common."""
-    pairs = enumerate(zip(first, second, strict=False))
-    unlike = (place for place, (one, other) in pairs if one != other)
-    return next(unlike, min(len(first), len(second)))
+    def _keep(self, slot: BatchedSlot, stream: StreamRow) -> None:
+        """Give all of a stream that leaves to the prefix cache, if its scope keeps anything."""
+        scope = stream.path[0].scope
+        if scope is None or not scope.keeps:
+            return
+        try:
+            self._share(slot, stream)
+            rest = stream.tokens(stream.shared, stream.row.length)
+            if MIN_COPIED <= len(rest) < BLOCK and self._cache.finite(stream.own_blocks[:1]):
+                block = stream.own_blocks[0]
+                if self._prefixes.keep(stream.path, rest, block, slot.number):
+                    stream.row.blocks.remove(block)
+        except Exception as error:  # it can only be kept where there is memory
+            if not is_out_of_memory(error):
+                raise

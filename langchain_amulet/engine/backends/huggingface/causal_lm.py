@@ -10,10 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits, Steps
 from langchain_amulet.engine.backends.huggingface.lm_head import LMHead
@@ -22,6 +24,9 @@ from langchain_amulet.engine.loading.model_info import context_length
 CACHE_NAMES = ("cache", "cache_params", "past_key_values")
 """What a forward may call the cache that it takes and gives: transformers 5.24 began to rename the
 last two to the first, and from 5.40 on knows that one only."""
+
+KEPT = ("keys", "values")
+"""What a layer of the library's own cache calls what it keeps."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,16 @@ class CausalLM:
         """What it computes in."""
         dtype: torch.dtype = self.model.dtype
         return dtype
+
+    @cached_property
+    def bytes_per_token(self) -> int:
+        """Bytes of keys and values of one position, as feeding one token shows them."""
+        cache = DynamicCache(config=self.model.config)
+        zero = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            self.fill(zero, zero, cache, None)
+        kept = (getattr(layer, name, None) for layer in cache.layers for name in KEPT)
+        return sum(each.nbytes for each in kept if isinstance(each, Tensor))
 
     def next_logits(
         self,

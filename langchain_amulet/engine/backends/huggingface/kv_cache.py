@@ -1,147 +1,239 @@
-"""The KV cache of many streams as one block of rows: preallocated, compact, grown in chunks.
+"""The KV cache of many streams, in blocks of a few tokens that are taken and freed one by one.
 
-Each row holds the keys and values of one prompt stream, left-aligned, column t being position t.
-A leaving row is filled by the last one, so the live rows are always the first ones and a decode
-step reads them as a view, without a copy. `KVCacheLayer` is what a Hugging Face ``forward`` sees.
+A row is one stream's sequence of blocks, in order; rows that begin alike may have blocks in common.
+So memory follows the tokens that are held, whatever the lengths of the rows, and what is kept after
+its row has ended costs what it holds. The blocks of a layer lie in one tensor, its pool, which
+grows and shrinks with them. A forward pass is shown its rows' blocks gathered side by side, one
+layer at a time, as the dense keys and values that a Hugging Face ``forward`` expects of
+`KVCacheLayer`.
 
-Knows nothing of requests, prompts or masks. A row's columns past its length are always finite:
-masked attention multiplies them by zero, and zero times NaN would poison the row.
+Knows nothing of requests, prompts or masks. Columns past a row's length are always finite: masked
+attention multiplies them by zero, and zero times NaN would poison the row. So free blocks are zero.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-COLUMN_CHUNK = 256
-"""Rows grow by so many columns, so that few steps have to copy them."""
+from langchain_amulet.engine.backends.halving import is_out_of_memory
+
+BLOCK = 16
+"""Tokens per block: the longest that a row's last block may be in vain, but for one."""
+
+PADDING, SCRATCH, RESERVED = 0, 1, 2
+"""Blocks that are nobody's: one that is read past the end of a row and stays zero, one that padding
+tokens are written to and nobody reads; and how many these are."""
+
+GROWTH = 1 / 8
+"""By how much of what is needed a pool is larger once it grew, as each growth copies all of it."""
+
+SHRINK, SLIM = 0.15, 1 / 16
+"""At how much of what is taken free blocks are given back, and how much of it stays free then."""
+
+IDLE = 64
+"""How many free blocks aren't worth giving back."""
+
+
+@dataclass(eq=False)
+class CacheBlock:
+    """The keys and values of up to ``BLOCK`` tokens; ``index`` says where they lie for now."""
+
+    index: int
 
 
 @dataclass(eq=False)
 class CacheRow:
-    """One stream's row: where it lies now and how many positions are filled."""
+    """One stream's row: its blocks, and how many positions are filled."""
 
-    index: int
+    blocks: list[CacheBlock] = field(default_factory=list)
     length: int = 0
 
 
 @dataclass(frozen=True)
 class CacheWindow:
-    """The part of a cache that one forward pass reads and writes.
+    """What one forward pass reads and writes.
 
     Attributes:
-        rows: The rows, as a slice when they lie side by side, else as indices.
-        row_ids: The same rows as indices, ``[rows]``.
-        positions: Where the new tokens go, ``[rows, tokens]``.
+        table: The blocks of each row, ``[rows, blocks]``, with ``PADDING`` past its end.
+        places: Where the new tokens go, as places in the pool, ``[rows, tokens]``.
+        positions: Where they are in their rows, ``[rows, tokens]``.
         columns: How many columns the pass may attend to.
     """
 
-    rows: slice | Tensor
-    row_ids: Tensor
+    table: Tensor
+    places: Tensor
     positions: Tensor
     columns: int
 
 
 class KVCache:
-    """Rows of keys and values, with the cache object to give to the model.
+    """Blocks of keys and values, with the cache object to give to the model.
+
+    Args:
+        device: Where the model's inputs belong.
+        limit: The most blocks that rows may have.
 
     Attributes:
-        device: Where the model's inputs belong.
-        rows: The live rows, in order.
-        columns: How many columns the next write needs. Failing to get them leaves no trace.
+        device: As given.
+        limit: As given.
+        size: Blocks for which there is memory, the reserved ones included.
         window: What the next forward pass reads and writes, see `prepare`.
         layers: One per attention layer of the model, once that was run.
         cache: What the model is given; it hands the layers out.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        """Start without rows and without memory; both come with use."""
-        self.device = torch.device(device)
-        self.rows: list[CacheRow] = []
-        self.columns = 0
+    def __init__(self, device: torch.device | str = "cpu", limit: int = 2**31) -> None:
+        """Start without memory; it comes with use."""
+        self.device, self.limit = torch.device(device), limit
+        self.size = RESERVED
         self.window: CacheWindow | None = None
         self.layers: list[KVCacheLayer] = []
         self.cache = Cache(layer_class_to_replicate=self._new_layer)  # type: ignore[arg-type]
+        self._taken: dict[int, CacheBlock] = {}
+        self._free: list[int] = []  # a heap, so that low blocks are taken first
 
-    def add(self) -> CacheRow:
-        """A new empty row at the end."""
-        row = CacheRow(len(self.rows))
-        self.rows.append(row)
-        return row
+    @property
+    def taken(self) -> int:
+        """How many blocks are somebody's."""
+        return len(self._taken)
 
-    def remove(self, row: CacheRow) -> None:
-        """Drop a row; the last row moves into its place. What it held is zeroed."""
-        last = self.rows.pop()
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that are held now, free blocks included."""
+        return sum(states.nbytes for layer in self.layers for states in layer.pools)
+
+    def extend(self, row: CacheRow, length: int) -> None:
+        """Have blocks for so many positions of a row; getting none leaves the row as it was.
+
+        Raises:
+            MemoryError: There are fewer than that within the limit. Free some first.
+        """
+        missing = blocks_for(length) - len(row.blocks)
+        if missing > 0:
+            row.blocks += self._take(missing)
+
+    def free(self, blocks: Sequence[CacheBlock]) -> None:
+        """Let blocks go that nobody needs any more. What they held is zeroed."""
+        indices = [block.index for block in blocks]
+        if not indices:
+            return
+        self._clear(indices)
+        for index in indices:
+            del self._taken[index]
+            heapq.heappush(self._free, index)
+        if len(self._free) > SHRINK * self.taken + IDLE:
+            self._shrink()
+
+    def copy(self, source: CacheBlock, target: CacheBlock, tokens: int) -> None:
+        """Copy the first tokens of a block to another one."""
         for layer in self.layers:
-            layer.move(last.index, row.index)
-        if last is not row:
-            self.rows[row.index], last.index = last, row.index
-        if not self.rows:
-            for layer in self.layers:
-                layer.shrink()
+            for states in layer.blocks:
+                states[:, target.index, :tokens] = states[:, source.index, :tokens]
 
-    def add_copies(self, other: KVCache, rows: Sequence[CacheRow]) -> list[CacheRow]:
-        """New rows here with the contents of ``rows`` of ``other``; all of them, or none."""
-        added = [self.add() for _ in rows]
-        try:
-            self.columns = max(row.length for row in rows)
-            for row, new in zip(rows, added, strict=True):
-                self._copy(other, row.index, new.index, row.length)
-                new.length = row.length
-        except Exception:  # out of memory
-            for new in added:
-                self.remove(new)
-            raise
-        return added
+    def finite(self, blocks: Sequence[CacheBlock]) -> int:
+        """How many of these blocks, from the first, hold nothing but numbers."""
+        indices = self._indices(blocks)
+        pools = [states for layer in self.layers for states in layer.pools]
+        if not pools or not blocks:
+            return len(blocks)
+        sums = [
+            states.index_select(1, indices.to(states.device)).sum((0, 2), dtype=torch.float32)
+            for states in pools
+        ]
+        total = torch.stack([each.to(self.device) for each in sums]).sum(0)
+        return int(total.isfinite().cumprod(0).sum())
 
-    def copy_prefix(self, row: CacheRow, other: KVCache, source: CacheRow, length: int) -> None:
-        """Begin an empty row with the first columns of a row of ``other``, which may be this."""
-        self.columns = length
-        self._copy(other, source.index, row.index, length)
-        row.length = length
+    def prepare(self, rows: Sequence[CacheRow], counts: Sequence[int]) -> CacheWindow:
+        """Have the next forward pass write so many new positions of each of ``rows``.
 
-    def is_finite(self, row: CacheRow, length: int) -> bool:
-        """Whether the first columns of a row hold nothing but numbers."""
-        return all(layer.is_finite(row.index, length) for layer in self.layers)
-
-    def prepare(self, rows: Sequence[CacheRow], tokens: int) -> CacheWindow:
-        """Have the next forward pass write ``tokens`` new positions of each of ``rows``."""
-        self.columns = max(row.length for row in rows) + tokens
-        ids = [row.index for row in rows]
-        row_ids = torch.tensor(ids, device=self.device)
-        starts = torch.tensor([row.length for row in rows], device=self.device)
-        adjacent = ids == list(range(ids[0], ids[0] + len(ids)))
-        self.window = CacheWindow(
-            rows=slice(ids[0], ids[0] + len(ids)) if adjacent else row_ids,
-            row_ids=row_ids,
-            positions=starts[:, None] + torch.arange(tokens, device=self.device),
-            columns=self.columns,
+        Args:
+            rows: Rows that were extended by that much.
+            counts: For each of them, how many of the pass's tokens aren't padding.
+        """
+        width, columns = max(counts), max(r.length + n for r, n in zip(rows, counts, strict=True))
+        table = self._table(rows, blocks_for(columns))
+        starts, ends = (
+            torch.tensor(each, device=self.device)[:, None]
+            for each in ([row.length for row in rows], counts)
         )
+        steps = torch.arange(width, device=self.device)
+        positions = starts + steps
+        # Where padding would go may be past the table's end; it goes to the scratch block.
+        own = table.gather(1, (positions // BLOCK).clamp(max=table.shape[1] - 1))
+        places = torch.where(steps < ends, own, SCRATCH) * BLOCK + positions % BLOCK
+        self.window = CacheWindow(table, places, positions, columns)
         return self.window
+
+    def _table(self, rows: Sequence[CacheRow], width: int) -> Tensor:
+        padding = [PADDING] * width
+        listed = [([block.index for block in row.blocks] + padding)[:width] for row in rows]
+        return torch.tensor(listed, device=self.device)
+
+    def _take(self, count: int) -> list[CacheBlock]:
+        if count > len(self._free):
+            self._grow(count - len(self._free))
+        blocks = [CacheBlock(heapq.heappop(self._free)) for _ in range(count)]
+        self._taken.update({block.index: block for block in blocks})
+        return blocks
+
+    def _grow(self, count: int) -> None:
+        needed = self.size + count
+        if needed > self.limit + RESERVED:
+            raise MemoryError(
+                f"KV memory holds at most {self.limit} blocks of {BLOCK} tokens, and {self.taken} "
+                f"of them are taken where {count} more are needed: free some first."
+            )
+        size = min(needed + int(GROWTH * needed), self.limit + RESERVED)
+        for layer in self.layers:  # one that fails leaves others with more than they need
+            layer.resize(size)
+        self._free += range(self.size, size)  # all above those that are there, so still a heap
+        self.size = size
+
+    def _shrink(self) -> None:
+        """Move what lies high into gaps below, and give back what is above then."""
+        size = RESERVED + self.taken + int(SLIM * self.taken)
+        high = [block for index, block in self._taken.items() if index >= size]
+        gaps = sorted(index for index in self._free if index < size)[: len(high)]
+        try:
+            for layer in self.layers:
+                layer.copy_blocks([block.index for block in high], gaps)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._clear(gaps)  # what moves takes memory: then all stays where it was
+            return
+        for block, gap in zip(high, gaps, strict=True):
+            self._taken[gap] = self._taken.pop(block.index)
+            block.index = gap
+        self._free = [index for index in range(RESERVED, size) if index not in self._taken]
+        self.size = size
+        for layer in self.layers:
+            layer.resize(size)
+
+    def _clear(self, indices: Sequence[int]) -> None:
+        cleared = torch.tensor(indices, device=self.device, dtype=torch.long)
+        for layer in self.layers:
+            for states in layer.pools:
+                states.index_fill_(1, cleared.to(states.device), 0)
+
+    def _indices(self, blocks: Sequence[CacheBlock]) -> Tensor:
+        return torch.tensor([block.index for block in blocks], device=self.device)
 
     def _new_layer(self) -> KVCacheLayer:
         layer = KVCacheLayer(self)
         self.layers.append(layer)
         return layer
 
-    def _copy(self, other: KVCache, source: int, target: int, length: int) -> None:
-        for index, theirs in enumerate(other.layers):
-            if theirs.is_initialized:
-                self._layer(index).copy(theirs, source, target, length)
-
-    def _layer(self, index: int) -> KVCacheLayer:
-        while len(self.cache.layers) <= index:
-            self.cache.layers.append(self._new_layer())
-        return self.layers[index]
-
 
 class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
-    """One layer's keys and values, ``[row capacity, heads, column capacity, head_dim]`` each."""
+    """One layer's pools of keys and values, ``[heads, blocks, BLOCK * head_dim]`` each."""
 
     is_sliding = False
     is_croppable = False
@@ -151,53 +243,47 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.kv_cache = kv_cache
 
+    @property
+    def pools(self) -> list[Tensor]:
+        """Keys and values, once there are any."""
+        return [states for states in (self.keys, self.values) if states is not None]
+
+    @property
+    def blocks(self) -> list[Tensor]:
+        """The same as ``[heads, blocks, BLOCK, head_dim]`` each."""
+        return [states.view(*states.shape[:2], BLOCK, -1) for states in self.pools]
+
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Allocate or grow to what the next write needs, keeping what is there."""
-        self.keys = self._fitted(self.keys, key_states)
-        self.values = self._fitted(self.values, value_states)
+        """Allocate pools for states like these, ``[rows, heads, tokens, head_dim]``."""
+        self.keys, self.values = (
+            like.new_zeros(like.shape[1], self.kv_cache.size, BLOCK * like.shape[3])
+            for like in (key_states, value_states)
+        )
         self.is_initialized = True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write the new positions; return keys and values ``[rows, heads, columns, dim]``."""
-        self.lazy_initialization(key_states, value_states)
+        """Write the new positions; return keys and values ``[rows, heads, columns, head_dim]``."""
         window = self.kv_cache.window
-        if window is None or self.keys is None or self.values is None:
+        if window is None:
             raise RuntimeError("A KV cache must be prepared before each forward pass.")
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
         return _put(self.keys, window, key_states), _put(self.values, window, value_states)
 
-    def copy(self, other: KVCacheLayer, source: int, target: int, length: int) -> None:
-        """Copy the first ``length`` columns of a row of ``other`` into a row here."""
-        if other.keys is None or other.values is None:
-            return
-        self.lazy_initialization(other.keys, other.values)
-        assert self.keys is not None and self.values is not None
-        self.keys[target, :, :length] = other.keys[source, :, :length]
-        self.values[target, :, :length] = other.values[source, :, :length]
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy whole blocks to the places of others."""
+        for states in self.pools:
+            from_, to = (torch.tensor(each, device=states.device) for each in (sources, targets))
+            if len(sources):
+                states.index_copy_(1, to, states.index_select(1, from_))
 
-    def is_finite(self, row: int, length: int) -> bool:
-        """Whether the first ``length`` columns of a row are finite."""
-        held = (states for states in (self.keys, self.values) if states is not None)
-        sums = [states[row, :, :length].sum(dtype=torch.float32) for states in held]
-        return bool(torch.stack(sums).isfinite().all()) if sums else True
-
-    def move(self, source: int, target: int) -> None:
-        """Put a row in the place of another and zero its own; never takes memory."""
-        for states in (self.keys, self.values):
-            if states is None or target >= len(states):
-                continue
-            if source < len(states):
-                states[target] = states[source]
-                states[source] = 0
-            else:  # its memory never came, so it holds nothing
-                states[target] = 0
-
-    def shrink(self) -> None:
-        """Give the memory back, unless it is little."""
-        if self.keys is not None and self.keys.shape[2] > COLUMN_CHUNK:
-            self.keys = self.values = None
-            self.is_initialized = False
+    def resize(self, size: int) -> None:
+        """Have memory for so many blocks, keeping those that are among them."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = _resized(self.keys, size), _resized(self.values, size)
 
     def get_seq_length(self) -> int:
         """Columns before the new tokens."""
@@ -212,25 +298,26 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
         """No maximum: rows grow."""
         return -1
 
-    def _fitted(self, held: Tensor | None, like: Tensor) -> Tensor:
-        rows, columns = len(self.kv_cache.rows), _round_up(self.kv_cache.columns, COLUMN_CHUNK)
-        if held is None:
-            return like.new_zeros(rows, like.shape[1], columns, like.shape[3])
-        had_rows, had_columns = held.shape[0], held.shape[2]
-        if had_rows >= rows and had_columns >= columns:
-            return held
-        # Doubled, so that rows which join one by one are copied a few times and not each time.
-        rows = had_rows if had_rows >= rows else max(rows, 2 * had_rows)
-        columns = max(columns, had_columns)
-        fitted = like.new_zeros(rows, like.shape[1], columns, like.shape[3])
-        fitted[:had_rows, :, :had_columns] = held
-        return fitted
+
+def blocks_for(tokens: int) -> int:
+    """How many blocks so many tokens take."""
+    return -(-tokens // BLOCK)
 
 
-def _put(held: Tensor, window: CacheWindow, new: Tensor) -> Tensor:
-    held[window.row_ids[:, None], :, window.positions] = new.transpose(1, 2)
-    return held[window.rows, :, : window.columns]
+def _put(pool: Tensor, window: CacheWindow, new: Tensor) -> Tensor:
+    """Write new states ``[rows, heads, tokens, head_dim]``; gather those of all columns."""
+    rows, heads, _, dim = new.shape
+    table, places = window.table.to(pool.device), window.places.to(pool.device)
+    flat = pool.view(heads, -1, dim)
+    flat.index_copy_(1, places.flatten(), new.transpose(0, 1).flatten(1, 2))
+    gathered = pool.index_select(1, table.flatten()).view(heads, rows, -1, dim)
+    return gathered.transpose(0, 1)[:, :, : window.columns]
 
 
-def _round_up(value: int, step: int) -> int:
-    return -(-value // step) * step
+def _resized(pool: Tensor, size: int) -> Tensor:
+    had = pool.shape[1]
+    if had == size:
+        return pool
+    if had > size:
+        return pool[:, :size].clone()
+    return torch.cat([pool, pool.new_zeros(pool.shape[0], size - had, pool.shape[2])], 1)

@@ -66,9 +66,11 @@ class HuggingFaceModel(LoadedModel):
             dtype=str(self._lm.dtype).removeprefix("torch."),
         )
 
-    def new_backend(self, max_rows: int, prefill_chunk: int) -> Backend:
+    def new_backend(
+        self, max_rows: int, prefill_chunk: int, kv_cache_memory: int | None = None
+    ) -> Backend:
         """What runs it for one engine."""
-        return self._backend(self, self._lm, max_rows, prefill_chunk)
+        return self._backend(self, self._lm, max_rows, prefill_chunk, kv_cache_memory)
 
 
 def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:

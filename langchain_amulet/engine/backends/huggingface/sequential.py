@@ -2,7 +2,9 @@
 
 For models whose state isn't a row of keys and values: recurrent and hybrid ones, and attention
 whose bias depends on how the cache is laid out (ALiBi). Prompts are prefilled whole, since not
-every recurrent model can continue one with more than a single token.
+every recurrent model can continue one with more than a single token. For the same reason nothing is
+kept for the next request: a recurrent state can't be cut back to the beginning that two prompts
+have in common.
 
 Knows token ids and a model. Doesn't know plans, sampling or callers.
 """
@@ -17,7 +19,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import CandidateQuery, LoadedModel, Prompts, StepLogits
+from langchain_amulet.engine.backends.base import (
+    PROCESS,
+    CacheScope,
+    CandidateQuery,
+    LoadedModel,
+    Prompts,
+    StepLogits,
+)
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 
@@ -43,6 +52,11 @@ class SequentialSlot:
         """The streams in order: nobody else is there."""
         return list(range(len(self.prompts)))
 
+    @property
+    def cached_tokens(self) -> list[int]:
+        """Nothing is kept."""
+        return [0] * len(self.prompts)
+
     def feed(self, token: int) -> None:
         """Feed ``token`` to every stream next."""
         self.pending = [token] * len(self.prompts)
@@ -54,9 +68,16 @@ class SequentialBackend(HuggingFaceBackend):
     name = "sequential"
     shares_pass = False
 
-    def __init__(self, model: LoadedModel, lm: CausalLM, max_rows: int, prefill_chunk: int) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        lm: CausalLM,
+        max_rows: int,
+        prefill_chunk: int,
+        kv_cache_memory: int | None = None,
+    ) -> None:
         """Start without a request."""
-        super().__init__(model, lm, max_rows, prefill_chunk)
+        super().__init__(model, lm, max_rows, prefill_chunk, kv_cache_memory)
         self._slot: SequentialSlot | None = None
 
     @property
@@ -64,11 +85,13 @@ class SequentialBackend(HuggingFaceBackend):
         """Streams of the request that is being served."""
         return len(self._slot.prompts) if self._slot else 0
 
-    def has_room(self, prompts: Prompts, max_tokens: int) -> bool:
+    def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:
         """Whether no request is being served."""
         return self._slot is None
 
-    def join(self, prompts: Prompts, max_tokens: int) -> SequentialSlot:
+    def join(
+        self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS
+    ) -> SequentialSlot:
         """Serve this request until it leaves."""
         self._slot = SequentialSlot(prompts)
         return self._slot
