@@ -8,6 +8,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import ConfigurationError
+from support.usage import counted
 from support.ways import DIRECT, Way, invoke
 
 QUESTION = "How do I sleep better?"
@@ -75,7 +76,8 @@ def test_usage_callbacks_hear_of_every_way_of_calling(llm: ChatAmulet, way: Way)
     usage = UsageMetadataCallbackHandler()
     way(llm, QUESTION, {"callbacks": [usage]}, preference="Be kind.")
     answer = llm.invoke(QUESTION, preference="Be kind.")
-    assert usage.usage_metadata == {llm.model: answer.usage_metadata}
+    assert usage.usage_metadata.keys() == {llm.model}
+    assert counted(usage.usage_metadata[llm.model]) == counted(answer.usage_metadata)
 
 
 class Order(BaseCallbackHandler):

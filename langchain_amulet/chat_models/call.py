@@ -32,7 +32,8 @@ from langchain_amulet.chat_models.response import (
     count_prompts,
 )
 from langchain_amulet.chat_models.settings import CallSettings
-from langchain_amulet.engine import Constraint, Engine, Pause, Request, TokenStream
+from langchain_amulet.engine import CacheScope, Constraint, Engine, Pause, Request, TokenStream
+from langchain_amulet.engine.backends import PROCESS
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
@@ -50,6 +51,7 @@ def prepare(
     messages: Sequence[BaseMessage],
     output_version: str | None = None,
     deadline: Deadline | None = None,
+    scope: CacheScope = PROCESS,
 ) -> PreparedCall:
     """Plan a call and render the prompts of its plan.
 
@@ -60,6 +62,7 @@ def prepare(
         messages: The conversation.
         output_version: See `ChunkWriter`.
         deadline: When the call fails.
+        scope: Whose computed prompts it may make use of.
 
     Raises:
         ContextLengthError: The messages are far longer than the model's context.
@@ -82,6 +85,7 @@ def prepare(
         prompts=render(plan, handle, codec, settings, turns),
         output_version=output_version,
         deadline=deadline,
+        scope=scope,
     )
 
 
@@ -106,6 +110,7 @@ class PreparedCall:
         prompts: Token ids, one tuple per stream of the plan.
         output_version: See `ChunkWriter`.
         deadline: When the call fails; None for never.
+        scope: Whose computed prompts it may make use of.
     """
 
     model_name: str
@@ -118,6 +123,7 @@ class PreparedCall:
     prompts: tuple[tuple[int, ...], ...]
     output_version: str | None = None
     deadline: Deadline | None = None
+    scope: CacheScope = PROCESS
 
     def draft(self, **changes: Any) -> Draft:
         """One answer to this call; ``changes`` are to fields of its request.
@@ -151,6 +157,7 @@ class PreparedCall:
             trace=self.settings.trace,
             pauses=tuple(self._pauses()),
             guard=self._guard(),
+            cache_scope=self.scope,
         )
 
     def _guard(self) -> EchoGuard | None:
@@ -266,4 +273,10 @@ class Draft:
             if self.response.stopped:
                 break
         tokens.cancel()  # nobody needs what follows a stop string
-        yield from self.response.finish(tokens.finish_reason)
+        yield from self.response.finish(tokens.finish_reason, self._cache_read(tokens))
+
+    def _cache_read(self, tokens: TokenStream) -> int:
+        """Of the longest prompt, by which input tokens are counted, those that were there."""
+        lengths = [len(prompt) for prompt in self.request.prompts]
+        cached = tokens.cached_tokens  # nothing before the first token
+        return cached[lengths.index(max(lengths))] if cached else 0

@@ -28,6 +28,7 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
+from langchain_amulet.chat_models.cache_scope import CACHE_USER, cache_scope
 from langchain_amulet.chat_models.call import Chunks, prepare, warm_up
 from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
@@ -52,7 +53,7 @@ from langchain_amulet.preferences.preference import (
     as_preferences,
     check_lengths,
 )
-from langchain_amulet.preferences.resolution import PreferenceResolver, without_user
+from langchain_amulet.preferences.resolution import PreferenceResolver, find_user, without_user
 from langchain_amulet.validation import explained
 from langchain_amulet.version import VERSION
 from langchain_amulet.waiting import (
@@ -321,15 +322,18 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     def _resolved(
         self, input: LanguageModelInput, config: RunnableConfig | None, kwargs: Mapping[str, Any]
     ) -> Procedure[None, dict[str, Any]]:
-        """The call's arguments, with what it prefers in place of its user, and its deadline.
+        """The call's arguments, with what it prefers, its user for the cache, and its deadline.
 
-        The deadline has to be an argument, as LangChain lies between this and decoding.
+        The last two have to be arguments, as LangChain lies between this and decoding.
         """
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)
         timed = {} if deadline is None else {DEADLINE: deadline}
-        return without_user(kwargs) | found | timed
+        # What an earlier search found stays, as by now it may have taken the user out.
+        user = kwargs.get(CACHE_USER) or find_user(config, kwargs)
+        named = {} if user is None else {CACHE_USER: str(user)}
+        return without_user(kwargs) | found | named | timed
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         return self._convert_input(input).to_messages()
@@ -404,10 +408,12 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         deadline = call_deadline(kwargs, self.timeout)
         name = self._model_name(kwargs)
         handle = self._handle.of(name)
+        scope = cache_scope(self.cache_scope, kwargs.get(CACHE_USER))
 
         def begun() -> Chunks:
             settings = self.for_call(stop, kwargs)
-            return answer(prepare(name, handle, settings, messages, output_version, deadline))
+            call = prepare(name, handle, settings, messages, output_version, deadline, scope)
+            return answer(call)
 
         def whole() -> Chunks:
             yield from (yield in_executor(begun, handle.workers))

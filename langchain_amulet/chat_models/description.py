@@ -18,6 +18,7 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
 
+from langchain_amulet.chat_models.cache_scope import CACHE_USER
 from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER
@@ -81,7 +82,8 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        kwargs.pop(DEADLINE, None)
+        for hidden in (CACHE_USER, DEADLINE):
+            kwargs.pop(hidden, None)
         return self._shown(super()._get_invocation_params(stop=stop, **kwargs))
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:

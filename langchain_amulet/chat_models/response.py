@@ -183,18 +183,20 @@ class ResponseBuilder:
         self._count(parts)
         return [self.writer.write(part) for part in self._before_stop(parts)]
 
-    def finish(self, reason: str | None) -> list[ChatGenerationChunk]:
+    def finish(self, reason: str | None, cache_read: int = 0) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
 
         Args:
             reason: Why decoding ended; a stop string overrides it, and calls of tools are told
                 apart from an end of text, as OpenAI does.
+            cache_read: Tokens of the longest prompt that weren't computed.
         """
         text = self._text.flush()
         self._length += len(text)
         parts = self._before_stop([*self.parser.feed(text), *self.parser.finish()])
         chunks = [self.writer.write(part) for part in (*parts, *self._released())]
-        return [*chunks, self.writer.last(self._usage, self._metadata(self._finish(reason)))]
+        metadata = self._metadata(self._finish(reason))
+        return [*chunks, self.writer.last(self._usage(cache_read), metadata)]
 
     def _before_stop(self, parts: Sequence[OutputPart]) -> list[OutputPart]:
         """The parts up to a stop string in what is said; what may become one is held back."""
@@ -226,12 +228,12 @@ class ResponseBuilder:
             self._thoughts += self._silent if parts[0].kind == "thought" else 0
             self._silent = 0
 
-    @property
-    def _usage(self) -> UsageMetadata:
+    def _usage(self, cache_read: int) -> UsageMetadata:
         # Of all prompts only the longest is as long as the conversation: who trims or summarises by
         # these numbers would take a sum for it. What each stream cost is told in the details.
         prompt, written = self.info.input_tokens, len(self._tokens)
-        details = {kind: count for kind, count in self.info.prompt_tokens.items() if count}
+        counts = {**self.info.prompt_tokens, "cache_read": cache_read}
+        details = {kind: count for kind, count in counts.items() if count}
         usage = {
             "input_tokens": prompt,
             "output_tokens": written,

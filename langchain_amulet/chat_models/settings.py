@@ -13,6 +13,7 @@ import torch
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ByteSize,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -23,6 +24,7 @@ from pydantic import (
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.prompt import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
+from langchain_amulet.chat_models.cache_scope import CACHE_USER, ScopeName
 from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.tools import (
@@ -46,8 +48,8 @@ from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.validation import check_nesting, explained, quoted
 
-NOT_OURS = frozenset({"model", "stream", DEADLINE})
-"""Arguments that say which model answers, by what way or until when: not how."""
+NOT_OURS = frozenset({"model", "stream", CACHE_USER, DEADLINE})
+"""Arguments that say which model answers, by what way, for whom or until when: not how."""
 
 TAKEN = frozenset(
     {
@@ -164,6 +166,9 @@ class LoadSettings(BaseModel):
         max_rows: The most prompt streams decoded at a time, over all calls.
         max_queue: The most calls that may wait.
         prefill_chunk: The most prompt tokens computed between two decode steps.
+        kv_cache_memory: The most memory for keys and values, those included that are kept for
+            prompts that begin alike: bytes, or a text such as "4GiB"; None for a share of what is
+            free.
     """
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
@@ -183,12 +188,15 @@ class LoadSettings(BaseModel):
     max_rows: int = Field(default=64, ge=1)
     max_queue: int = Field(default=4096, ge=1)
     prefill_chunk: int = Field(default=256, ge=1)
+    kv_cache_memory: Annotated[ByteSize, Field(ge=1)] | None = None
 
     @property
     def load_options(self) -> LoadOptions:
         """The same for the engine."""
         fixed = {name: getattr(self, name) for name in LoadSettings.model_fields}
         del fixed["model"]
+        if self.kv_cache_memory is not None:
+            fixed["kv_cache_memory"] = int(self.kv_cache_memory)
         if isinstance(self.device_map, dict):
             fixed["device_map"] = tuple(self.device_map.items())
         return LoadOptions(**fixed)
@@ -323,6 +331,10 @@ class ModelSettings(BaseModel):
             function of a user's id, sync or async.
         streaming: Whether ``invoke`` decodes by way of streaming, so that callbacks see tokens;
             False keeps ``stream`` from streaming, too.
+        cache_scope: Whose computed prompts a call may make use of, who can tell by the time to the
+            first token what was asked before: "user" for those in the same user's name, nobody's
+            sharing among themselves; "process" for all of this model's; "off" for none, and none
+            are kept.
         max_retries: Accepted, as other chat models have it; a local model has nothing to retry.
         redact_preferences: Whether traces show ``[redacted]`` in place of preferences. That holds
             for the model's own runs; what a program puts into a config's ``metadata`` LangChain
@@ -337,6 +349,7 @@ class ModelSettings(BaseModel):
     # None: a copy of a model has all its fields set, and LangChain takes a False that is set for a
     # decision against streaming.
     streaming: bool | None = None
+    cache_scope: ScopeName = "user"
     max_retries: int | None = None
     redact_preferences: bool = False
 
