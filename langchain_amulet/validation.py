@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from langchain_amulet.errors import AmuletError, MissingExtraError
+from langchain_amulet.errors import AmuletError, ConfigurationError, MissingExtraError
 
 RULES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,6 +42,11 @@ RULES: Mapping[str, str] = MappingProxyType(
 )
 """What a value must be that broke a rule, by pydantic's name for the complaint."""
 
+
+LONGEST_WAIT = 1e8
+"""The most seconds that anything may be waited for, three years: clocks count no further."""
+
+FLAG = TypeAdapter(bool)
 
 NAME = re.compile("[!-~]{0,60}")
 """What may be a name, a number or a path in writing, and is no sentence."""
@@ -120,6 +126,82 @@ def needing(extra: str, what: str) -> Iterator[None]:
             f"{what} must have the package {package}, which isn't installed: install the extra "
             f"that brings it, as in pip install 'langchain-amulet[{extra}]'."
         ) from error
+
+
+def as_flag(name: str, value: object) -> bool:
+    """A truth value as pydantic reads it, where one is needed before the settings are checked.
+
+    Args:
+        name: What is set.
+        value: What it is to be.
+
+    Raises:
+        ConfigurationError: It isn't one.
+    """
+    if isinstance(value, bool):
+        return value
+    try:
+        return FLAG.validate_python(value)
+    except ValidationError:
+        raise ConfigurationError(
+            f"{name!r} can't be {quoted(value)}: it must be True or False."
+        ) from None
+
+
+def check_type(
+    name: str, value: object, *kinds: type, error: type[AmuletError] = ConfigurationError
+) -> None:
+    """Refuse what is of none of these types.
+
+    Args:
+        name: What is given.
+        value: What it is.
+        kinds: The types that it may have.
+        error: What to raise.
+    """
+    if isinstance(value, kinds):
+        return
+    known = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
+    raise error(f"{name} must be of type {known}, not {quoted(value)}: give one.")
+
+
+def check_callable(name: str, value: object) -> None:
+    """Refuse what can't be called, with `ConfigurationError`."""
+    if not callable(value):
+        raise ConfigurationError(f"{name} must be a function, not {quoted(value)}: give one.")
+
+
+def check_count(name: str, value: Any, least: int = 0, most: float = math.inf) -> None:
+    """Refuse what is no whole number from ``least`` to ``most``, with `ConfigurationError`."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_whole and least <= value <= most):
+        bounds = f"at least {least}" + (f" and at most {most:g}" if most < math.inf else "")
+        raise ConfigurationError(
+            f"{name} must be a whole number, {bounds}, not {quoted(value)}: give one, or leave it "
+            "out for the default."
+        )
+
+
+def check_timeout(value: Any) -> None:
+    """Refuse what is no number of seconds to wait, nor None, with `ConfigurationError`."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0.0 < value <= LONGEST_WAIT):
+        raise ConfigurationError(
+            f"timeout must be a number of seconds above 0 and at most {LONGEST_WAIT:g}, not "
+            f"{quoted(value)}: use None to wait without a limit."
+        )
+
+
+def as_json(value: Any) -> Any:
+    """Data as JSON writes it: in lists and dicts of one's own, whose keys are texts.
+
+    Raises:
+        ValueError: JSON can't write it: it holds something else, itself, or no finite number.
+    """
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"JSON can't write it: {message_of(error)}") from None
 
 
 def quoted(value: object, depth: int = 3) -> str:

@@ -178,6 +178,61 @@ REWRITTEN = {
     "one of forms": obj(
         a={"oneOf": [{"enum": ["", "-"]}, {"type": "string", "pattern": "^[a-z]"}]}
     ),
+    "one of what speaks of constants": {
+        **obj(["kind"], kind={"type": "string"}),
+        "oneOf": [
+            {"properties": {"kind": {"enum": ["a", "b"]}, "size": INTEGER}},
+            {"properties": {"kind": {"pattern": "^c$"}, "size": SHORT}},
+        ],
+    },
+    "one of what may be told apart": {
+        "type": "object",
+        "oneOf": [
+            {"properties": {"kind": {"const": "a"}, "x": INTEGER}},
+            {"properties": {"kind": {"const": "b"}, "x": SHORT}},
+            {"allOf": [{"properties": {"kind": {"const": "c"}}}, {"required": ["x"]}]},
+        ],
+    },
+    "one of lists": obj(a={"oneOf": [listed(INTEGER), listed(BOOLEAN), {"type": "null"}]}),
+    "one of lists of some values": obj(
+        a={"oneOf": [listed(one_of("x", "y"), maxItems=3), listed(one_of("y", "z"), maxItems=3)]}
+    ),
+    "one of overlapping values": obj(a={"oneOf": [one_of("x", "y"), one_of("y", "z")]}),
+    "one of objects without a type": {
+        "oneOf": [
+            {"properties": {"a": INTEGER}, "required": ["a"]},
+            {"properties": {"b": SHORT}, "additionalProperties": False},
+        ]
+    },
+    "one of ranges of a type": obj(
+        a={"type": "integer", "oneOf": [{"minimum": -1, "maximum": -1}, {"minimum": 50}]}
+    ),
+    "not a number": obj(a={"not": {"type": "number"}}),
+    "not those": obj(a={**one_of("x", "y", "z"), "not": {"enum": ["x", "y"]}}),
+    "not both": {**obj([], a=INTEGER, b=INTEGER, c=SHORT), "not": {"required": ["a", "b"]}},
+    "not with that": {**obj([], a=INTEGER, b=INTEGER), "not": {"anyOf": [{"required": ["b"]}]}},
+    "different values of a union": obj(
+        a=listed({"oneOf": [{"const": "x", "title": "X"}, {"const": 1}]}, uniqueItems=True)
+    ),
+    "different values of a type": obj(
+        a=listed({"type": "string", "enum": ["x", 1, None, "y"]}, uniqueItems=True)
+    ),
+    "one property at least": {
+        **obj([], a=INTEGER, b=INTEGER),
+        "minProperties": 1,
+        "additionalProperties": True,
+    },
+    "two properties of three": {
+        **obj(["a"], a=INTEGER, b=INTEGER, c=INTEGER),
+        "minProperties": 2,
+        "maxProperties": 2,
+    },
+    "no more properties than there are": {**obj([], a=INTEGER, b=SHORT), "maxProperties": 2},
+    "names of a class and a length": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z_]+$", "minLength": 2, "maxLength": 4},
+        "additionalProperties": INTEGER,
+    },
     "one of requirements": {"oneOf": [obj(["a"], a=INTEGER, b=SHORT), obj(b=SHORT)]},
 }
 CHOICES = {
@@ -281,6 +336,18 @@ REFERENCES = {
         "$defs": {
             "a": {"anyOf": [obj(x={"$ref": "#/$defs/b"}), obj(y={"$ref": "#/$defs/b"})]},
             "b": {"anyOf": [obj(p={"$ref": "#/$defs/a"}), obj(q=NULL)]},
+        },
+    },
+    "definitions in definitions": {
+        **obj(a={"$ref": "#/definitions/group/one"}),
+        "definitions": {
+            "group": {"one": {"oneOf": [{"$ref": "#/definitions/group/two"}, NULL]}, "two": SHORT}
+        },
+    },
+    "reference round in a circle with its type": {
+        "$ref": "#/$defs/node",
+        "$defs": {
+            "node": obj(["v"], v=INTEGER, next={"$ref": "#/$defs/node", "type": "object", "x-a": 1})
         },
     },
     "reference with a bound": {
@@ -410,7 +477,7 @@ SCHEMAS: dict[str, Schema] = {
 
 REFUSED: dict[str, Schema] = {
     "unique items": obj(a={"type": "array", "items": INTEGER, "uniqueItems": True}),
-    "negation": obj(a={"not": STRING}),
+    "negation": obj(a={"not": {"type": "string", "pattern": "x"}, "type": "string"}),
     "look-ahead": obj(a={"type": "string", "pattern": "(?=a)b"}),
     "unknown type": obj(a={"type": "colour"}),
     "dangling reference": obj(a={"$ref": "#/$defs/nowhere"}),
@@ -425,6 +492,10 @@ REFUSED: dict[str, Schema] = {
     "reference elsewhere": obj(a={"$ref": "https://example.com/schema.json"}),
     "impossible property": obj(a=False),
     "impossible array": obj(a=listed(INTEGER, minItems=2, maxItems=1)),
+    "requirement that is none": obj(a={"type": "object", "required": True}),
+    "properties that are none": obj(a={"type": "object", "properties": 3}),
+    "property that is none": obj(a={"type": "object", "properties": {"b": "text"}}),
+    "negative length": obj(a={"type": "string", "maxLength": -1}),
     "contradiction": obj(a={"type": "integer", "minimum": 3, "maximum": 2}),
 }
 """Schemas that must be refused before anything is decoded."""

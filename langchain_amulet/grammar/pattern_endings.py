@@ -30,6 +30,9 @@ MOST_STATES = 4000
 MOST_ENDINGS = 20_000
 """How many states, each with a number of characters still to be written, are looked at."""
 
+MOST_LETTERS = 500
+"""Up to which length the ends of texts that have to be so long are spelled out."""
+
 ANCHORS = "^$bBAzZ"
 
 
@@ -52,7 +55,7 @@ def endings(pattern: str, fewest: int = 0) -> list[str]:
         automaton = _Reader(pattern).read()
     except UnreadPatternError:
         return []
-    return sorted(filter(None, automaton.endings(fewest)), key=len)
+    return sorted(filter(None, automaton.endings(min(fewest, MOST_LETTERS))), key=len)
 
 
 @dataclass

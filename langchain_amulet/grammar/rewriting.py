@@ -9,19 +9,35 @@ This module knows what keywords of JSON schemas ask: nothing of grammars or toke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, permutations
 from typing import Any
 
-from langchain_amulet.grammar.one_of import as_any_of, values_of
-from langchain_amulet.grammar.schema_tree import Schema, all_of, everywhere, resolved, unheld
+from langchain_amulet.grammar.object_counts import with_counts
+from langchain_amulet.grammar.one_of import as_any_of, without_not
+from langchain_amulet.grammar.schema_shapes import SHAPES, check_shapes
+from langchain_amulet.grammar.schema_tree import (
+    ANCHORED,
+    Schema,
+    all_of,
+    any_of,
+    everywhere,
+    resolved,
+    unheld,
+    with_targets,
+)
 from langchain_amulet.grammar.text_formats import with_pattern, without_escapes
+from langchain_amulet.grammar.values import REMARKS, values_of
+from langchain_amulet.validation import as_json
 
 UNHELD = (
     "not", "if", "contains", "propertyNames", "uniqueItems", "unevaluatedItems",
     "unevaluatedProperties", "dependentSchemas", "$dynamicRef", "$recursiveRef",
 )  # fmt: skip
 """Keywords that grammars can't hold to, where nothing else was found to say for them."""
+
+ONE_CLASS = re.compile(r"\^(\[(?:[^\[\]\\]|\\.)+\]|\\[wd])([*+])\$")
+"""A pattern of any number of characters of one class."""
 
 MOST_ORDERS, MOST_LISTS = 200, 1100
 """How many lists of different items are spelled out at the most, with the items in any order and in
@@ -40,16 +56,43 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
     Raises:
         SchemaError: It asks for something that no grammar can hold.
     """
-    plain = everywhere(dict(schema), _without_the_vacuous)
-    listed = everywhere(plain, _with_all_required)
-    whole = everywhere(listed, lambda each, place: as_any_of(each, place, listed))
+    schema = _as_json(schema)
+    check_shapes(schema)
+    whole = _changed(with_targets(schema), _bare)
+    listed = everywhere(everywhere(whole, _without_the_vacuous), _with_all_required)
+    whole = _changed(_changed(listed, without_not), as_any_of)
     if not any(map(_is_composed, all_of(listed))):
         whole = everywhere(whole, _closed)
     for change in (_with_names, _with_dependencies, _with_different_items):
-        root = whole
-        whole = everywhere(root, lambda each, place: change(each, place, root))  # noqa: B023
-    whole = everywhere(everywhere(everywhere(whole, with_pattern), _quotable), _checked)
+        whole = _changed(whole, change)
+    for last in (with_counts, with_pattern, _quotable, _checked):
+        whole = everywhere(whole, last)
     return whole if isinstance(whole, dict) else {"not": {}}
+
+
+def _as_json(schema: Mapping[str, Any]) -> Schema:
+    try:
+        return dict(as_json(schema))
+    except ValueError as error:
+        raise unheld(str(error)) from None
+
+
+def _changed(root: Any, change: Callable[[Schema, str, Schema], Any]) -> Any:
+    """A schema changed everywhere by what needs to know where its references lead."""
+    return everywhere(root, lambda each, place: change(each, place, root))
+
+
+def _bare(schema: Schema, place: str, root: Schema) -> Schema:
+    """A reference with nothing beside it that asks no more: grammars take others in no circle."""
+    if "$ref" not in schema:
+        return schema
+    target = resolved({"$ref": schema["$ref"]}, root)
+    kept = {"$ref", *ANCHORED} if place == "#" else {"$ref", "$defs", "definitions"}
+    return {
+        key: value
+        for key, value in schema.items()
+        if key in kept or (key in (*SHAPES, "const") and target.get(key) != value)
+    }
 
 
 def _without_the_vacuous(schema: Schema, place: str) -> Any:
@@ -145,11 +188,15 @@ def _with_names(schema: Schema, place: str, root: Schema) -> Schema:
 def _pattern_of_names(names: Schema, place: str) -> str | None:
     """The pattern that says as much as the schema of names; None if there is none."""
     told = with_pattern(names, place)
-    asked = told.keys() - {"type", "format", "title", "description"}
+    asked = told.keys() - {"type", "format"} - REMARKS
     if asked == {"pattern"}:
         return str(told["pattern"])
+    fewest, most = told.get("minLength", 0), told.get("maxLength", "")
+    repeated = ONE_CLASS.fullmatch(str(told.get("pattern")))
+    if repeated and asked <= {"pattern", "minLength", "maxLength"}:
+        return f"^{repeated[1]}{{{max(fewest, repeated[2] == '+')},{most}}}$"
     if asked and asked <= {"minLength", "maxLength"}:
-        return f"^.{{{told.get('minLength', 0)},{told.get('maxLength', '')}}}$"
+        return f"^.{{{fewest},{most}}}$"
     return None
 
 
@@ -169,7 +216,7 @@ def _with_dependencies(schema: Schema, place: str, root: Schema) -> Schema:
     cases = [{key: value for key, value in schema.items() if key not in keywords}]
     for name, wanted in asked.items():
         cases = [case for each in cases for case in _cases(each, name, wanted)]
-    return cases[0] if len(cases) == 1 else {"anyOf": cases, **_definitions(schema)}
+    return cases[0] if len(cases) == 1 else any_of(cases, schema)
 
 
 def _cases(schema: Schema, name: str, wanted: Any) -> Iterator[Schema]:
@@ -181,11 +228,6 @@ def _cases(schema: Schema, name: str, wanted: Any) -> Iterator[Schema]:
     elif wanted is not False:
         whole = {**schema, "required": list(dict.fromkeys([*required, name]))}
         yield {**whole, "allOf": [*schema.get("allOf", ()), wanted]}
-
-
-def _definitions(schema: Schema) -> Schema:
-    """What references may lead to: it has to stay where it is."""
-    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
 def _with_different_items(schema: Schema, place: str, root: Schema) -> Any:
@@ -210,7 +252,7 @@ def _with_different_items(schema: Schema, place: str, root: Schema) -> Any:
     }
     if not others:
         return {**rest, "enum": lists}
-    return {"anyOf": [{"enum": lists}, {**rest, "type": others}], **_definitions(schema)}
+    return any_of([{"enum": lists}, {**rest, "type": others}], schema)
 
 
 def _different(values: list[Any], fewest: int, most: int) -> Iterator[list[Any]]:

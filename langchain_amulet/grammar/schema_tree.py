@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from langchain_amulet.errors import SchemaError
 
@@ -31,7 +32,13 @@ SINGLE = frozenset(
 )  # fmt: skip
 """Keywords that have one schema."""
 
+ANCHORED = ("$defs", "definitions", "$schema", "$id", "id")
+"""Keywords that belong where they stand: references lead there, or are read by them."""
+
 MOST_REFERENCES = 16
+
+ASKING_MORE = ("required", "properties")
+"""Keywords of which each part of a schema may have its own."""
 
 
 def everywhere(schema: Any, change: Change, place: str = "#") -> Any:
@@ -74,6 +81,87 @@ def resolved(schema: Any, root: Mapping[str, Any]) -> Any:
     return schema
 
 
+def joined(one: Mapping[str, Any], other: Any, root: Mapping[str, Any]) -> Any:
+    """What two schemas ask together, with their ``allOf``, in one; or a little less than that.
+
+    Where both ask by the same keyword, what the second one asks is kept.
+
+    Args:
+        one: A schema.
+        other: Another one, or a truth value.
+        root: What references are looked up in.
+    """
+    parts: list[Mapping[str, Any]] = []
+    ahead = [other, one]
+    while ahead and len(parts) < MOST_REFERENCES:
+        part = resolved(ahead.pop(), root)
+        if part is False:
+            return False
+        if isinstance(part, Mapping):
+            parts.append({key: value for key, value in part.items() if key != "allOf"})
+            ahead += part.get("allOf", ())
+    whole: Schema = {}
+    for part in parts:
+        properties = _both(whole, part, "properties")
+        required = [*whole.get("required", ()), *part.get("required", ())]
+        whole = {**whole, **part, "required": required, "properties": properties}
+    return {key: value for key, value in whole.items() if value or key not in ASKING_MORE}
+
+
+def any_of(cases: Sequence[Schema], schema: Schema) -> Schema:
+    """Cases of a schema in its place; what references may lead to, and its name, stay there."""
+    outside = {key: value for key, value in schema.items() if key in ANCHORED}
+    inside = [{key: value for key, value in case.items() if key not in ANCHORED} for case in cases]
+    return {**outside, "anyOf": inside}
+
+
+def with_targets(schema: Schema) -> Schema:
+    """The schema with all that its references lead to where schemas are looked for: in ``$defs``.
+
+    Some schemas have definitions within definitions, or where no keyword is.
+    """
+    moved: dict[str, str] = {}
+
+    def redirected(each: Schema, place: str) -> Schema:
+        return {**each, "$ref": moved[each["$ref"]]} if each.get("$ref") in moved else each
+
+    while targets := _targets_elsewhere(schema):
+        names = {reference: f"x-moved-{len(moved) + n}" for n, reference in enumerate(targets)}
+        moved |= {reference: f"#/$defs/{name}" for reference, name in names.items()}
+        more = {names[reference]: target for reference, target in targets.items()}
+        whole = {**schema, "$defs": {**schema.get("$defs", {}), **more}}
+        schema = everywhere(whole, redirected)
+    return schema
+
+
+def _targets_elsewhere(schema: Schema) -> dict[str, Schema]:
+    """What references lead to that isn't found by the keywords, by the references."""
+    known = {*places(schema)}
+    references = {each["$ref"] for each in all_of(schema) if "$ref" in each}
+    own = sorted(each for each in references if each.startswith("#/") and _place(each) not in known)
+    targets = {each: _at(schema, each) for each in own}
+    return {each: target for each, target in targets.items() if isinstance(target, dict)}
+
+
+def places(schema: Schema) -> list[str]:
+    """Where all schemas in one stand."""
+    found: list[str] = []
+
+    def note(each: Schema, place: str) -> Schema:
+        found.append(place)
+        return each
+
+    everywhere(schema, note)
+    return found
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any], keyword: str) -> Schema:
+    """The schemas that both give to names; a name that both know has to be as both want it."""
+    ours, theirs = one.get(keyword, {}), other.get(keyword, {})
+    shared = {name: {"allOf": [ours[name], theirs[name]]} for name in ours.keys() & theirs.keys()}
+    return {**ours, **theirs, **shared}
+
+
 def unheld(reason: str) -> SchemaError:
     """What to raise for a schema that no answer can be held to, for this reason."""
     return SchemaError(
@@ -91,12 +179,21 @@ def _told(reason: str) -> str:
     return f"{what} {cause.removeprefix('error: ')}, in {json.dumps(lines[0].strip())}"
 
 
+def _steps(reference: str) -> list[str]:
+    """The names and numbers that lead from the root to where a reference leads."""
+    parts = filter(None, unquote(reference[1:]).split("/"))
+    return [part.replace("~1", "/").replace("~0", "~") for part in parts]
+
+
+def _place(reference: str) -> str:
+    return "/".join(["#", *_steps(reference)])
+
+
 def _at(root: Any, reference: str) -> Any:
     """What stands where a reference within the same schema leads."""
     if not reference.startswith("#"):
         return None
-    for part in filter(None, reference[1:].split("/")):
-        key = part.replace("~1", "/").replace("~0", "~")
+    for key in _steps(reference):
         if isinstance(root, Mapping):
             root = root.get(key)
         elif isinstance(root, Sequence) and key.isdigit() and int(key) < len(root):

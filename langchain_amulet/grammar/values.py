@@ -1,0 +1,104 @@
+"""All values that are valid by a schema, where they are few and it is clear which.
+
+This module knows what JSON schemas ask: nothing of grammars.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+from langchain_amulet.grammar.schema_tree import resolved
+
+MOST_VALUES = 1000
+DEEPEST = 6
+"""How many schemas in one another are looked into."""
+
+REMARKS = frozenset(
+    {"title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "id"}
+)
+"""Keywords that ask nothing."""
+
+LITERAL = re.compile(r"\^(?:\(([\w -]+(?:\|[\w -]+)*)\)|([\w -]+))\$")
+"""A pattern of a few texts."""
+
+TYPE_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array"}
+
+
+def values_of(schema: Any, root: Mapping[str, Any]) -> list[Any] | None:
+    """All values that are valid by a schema, each once; None if there are more, or it isn't clear.
+
+    Args:
+        schema: The schema.
+        root: What its references are looked up in.
+    """
+    schema = resolved(schema, root)
+    if not isinstance(schema, Mapping):
+        return None
+    asking = schema.keys() - REMARKS - {"type"}
+    has_range = asking == {"minimum", "maximum"}
+    return candidates(schema, root) if len(asking) <= 1 or has_range else None
+
+
+def candidates(schema: Any, root: Mapping[str, Any], depth: int = 0) -> list[Any] | None:
+    """Values among which are all that are valid by a schema; None if there are too many.
+
+    Args:
+        schema: The schema.
+        root: What its references are looked up in.
+        depth: How many schemas were looked into on the way to it.
+    """
+    schema = resolved(schema, root)
+    if not isinstance(schema, Mapping) or depth > DEEPEST:
+        return None
+    found = _listed(schema, root, depth)
+    if found is None or len(found) > MOST_VALUES:
+        return None
+    different = {written(value): value for value in found if has_type(value, schema.get("type"))}
+    return list(different.values())
+
+
+def _listed(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> list[Any] | None:
+    kind, asking = schema.get("type"), schema.keys() - REMARKS
+    if "const" in schema:
+        return [schema["const"]]
+    if isinstance(schema.get("enum"), list):
+        return list(schema["enum"])
+    for keyword in ("anyOf", "oneOf"):
+        if isinstance(schema.get(keyword), list):
+            parts = [candidates(each, root, depth + 1) for each in schema[keyword]]
+            known = [part for part in parts if part is not None]
+            return [*chain(*known)] if len(known) == len(parts) else None
+    if kind == "string" and (texts := LITERAL.fullmatch(str(schema.get("pattern")))):
+        return [texts[2]] if texts[2] else texts[1].split("|")
+    if kind == "integer" and {"minimum", "maximum"} <= asking:
+        return _between(schema["minimum"], schema["maximum"])
+    of_type: dict[str, list[Any]] = {"boolean": [True, False], "null": [None]}
+    return of_type.get(str(kind))
+
+
+def _between(low: Any, high: Any) -> list[Any] | None:
+    are_whole = type(low) is int and type(high) is int
+    return list(range(low, high + 1)) if are_whole and high - low < MOST_VALUES else None
+
+
+def written(value: Any) -> str:
+    """A value as JSON; numbers that are equal are written the same."""
+    is_whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if is_whole else value, sort_keys=True)
+
+
+def kind_of(value: Any) -> str:
+    """The type of a value, in JSON Schema's words."""
+    return TYPE_NAMES.get(type(value), "null" if value is None else "object")
+
+
+def has_type(value: Any, wanted: Any) -> bool:
+    """Whether a value is of a type, or of one of several; any is where none is wanted."""
+    kinds = wanted if isinstance(wanted, list) else [wanted]
+    is_whole = isinstance(value, float) and value.is_integer()
+    own = {kind_of(value), *(("integer",) if is_whole else ())}
+    return wanted is None or not own.isdisjoint(kinds) or ("integer" in own and "number" in kinds)
