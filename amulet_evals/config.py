@@ -18,7 +18,7 @@ from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell
 from langchain_amulet.methods.method import search_of
-from langchain_amulet.validation import explained
+from langchain_amulet.validation import check_type, explained
 
 COMPARED = ("base", "pref", "linear_alignment", "amulet")
 """The methods that are compared unless others are named."""
@@ -136,6 +136,7 @@ def as_methods(given: Any) -> dict[str, str | float | Method]:
     """
     if isinstance(given, str):
         given = [given]
+    check_type("methods", given, Mapping, list, tuple)
     if not isinstance(given, Mapping):
         given = {_spelled(each): each for each in given}
     for value in given.values():

@@ -31,6 +31,7 @@ from langchain_amulet.engine.backends import HUGGING_FACE
 from langchain_amulet.engine.loading.hub import check_exists, resolve_model
 from langchain_amulet.methods import Guidance, Method
 from langchain_amulet.methods.method import plan_of
+from langchain_amulet.validation import check_callable, check_type
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -61,6 +62,9 @@ def evaluate(
         ModelNotFoundError: A model that is still to answer, or that a method needs, isn't there.
         RequestError: A method can't decode with these settings.
     """
+    check_type("evaluation", evaluation, Evaluation)
+    check_type("folder", folder, Path, str)
+    check_callable("on_progress", on_progress)
     work = _Work(evaluation, RunFolder(Path(folder)), on_progress)
     scorers = tuple(_scorers(evaluation))
     manifest = work.manifest(scorers)

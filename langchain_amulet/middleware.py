@@ -29,7 +29,7 @@ from langchain_amulet.preferences.resolution import (
     find_user,
     without_user,
 )
-from langchain_amulet.validation import needing
+from langchain_amulet.validation import as_flag, needing, quoted
 from langchain_amulet.waiting import Procedure, arun, run
 
 with needing("agents", "Middleware for agents"):
@@ -75,15 +75,17 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         """Ask nothing yet."""
         super().__init__()
-        if unsupported_model_behavior not in get_args(Behavior):
+        if not isinstance(
+            unsupported_model_behavior, str
+        ) or unsupported_model_behavior not in get_args(Behavior):
             raise ConfigurationError(
                 f"unsupported_model_behavior must be one of {', '.join(get_args(Behavior))}, not "
-                f"{unsupported_model_behavior!r}: use one of those."
+                f"{quoted(unsupported_model_behavior)}: use one of those."
             )
         self._behavior = unsupported_model_behavior
         self._memory = None if memory is None else as_memory(memory)
         self._agent_store = AgentStore()
-        if learning:
+        if as_flag("learning", learning):
             if self._memory is not None:
                 self._agent_store = AgentStore(as_store(self._memory))
             self.tools = preference_tools(self._agent_store)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
+from langchain_amulet.validation import quoted
 
 HEAD = 64  # how many of the best candidates are sorted at first
 GROWTH = 16  # how many times more are, whenever the draw depends on what lies beyond
@@ -88,7 +89,7 @@ class SamplingParams:
             bounds = f"above {low:g}" if open_below else f"at least {low:g}"
             bounds += f" and at most {high:g}" if high < math.inf else ""
             raise ConfigurationError(
-                f"{name} must be a finite number, {bounds}, not {value!r}: {remedy}."
+                f"{name} must be a finite number, {bounds}, not {quoted(value)}: {remedy}."
             )
 
     def _check_count(self, name: str, least: int, remedy: str, most: float = math.inf) -> None:
@@ -99,7 +100,7 @@ class SamplingParams:
         if not (is_whole and least <= value <= most):
             bounds = f"at least {least}" + (f" and at most {most}" if most < math.inf else "")
             raise ConfigurationError(
-                f"{name} must be a whole number, {bounds}, not {value!r}: {remedy}."
+                f"{name} must be a whole number, {bounds}, not {quoted(value)}: {remedy}."
             )
 
 

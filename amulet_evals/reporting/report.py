@@ -24,6 +24,7 @@ from amulet_evals.reporting.tables import in_csv, latex, markdown
 from amulet_evals.run.folder import RunFolder
 from amulet_evals.run.journal import rows
 from amulet_evals.run.records import read_traces
+from langchain_amulet.validation import check_type
 
 
 def report(folder: Path | str) -> Path:
@@ -32,6 +33,7 @@ def report(folder: Path | str) -> Path:
     Raises:
         ConfigurationError: There is no run in ``folder``.
     """
+    check_type("folder", folder, Path, str)
     run = RunFolder(Path(folder))
     results = read_results(run)
     run.report.mkdir(exist_ok=True)

@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Self
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Thinking
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, ToolError
 from langchain_amulet.grammar import GrammarCompiler, json_rule
+from langchain_amulet.validation import check_type
 
 Function = Mapping[str, Any]
 """A tool as OpenAI's function schema: ``name``, and perhaps ``description``, ``parameters``."""
@@ -218,5 +219,7 @@ class ChatFormat(ABC):
 
 def arguments_schema(function: Function) -> Mapping[str, Any]:
     """The JSON schema of a call's arguments, an object even where it doesn't say so by itself."""
+    check_type("function", function, Mapping, error=ToolError)
     schema = function.get("parameters") or NO_ARGUMENTS
+    check_type("parameters", schema, Mapping, error=ToolError)
     return {"type": "object", **schema} if "properties" in schema else schema

@@ -31,7 +31,8 @@ def _check_family(name: str, family: Any) -> None:
     """Refuse what can't be a family before any template is asked about it."""
     if not (isinstance(family, type) and issubclass(family, ChatFormat)):
         raise ConfigurationError(
-            f"A chat format must be a subclass of ChatFormat, not {family!r}: register the class."
+            f"A chat format must be a subclass of ChatFormat, not {quoted(family)}: register the "
+            "class."
         )
     try:
         _check_instance(family())

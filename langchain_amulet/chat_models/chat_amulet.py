@@ -23,17 +23,19 @@ from langchain_core.messages import (
     get_buffer_string,
 )
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
+from langchain_amulet.chat_formats.turns import check_characters
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, cache_scope
-from langchain_amulet.chat_models.call import Chunks, prepare, warm_up
+from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare, warm_up
 from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.environment import from_environment
-from langchain_amulet.chat_models.messages import to_turns
+from langchain_amulet.chat_models.messages import as_prompt, to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
@@ -53,8 +55,8 @@ from langchain_amulet.preferences.preference import (
     as_preferences,
     check_lengths,
 )
-from langchain_amulet.preferences.resolution import PreferenceResolver, find_user, without_user
-from langchain_amulet.validation import explained
+from langchain_amulet.preferences.resolution import PreferenceResolver, check_config, find_user, without_user
+from langchain_amulet.validation import as_flag, check_callable, check_type, explained
 from langchain_amulet.version import VERSION
 from langchain_amulet.waiting import (
     Procedure,
@@ -282,6 +284,14 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
             config: The batch's config, or one for each; its ``max_concurrency`` counts, if any.
             most: The most calls at a time where the config doesn't say; None for no such limit.
         """
+        check_type("inputs", inputs, list, tuple, error=RequestError)
+        for each in config if isinstance(config, list) else [config]:
+            check_config(each)
+        if isinstance(config, list) and len(config) != len(inputs):
+            raise RequestError(
+                f"A batch needs one config for all of its {len(inputs)} inputs, or one for each, "
+                f"not {len(config)}: leave some out, or add the missing ones."
+            )
         busy = ROUNDS * self.max_rows if most is None else min(ROUNDS * self.max_rows, most)
         return [
             {**each, "max_concurrency": min(each.get("max_concurrency") or busy, self.max_queue)}
@@ -297,6 +307,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Stream events of an answer; version "v2" passes through `astream` by itself."""
+        check_type("version", version, str)
         resolved = run(self._resolved(input, config, kwargs)) if version == "v3" else kwargs
         return super().stream_events(input, config, version=version, **resolved)
 
@@ -309,6 +320,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         **kwargs: Any,
     ) -> Any:
         """Stream events of an answer; version "v2" passes through `astream` by itself."""
+        check_type("version", version, str)
         if version == "v3":
             return self._astream_events_v3(input, config, kwargs)
         return super().astream_events(input, config, version=version, **kwargs)
@@ -326,6 +338,9 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
         The last two have to be arguments, as LangChain lies between this and decoding.
         """
+        check_config(config)
+        if "stream" in kwargs:  # LangChain's own, which it only asks whether it is true
+            as_flag("stream", kwargs["stream"])
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)
@@ -337,6 +352,9 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         return self._convert_input(input).to_messages()
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        return as_prompt(super()._convert_input, model_input)
 
     @property
     def sources(self) -> PreferenceResolver:
@@ -519,6 +537,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     ) -> Procedure[None, FittedPreferences[AnyPreference]]:
         estimator: Estimator[AnyPreference] = estimator_for(self, preferences, deviation, kwargs)
         check_examples(examples)
+        check_callable("applies", applies)
         settings = self.for_call(None, {**kwargs, "preference": estimator.plain})
         conversations = [self._messages(input) for input, _ in examples.all]
         handle = self._handle_for(kwargs)
@@ -528,6 +547,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of a text, by the model's own tokenizer."""
+        check_type("text", text, str, error=RequestError)
+        check_characters([{"content": text}])
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         ids = self._handle.opened.tokenizer.encode(text, add_special_tokens=False)
@@ -546,7 +567,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         settings = self.model_copy(update={"chat_template_kwargs": variables})
         codec = codec_for(self._handle.opened, settings)
         builder = prompt_builder(codec, settings, as_tools(tools))
+        given = self._messages(messages)
         try:
-            return len(builder.build(to_turns(messages), ()))
+            return len(builder.build(to_turns(given), ()))
         except (RequestError, ChatTemplateError):
-            return len(self.get_token_ids(get_buffer_string(messages)))
+            return len(self.get_token_ids(get_buffer_string(given)))

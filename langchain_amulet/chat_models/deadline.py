@@ -8,13 +8,13 @@ This module knows timeouts: nothing of what a call waits for.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from langchain_amulet.errors import DeadlineError
+from langchain_amulet.validation import LONGEST_WAIT
 from langchain_amulet.waiting import Deadline, Item, Procedure, T, limited
 
 DEADLINE = "_deadline"
@@ -36,7 +36,7 @@ def call_deadline(kwargs: Mapping[str, Any], default: float | None) -> Deadline 
         seconds = float(kwargs.get("timeout", default))
     except (TypeError, ValueError, OverflowError):
         return None
-    if not (seconds > 0.0 and math.isfinite(seconds)):
+    if not 0.0 < seconds <= LONGEST_WAIT:
         return None
     return Deadline(time.monotonic() + seconds, partial(_too_late, seconds))
 

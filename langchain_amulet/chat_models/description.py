@@ -69,13 +69,15 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
 
     def _model_name(self, kwargs: Mapping[str, Any]) -> str:
         """The name of the model that a call is for."""
-        name = kwargs.get("model") or self.model
+        name = kwargs.get("model")
+        if name is None:
+            return self.model
         if not isinstance(name, str):
             raise ConfigurationError(
                 f"model must be the name of one, not of type {type(name).__name__}: use a local "
                 "folder or a repository on the Hub, or leave it out."
             )
-        return name
+        return name or self.model
 
     # --- To traces ---
 

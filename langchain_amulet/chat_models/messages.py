@@ -12,7 +12,7 @@ This module knows LangChain's messages only: no template, tokenizer or preferenc
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any
@@ -25,9 +25,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.messages.tool import tool_call
+from langchain_core.prompt_values import PromptValue
 
 from langchain_amulet.chat_formats.turns import Turn, join_texts
-from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
+from langchain_amulet.errors import AmuletError, EmptyInputError, RequestError, UnsupportedContentError
 from langchain_amulet.validation import check_nesting, quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
@@ -87,6 +88,27 @@ MEDIA_FIELDS = frozenset(
     }
 )
 """Fields of such blocks, by one of which they are told from a dict that only has a ``type``."""
+
+
+def as_prompt(convert: Callable[[Any], PromptValue], given: Any) -> PromptValue:
+    """What a call is given, as LangChain's models take it: a text, messages, or a prompt.
+
+    Args:
+        convert: LangChain's own conversion.
+        given: What it is to convert.
+
+    Raises:
+        RequestError: It is none of these.
+    """
+    try:
+        return convert(given)
+    except AmuletError:
+        raise
+    except Exception as error:  # of whatever kind LangChain raises for what it doesn't know
+        raise RequestError(
+            "A call needs a text, a list of messages or a prompt, but "
+            f"{quoted(given)} can't be read as one ({type(error).__name__}): give one of those."
+        ) from None
 
 
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:

@@ -42,6 +42,9 @@ from langchain_amulet.chat_models.structured_output import (
     with_more,
 )
 from langchain_amulet.chat_models.tools import as_tools
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.preferences.resolution import check_config
+from langchain_amulet.validation import as_flag, choose
 
 
 class _Named:
@@ -115,7 +118,8 @@ class TakesTools:
                 to by this method, or an argument is one that the method sets by itself.
         """
         arguments, parser = structure_arguments(schema, method, strict, allow_truncated)
-        return assembled(self.bind(**with_more(arguments, kwargs, method)), parser, include_raw)
+        has_raw = as_flag("include_raw", include_raw)
+        return assembled(self.bind(**with_more(arguments, kwargs, method)), parser, has_raw)
 
 
 class Wrappable(TakesTools, RunnableSerializable[LanguageModelInput, AIMessage]):
@@ -161,6 +165,12 @@ class Bindable(Wrappable):
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> Any:
         """The same with fields that a call's config sets."""
+        unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
+        if unknown:
+            raise ConfigurationError(
+                f"{unknown[0]!r} is no field of the model, so that no config can set it: "
+                f"{choose(unknown[0], type(self).model_fields)} one of them."
+            )
         return _kept(super().configurable_fields(**kwargs))
 
 
@@ -177,6 +187,7 @@ class BoundAmulet(_Named, Wrappable, RunnableBinding[LanguageModelInput, AIMessa
 
     def with_config(self, config: RunnableConfig | None = None, **kwargs: Any) -> BoundAmulet:
         """The same with more in its config: what is there stays, in ``metadata``, too."""
+        check_config(config)
         # LangChain replaces a key of the config whole, and with it a preference in `metadata`.
         merged = merge_configs(self.config, config, cast("RunnableConfig", kwargs))
         return cast("BoundAmulet", super().with_config(merged))

@@ -6,7 +6,6 @@ nothing of LangChain's config, or of who waits in which way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -26,8 +25,12 @@ from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.resolution import last_question
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import quoted
+from langchain_amulet.steering.checks import is_finite
+from langchain_amulet.validation import check_type, quoted
 from langchain_amulet.waiting import Procedure, from_future, in_executor
+
+MOST_DEVIATION = 1e6
+"""The widest that a fit may range: beyond, all that is fitted comes out the same."""
 
 Conversation = Sequence[BaseMessage]
 
@@ -122,6 +125,7 @@ def scoring_request(
         RequestError: The messages or the answer can't be read, or it is empty.
         ChatTemplateError: There is no chat template, or it refuses them.
     """
+    check_type("answer", answer, AIMessage, str, error=RequestError)
     message = answer if isinstance(answer, AIMessage) else AIMessage(answer)
     try:
         (turn,) = to_turns([message])
@@ -153,9 +157,10 @@ def estimator_for(
         ConfigurationError: The deviation isn't a positive number.
         RequestError: There is no preference, or it isn't one.
     """
-    if not (math.isfinite(deviation) and deviation > 0.0):
+    if not (is_finite(deviation) and 0.0 < deviation <= MOST_DEVIATION):
         raise ConfigurationError(
-            f"deviation must be a finite number above 0, not {quoted(deviation)}: 1.0 is usual."
+            f"deviation must be a number above 0 and at most {MOST_DEVIATION:g}, not "
+            f"{quoted(deviation)}: 1.0 is usual."
         )
     given = as_preferences(preferences)
     if not given:

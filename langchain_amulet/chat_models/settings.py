@@ -46,7 +46,7 @@ from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
 from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.validation import check_nesting, explained, quoted
+from langchain_amulet.validation import LONGEST_WAIT, as_flag, check_nesting, explained, quoted
 
 NOT_OURS = frozenset({"model", "stream", CACHE_USER, DEADLINE})
 """Arguments that say which model answers, by what way, for whom or until when: not how."""
@@ -75,9 +75,15 @@ TAKEN = frozenset(
 
 def as_dtype(value: Any) -> str | None:
     """The name of a torch dtype, given as such or by its name; None for the fastest."""
-    name = None if value in (None, "auto") else str(value).removeprefix("torch.")
-    if name is not None:
-        dtype_of(name)
+    if value is not None and not isinstance(value, (str, torch.dtype)):
+        raise ConfigurationError(
+            f"dtype must be a torch dtype or its name, not {quoted(value)}: use 'float32' or "
+            "'bfloat16', or None for what runs fastest."
+        )
+    name = None if value is None else str(value).removeprefix("torch.")
+    if name is None or name == "auto":
+        return None
+    dtype_of(name)
     return name
 
 
@@ -89,12 +95,18 @@ def as_device(value: Any) -> str | None:
     if value is None:
         return None
     try:
-        return str(torch.device(str(value)))
-    except RuntimeError as error:
+        return str(torch.device(value if isinstance(value, torch.device) else _text(value)))
+    except (RuntimeError, TypeError):
         raise ConfigurationError(
             f"device must be the name of a torch device, not {quoted(value)}: use 'cpu' or "
             "'cuda:0', or None for a GPU if there is one."
-        ) from error
+        ) from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def as_quantization(value: Any) -> Any:
@@ -260,7 +272,7 @@ class AnswerSettings(BaseModel):
     max_tokens: int = Field(default=256, ge=1)
     stop: Annotated[tuple[str, ...], BeforeValidator(as_stops)] = ()
     seed: int | None = None
-    timeout: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0.0, le=LONGEST_WAIT)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0)
     trace: bool = False
@@ -315,7 +327,7 @@ class AnswerSettings(BaseModel):
             RequestError: Preferences, tools or a response format are: see `errors`.
         """
         chosen = {name: getattr(self, name) for name in AnswerSettings.model_fields}
-        if not kwargs.get("logprobs", True):
+        if not as_flag("logprobs", kwargs.get("logprobs", True)):
             chosen["top_logprobs"] = None  # the model's own go with them
         chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from langchain_amulet.chat_models.tools import as_schema, is_of_objects, schema_tool
 from langchain_amulet.errors import SchemaError
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation import as_flag, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def structure_arguments(
         SchemaError: There is no such method, no schema where one is needed, or none that the
             method can hold an answer to.
     """
-    if method not in get_args(Structure):
+    if not isinstance(method, str) or method not in get_args(Structure):
         raise SchemaError(
             f"method must be one of {', '.join(get_args(Structure))}, not {quoted(method)}: use "
             "one of those."
@@ -57,7 +57,8 @@ def structure_arguments(
         tool = schema_tool(schema)
         arguments, read = _by_text(schema, as_schema(tool), method)
     traced = {"kwargs": {"method": method, "strict": strict}, "schema": _traceable(schema, tool)}
-    parser = read.model_copy(update={"allow_truncated": allow_truncated})
+    takes_truncated = as_flag("allow_truncated", allow_truncated)
+    parser = read.model_copy(update={"allow_truncated": takes_truncated})
     return {**arguments, "ls_structured_output_format": traced}, parser
 
 
@@ -77,7 +78,8 @@ def with_more(arguments: dict[str, Any], more: dict[str, Any], method: Structure
     """
     if both := sorted(arguments.keys() & more.keys()):
         raise SchemaError(
-            f"method={method!r} sets {', '.join(both)} by itself, so with_structured_output can't "
+            f"method={quoted(method)} sets {', '.join(both)} by itself, so "
+            "with_structured_output can't "
             "take that, too: leave it out; beside tools that may be called, use "
             "method='json_schema'."
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass, is_dataclass
 from types import MappingProxyType
 from typing import Any, cast
@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
-from langchain_amulet.validation import check_nesting, kind_of, message_of, quoted
+from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
 
@@ -84,8 +84,9 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             f"but {_shown(value)} is another class: make a function of it that has typed arguments."
         )
     try:
-        function = _as_function(value, strict)
+        function = as_json(_as_function(value, strict))
         is_tool = isinstance(function.get("name"), str)
+        _check_function(function)
     except Exception as error:  # whatever a signature or class can make the conversion raise
         raise ToolError(
             "A tool must be a function, a Pydantic class, a BaseTool or a schema, but "
@@ -115,7 +116,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     if not (_is_described(value) or _is_saying(value)):
         raise _no_schema(value, "it is neither a class with fields nor a dict that says anything")
     try:
-        function = _as_function(_titled(value), strict)
+        function = as_json(_as_function(_titled(value), strict))
     except Exception as error:  # whatever a class can make the conversion raise
         raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
     if not isinstance(function["name"], str):
@@ -165,7 +166,8 @@ def as_tools(value: Any, strict: bool | None = None) -> tuple[dict[str, Any], ..
     """
     if value is None:
         return ()
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Collection):
+    is_list = isinstance(value, (Sequence, Set, ValuesView)) and not isinstance(value, (str, bytes))
+    if not is_list:
         raise ToolError(f"tools must be a list of tools, not {quoted(value)}: put it in a list.")
     return tuple(as_tool(tool, strict) for tool in value)
 
@@ -208,20 +210,35 @@ def as_response_format(value: Any) -> ResponseFormat | None:
         if kind == "text":
             return None
         if kind == "json_object" and "properties" not in value:
-            return ResponseFormat(value.get("schema") or {"type": "object"}, told=False)
+            return ResponseFormat(_plain(value.get("schema") or {"type": "object"}), told=False)
         if kind == "json_schema":
             inner = value.get("json_schema", value)
             if isinstance(inner, Mapping) and isinstance(inner.get("schema"), Mapping):
-                return ResponseFormat(inner["schema"])
+                return ResponseFormat(_plain(inner["schema"]))
     if isinstance(value, type):
         return ResponseFormat(as_schema(value))
     if isinstance(value, Mapping) and value.get("type") == "object":
-        return ResponseFormat(value)
+        return ResponseFormat(_plain(value))
     raise SchemaError(
         "response_format must be {'type': 'json_schema', 'json_schema': {'schema': ...}}, "
         "{'type': 'json_object'}, {'type': 'text'}, a class or a JSON schema of an object, not "
         f"{quoted(value)}: use one of those."
     )
+
+
+def _plain(schema: Any) -> dict[str, Any]:
+    """A JSON schema as JSON writes it.
+
+    Raises:
+        SchemaError: It is none.
+    """
+    try:
+        plain = as_json(schema)
+    except ValueError as error:
+        raise SchemaError(f"A schema must be JSON, but {message_of(error)}: mend it.") from None
+    if not isinstance(plain, dict):
+        raise SchemaError(f"A schema must be an object, not {quoted(plain)}: give one.")
+    return plain
 
 
 def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
@@ -260,6 +277,13 @@ def _no_schema(value: Any, reason: str) -> SchemaError:
         "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is valid, "
         f"but {_shown(value)} can't be read as one: {reason}. Use one of those."
     )
+
+
+def _check_function(function: Mapping[str, Any]) -> None:
+    """Refuse what tools can't be described by, with a `TypeError` for the message."""
+    for key, kinds in (("description", (str,)), ("parameters", (dict,)), ("strict", (bool,))):
+        if key in function and not isinstance(function[key], kinds):
+            raise TypeError(f"its {key} is {quoted(function[key])}")
 
 
 def _is_described(value: Any) -> bool:

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from types import NoneType, TracebackType
 from typing import TypeVar
 
 from torch import Tensor
@@ -20,15 +21,11 @@ from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts,
 from langchain_amulet.engine.beam_search import BeamResult, beam_search, check_for_beams
 from langchain_amulet.engine.ensemble import Ensemble, by_backend, on_common_tokens
 from langchain_amulet.engine.job import Job
-from langchain_amulet.engine.request import Request
+from langchain_amulet.engine.request import Request, as_tokens
 from langchain_amulet.engine.scheduler import Scheduler, Stats
 from langchain_amulet.engine.token_stream import TokenStream
-from langchain_amulet.errors import (
-    ConfigurationError,
-    DeadlineError,
-    EmptyInputError,
-    RequestError,
-)
+from langchain_amulet.errors import ConfigurationError, DeadlineError, EmptyInputError, RequestError
+from langchain_amulet.validation import check_count, check_type
 from langchain_amulet.waiting import Deadline
 
 T = TypeVar("T")
@@ -73,10 +70,7 @@ class Engine:
         if kv_cache_memory is not None:
             limits["kv_cache_memory"] = kv_cache_memory
         for name, value in limits.items():
-            if value < 1:
-                raise ConfigurationError(
-                    f"{name} must be at least 1, got {value}. Leave it out for the default."
-                )
+            check_count(name, value, 1)
         self._model, self._backend_limits = model, (max_rows, prefill_chunk, kv_cache_memory)
         self._max_rows = min(max_rows, model.info.max_streams or max_rows)
         self._row_limit = max_rows
@@ -101,6 +95,8 @@ class Engine:
             What keeps the model attached: hold it for as long as requests may name it. Those that
             are under way hold it, too.
         """
+        check_type("name", name, str)
+        check_type("other", other, Engine)
         with self._attaching:
             attached = self._attached.get(name)
             if attached is None or attached.model is not other._model:
@@ -121,6 +117,7 @@ class Engine:
             EngineClosedError: The engine was closed.
             ReentrantCallError: The caller is code that this engine runs, and would wait for itself.
         """
+        check_type("request", request, Request)
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
         if len(readers) > self._max_rows:
@@ -181,11 +178,13 @@ class Engine:
             ContextLengthError: The longest prompt and the continuation exceed the context.
             RequestError: A token id that the model lacks. See ``run`` for the rest.
         """
-        ids = tuple(continuation)
-        if not prompts or not all((*prompts, ids)):
+        check_type("prompts", prompts, tuple, list)
+        check_type("models", models, tuple, list, NoneType)
+        ids, starts = as_tokens(continuation), [as_tokens(prompt) for prompt in prompts]
+        if not starts or not all((*starts, ids)):
             raise EmptyInputError(
                 "Scoring needs at least one token in each prompt and in the continuation, got "
-                f"{[len(prompt) for prompt in prompts]} and {len(ids)}. Add the missing ones."
+                f"{list(map(len, starts))} and {len(ids)}. Add the missing ones."
             )
         readers = self._readers(models or [None] * len(prompts), prompts, len(ids))
         for reader in set(readers):
@@ -212,6 +211,8 @@ class Engine:
                 has a grammar, penalties or several streams, or the backend can't search. See
                 ``submit`` and ``run`` for the rest.
         """
+        check_type("request", request, Request)
+        check_count("beams", beams, 2)
         if beams > self._row_limit:
             raise RequestError(
                 f"A search may have at most {self._row_limit} beams, the engine's max_rows, but "
@@ -250,6 +251,7 @@ class Engine:
         return readers
 
     def _reader(self, model: str | None) -> Backend:
+        check_type("A stream's model", model, str, NoneType)
         reader = self._main if model is None else self._attached.get(model)
         if reader is None:
             raise ConfigurationError(

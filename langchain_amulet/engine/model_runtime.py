@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from types import NoneType
 from typing import Any, TypeVar
 
 from langchain_amulet.engine.backends.base import LoadedModel, ModelInfo
@@ -25,7 +26,8 @@ from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.scheduler import Stats
-from langchain_amulet.waiting import Workers, in_ended_thread
+from langchain_amulet.validation import check_type
+from langchain_amulet.waiting import Workers, in_ended_thread, in_thread
 
 T = TypeVar("T")
 
@@ -159,4 +161,6 @@ def acquire(model_id: str, options: LoadOptions | None = None) -> ModelRuntime:
     Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
     stops and its weights are freed.
     """
-    return _RUNTIMES.acquire(model_id, options or LoadOptions())
+    check_type("model_id", model_id, str)
+    check_type("options", options, LoadOptions, NoneType)
+    return _RUNTIMES.acquire(model_id, LoadOptions() if options is None else options)

@@ -5,17 +5,17 @@ Knows token ids and plans. Doesn't know text, tokenizers, the model or how a req
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import PROCESS, CacheScope
+from langchain_amulet.engine.backends.base import CacheScope, PROCESS
 from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import check_count, check_timeout, check_type, quoted
 
 
 class Constraint(Protocol):
@@ -74,6 +74,20 @@ class Pause:
         return frozenset() if self.first_only and tokens else self.openings
 
 
+def as_tokens(prompt: object) -> tuple[int, ...]:
+    """Token ids of one prompt.
+
+    Raises:
+        RequestError: It isn't a sequence of whole numbers.
+    """
+    if not isinstance(prompt, (tuple, list)) or not {*map(type, prompt)} <= {int}:
+        raise RequestError(
+            f"A prompt must be a tuple of token ids, not {quoted(prompt)}: use what the model's "
+            "tokenizer gives."
+        )
+    return tuple(prompt)
+
+
 @dataclass(frozen=True)
 class Request:
     """One answer to decode.
@@ -111,26 +125,25 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""
+        check_type("plan", self.plan, Plan)
+        check_type("sampling", self.sampling, SamplingParams)
+        check_type("prompts", self.prompts, tuple, list)
+        check_type("stop_ids", self.stop_ids, Set)
+        check_type("trace", self.trace, bool)
+        check_type("pauses", self.pauses, tuple)
         if len(self.prompts) != len(self.plan.streams):
             raise RequestError(
                 f"A request needs one prompt per stream of its plan: got {len(self.prompts)} "
                 f"prompts for {len(self.plan.streams)} streams. Pass them in the plan's order."
             )
-        if not all(self.prompts):
+        lengths = [len(as_tokens(prompt)) for prompt in self.prompts]
+        if not all(lengths):
             raise EmptyInputError(
-                f"Every stream needs at least one token: stream {self.prompts.index(())} has "
+                f"Every stream needs at least one token: stream {lengths.index(0)} has "
                 "none. Put a message, or the model's begin-of-text token, in each prompt."
             )
-        if self.max_tokens < 1:
-            raise ConfigurationError(
-                f"max_tokens must be at least 1, got {self.max_tokens}. Leave the call out "
-                "if no token is wanted."
-            )
-        if self.timeout is not None and not (self.timeout > 0 and math.isfinite(self.timeout)):
-            raise ConfigurationError(
-                f"timeout must be a positive number of seconds or None, got {self.timeout}. "
-                "Use None to wait without a limit."
-            )
+        check_count("max_tokens", self.max_tokens, 1)
+        check_timeout(self.timeout)
 
 
 @dataclass(frozen=True)

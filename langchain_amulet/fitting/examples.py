@@ -15,6 +15,7 @@ from langchain_core.messages import AIMessage
 
 from langchain_amulet.errors import RequestError
 from langchain_amulet.preferences.preference import AnyPreference
+from langchain_amulet.validation import check_type
 
 Given = tuple[LanguageModelInput, AIMessage | str]
 """A conversation and an answer to it."""
@@ -42,6 +43,8 @@ class Examples:
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be learned from."""
+        for name in ("liked", "chosen", "rejected"):
+            check_type(name, getattr(self, name), list, tuple, error=RequestError)
         if wrong := [type(each).__name__ for each in self.all if not _is_example(each)]:
             raise RequestError(
                 "An example must be a pair of a conversation and an answer, a text or an "

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cached_property, lru_cache
 from typing import Any
 
 import llguidance.hf
 from llguidance import LLMatcher, LLTokenizer
+from transformers import PreTrainedTokenizerBase
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
 from langchain_amulet.grammar.json_schema import json_rule, text_forms
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
+from langchain_amulet.validation import check_count, check_type
 
 KEPT = 64
 """How many compiled grammars are kept for the next request with the same one."""
@@ -30,6 +32,8 @@ class GrammarCompiler:
 
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         """Make grammars for logits of width ``vocabulary``; nothing slow is done yet."""
+        check_count("vocabulary", vocabulary, 1)
+        check_type("tokenizer", tokenizer, PreTrainedTokenizerBase)
         self._tokenizer, self._width = tokenizer, vocabulary
         self._begin = lru_cache(maxsize=KEPT)(self._beginning)
         self._checked = lru_cache(maxsize=KEPT)(self._compiled)
@@ -55,6 +59,10 @@ class GrammarCompiler:
             SchemaError: A schema in it can't be decoded under; the message says why.
             ContextLengthError: ``max_tokens`` is too small for any valid answer.
         """
+        check_type("lark", lark, str)
+        check_type("stops", stops, Set)
+        check_count("max_tokens", max_tokens)
+        check_type("ends", ends, list, tuple)
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
@@ -64,10 +72,12 @@ class GrammarCompiler:
         Raises:
             SchemaError: They can't; the message says why.
         """
-        self._checked(json.dumps(schema))
+        check_type("A schema", schema, Mapping, error=SchemaError)
+        self._checked(json_rule(schema))
 
     def spell(self, text: str) -> str:
         """A text as a grammar's symbols; control tokens in it are written as such."""
+        check_type("text", text, str)
         parts = self._controls.split(text) if self._added else [text]
         return " ".join(
             f"<[{self._added[part]}]>" if part in self._added else json.dumps(part)
@@ -77,6 +87,7 @@ class GrammarCompiler:
 
     def token(self, text: str) -> int | None:
         """The token that a marker is by itself; None if it is spelled with several."""
+        check_type("text", text, str)
         return self._added.get(text)
 
     def _beginning(self, lark: str, max_tokens: int, ends: tuple[int, ...]) -> Beginning:
@@ -84,8 +95,8 @@ class GrammarCompiler:
         guide = EndingSearch(self._vocabulary, ends, text_forms(lark))
         return Beginning(matcher, guide, guide.start(matcher, max_tokens))
 
-    def _compiled(self, schema: str) -> LLMatcher:
-        return self._matcher(f"start: {json_rule(json.loads(schema))}")
+    def _compiled(self, rule: str) -> LLMatcher:
+        return self._matcher(f"start: {rule}")
 
     def _matcher(self, lark: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(lark)
@@ -114,7 +125,7 @@ class GrammarCompiler:
     def _tokens(self) -> LLTokenizer:
         try:
             return llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=self._width)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, OverflowError) as error:
             raise ConfigurationError(
                 "Answers can be held to a schema only where the tokenizer is a fast one of known "
                 f"kind, but for {self._tokenizer.name_or_path!r}: {error}. Leave the schema and "

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar.pattern_endings import endings
 from langchain_amulet.grammar.rewriting import rewritten
 from langchain_amulet.grammar.schema_tree import Schema, all_of
 from langchain_amulet.grammar.text_formats import KNOWN
+from langchain_amulet.validation import check_type
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One line with a space after commas and colons: as ``json.dumps`` and chat templates write it."""
@@ -45,6 +47,7 @@ def json_rule(schema: Mapping[str, Any]) -> str:
     Raises:
         SchemaError: It asks for something that no grammar can hold; the message says where.
     """
+    check_type("A schema", schema, Mapping, error=SchemaError)
     return SYMBOL + json.dumps({**rewritten(schema), "x-guidance": JSON_STYLE})
 
 

@@ -13,12 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
+from langchain_amulet.errors import RequestError
+from langchain_amulet.validation import check_type
+
 Matcher = Callable[[Sequence[str], str], bool]
 """``matcher(topics, text)``: whether the text is about one of the topics."""
 
 
 def mentions(topics: Sequence[str], text: str) -> bool:
     """Whether the text names one of the topics, in whole words and whatever the case."""
+    check_type("topics", topics, list, tuple, error=RequestError)
+    for part in (*topics, text):
+        check_type("A topic or text", part, str, error=RequestError)
     folded = _folded(text)
     return any(re.search(_pattern(topic), folded) for topic in topics)
 

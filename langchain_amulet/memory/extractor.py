@@ -28,7 +28,7 @@ from langchain_amulet.memory.preference_store import PreferenceStore
 from langchain_amulet.memory.profile import normalized
 from langchain_amulet.memory.store_access import check_thread
 from langchain_amulet.memory.tools import MAX_CHARS
-from langchain_amulet.validation import kind_of
+from langchain_amulet.validation import check_callable, check_count, check_timeout, kind_of, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -88,14 +88,13 @@ class PreferenceExtractor:
         on_error: Callable[[Exception], object] | None = None,
     ) -> None:
         """Begin without anything to do."""
-        if capacity < 1:
-            raise ConfigurationError(
-                f"capacity must be at least 1, not {capacity!r}: it is how many turns may wait."
-            )
+        check_count("capacity", capacity, 1)
+        if on_error is not None:
+            check_callable("on_error", on_error)
         if not hasattr(model, "with_structured_output"):
             raise ConfigurationError(
-                f"model must be a chat model with structured output, not {model!r}: use one such "
-                "as ChatAmulet(temperature=0)."
+                f"model must be a chat model with structured output, not {quoted(model)}: use "
+                "one such as ChatAmulet(temperature=0)."
             )
         self._model = model.with_structured_output(ExtractedPreferences)
         self._store, self._capacity = as_store(memory), capacity
@@ -156,6 +155,7 @@ class PreferenceExtractor:
             PreferenceStoreError: The store answers in the event loop that this would hold up: use
                 `aflush`.
         """
+        check_timeout(timeout)
         self._check_thread()
         try:
             last = self._worker.submit(_nothing)  # by the one thread, so after all the others

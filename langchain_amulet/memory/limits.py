@@ -5,7 +5,7 @@ This module knows preferences: nothing of stores, nor of whose they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,7 +20,7 @@ from langchain_amulet.memory.profile import (
     stored_preferences,
 )
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
-from langchain_amulet.validation import kind_of
+from langchain_amulet.validation import check_type, kind_of
 
 
 class Limits(BaseModel):
@@ -55,15 +55,17 @@ class Limits(BaseModel):
         return preferences
 
     def applying(
-        self, stored: Iterable[StoredPreference], about: str | None
+        self, stored: Sequence[StoredPreference], about: str | None
     ) -> tuple[Preference, ...]:
         """What of a user's preferences applies now to a message; the newest, if it is too much.
 
         Raises:
             PreferenceStoreError: The matcher failed.
         """
+        check_type("stored", stored, list, tuple, error=PreferenceError)
         at, applying = datetime.now(UTC), []
         for each in stored:
+            check_type("What is in stored", each, StoredPreference, error=PreferenceError)
             if each.expires_at and each.is_over(at):
                 continue
             if not each.when or self.is_met(each, about):
@@ -76,6 +78,7 @@ class Limits(BaseModel):
         Raises:
             PreferenceStoreError: The matcher failed.
         """
+        check_type("stored", stored, StoredPreference, error=PreferenceError)
         if not stored.when:
             return True
         try:

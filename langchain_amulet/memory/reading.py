@@ -34,6 +34,7 @@ from langchain_amulet.memory.profile import (
 )
 from langchain_amulet.memory.store_access import StoreAccess
 from langchain_amulet.preferences.preference import check_lengths
+from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Procedure
 
 OnCorrupt = Callable[[CorruptProfileError], None]
@@ -283,5 +284,6 @@ def _check_page(limit: object, offset: object = 0) -> None:
         if not isinstance(number, int) or number < 0:
             raise RequestError(
                 "A page has a limit and an offset that are whole numbers of at least 0, not "
-                f"{limit!r} and {offset!r}: give numbers of records to return and to leave out."
+                f"{quoted(limit)} and {quoted(offset)}: give numbers of records to return and to "
+                "leave out."
             )

@@ -17,6 +17,7 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import quoted
 
 UNBOUNDED = 100.0
 """A strength that only a cap stops: the distribution is all but the contrast's favourite token."""
@@ -73,7 +74,7 @@ class Amulet(Method):
         if strength is not None and derived != STRENGTHS["amulet"]:
             raise ConfigurationError(
                 "A strength is either given or derived from alpha, lam, eta and updates, but "
-                f"{strength!r} is given and {derived:g} derived: leave either out."
+                f"{quoted(strength)} is given and {derived:g} derived: leave either out."
             )
         # A frozen dataclass can only be filled past its own __setattr__.
         self.__dict__.update(

@@ -20,7 +20,7 @@ from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.search import Candidate, RankFunction, Ranking, SearchPlan
 from langchain_amulet.methods.spec import as_method
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import signature_of
+from langchain_amulet.validation import quoted, signature_of
 
 
 @register
@@ -128,7 +128,7 @@ def _check_scorer(scorer: Any) -> None:
         return
     if not callable(scorer):
         raise ConfigurationError(
-            f"scorer must be a function or a runnable, not {scorer!r}: for one without "
+            f"scorer must be a function or a runnable, not {quoted(scorer)}: for one without "
             "a model of its own use GuidedReranking."
         )
     signature = signature_of(scorer)
@@ -138,5 +138,5 @@ def _check_scorer(scorer: Any) -> None:
     except TypeError as error:
         raise ConfigurationError(
             "scorer must be a function of the conversation and the answer, but the parameters of "
-            f"{scorer!r} are {signature}: write it as def scorer(messages, answer)."
+            f"{quoted(scorer)} are {signature}: write it as def scorer(messages, answer)."
         ) from error

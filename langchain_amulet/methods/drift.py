@@ -11,12 +11,13 @@ from typing import ClassVar
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.formula import BASE, Difference, Formula, plausibility_mask
-from langchain_amulet.methods.guidance import PROBE, Guidance
+from langchain_amulet.methods.guidance import PROBE, Guidance, prompted
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream
-from langchain_amulet.validation import is_finite
+from langchain_amulet.steering.checks import is_finite
+from langchain_amulet.validation import is_finite, quoted
 
 
 @register
@@ -47,15 +48,16 @@ class Drift(Method):
         if not isinstance(self.weights, Sequence) or isinstance(self.weights, str):
             example = (self.weights,) if is_finite(self.weights) else (0.5, -1)
             raise ConfigurationError(
-                f"weights must be a list of numbers, one per preference, not {self.weights!r}: "
+                "weights must be a list of numbers, one per preference, not "
+                f"{quoted(self.weights)}: "
                 f"write it as Drift({example}) or 'drift:weights={list(example)}'."
             )
         for weight in self.weights:
             check_finite("A weight", weight, "0.0 for an attribute that doesn't matter")
         if not (is_finite(self.beta) and self.beta > 0.0):
             raise ConfigurationError(
-                f"beta must be finite and above 0, not {self.beta!r}: 1.0 takes the weights as "
-                "they are."
+                f"beta must be finite and above 0, not {quoted(self.beta)}: 1.0 takes the "
+                "weights as they are."
             )
         self.plan([Guidance()] * len(self.weights) or PROBE)
 
@@ -65,6 +67,7 @@ class Drift(Method):
         Raises:
             ConfigurationError: There are weights, but not as many as preferences.
         """
+        prompted(preferences)  # which checks them
         if self.weights and preferences and len(self.weights) != len(preferences):
             raise ConfigurationError(
                 f"Drift needs one weight per preference, but has {len(self.weights)} weights for "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Contrast, Mask, Plan, Plausibility, Stream
+from langchain_amulet.steering.checks import is_finite
 
 BASE = Stream()
 """The conversation as it was given."""
@@ -68,7 +69,7 @@ class Formula:
 
 def plausibility_mask(share: float) -> Mask | None:
     """The mask that keeps what has this share of the best; None for 0, which keeps everything."""
-    return None if share == 0.0 else Plausibility(share)
+    return None if is_finite(share) and share == 0.0 else Plausibility(share)
 
 
 def check_model_name(what: str, name: object) -> None:

@@ -16,7 +16,8 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.formula import BASE, Difference, Formula
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Mask, Plan, Stream
-from langchain_amulet.validation import is_finite
+from langchain_amulet.steering.checks import is_finite
+from langchain_amulet.validation import check_type, is_finite, quoted
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Guidance:
             check_finite("A preference's strength", self.strength, "None for the method's own")
         if not (is_finite(self.weight) and self.weight >= 0.0):
             raise ConfigurationError(
-                f"A preference's weight must be a finite number, at least 0, not {self.weight!r}: "
+                "A preference's weight must be a finite number, at least 0, not "
+                f"{quoted(self.weight)}: "
                 "to push away from a preference, give it a strength below -1."
             )
         if isinstance(self.layer, bool) or not isinstance(self.layer, int) or self.layer < 0:
             raise ConfigurationError(
-                f"A preference's layer must be a whole number, at least 0, not {self.layer!r}: "
-                "0 is for stored preferences, 1 for the call's."
+                "A preference's layer must be a whole number, at least 0, not "
+                f"{quoted(self.layer)}: 0 is for stored preferences, 1 for the call's."
             )
 
     def strength_or(self, default: float) -> float:
@@ -63,8 +65,10 @@ PROBE = (Guidance(), Guidance(strength=1.0, weight=1e-9))
 
 def layers(preferences: Sequence[Guidance]) -> list[tuple[int, ...]]:
     """Indices of the preferences that count, layer by layer, the lowest first."""
+    check_type("preferences", preferences, Sequence)
     found: dict[int, list[int]] = {}
     for k, each in enumerate(preferences):
+        check_type("What is in preferences", each, Guidance)
         if each.weight > 0.0:
             found.setdefault(each.layer, []).append(k)
     return [tuple(found[layer]) for layer in sorted(found)]

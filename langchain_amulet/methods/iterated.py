@@ -15,6 +15,7 @@ from langchain_amulet.methods.guidance import PROBE, Guidance, prompted
 from langchain_amulet.methods.method import CODE, Method, unique_key
 from langchain_amulet.methods.registry import register
 from langchain_amulet.steering import Plan, Solver, Stream, Utility
+from langchain_amulet.validation import quoted
 
 
 @register
@@ -48,7 +49,8 @@ class Iterated(Method):
         if not callable(self.utility):
             raise ConfigurationError(
                 "utility must be a function of two tensors, the policy's and the base prompt's "
-                f"log-probabilities, not {self.utility!r}: see langchain_amulet.steering.Utility."
+                f"log-probabilities, not {quoted(self.utility)}: see "
+                "langchain_amulet.steering.Utility."
             )
         self.plan(PROBE)
 

@@ -15,6 +15,7 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream, TopK
+from langchain_amulet.validation import check_type
 
 
 @register
@@ -45,6 +46,7 @@ class PAD(Method):
     def __post_init__(self) -> None:
         """Refuse what no plan could be made of."""
         check_model_name("model", self.model)
+        check_type("per_dimension", self.per_dimension, bool)
         check_finite("weight", self.weight, "1.0, as PAD's authors do")
         self.plan(PROBE)
 

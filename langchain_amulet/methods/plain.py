@@ -14,6 +14,7 @@ from langchain_amulet.methods.guidance import Guidance, prompted
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import quoted
 
 Prompt = Literal["pref", "base"]
 """One of these methods, by its name: which prompt a search's answers are written for."""
@@ -45,5 +46,5 @@ class Pref(Method):
 
 def check_prompt(prompt: object) -> None:
     """Refuse what isn't a `Prompt`, with `ConfigurationError`."""
-    if prompt not in (Pref.name, Base.name):
-        raise ConfigurationError(f"prompt must be 'pref' or 'base', not {prompt!r}: use one.")
+    if not isinstance(prompt, str) or prompt not in (Pref.name, Base.name):
+        raise ConfigurationError(f"prompt must be 'pref' or 'base', not {quoted(prompt)}: use one.")

@@ -110,7 +110,7 @@ class SearchPlan:
         if not (callable(self.rank) or isinstance(self.rank, Ranking)):
             raise ConfigurationError(
                 "A search's rank must be a function of the candidates, or have scores and "
-                f"ascores, not {self.rank!r}: write it as def rank(candidates)."
+                f"ascores, not {quoted(self.rank)}: write it as def rank(candidates)."
             )
 
 
@@ -177,6 +177,6 @@ def _number(value: Any) -> float:
 def _check_count(n: object) -> None:
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ANSWERS:
         raise ConfigurationError(
-            f"n must be a whole number, at least 1 and at most {MOST_ANSWERS}, not {n!r}: 16 is "
-            "usual."
+            f"n must be a whole number, at least 1 and at most {MOST_ANSWERS}, not {quoted(n)}: "
+            "16 is usual."
         )

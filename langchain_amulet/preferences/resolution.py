@@ -25,6 +25,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -33,11 +34,14 @@ from langchain_core.runnables.config import ensure_config
 
 from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences.preference import Preference, as_preferences
-from langchain_amulet.validation import nearest, quoted
+from langchain_amulet.validation import as_flag, check_type, nearest, quoted
 from langchain_amulet.waiting import Procedure, arun, run, twins
 
 PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
 """The names under which a call carries what it prefers, what is below it, and its user."""
+
+CONFIGURABLE, METADATA = "configurable", "metadata"
+"""The parts of a config that are looked through, the nearest first."""
 
 ASKING = (PREFERENCE, STANDING, USER)
 """Arguments by any of which a call asks to be steered."""
@@ -127,14 +131,14 @@ class PreferenceResolver:
 
     def _search(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> _Search:
         value = _first(PREFERENCE, _mappings(kwargs, config))
+        compose = as_flag(COMPOSE, kwargs.get(COMPOSE, self.compose))
         if _is_internal(kwargs, config):
-            compose = bool(kwargs.get(COMPOSE, self.compose))
             return _Search(own=(), standing=(), compose=compose, user_id=None)
         own = None if value is ABSENT else as_preferences(value)
         if own is None and not self.default:
             _warn_of_misspelling(PREFERENCE, config)
         is_resolved = STANDING in kwargs  # by an earlier search, such as the middleware's
-        compose = is_resolved or bool(kwargs.get(COMPOSE, self.compose))
+        compose = compose or is_resolved
         needs_standing = not is_resolved and (own is None or (compose and own != ()))
         user_id = None
         if needs_standing and self.memory is not None:
@@ -175,6 +179,18 @@ class _Search:
         # Nothing on top means nothing at all: None turns off what is stored, too.
         layers = {STANDING: below if own else ()} if self.compose else {}
         return {PREFERENCE: own, **layers}
+
+
+def check_config(config: object) -> None:
+    """Refuse a config of which no part could be looked through.
+
+    Raises:
+        RequestError: It, its ``configurable`` or its ``metadata`` is no dict.
+    """
+    check_type("config", config, Mapping, NoneType, error=RequestError)
+    for part in (CONFIGURABLE, METADATA):
+        value = config.get(part) if isinstance(config, Mapping) else None
+        check_type(f"{part} of the config", value, Mapping, NoneType, error=RequestError)
 
 
 def without_user(kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,16 +245,13 @@ def _mappings(
 
 def _parts(config: RunnableConfig | None) -> dict[str, Mapping[str, Any]]:
     """The parts of a config that are looked through, the nearest first."""
-    surroundings = ensure_config(config)
-    return {
-        "configurable": surroundings.get("configurable", {}),
-        "metadata": surroundings.get("metadata", {}),
-    }
+    surroundings: Mapping[str, Any] = ensure_config(config)
+    return {part: surroundings.get(part) or {} for part in (CONFIGURABLE, METADATA)}
 
 
 def _is_internal(kwargs: Mapping[str, Any], config: RunnableConfig | None) -> bool:
     """Whether a middleware makes this call for itself, and doesn't ask for a preference."""
-    is_marked = INTERNAL in _parts(config)["metadata"]
+    is_marked = INTERNAL in _parts(config)[METADATA]
     return is_marked and not any(name in kwargs for name in ASKING)
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.validation import is_finite
+from langchain_amulet.steering.checks import is_finite, require
+from langchain_amulet.validation import is_finite, quoted
 
 MOST_UPDATES = 10_000
 """The most updates of a distribution, each of which costs a pass over its tokens, for every token.
@@ -49,7 +50,7 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
     """
     check_optimiser(lam, eta, updates, MOST_STRENGTH_UPDATES)
     if not is_finite(alpha):
-        raise ConfigurationError(f"alpha must be finite, not {alpha!r}: 2.0 is usual.")
+        raise ConfigurationError(f"alpha must be finite, not {quoted(alpha)}: 2.0 is usual.")
     ratio, inertia = alpha / lam, 1.0 / lam / eta
     d = total = 0.0
     for t in range(1, updates + 1):
@@ -57,8 +58,8 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
         d = (ratio * total + inertia * d) / (t + inertia)
     if not math.isfinite(d):
         raise ConfigurationError(
-            f"The strength must be finite, but alpha={alpha!r}, lam={lam!r}, eta={eta!r}, "
-            f"updates={updates!r} give {d!r}: bring alpha closer to lam."
+            f"The strength must be finite, but alpha={quoted(alpha)}, lam={quoted(lam)}, eta={quoted(eta)}, "
+            f"updates={quoted(updates)} give {d!r}: bring alpha closer to lam."
         )
     return d
 
@@ -130,10 +131,10 @@ def bounded(worth: Tensor) -> Tensor:
 def check_optimiser(lam: float, eta: float, updates: int, most: int = MOST_UPDATES) -> None:
     """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
     if not (is_finite(lam) and lam > 0.0):
-        raise ConfigurationError(f"lam must be finite and above 0, not {lam!r}: 2.0 is usual.")
+        raise ConfigurationError(f"lam must be finite and above 0, not {quoted(lam)}: 2.0 is usual.")
     if not (is_finite(eta) and eta > 0.0):
-        raise ConfigurationError(f"eta must be finite and above 0, not {eta!r}: 10.0 is usual.")
+        raise ConfigurationError(f"eta must be finite and above 0, not {quoted(eta)}: 10.0 is usual.")
     if not (isinstance(updates, int) and not isinstance(updates, bool) and 0 <= updates <= most):
         raise ConfigurationError(
-            f"updates must be a whole number from 0 to {most}, not {updates!r}: 60 is usual."
+            f"updates must be a whole number from 0 to {most}, not {quoted(updates)}: 60 is usual."
         )

@@ -6,11 +6,12 @@ Knows indices and weights. Doesn't know tensors, and of models only their names.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import NoneType
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering.masks import Mask
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
-from langchain_amulet.validation import is_finite
+from langchain_amulet.validation import check_callable, check_count, check_type, is_finite, quoted
 
 LARGEST_WEIGHT = 1e6  # a contrast beyond this drowns the anchor in float32's rounding
 
@@ -27,6 +28,13 @@ class Stream:
     preferences: tuple[int, ...] = ()
     model: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what names no preferences, or no model."""
+        check_type("preferences", self.preferences, tuple)
+        for index in self.preferences:
+            check_count("A preference's index", index)
+        check_type("model", self.model, str, NoneType)
+
 
 @dataclass(frozen=True)
 class Contrast:
@@ -38,10 +46,12 @@ class Contrast:
 
     def __post_init__(self) -> None:
         """Refuse weights that float32 scores can't carry."""
-        if not abs(self.weight) <= LARGEST_WEIGHT:  # as NaN isn't, either
+        check_type("plus", self.plus, int)
+        check_type("minus", self.minus, int)
+        if not (is_finite(self.weight) and abs(self.weight) <= LARGEST_WEIGHT):
             raise ConfigurationError(
                 f"A contrast's weight must be at most {LARGEST_WEIGHT:g} either way, "
-                f"not {self.weight!r}: lower the preference's strength or weight."
+                f"not {quoted(self.weight)}: lower the preference's strength or weight."
             )
 
 
@@ -69,6 +79,8 @@ class Solver:
 
     def __post_init__(self) -> None:
         """Refuse parameters at which the optimisation isn't one."""
+        check_count("base", self.base)
+        check_callable("utility", self.utility)
         check_optimiser(self.lam, self.eta, self.updates)
 
 
@@ -98,6 +110,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Refuse plans that don't fit together."""
+        self._check_parts()
         used = {self.anchor, *(stream for stream, _ in self.reference)}
         used.update(index for each in self.contrasts for index in (each.plus, each.minus))
         used.update([] if self.solver is None else [self.solver.base])
@@ -114,12 +127,29 @@ class Plan:
             )
         if self.kl_cap is not None and not (is_finite(self.kl_cap) and self.kl_cap >= 0.0):
             raise ConfigurationError(
-                f"kl_cap must be finite and at least 0, not {self.kl_cap!r}: use None for no cap."
+                f"kl_cap must be finite and at least 0, not {quoted(self.kl_cap)}: use None for no cap."
             )
         if self.solver is not None and self.contrasts:
             raise ConfigurationError(
                 f"A plan has either a solver or contrasts, not both, but has {self.solver} and "
                 f"{self.contrasts}: leave one of them out."
+            )
+
+    def _check_parts(self) -> None:
+        """Refuse parts that are none."""
+        check_count("anchor", self.anchor)
+        check_type("mask", self.mask, Mask, NoneType)
+        check_type("solver", self.solver, Solver, NoneType)
+        for name, kind in (("streams", Stream), ("contrasts", Contrast), ("reference", tuple)):
+            parts = getattr(self, name)
+            check_type(name, parts, tuple)
+            for part in parts:
+                check_type(f"What is in {name}", part, kind)
+        pairs = (len(each) == 2 and type(each[0]) is int for each in self.reference)
+        if not (all(pairs) and all(is_finite(weight) for _, weight in self.reference)):
+            raise ConfigurationError(
+                "A plan's reference must be pairs of a stream and its weight, not "
+                f"{quoted(self.reference)}: give such pairs."
             )
 
     @classmethod
@@ -169,6 +199,7 @@ def strengths(plan: Plan) -> float | list[float] | None:
     order, or for several layers of them, the lowest first; None without any, and for a solver.
     Where other models have their say, the weights of what they say.
     """
+    check_type("plan", plan, Plan)
     found = [_strength(plan, contrast) for contrast in plan.contrasts]
     if not found:
         is_prompted = plan.streams[plan.anchor].preferences and plan.solver is None

@@ -15,7 +15,7 @@ from langchain_amulet.engine.backends.huggingface.select import AUTO, FASTEST_FI
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.registry import Registry, import_named
-from langchain_amulet.validation import choose, message_of, quoted, signature_of
+from langchain_amulet.validation import check_type, choose, message_of, quoted, signature_of
 
 BackendLoader = Callable[[str, LoadOptions], LoadedModel]
 """Loads a model, given its name (for a local folder its path) and what else the caller chose."""
@@ -29,8 +29,8 @@ HUGGING_FACE = frozenset({AUTO, *(backend.name for backend in FASTEST_FIRST)})
 def _check(name: str, loader: Any) -> None:
     if not callable(loader):
         raise ConfigurationError(
-            f"A backend must be a function that loads a model, but {name!r} is {loader!r}: name "
-            "the function."
+            f"A backend must be a function that loads a model, but {name!r} is {quoted(loader)}: "
+            "name the function."
         )
     signature = signature_of(loader)
     try:
@@ -85,6 +85,7 @@ def import_backend(name: str) -> str:
     Raises:
         ConfigurationError: There is no such backend, module, or name in it.
     """
+    check_type("backend", name, str)
     if ":" in name:
         BACKENDS.add(name, import_named(name))
     elif name not in BACKENDS:
@@ -94,6 +95,7 @@ def import_backend(name: str) -> str:
 
 def check_backend(name: str) -> None:
     """Refuse the name of no backend, with `ConfigurationError`."""
+    check_type("backend", name, str)
     if name in BACKENDS:
         return
     if ":" in name:
@@ -118,7 +120,9 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
         ConfigurationError: There is no such backend, or one of one's own failed or gave something
             else than a model. See `load_huggingface` for what else the package's own raise.
     """
-    options = options or LoadOptions()
+    options = LoadOptions() if options is None else options
+    check_type("model_id", model_id, str)
+    check_type("options", options, LoadOptions)
     check_backend(options.backend)
     loaded: Any = _loaded(model_id, options)
     if not isinstance(loaded, LoadedModel):

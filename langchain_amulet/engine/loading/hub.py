@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import file_exists, try_to_load_from_cache
 
 from langchain_amulet.errors import ModelNotFoundError
-from langchain_amulet.validation import message_of, nearest
+from langchain_amulet.validation import check_type, message_of, nearest
 
 CONFIG = "config.json"
 POCKET = "pocket"
@@ -27,6 +27,7 @@ OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 
 def resolve_model(name: str) -> str:
     """What to load for a model's name: the bundled folder, a local folder, or a Hub id."""
+    check_type("model", name, str)
     if name == POCKET:
         return str(POCKET_FOLDER)
     folder = _folder(name)

@@ -5,10 +5,13 @@ Knows transformers' configs. Doesn't know how a model is loaded or run.
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 from torch import Tensor
 from transformers import AutoConfig
+
+from langchain_amulet.validation import check_type
 
 
 def context_length(config: Any) -> int | None:
@@ -47,6 +50,8 @@ def declared_context(model_id: str, revision: str | None = None) -> int | None:
     None if there is no limit, if the model isn't on this machine, or if only its own code could
     read its config.
     """
+    check_type("model_id", model_id, str)
+    check_type("revision", revision, str, NoneType)
     source = {} if revision is None else {"revision": revision}
     try:
         config = AutoConfig.from_pretrained(
