@@ -15,6 +15,9 @@ from typing import Any
 from langchain_amulet.chat_formats.turns import Turn, map_strings
 from langchain_amulet.errors import RequestError
 
+UNKNOWN = "\ue000"
+"""A character that no text has: it is for private use."""
+
 
 @dataclass(frozen=True)
 class ControlTokens:
@@ -49,8 +52,9 @@ class ControlTokens:
 
     def stand_in(self, text: str) -> bool:
         """Whether the tokenizer would make a control token of a part of this text."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False)
-        return not set(self.ids.values()).isdisjoint(ids)
+        made = {*self.tokenizer.encode(text, add_special_tokens=False)} - self._unknown
+        is_spelled = any(name in text for name, index in self.ids.items() if index in self._unknown)
+        return is_spelled or not made.isdisjoint(self.ids.values())
 
     def may_arise(self, text: str) -> bool:
         """Whether control tokens stand in a text, or might once a template takes words out of it.
@@ -83,7 +87,7 @@ class ControlTokens:
         Raises:
             RequestError: The prompt has more of them.
         """
-        names = {index: text for text, index in self.ids.items()}
+        names = {index: text for text, index in self.ids.items() if index not in self._unknown}
         excess = Counter(i for i in ids if i in names) - Counter(i for i in harmless if i in names)
         if excess:
             raise RequestError(
@@ -91,6 +95,15 @@ class ControlTokens:
                 f"control of {', '.join(repr(names[i]) for i in excess)}: take it out of the "
                 "messages, tool calls and tools, or what stands inside of it."
             )
+
+    @cached_property
+    def _unknown(self) -> frozenset[int]:
+        """What the tokenizer makes of text that it doesn't know, of whatever kind it is.
+
+        It is an added token, too, and says nothing: any word may become it.
+        """
+        ids = self.tokenizer.encode(UNKNOWN, add_special_tokens=False)
+        return frozenset(ids) & {*self.ids.values()}
 
     @cached_property
     def _openings(self) -> frozenset[str]:

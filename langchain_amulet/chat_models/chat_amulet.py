@@ -31,7 +31,7 @@ from pydantic import ConfigDict, PrivateAttr, model_validator
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.turns import check_characters
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, cache_scope
-from langchain_amulet.chat_models.call import Chunks, PreparedCall, prepare, warm_up
+from langchain_amulet.chat_models.call import Chunks, prepare, warm_up
 from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.environment import from_environment
@@ -55,7 +55,12 @@ from langchain_amulet.preferences.preference import (
     as_preferences,
     check_lengths,
 )
-from langchain_amulet.preferences.resolution import PreferenceResolver, check_config, find_user, without_user
+from langchain_amulet.preferences.resolution import (
+    PreferenceResolver,
+    check_config,
+    find_user,
+    without_user,
+)
 from langchain_amulet.validation import as_flag, check_callable, check_type, explained
 from langchain_amulet.version import VERSION
 from langchain_amulet.waiting import (

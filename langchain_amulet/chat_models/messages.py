@@ -21,14 +21,20 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     ToolMessage,
 )
-from langchain_core.messages.tool import tool_call
+from langchain_core.messages.tool import ToolCall, tool_call
 from langchain_core.prompt_values import PromptValue
 
 from langchain_amulet.chat_formats.turns import Turn, join_texts
-from langchain_amulet.errors import AmuletError, EmptyInputError, RequestError, UnsupportedContentError
+from langchain_amulet.errors import (
+    AmuletError,
+    EmptyInputError,
+    RequestError,
+    UnsupportedContentError,
+)
 from langchain_amulet.validation import check_nesting, quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
@@ -45,7 +51,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
 )
 """What chat templates call the roles. A closed list: some templates build control tokens of it."""
 
-TEXT_BLOCKS = frozenset({"text", "text-plain"})
+TEXT_BLOCKS = frozenset({"text", "text-plain", "input_text", "output_text"})
 """Types of content blocks that are read."""
 
 SILENT_BLOCKS = frozenset(
@@ -191,6 +197,8 @@ def _to_turn(message: BaseMessage) -> Turn:
         turn["reasoning_content"] = thought
     if isinstance(message, ToolMessage):
         turn["tool_call_id"] = message.tool_call_id
+    if isinstance(message, FunctionMessage):
+        turn["tool_call_id"] = message.name  # all that it has in common with its call
     if turn["role"] != "system" and message.name:
         turn["name"] = message.name
     return turn
@@ -201,7 +209,12 @@ def _thought(message: AIMessage) -> str:
     own = message.additional_kwargs.get("reasoning_content")
     if isinstance(own, str):
         return own
-    thoughts = (block.get(block["type"]) for block in _blocks(message, *THOUGHT_BLOCKS))
+    thoughts: list[Any] = []
+    for block in _blocks(message, *THOUGHT_BLOCKS):
+        summaries = block.get("summary")  # of a thought that its provider keeps to itself
+        parts = summaries if isinstance(summaries, list) else []
+        told = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        thoughts += [block.get(block["type"]), *told]
     return "".join(thought for thought in thoughts if isinstance(thought, str))
 
 
@@ -303,15 +316,30 @@ def _result(block: Mapping[str, Any]) -> BaseMessage:
 
 
 def _with_all_calls(message: AIMessage) -> AIMessage:
+    """The message with the calls that stand elsewhere than in its ``tool_calls``."""
     known = {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
     more = [
         tool_call(name=block.get("name", ""), args=dict(block["input"]), id=block.get("id"))
         for block in _blocks(message, "tool_use")
         if block.get("id") not in known and isinstance(block.get("input"), Mapping)
     ]
+    if not (message.tool_calls or message.invalid_tool_calls or more):
+        more = _old_call(message.additional_kwargs.get("function_call"))
     if not more:
         return message
     return message.model_copy(update={"tool_calls": [*message.tool_calls, *more]})
+
+
+def _old_call(call: Any) -> list[ToolCall]:
+    """The one call of a message in OpenAI's first form, which a `FunctionMessage` answers."""
+    if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
+        return []
+    try:
+        arguments = json.loads(call.get("arguments") or "{}")
+    except (TypeError, ValueError):
+        arguments = None
+    args = arguments if isinstance(arguments, dict) else {"arguments": call.get("arguments")}
+    return [tool_call(name=call["name"], args=args, id=call["name"])]
 
 
 def _blocks(message: BaseMessage, *kinds: str) -> list[dict[str, Any]]:

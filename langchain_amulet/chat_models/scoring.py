@@ -25,8 +25,7 @@ from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.resolution import last_question
 from langchain_amulet.steering import Plan
-from langchain_amulet.steering.checks import is_finite
-from langchain_amulet.validation import check_type, quoted
+from langchain_amulet.validation import check_type, is_finite, quoted
 from langchain_amulet.waiting import Procedure, from_future, in_executor
 
 MOST_DEVIATION = 1e6

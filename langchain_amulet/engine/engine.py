@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from types import NoneType, TracebackType
+from types import NoneType
 from typing import TypeVar
 
 from torch import Tensor
@@ -151,6 +151,8 @@ class Engine:
             EngineClosedError: The engine was closed; the future raises it if that comes later.
             ReentrantCallError: As for ``submit``.
         """
+        check_type("steps", steps, Iterator)
+        check_count("rows", rows)
         job = Job(steps, self, rows, deadline)
         self._scheduler.send(job)
         return job.outcome

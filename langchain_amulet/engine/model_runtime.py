@@ -27,7 +27,7 @@ from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.scheduler import Stats
 from langchain_amulet.validation import check_type
-from langchain_amulet.waiting import Workers, in_ended_thread, in_thread
+from langchain_amulet.waiting import Workers, in_ended_thread
 
 T = TypeVar("T")
 

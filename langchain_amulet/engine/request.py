@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import CacheScope, PROCESS
-from langchain_amulet.errors import ConfigurationError, EmptyInputError, RequestError
+from langchain_amulet.engine.backends.base import PROCESS, CacheScope
+from langchain_amulet.errors import EmptyInputError, RequestError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 from langchain_amulet.validation import check_count, check_timeout, check_type, quoted

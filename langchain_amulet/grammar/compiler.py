@@ -13,7 +13,8 @@ from typing import Any
 
 import llguidance.hf
 from llguidance import LLMatcher, LLTokenizer
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
@@ -63,6 +64,8 @@ class GrammarCompiler:
         check_type("stops", stops, Set)
         check_count("max_tokens", max_tokens)
         check_type("ends", ends, list, tuple)
+        for token in ends:
+            check_count("A token that ends a part", token)
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
@@ -124,10 +127,25 @@ class GrammarCompiler:
     @cached_property
     def _tokens(self) -> LLTokenizer:
         try:
-            return llguidance.hf.from_tokenizer(self._tokenizer, n_vocab=self._width)
+            return llguidance.hf.from_tokenizer(_decoding(self._tokenizer), n_vocab=self._width)
         except (ValueError, RuntimeError, OverflowError) as error:
             raise ConfigurationError(
                 "Answers can be held to a schema only where the tokenizer is a fast one of known "
                 f"kind, but for {self._tokenizer.name_or_path!r}: {error}. Leave the schema and "
                 "tool_choice out, or choose another model."
             ) from error
+
+
+def _decoding(tokenizer: Any) -> Any:
+    """The tokenizer with a decoder, by which llguidance tells how tokens are spelled.
+
+    Some tokenizers have none, though what they do before they merge bytes tells it as well.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or backend.decoder is not None:
+        return tokenizer
+    whole = Tokenizer.from_str(backend.to_str())  # a copy: the tokenizer itself is the caller's
+    if "ByteLevel" in repr(whole.pre_tokenizer):
+        whole.decoder = decoders.ByteLevel()
+    fast: Any = PreTrainedTokenizerFast
+    return fast(tokenizer_object=whole, eos_token=tokenizer.eos_token)

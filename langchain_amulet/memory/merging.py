@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import NoneType
 from uuid import UUID
 
 from langchain_core.utils.uuid import uuid7
 
+from langchain_amulet.errors import PreferenceError
 from langchain_amulet.memory.limits import check_count
 from langchain_amulet.memory.profile import (
     Change,
@@ -28,6 +30,7 @@ from langchain_amulet.memory.profile import (
     distinct,
     normalized,
 )
+from langchain_amulet.validation import check_type
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ def updating(fitted: Iterable[StoredPreference], field: str) -> Edit:
 
 def forgetting(text: str | None) -> Edit:
     """Have the one with this text no more, whatever its case; None for all."""
+    check_type("text", text, str, NoneType, error=PreferenceError)
 
     def edit(state: StoredState, at: datetime) -> Change | None:
         forgotten = {

@@ -16,7 +16,6 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream
-from langchain_amulet.steering.checks import is_finite
 from langchain_amulet.validation import is_finite, quoted
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Contrast, Mask, Plan, Plausibility, Stream
-from langchain_amulet.steering.checks import is_finite
+from langchain_amulet.validation import is_finite, quoted
 
 BASE = Stream()
 """The conversation as it was given."""
@@ -76,7 +76,7 @@ def check_model_name(what: str, name: object) -> None:
     """Refuse, with `ConfigurationError`, what can't be the name of a stream's model."""
     if not (isinstance(name, str) and name):
         raise ConfigurationError(
-            f"{what} must be the name of a model, not {name!r}: use a folder or a Hub id."
+            f"{what} must be the name of a model, not {quoted(name)}: use a folder or a Hub id."
         )
 
 

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.steering.checks import is_finite, require
 from langchain_amulet.validation import is_finite, quoted
 
 WIDTH, GROWTH = 64, 16  # how many of the best are sorted at first, and how many times more then
@@ -48,8 +47,8 @@ class Plausibility(Mask):
         """Refuse shares that would keep everything or nothing."""
         if not (is_finite(self.share) and 0.0 < self.share <= 1.0):
             raise ConfigurationError(
-                f"plausibility must be above 0 and at most 1, not {quoted(self.share)}: leave the mask "
-                "out to keep all tokens."
+                f"plausibility must be above 0 and at most 1, not {quoted(self.share)}: leave "
+                "the mask out to keep all tokens."
             )
 
     def floor(self, reference: Tensor) -> Tensor:
@@ -70,8 +69,8 @@ class TopP(Mask):
         """Refuse what no set of tokens can reach, or the empty one does."""
         if not (is_finite(self.mass) and 0.0 < self.mass < 1.0):
             raise ConfigurationError(
-                f"A mask's top-p must be between 0 and 1, not {quoted(self.mass)}: leave the mask out to "
-                "keep all tokens."
+                f"A mask's top-p must be between 0 and 1, not {quoted(self.mass)}: leave the "
+                "mask out to keep all tokens."
             )
 
     def floor(self, reference: Tensor) -> Tensor:
@@ -99,8 +98,8 @@ class TopK(Mask):
         is_count = isinstance(self.count, int) and not isinstance(self.count, bool)
         if not (is_count and self.count >= 1):
             raise ConfigurationError(
-                f"A mask's top-k must be a whole number, at least 1, not {quoted(self.count)}: leave the "
-                "mask out to keep all tokens."
+                f"A mask's top-k must be a whole number, at least 1, not {quoted(self.count)}: "
+                "leave the mask out to keep all tokens."
             )
 
     def floor(self, reference: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.steering.checks import is_finite, require
 from langchain_amulet.validation import is_finite, quoted
 
 MOST_UPDATES = 10_000
@@ -58,8 +57,8 @@ def strength(alpha: float = 2.0, lam: float = 2.0, eta: float = 10.0, updates: i
         d = (ratio * total + inertia * d) / (t + inertia)
     if not math.isfinite(d):
         raise ConfigurationError(
-            f"The strength must be finite, but alpha={quoted(alpha)}, lam={quoted(lam)}, eta={quoted(eta)}, "
-            f"updates={quoted(updates)} give {d!r}: bring alpha closer to lam."
+            f"The strength must be finite, but alpha={quoted(alpha)}, lam={quoted(lam)}, "
+            f"eta={quoted(eta)}, updates={quoted(updates)} give {d!r}: bring alpha closer to lam."
         )
     return d
 
@@ -131,9 +130,13 @@ def bounded(worth: Tensor) -> Tensor:
 def check_optimiser(lam: float, eta: float, updates: int, most: int = MOST_UPDATES) -> None:
     """Refuse parameters at which the optimisation isn't one, with `ConfigurationError`."""
     if not (is_finite(lam) and lam > 0.0):
-        raise ConfigurationError(f"lam must be finite and above 0, not {quoted(lam)}: 2.0 is usual.")
+        raise ConfigurationError(
+            f"lam must be finite and above 0, not {quoted(lam)}: 2.0 is usual."
+        )
     if not (is_finite(eta) and eta > 0.0):
-        raise ConfigurationError(f"eta must be finite and above 0, not {quoted(eta)}: 10.0 is usual.")
+        raise ConfigurationError(
+            f"eta must be finite and above 0, not {quoted(eta)}: 10.0 is usual."
+        )
     if not (isinstance(updates, int) and not isinstance(updates, bool) and 0 <= updates <= most):
         raise ConfigurationError(
             f"updates must be a whole number from 0 to {most}, not {quoted(updates)}: 60 is usual."

@@ -79,7 +79,7 @@ class Solver:
 
     def __post_init__(self) -> None:
         """Refuse parameters at which the optimisation isn't one."""
-        check_count("base", self.base)
+        check_type("base", self.base, int)
         check_callable("utility", self.utility)
         check_optimiser(self.lam, self.eta, self.updates)
 
@@ -127,7 +127,8 @@ class Plan:
             )
         if self.kl_cap is not None and not (is_finite(self.kl_cap) and self.kl_cap >= 0.0):
             raise ConfigurationError(
-                f"kl_cap must be finite and at least 0, not {quoted(self.kl_cap)}: use None for no cap."
+                f"kl_cap must be finite and at least 0, not {quoted(self.kl_cap)}: use None for "
+                "no cap."
             )
         if self.solver is not None and self.contrasts:
             raise ConfigurationError(
@@ -137,7 +138,7 @@ class Plan:
 
     def _check_parts(self) -> None:
         """Refuse parts that are none."""
-        check_count("anchor", self.anchor)
+        check_type("anchor", self.anchor, int)
         check_type("mask", self.mask, Mask, NoneType)
         check_type("solver", self.solver, Solver, NoneType)
         for name, kind in (("streams", Stream), ("contrasts", Contrast), ("reference", tuple)):

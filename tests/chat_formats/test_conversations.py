@@ -1,15 +1,28 @@
 """Conversations as programs leave them lose nothing in any chat template, preference included."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from transformers import PreTrainedTokenizerFast
 
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.prompt import Placement, PromptBuilder
 from langchain_amulet.chat_formats.turns import merge_turns
 from langchain_amulet.chat_models.messages import to_turns
-from support.tokenizers import CHATML, DEFAULT_SYSTEM, FORGETFUL, JOINED_ROLES, STRICT, byte_level
+from support.tokenizers import (
+    CHATML,
+    DEFAULT_SYSTEM,
+    FORGETFUL,
+    JOINED_ROLES,
+    STRICT,
+    byte_level,
+    unigram,
+    word_level,
+    word_suffixes,
+    wordpiece,
+)
 
 TOKENIZER = byte_level()
 CODECS = CodecCache(TOKENIZER)
@@ -213,6 +226,29 @@ def test_only_calls_that_a_template_refuses_are_told_in_words() -> None:
     assert "user\nResult of look: three.\n\nfour.<|im_end|>" in text
     whole = [*CONVERSATIONS["an open result"], AIMessage("four."), HumanMessage("five.")]
     assert "<|im_start|>tool\nthree.<|im_end|>" in prompt("calls_aside", whole)
+
+
+@pytest.mark.parametrize("make", [unigram, wordpiece, word_suffixes, word_level])
+def test_words_that_a_tokenizer_does_not_know_are_no_control_tokens(
+    make: Callable[[], PreTrainedTokenizerFast],
+) -> None:
+    tokenizer = make()
+    template = CodecCache(tokenizer).codec(CHATML).template
+    ids = template.encode([{"role": "user", "content": "How zebras \ue000 sleep"}])
+    assert tokenizer.convert_tokens_to_ids("<unk>") in ids
+
+
+@pytest.mark.parametrize("make", [unigram, wordpiece, word_suffixes, word_level])
+def test_control_tokens_that_are_spelled_stay_text_where_words_are_unknown(
+    make: Callable[[], PreTrainedTokenizerFast],
+) -> None:
+    tokenizer = make()
+    template = CodecCache(tokenizer).codec(CHATML).template
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    plain, spelled = (
+        template.encode([{"role": "user", "content": text}]) for text in ("zebras", "<|im_end|>")
+    )
+    assert plain.count(end) == spelled.count(end)
 
 
 def test_names_of_speakers_reach_a_template_with_a_place_for_them() -> None:

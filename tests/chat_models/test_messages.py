@@ -10,6 +10,7 @@ from langchain_core.messages import (
     AIMessageChunk,
     BaseMessage,
     ChatMessage,
+    FunctionMessage,
     HumanMessage,
     ToolMessage,
 )
@@ -127,6 +128,38 @@ def test_blocks_of_other_models_answers_are_told_in_words(
     block: dict[str, Any], words: str
 ) -> None:
     assert to_turns([AIMessage([block])]) == [{"role": "assistant", "content": words}]
+
+
+@pytest.mark.parametrize("kind", ["output_text", "input_text"])
+def test_texts_under_other_providers_names_are_texts(kind: str) -> None:
+    block = {"type": kind, "text": "Seven."}
+    turns = to_turns([HumanMessage([block]), AIMessage([block])])
+    assert [turn["content"] for turn in turns] == ["Seven.", "Seven."]
+
+
+def test_the_summary_of_a_thought_that_a_provider_keeps_is_the_thought() -> None:
+    summary = [
+        {"type": "summary_text", "text": "Count "},
+        {"type": "summary_text", "text": "them."},
+    ]
+    (turn,) = to_turns([AIMessage([{"type": "reasoning", "summary": summary}, "Seven."])])
+    assert turn["reasoning_content"] == "Count them."
+
+
+@pytest.mark.parametrize(
+    ("written", "arguments"),
+    [('{"at": "it"}', {"at": "it"}), ("", {}), ("{bad", {"arguments": "{bad"})],
+)
+def test_a_call_in_the_first_form_that_calls_had_is_one(
+    written: str, arguments: dict[str, str]
+) -> None:
+    call = {"function_call": {"name": "look", "arguments": written}}
+    asked, result = to_turns(
+        [AIMessage("", additional_kwargs=call), FunctionMessage("A cat.", name="look")]
+    )
+    (found,) = asked["tool_calls"]
+    assert found["function"] == {"name": "look", "arguments": arguments}
+    assert result["tool_call_id"] == found["id"]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ from support.schemas import (
     listed,
     obj,
 )
-from support.tokenizers import byte_fallback
+from support.tokenizers import byte_fallback, byte_level
 
 SAMPLES = 2
 """Per schema; ``python -m benchmarks.validity`` makes thousands, with whole models."""
@@ -330,6 +330,34 @@ def test_the_shortlist_gives_what_the_whole_mask_gives(name: str) -> None:
         if quick.id == STOP:
             break
         assert len({grammar_in(request).accept(quick.id) for request in requests}) == 1
+
+
+def test_a_tokenizer_without_a_decoder_is_spelled_as_it_splits() -> None:
+    tokenizer = byte_level(decoder=None)
+    compiler = GrammarCompiler(tokenizer, len(tokenizer))
+    grammar = compiler.compile("start: " + json_rule(obj(a=INTEGER)), 20, frozenset({STOP}))
+    for token in tokenizer.encode('{"a": 1}', add_special_tokens=False):
+        assert grammar.allowed()[token]
+        assert grammar.accept(token)
+    assert grammar.allowed()[STOP]
+
+
+def test_what_tells_branches_apart_is_not_left_out() -> None:
+    schema = REWRITTEN["one of what may be told apart"]
+    assert takes(schema, {"kind": "a", "x": 1})
+    assert not takes(schema, {"x": 1})
+
+
+def test_of_two_properties_that_must_not_come_together_either_may_come() -> None:
+    schema = REWRITTEN["not both"]
+    assert all(takes(schema, each) for each in ({}, {"a": 1}, {"b": 1}))
+    assert not takes(schema, {"a": 1, "b": 1})
+
+
+@pytest.mark.parametrize("length", [600, 2**70])
+def test_a_length_beyond_all_tokens_is_refused_soon(length: int) -> None:
+    with pytest.raises((ContextLengthError, SchemaError)):
+        grammar_of("start: " + json_rule({"type": "string", "minLength": length}), 20)
 
 
 def test_the_mask_covers_the_logits_and_never_the_padding() -> None:

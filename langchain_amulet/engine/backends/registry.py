@@ -27,6 +27,7 @@ HUGGING_FACE = frozenset({AUTO, *(backend.name for backend in FASTEST_FIRST)})
 
 
 def _check(name: str, loader: Any) -> None:
+    check_type("A backend's name", name, str)
     if not callable(loader):
         raise ConfigurationError(
             f"A backend must be a function that loads a model, but {name!r} is {quoted(loader)}: "

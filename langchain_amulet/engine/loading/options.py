@@ -5,12 +5,8 @@ Knows no library that loads models, and no models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import NoneType
 from typing import Any
-
-from langchain_amulet.validation import check_type
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,5 @@ class LoadOptions:
 
     def __post_init__(self) -> None:
         """Compare quantisation by what it says: to the library's classes int8 equals int4."""
-        quantized = self.quantization_config
-        said = quantized.to_dict() if hasattr(quantized, "to_dict") else quantized
-        check_type("quantization_config", said, Mapping, NoneType)
+        said = getattr(self.quantization_config, "to_dict", lambda: self.quantization_config)()
         object.__setattr__(self, "_quantization", str(said))
