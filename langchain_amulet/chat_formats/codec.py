@@ -19,9 +19,6 @@ from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.registry import families, find_format
 
 KEPT = 16
-DEEPEST = 50
-"""How many lists and dicts in one another a variable may have to be looked up."""
-
 """How many codecs are kept. Bounded, as calls may bring templates and variables of their own."""
 
 
@@ -93,14 +90,12 @@ def _make(tokenizer: Any, key: _Key) -> ChatCodec:
     return ChatCodec(with_history(template, chat_format), chat_format)
 
 
-def _frozen(value: Any, depth: int = 0) -> Any:
+def _frozen(value: Any) -> Any:
     """The value such that it can be looked up; unlike values differ, 1 and True included."""
-    if depth > DEEPEST:
-        return object()  # it may hold itself
     if isinstance(value, Mapping):
-        return tuple((key, _frozen(item, depth + 1)) for key, item in value.items())
+        return tuple((key, _frozen(item)) for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return (type(value), *(_frozen(item, depth + 1) for item in value))
+        return (type(value), *map(_frozen, value))
     try:
         hash(value)
     except TypeError:
