@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 BLOCK = re.compile(r"```mermaid\n(.*?)```", re.DOTALL)
 
 PACKAGE = "langchain_amulet"
-NEIGHBOURS = ("amulet_evals", "pocket")
+NEIGHBOURS = ("amulet_evals", "amulet_server", "pocket")
 EVERYBODYS = frozenset({"errors", "registry", "trace", "validation", "version", "waiting"})
 """Rooms without arrows: nearly all use them."""
 

@@ -1,4 +1,4 @@
-"""Where the command line keeps users' preferences: in a file, or in a store of your own.
+"""Where the command line keeps users' preferences: a file, a database, or a store of your own.
 
 The file is SQLite's, and readable by its owner alone. This module knows how stores are opened, and
 how a user's preferences are shown; nothing of models.
@@ -30,10 +30,19 @@ DEFAULT_STORE = str(Path(typer.get_app_dir("langchain-amulet")) / "preferences.d
 IMPORTABLE = re.compile(r"[^\W\d][\w.]*:[^\W\d][\w.]*")
 """``package.module:name``."""
 
+POSTGRES = ("postgresql://", "postgres://")
+"""What the URL of a PostgreSQL database begins with."""
+
+CONNECTIONS = 8
+"""How many connections to a database are open at most."""
+
+CONNECT_SECONDS = 10
+"""How long a database may take to answer at first."""
+
 Store = Annotated[
     str,
     typer.Option(
-        help="The file of preferences, or a store of your own, named as module:name.",
+        help="The file of preferences, a PostgreSQL URL, or a store of your own as module:name.",
         envvar="LANGCHAIN_AMULET_STORE",
     ),
 ]
@@ -41,23 +50,35 @@ Store = Annotated[
 
 @contextmanager
 def opened(store: str) -> Iterator[PreferenceStore]:
-    """The store that an option names, until the block ends.
+    """The store that an option names, as one of preferences; see `opened_store`."""
+    from langchain_amulet.memory import as_store
+
+    with opened_store(store) as found:
+        yield as_store(found)
+
+
+@contextmanager
+def opened_store(store: str) -> Iterator[object]:
+    """The store that an option names, until the block ends: a LangGraph store or one of your own.
 
     Args:
-        store: A file, which is made if it isn't there; or the name, ``package.module:name``, of a
-            preference store or a LangGraph store, or of a function or class that gives one when it
-            is called without arguments, or a context manager of one.
+        store: A file, which is made if it isn't there; or the URL of a PostgreSQL database; or
+            the name, ``package.module:name``, of a preference store or a LangGraph store, or of a
+            function or class that gives one when it is called without arguments, or a context
+            manager of one.
 
     Raises:
         ConfigurationError: It names no store, or what fails to give one, or the library that reads
-            files isn't installed.
+            it isn't installed.
         PreferenceStoreError: It can't be opened.
     """
-    from langchain_amulet.memory import as_store
-
     with ExitStack() as stack:
-        is_own = IMPORTABLE.fullmatch(store) and not Path(store).exists()
-        yield as_store(_imported(store, stack) if is_own else _file(store, stack))
+        if store.startswith(POSTGRES):
+            yield _database(store, stack)
+        elif IMPORTABLE.fullmatch(store) and not Path(store).exists():
+            yield _imported(store, stack)
+        else:
+            yield _file(store, stack)
 
 
 def listed(memory: PreferenceStore, limit: int) -> tuple[str, ...]:
@@ -111,6 +132,29 @@ def _file(name: str, stack: ExitStack) -> BaseStore:
             f"Preferences must be kept in a file that SQLite can open and write, but {path} can't "
             f"be: {error}. Choose another by --store."
         ) from error
+    return store
+
+
+def _database(url: str, stack: ExitStack) -> BaseStore:
+    try:
+        import psycopg
+        from langgraph.store.postgres import PostgresStore
+    except ImportError as error:
+        raise ConfigurationError(
+            "Preferences are kept in PostgreSQL by the library langgraph-checkpoint-postgres, "
+            "which isn't installed: pip install 'langchain-amulet[postgres]'."
+        ) from error
+    try:
+        psycopg.connect(url, connect_timeout=CONNECT_SECONDS).close()  # a pool would go on trying
+        # With a pool a connection that broke is replaced, and calls don't wait for one another.
+        pool: Any = {"min_size": 1, "max_size": CONNECTIONS}
+        store = stack.enter_context(PostgresStore.from_conn_string(url, pool_config=pool))
+        store.setup()
+    except psycopg.Error as error:
+        raise PreferenceStoreError(
+            "Preferences must be kept in a database that can be reached and written, but that of "
+            f"--store can't be ({type(error).__name__}): check the URL, and whether it runs."
+        ) from None
     return store
 
 

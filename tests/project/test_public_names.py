@@ -57,6 +57,7 @@ PUBLIC = {
     "amulet_evals": """
         Decoding Evaluation QuestionSource RewardSettings Scoring evaluate report
     """,
+    "amulet_server": "ServerSettings Service create_app opened read_settings",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PRODUCTS = ("langchain_amulet", "amulet_evals", "pocket", "benchmarks")
+PRODUCTS = ("langchain_amulet", "amulet_evals", "amulet_server", "pocket", "benchmarks")
 TESTS = ("tests", "integration_tests")
 FOLDERS = [
     init.parent.relative_to(ROOT).as_posix()
@@ -52,7 +52,7 @@ def test_a_folder_says_what_it_holds_and_what_it_doesn_t_know(folder: str) -> No
     assert "know" in (ast.get_docstring(tree) or "").casefold()
 
 
-@pytest.mark.parametrize("product", ["langchain_amulet", "amulet_evals"])
+@pytest.mark.parametrize("product", ["langchain_amulet", "amulet_evals", "amulet_server"])
 def test_the_root_of_a_package_can_be_looked_over(product: str) -> None:
     entries = [entry for entry in (ROOT / product).iterdir() if entry.name != "__pycache__"]
     files = [entry for entry in entries if entry.is_file()]
@@ -73,12 +73,14 @@ def test_nothing_imports_a_test() -> None:
 
 
 def test_only_what_isn_t_shipped_imports_the_tests_helpers() -> None:
-    for path, tree in modules("langchain_amulet", "amulet_evals", "pocket", "examples"):
+    for path, tree in modules(
+        "langchain_amulet", "amulet_evals", "amulet_server", "pocket", "examples"
+    ):
         assert "support" not in imports(tree), path
 
 
 def test_the_package_knows_neither_its_neighbours_nor_its_tests() -> None:
     for path, tree in modules("langchain_amulet"):
         assert imports(tree).isdisjoint(
-            {"amulet_evals", "pocket", "benchmarks", "support", "docs", "examples"}
+            {"amulet_evals", "amulet_server", "pocket", "benchmarks", "support", "docs", "examples"}
         ), path

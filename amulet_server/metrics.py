@@ -1,0 +1,105 @@
+"""What a server counts, for Prometheus: numbers and names of its own, nothing that a caller wrote.
+
+Knows counters. Doesn't know what they are counted of, or who may read them.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from langchain_amulet.engine import Stats
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+"""What `Metrics.text` is."""
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds of the times that are told apart."""
+
+GAUGES = {
+    "active_requests": "Answers that are being decoded.",
+    "rows": "Prompt streams that hold memory.",
+    "queued": "Answers that wait for rows.",
+}
+"""What an engine is doing now."""
+
+TOTALS = {
+    "cancelled": "Answers that their caller left.",
+    "decode_steps": "Steps that made tokens.",
+    "prefill_tokens": "Prompt tokens computed.",
+}
+"""What an engine has done since it was loaded."""
+
+
+class Metrics:
+    """A server's counts, in a registry of their own: two servers of a process don't share any."""
+
+    def __init__(self) -> None:
+        """Count nothing yet."""
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "amulet_requests",
+            "Requests that were answered, by route and status.",
+            ["route", "status"],
+            registry=self._registry,
+        )
+        self._duration = Histogram(
+            "amulet_request_seconds",
+            "Time until a request was answered whole.",
+            ["route"],
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._first = Histogram(
+            "amulet_time_to_first_token_seconds",
+            "Time from a request until the first piece of its answer.",
+            buckets=SECONDS,
+            registry=self._registry,
+        )
+        self._answers = Counter(
+            "amulet_answers",
+            "Answers that were decoded, by whether a preference steered them.",
+            ["steered"],
+            registry=self._registry,
+        )
+        self._tokens = Counter(
+            "amulet_tokens",
+            "Tokens of prompts, as callers sent them, and of answers.",
+            ["kind"],
+            registry=self._registry,
+        )
+        self._engine = {
+            name: Gauge(f"amulet_engine_{name}", help, registry=self._registry)
+            for name, help in {**GAUGES, **TOTALS}.items()
+        }
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered."""
+        self._requests.labels(route, str(status)).inc()
+        self._duration.labels(route).observe(seconds)
+
+    def first_token(self, seconds: float) -> None:
+        """Count how long a caller waited for the first piece of an answer."""
+        self._first.observe(seconds)
+
+    def answer(self, is_steered: bool, prompt_tokens: int, completion_tokens: int) -> None:
+        """Count an answer.
+
+        Args:
+            is_steered: Whether a preference steered it.
+            prompt_tokens: Tokens of its prompt, unless another answer to it counted them.
+            completion_tokens: Its own tokens.
+        """
+        self._answers.labels("true" if is_steered else "false").inc()
+        self._tokens.labels("prompt").inc(prompt_tokens)
+        self._tokens.labels("completion").inc(completion_tokens)
+
+    def text(self, stats: Stats | None) -> bytes:
+        """All counts as Prometheus reads them.
+
+        Args:
+            stats: What the engine does; None as long as there is none.
+        """
+        for name, gauge in self._engine.items():
+            gauge.set(0 if stats is None else getattr(stats, name))
+        return generate_latest(self._registry)

@@ -1,0 +1,352 @@
+"""A request for a chat completion: OpenAI's fields, and those of this server beside them.
+
+Every field does what it says or is refused by its name; a field that this model can't do anything
+about may only have the value at which it asks for nothing. Unknown fields are refused.
+
+Knows what may be asked. Doesn't know what is made of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from langchain_amulet.errors import RequestError
+
+SEEDS = 2**63 - 1
+
+
+class Wire(BaseModel):
+    """A part of a request: nothing unknown is in it, and no text stands for a number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+# --- Messages ---
+
+
+class TextPart(Wire):
+    """A piece of a message: text, as this model reads nothing else."""
+
+    type: Literal["text"]
+    text: str
+
+
+class RefusalPart(Wire):
+    """A piece of a past answer that says no."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+Content = str | Annotated[list[TextPart], Field(min_length=1)]
+
+
+class SystemInput(Wire):
+    """What the program says."""
+
+    role: Literal["system", "developer"]
+    content: Content
+    name: str | None = None
+
+
+class UserInput(Wire):
+    """What the user says."""
+
+    role: Literal["user"]
+    content: Content
+    name: str | None = None
+
+
+class CalledFunction(Wire):
+    """What a past answer called.
+
+    Attributes:
+        name: The tool's name.
+        arguments: Its arguments as JSON.
+        parsed_arguments: The same as some clients keep it; not for the model.
+    """
+
+    name: str
+    arguments: str
+    parsed_arguments: Any = None
+
+
+class CallInput(Wire):
+    """A call of a tool in a past answer."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None
+
+
+class AssistantInput(Wire):
+    """A past answer, with all that an answer of this or another server may carry.
+
+    Attributes:
+        role: Whose it is.
+        content: What was said.
+        name: Who said it, where several speak.
+        tool_calls: What was called.
+        reasoning_content: What was thought, for chat templates that have a place for it.
+        refusal: What was said instead.
+        annotations: Not for the model, as is
+        parsed: what some clients make of the content.
+        audio: Must be null, as
+        function_call: must be this: `tool_calls` are what has taken its place.
+    """
+
+    role: Literal["assistant"]
+    content: str | list[TextPart | RefusalPart] | None = None
+    name: str | None = None
+    tool_calls: list[CallInput] | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    annotations: list[Any] | None = None
+    parsed: Any = None
+    audio: None = None
+    function_call: None = None
+
+
+class ToolInput(Wire):
+    """What a tool that was called gave."""
+
+    role: Literal["tool"]
+    content: Content
+    tool_call_id: str
+
+
+MessageInput = Annotated[
+    SystemInput | UserInput | AssistantInput | ToolInput, Field(discriminator="role")
+]
+
+
+# --- Tools and structure ---
+
+
+class FunctionInput(Wire):
+    """A function that may be called.
+
+    Attributes:
+        name: Its name.
+        description: What it does, for the model.
+        parameters: The JSON schema of its arguments.
+        strict: Accepted; calls that must be made are held to the schema in any case.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolSpec(Wire):
+    """A tool that may be called."""
+
+    type: Literal["function"]
+    function: FunctionInput
+
+
+class FunctionName(Wire):
+    """A function by its name."""
+
+    name: str
+
+
+class NamedTool(Wire):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: FunctionName
+
+
+class AllowedTools(Wire):
+    """Some of the tools, and whether one of them must be called."""
+
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool] = Field(min_length=1)
+
+
+class AllowedChoice(Wire):
+    """A choice among some of the tools."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
+class TextFormat(Wire):
+    """Free text."""
+
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Wire):
+    """Any JSON object."""
+
+    type: Literal["json_object"]
+
+
+class JsonSchema(Wire):
+    """A JSON schema and its name."""
+
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Wire):
+    """JSON that a schema describes."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+class StreamOptions(Wire):
+    """What a stream tells besides the answer.
+
+    Attributes:
+        include_usage: Whether its last event says what the answer cost.
+        include_obfuscation: Accepted: there is no padding to be left out.
+    """
+
+    include_usage: bool = False
+    include_obfuscation: Literal[False] | None = None
+
+
+# --- Preferences ---
+
+
+class PreferenceInput(Wire):
+    """How an answer is wanted; see `langchain_amulet.preferences.Preference`."""
+
+    text: str
+    strength: float | str | None = None
+    weight: float = Field(default=1.0, ge=0.0)
+
+
+PreferenceWish = str | PreferenceInput | list[str | PreferenceInput]
+
+
+class ChatRequest(Wire):
+    """A request for a chat completion.
+
+    Attributes:
+        model: The model's name, with a style's behind it if one is wanted: ``pocket@brief``.
+        messages: The conversation.
+        stream: Whether the answer comes in events.
+        stream_options: What the stream tells besides.
+        n: How many answers.
+        seed: Makes answers repeatable; the k-th of several has this number plus k.
+        stop: Where what is said ends.
+        temperature: 0 takes the likeliest token.
+        top_p: Share of the probability to draw from.
+        top_k: Number of tokens to draw from.
+        min_p: Least share of the likeliest token's probability.
+        presence_penalty: Above 0 makes tokens that were written less likely.
+        repetition_penalty: Above 1 does, too, by a factor.
+        frequency_penalty: Can't be done: 0.
+        logit_bias: Can't be done: empty.
+        max_tokens: The most tokens of an answer, as
+        max_completion_tokens: which has taken its place.
+        logprobs: Whether each token's log-probability is told.
+        top_logprobs: How many alternatives with it.
+        tools: What may be called.
+        tool_choice: Whether, or which.
+        parallel_tool_calls: Whether several at once.
+        response_format: How the answer is structured.
+        user: In whose name the call is made, for keys that may speak for others, as is
+        safety_identifier: this.
+        metadata: Texts by names: ``preference``, ``method`` and ``user_id`` mean what the fields of
+            these names do, all others nothing.
+        store: Nothing of a conversation is kept: false.
+        modalities: Text.
+        service_tier: There is one.
+        preference: How the answer is wanted: a text, one with strength and weight, several, or
+            traits; null for no preference, whatever is stored.
+        compose: Whether the preference is put on top of what is stored, not in its place.
+        method: How preferences steer: a strength's name or number, or a method.
+        guidance_scale: Classifier-free guidance: 1 is the prompt alone, more is more.
+        negative_prompt: What is not wanted.
+        trace: Whether each token's probability before and after steering is told.
+        steer_thinking: Whether thoughts are steered.
+        steer_tool_calls: Whether calls that needn't be made are.
+        chat_template_kwargs: Variables of the chat template, such as ``enable_thinking``.
+    """
+
+    model: str
+    messages: list[MessageInput] = Field(min_length=1)
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: int | None = Field(default=1, ge=1)
+    seed: int | None = Field(default=None, ge=-SEEDS, le=SEEDS)
+    stop: str | list[str] | None = None
+    temperature: float | None = Field(default=None, ge=0.0, le=2.0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    top_k: int | None = Field(default=None, ge=1)
+    min_p: float | None = Field(default=None, ge=0.0, le=1.0)
+    presence_penalty: float | None = Field(default=None, ge=-2.0, le=2.0)
+    repetition_penalty: float | None = Field(default=None, gt=0.0, le=10.0)
+    frequency_penalty: Annotated[float, Field(ge=0.0, le=0.0)] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    tools: list[ToolSpec] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: (
+        Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
+        | None
+    ) = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    store: Literal[False] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    preference: PreferenceWish | None = None
+    compose: bool = False
+    method: str | float | None = None
+    guidance_scale: float | None = Field(default=None, ge=0.0, le=20.0)
+    negative_prompt: str | None = None
+    trace: bool = False
+    steer_thinking: bool | None = None
+    steer_tool_calls: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        lengths = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(lengths) > 1:
+            raise RequestError(
+                "max_tokens and max_completion_tokens say the same, but differ: give one of them."
+            )
+        if self.stream_options is not None and not self.stream:
+            raise RequestError(
+                "stream_options are for streams, but stream isn't true: leave them out."
+            )
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError(
+                "top_logprobs adds to what logprobs gives, but logprobs isn't true: set it, or "
+                "leave top_logprobs out."
+            )
+        if self.guidance_scale not in (None, 1.0) and self.method is not None:
+            raise RequestError(
+                "guidance_scale is a strength of its own, but there is a method, too: give one of "
+                "them."
+            )
+        return self
+
+    @property
+    def length(self) -> int | None:
+        """The most tokens of an answer; None for what the server has."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        """Where what is said ends."""
+        return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())

@@ -1,0 +1,211 @@
+"""Errors as OpenAI's clients read them: a status, and an object that says what was wrong.
+
+::
+
+    {"error": {"message": ..., "type": ..., "param": ..., "code": ...}}
+
+Knows the package's exceptions. Doesn't know where they came from, or how they are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel
+
+from langchain_amulet.errors import (
+    AmuletError,
+    ChatTemplateError,
+    ConfigurationError,
+    ContextLengthError,
+    CorruptProfileError,
+    DeadlineError,
+    EmptyInputError,
+    EngineClosedError,
+    EngineError,
+    ModelNotFoundError,
+    PreferenceError,
+    PreferenceStoreError,
+    QueueFullError,
+    RequestError,
+    SchemaError,
+    ToolError,
+    UnsupportedContentError,
+    UnsupportedModelError,
+    VocabularyMismatchError,
+)
+
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+
+RETRY_SECONDS = 1
+"""After how long a refused call is worth another try: answers end all the time."""
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong.
+
+    Attributes:
+        message: In words.
+        type: The kind of error, by OpenAI's names.
+        param: The field of the request that it is about, if it is about one.
+        code: The error, for programs.
+    """
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """The body of an answer that is an error."""
+
+    error: ErrorDetail
+
+
+class ApiError(AmuletError):
+    """A request that isn't answered, as the caller is told.
+
+    Attributes:
+        status: The HTTP status.
+        detail: What the caller is told.
+        headers: Headers that go with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = INVALID,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Say what was wrong; ``kind`` is OpenAI's ``type``."""
+        super().__init__(message)
+        self.status = status
+        self.detail = ErrorDetail(message=message, type=kind, param=param, code=code)
+        self.headers = dict(headers or {})
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The body of the answer."""
+        return ErrorBody(error=self.detail).model_dump()
+
+    @property
+    def json(self) -> str:
+        """The same as an event of a stream."""
+        return ErrorBody(error=self.detail).model_dump_json()
+
+
+# The first that fits counts: what is nearer to the leaves of the tree comes first.
+_RULES: tuple[tuple[type[Exception], int, str, str | None, str | None], ...] = (
+    (ContextLengthError, 400, INVALID, "context_length_exceeded", "messages"),
+    (EmptyInputError, 400, INVALID, "empty_input", "messages"),
+    (UnsupportedContentError, 400, INVALID, "unsupported_content", "messages"),
+    (ChatTemplateError, 400, INVALID, "unsupported_conversation", "messages"),
+    (PreferenceError, 400, INVALID, "invalid_preference", "preference"),
+    (SchemaError, 400, INVALID, "invalid_schema", "response_format"),
+    (ToolError, 400, INVALID, "invalid_tool", "tools"),
+    (RequestError, 400, INVALID, "invalid_request", None),
+    (ModelNotFoundError, 503, SERVER, "model_unavailable", None),
+    (UnsupportedModelError, 503, SERVER, "model_unavailable", None),
+    (VocabularyMismatchError, 503, SERVER, "model_unavailable", None),
+    (ConfigurationError, 400, INVALID, "invalid_value", None),
+    (QueueFullError, 429, "rate_limit_error", "rate_limit_exceeded", None),
+    (EngineClosedError, 503, SERVER, "model_closed", None),
+    (DeadlineError, 504, SERVER, "timeout", None),
+    (EngineError, 500, SERVER, "generation_failed", None),
+    (PreferenceStoreError, 503, SERVER, "preference_store_unavailable", None),
+    (CorruptProfileError, 500, SERVER, "preferences_unreadable", None),
+)
+
+_MESSAGES: Mapping[int, str] = {
+    500: "The answer failed on the server. Try again, or tell whoever runs it the request's id.",
+    503: "The server can't answer now. Try again later, or tell whoever runs it the request's id.",
+}
+"""What callers are told of the server's own faults, which name its files and stores."""
+
+
+def as_api_error(error: Exception) -> ApiError:
+    """What a caller is told of an error of any kind."""
+    if isinstance(error, ApiError):
+        return error
+    for kind, status, type_, code, param in _RULES:
+        if isinstance(error, kind):
+            message = _MESSAGES.get(status) or str(error)
+            headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else {}
+            return ApiError(status, message, param=param, code=code, kind=type_, headers=headers)
+    return ApiError(500, _MESSAGES[500], code="internal_error", kind=SERVER)
+
+
+@contextmanager
+def about(param: str) -> Iterator[None]:
+    """Say of errors which field of the request they are about, whatever their kind says."""
+    try:
+        yield
+    except AmuletError as error:
+        told = as_api_error(error)
+        told.detail.param = param
+        raise told from None
+
+
+def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
+    """What a caller is told of a request that isn't as it must be: the first of pydantic's words.
+
+    None of them quotes what the request holds, which may be private.
+
+    Args:
+        complaints: As pydantic's ``ValidationError.errors()``, with "body", "query" or "path"
+            before each place.
+        body: What the request holds.
+    """
+    first = complaints[0]
+    kind, place = first["type"], _place(first, body)
+    own = first.get("ctx", {}).get("error")
+    if isinstance(own, AmuletError):
+        error = as_api_error(own)
+        error.detail.param = place or error.detail.param
+        return error
+    if kind == "json_invalid" or (kind == "missing" and not place):
+        message = "A request must have a body of JSON, as its Content-Type must say: mend it."
+        return ApiError(400, message, code="invalid_json")
+    if kind == "extra_forbidden":
+        message = (
+            f"Unknown parameter: '{place}'. Nothing is ignored here, as it would change the "
+            "answer without a word: leave it out."
+        )
+        return ApiError(400, message, param=place, code="unknown_parameter")
+    if kind == "missing":
+        message = f"Missing required parameter: '{place}'."
+        return ApiError(400, message, param=place, code="missing_required_parameter")
+    message = f"Invalid value for '{place}': {_rule(first)}." if place else f"{_rule(first)}."
+    return ApiError(400, message, param=place, code="invalid_value")
+
+
+def _rule(complaint: Mapping[str, Any]) -> str:
+    if complaint["type"] == "union_tag_invalid":  # pydantic's words quote what was sent
+        context = complaint["ctx"]
+        return f"{context['discriminator']} should be one of {context['expected_tags']}"
+    return str(complaint["msg"]).removeprefix("Value error, ")
+
+
+def _place(complaint: Mapping[str, Any], body: Any) -> str | None:
+    """Where in the request, as OpenAI writes it.
+
+    Pydantic's places have the names of a union's cases in them, which are nowhere in the request.
+    """
+    root, *location = complaint["loc"]
+    written, value = "", body
+    for part in location:
+        if root != "body" or (isinstance(value, dict) and part in value):
+            written, value = f"{written}.{part}", value[part] if root == "body" else None
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            written, value = f"{written}[{part}]", value[part]
+    if complaint["type"] == "missing" and location:
+        written = f"{written}.{location[-1]}"
+    return written.lstrip(".") or None

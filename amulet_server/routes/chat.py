@@ -1,0 +1,261 @@
+"""`/v1/chat/completions`: a conversation answered in its user's style.
+
+Knows requests, callers and the model's calls. Doesn't know how answers are decoded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from openai.types.chat import ChatCompletion
+
+from amulet_server.identity.caller import Caller
+from amulet_server.protocol import completion
+from amulet_server.protocol.chat_request import ChatRequest
+from amulet_server.protocol.conversation import to_messages, tool_arguments
+from amulet_server.protocol.errors import ApiError, as_api_error
+from amulet_server.protocol.steering_request import steering_arguments
+from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep, note
+from amulet_server.routes.merging import merged
+from amulet_server.service import Service
+from amulet_server.transport.events import DONE, EventStream, while_connected
+from amulet_server.transport.requests import BoundedRoute
+
+router = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=BoundedRoute, responses=ERRORS)
+
+PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "repetition_penalty",
+    "logprobs",
+    "steer_thinking",
+    "steer_tool_calls",
+    "chat_template_kwargs",
+)
+"""Fields that are a call's arguments by the same names."""
+
+Pieces = AsyncGenerator[tuple[int, AIMessageChunk], None]
+"""Chunks of all choices as they come, with the numbers of their choices."""
+
+
+@dataclass(frozen=True)
+class ChatCall:
+    """A request as the model is asked.
+
+    Attributes:
+        messages: The conversation.
+        arguments: What else a call is given.
+        choices: How many answers.
+    """
+
+    messages: list[BaseMessage]
+    arguments: dict[str, Any]
+    choices: int
+
+    def answers(self, service: Service) -> Pieces:
+        """Decode all answers. Closing it frees their rows."""
+        seed = self.arguments.get("seed")
+        calls = [
+            self.arguments if seed is None else {**self.arguments, "seed": seed + index}
+            for index in range(self.choices)
+        ]
+        return merged([service.llm.astream(self.messages, **call) for call in calls])
+
+
+@dataclass
+class Tally:
+    """What is counted and logged of an answer as it comes.
+
+    Attributes:
+        service: Whose counts these are.
+        request: Of which a line is logged.
+        begun: When it came in, by the monotonic clock.
+        last: Each choice's last chunk.
+    """
+
+    service: Service
+    request: Request
+    begun: float = field(default_factory=time.monotonic)
+    last: dict[int, AIMessageChunk] = field(default_factory=dict)
+
+    def first(self) -> None:
+        """Count that the first piece is there."""
+        seconds = time.monotonic() - self.begun
+        self.service.metrics.first_token(seconds)
+        note(self.request, first_token_seconds=round(seconds, 4))
+
+    def end(self, index: int, chunk: AIMessageChunk) -> None:
+        """Count that a choice is whole."""
+        is_steered = chunk.response_metadata.get("strength") is not None
+        before = completion.usage(list(self.last.values()))
+        self.last[index] = chunk
+        used = completion.usage(list(self.last.values()))
+        tokens = {name: used[name] for name in ("prompt_tokens", "completion_tokens")}
+        added = {name: count - before[name] for name, count in tokens.items()}
+        self.service.metrics.answer(is_steered, **added)
+        note(self.request, steered=is_steered, **tokens)
+
+
+@router.post(
+    "/completions",
+    response_model=ChatCompletion,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
+async def create_completion(
+    request: Request, body: ChatRequest, service: ServiceDep, caller: CallerDep
+) -> Response:
+    """Answer a conversation, in one piece or in events."""
+    _check_size(body, service)
+    call = _prepared(request, body, service, caller)
+    head = completion.Head(f"chatcmpl-{uuid4().hex}", int(time.time()), body.model)
+    tally = Tally(service, request)
+    note(request, stream=bool(body.stream), choices=call.choices)
+    pieces = _counted(call.answers(service), tally)
+    if not body.stream:
+        answers = await while_connected(request, _whole(pieces, call.choices))
+        return JSONResponse(completion.completion(head, answers))
+    # With the first piece it is known that there is an answer: errors before that have a status.
+    first = await while_connected(request, anext(pieces))
+    with_usage = bool(body.stream_options and body.stream_options.include_usage)
+    events = _events(head, first, pieces, call.choices, tally, with_usage)
+    return EventStream(events, service.settings.reader_seconds)
+
+
+def _check_size(body: ChatRequest, service: Service) -> None:
+    limits = service.settings.limits
+    for param, count, most in (
+        ("messages", len(body.messages), limits.messages),
+        ("tools", len(body.tools or ()), limits.tools),
+        ("n", body.n or 1, limits.choices),
+        ("stop", len(body.stops), limits.stops),
+    ):
+        if count > most:
+            message = f"{param!r} may be or have {most} at most, not {count}."
+            raise ApiError(400, message, param=param, code="too_many")
+
+
+def _prepared(request: Request, body: ChatRequest, service: Service, caller: Caller) -> ChatCall:
+    speaker = _speaker(body, caller)
+    arguments: dict[str, Any] = {
+        name: value for name in PLAIN if (value := getattr(body, name)) is not None
+    }
+    if body.logprobs:
+        arguments["top_logprobs"] = body.top_logprobs
+    if body.stop is not None:
+        arguments["stop"] = body.stops
+    if body.response_format is not None:
+        arguments["response_format"] = body.response_format.model_dump(by_alias=True)
+    given = {"max_tokens": body.length, "seed": body.seed, "trace": body.trace or None}
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    arguments |= tool_arguments(body)
+    steering = steering_arguments(body, service.registry)
+    if _is_housekeeping(request, service):
+        steering = {"preference": None}
+    elif service.store is not None and speaker.user_id is not None:
+        steering["user_id"] = speaker.user_id
+    return ChatCall(to_messages(body.messages), arguments | steering, body.n or 1)
+
+
+def _speaker(body: ChatRequest, caller: Caller) -> Caller:
+    """In whose name a call is made.
+
+    Raises:
+        ApiError: Two fields name different users, or the caller may not speak for this one.
+    """
+    named = {
+        "safety_identifier": body.safety_identifier,
+        "user": body.user,
+        "metadata": (body.metadata or {}).get("user_id"),
+    }
+    given = {param: user for param, user in named.items() if user}
+    if len(set(given.values())) > 1:
+        raise ApiError(
+            400,
+            f"A call is made in one user's name, but {', '.join(given)} name different ones.",
+            param=next(iter(given)),
+            code="invalid_value",
+        )
+    for param, user in given.items():
+        return caller.speaking_for(user, param)
+    return caller
+
+
+def _is_housekeeping(request: Request, service: Service) -> bool:
+    """Whether a front end asks for itself, as for a title, which is nobody's answer."""
+    task = request.headers.get(service.settings.task_header, "").strip()
+    return bool(task) and not task.startswith("{{")  # a front end that fills nothing in
+
+
+async def _counted(pieces: Pieces, tally: Tally) -> Pieces:
+    async with aclosing(pieces):
+        is_first = True
+        async for index, chunk in pieces:
+            if is_first:
+                tally.first()
+                is_first = False
+            if chunk.chunk_position == "last":
+                tally.end(index, chunk)
+            yield index, chunk
+
+
+async def _whole(pieces: Pieces, choices: int) -> list[AIMessageChunk]:
+    """Each choice's chunks, added up."""
+    parts: list[list[AIMessageChunk]] = [[] for _ in range(choices)]
+    async with aclosing(pieces):
+        async for index, chunk in pieces:
+            parts[index].append(chunk)
+    return [_sum(each) for each in parts]
+
+
+def _sum(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
+    first, *others = chunks
+    return first + others if others else first
+
+
+async def _events(
+    head: completion.Head,
+    first: tuple[int, AIMessageChunk],
+    pieces: Pieces,
+    choices: int,
+    tally: Tally,
+    with_usage: bool,
+) -> AsyncGenerator[str, None]:
+    """The events of a stream, its errors included: the status is sent by then."""
+    unused = {"usage": None} if with_usage else {}
+    writers = [completion.DeltaWriter() for _ in range(choices)]
+    opening = {"role": "assistant", "content": ""}
+
+    def event(choice: Any) -> str:
+        return completion.event(head, [choice], **unused)
+
+    async with aclosing(pieces):
+        try:
+            for index in range(choices):
+                yield event(completion.choice_delta(index, opening))
+            item: tuple[int, AIMessageChunk] | None = first
+            while item is not None:
+                index, chunk = item
+                delta = writers[index].delta(chunk)
+                last = chunk if chunk.chunk_position == "last" else None
+                if delta or last:
+                    yield event(completion.choice_delta(index, delta, last))
+                item = await anext(pieces, None)
+            if with_usage:
+                used = completion.usage(list(tally.last.values()))
+                yield completion.event(head, (), usage=used)
+            yield DONE
+        except Exception as error:  # of any kind: a stream can't fail in another way
+            told = as_api_error(error)
+            note(tally.request, error=told.detail.code, kind=type(error).__name__)
+            yield told.json

@@ -1,0 +1,168 @@
+"""`/v1/preferences`: what a user prefers, for that user to see and change.
+
+No preference is part of an address, which others log. Whose they are is found as for any call;
+a key that may speak for others says so by ``user``.
+
+Knows callers and stores. Doesn't know models.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from amulet_server.identity.caller import Caller
+from amulet_server.protocol.chat_request import PreferenceInput, Wire
+from amulet_server.protocol.errors import ApiError
+from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
+from amulet_server.service import Service
+from amulet_server.styles import StyleRegistry
+from amulet_server.transport.requests import BoundedRoute
+from langchain_amulet.memory import (
+    Change,
+    PreferenceMemory,
+    PreferenceStore,
+    Profile,
+    StoredPreference,
+)
+
+router = APIRouter(
+    prefix="/v1/preferences", tags=["preferences"], route_class=BoundedRoute, responses=ERRORS
+)
+
+User = Annotated[str | None, Query(description="Whose, for keys that may speak for others.")]
+
+
+class StoredInput(PreferenceInput):
+    """A preference to be kept; see `langchain_amulet.memory.StoredPreference`."""
+
+    when: list[str] = Field(default_factory=list)
+    expires_at: str | None = None
+
+
+class PreferenceChange(Wire):
+    """What a user is to prefer: a text, one with details, several, or traits."""
+
+    preference: str | StoredInput | list[str | StoredInput]
+    user: str | None = None
+
+
+class ForgetRequest(Wire):
+    """What a user is no longer to prefer: the one with this text, or all without it."""
+
+    text: str | None = None
+    user: str | None = None
+
+
+class PreferenceList(Wire):
+    """What is stored of a user."""
+
+    object: str = "list"
+    data: list[dict[str, Any]]
+    updated_at: datetime | None = None
+
+
+@router.get("")
+async def list_preferences(
+    service: ServiceDep, caller: CallerDep, user: User = None
+) -> PreferenceList:
+    """What is stored, whether it applies now or not."""
+    store, user_id = _place(service, caller, user)
+    return _listed(await store.aprofile(user_id))
+
+
+@router.put("")
+async def set_preferences(
+    change: PreferenceChange, service: ServiceDep, caller: CallerDep
+) -> PreferenceList:
+    """Prefer this and nothing else."""
+    store, user_id = _place(service, caller, change.user)
+    await store.aset(user_id, _stored(change.preference, service.registry))
+    return _listed(await store.aprofile(user_id))
+
+
+@router.post("")
+async def add_preferences(
+    change: PreferenceChange, service: ServiceDep, caller: CallerDep
+) -> PreferenceList:
+    """Prefer this, too."""
+    store, user_id = _place(service, caller, change.user)
+    await store.aadd(user_id, _stored(change.preference, service.registry))
+    return _listed(await store.aprofile(user_id))
+
+
+@router.post("/forget")
+async def forget_preferences(
+    request: ForgetRequest, service: ServiceDep, caller: CallerDep
+) -> PreferenceList:
+    """No longer prefer this, or anything; returns what was forgotten."""
+    store, user_id = _place(service, caller, request.user)
+    forgotten = await store.aforget(user_id, request.text)
+    return PreferenceList(data=[_dumped(each) for each in forgotten])
+
+
+@router.get("/history")
+async def list_history(
+    service: ServiceDep,
+    caller: CallerDep,
+    user: User = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> PreferenceList:
+    """The last changes, newest first."""
+    store, user_id = _place(service, caller, user)
+    changes: tuple[Change, ...] = await _memory(store).ahistory(user_id, limit)
+    return PreferenceList(data=[change.model_dump(mode="json") for change in changes])
+
+
+@router.delete("", status_code=204)
+async def erase_preferences(service: ServiceDep, caller: CallerDep, user: User = None) -> Response:
+    """Leave nothing of the user in the store, history included."""
+    store, user_id = _place(service, caller, user)
+    await _memory(store).aerase(user_id)
+    return Response(status_code=204)
+
+
+def _place(service: Service, caller: Caller, user: str | None) -> tuple[PreferenceStore, str]:
+    """The store, and by what the user is known there."""
+    user_id = caller.speaking_for(user).user_id
+    if service.store is None:
+        raise ApiError(404, "This server keeps no preferences: it has no store.", code="no_store")
+    if user_id is None:
+        raise ApiError(
+            400,
+            "Preferences are somebody's, but nothing says whose: use a user's own API key or "
+            "header, or name the user where the key may speak for others.",
+            param="user",
+            code="no_user",
+        )
+    return service.store, user_id
+
+
+def _memory(store: PreferenceStore) -> PreferenceMemory:
+    if not isinstance(store, PreferenceMemory):
+        raise ApiError(404, "This server's store keeps no history.", code="no_history")
+    return store
+
+
+def _stored(
+    wish: str | StoredInput | list[str | StoredInput], registry: StyleRegistry
+) -> list[StoredPreference]:
+    if isinstance(wish, str):
+        return [StoredPreference(**dict(each)) for each in registry.preferences(wish)]
+    if isinstance(wish, StoredInput):
+        return [StoredPreference(**wish.model_dump())]
+    return [found for each in wish for found in _stored(each, registry)]
+
+
+def _listed(profile: Profile | None) -> PreferenceList:
+    if profile is None:
+        return PreferenceList(data=[])
+    data = [_dumped(each) for each in profile.preferences]
+    return PreferenceList(data=data, updated_at=profile.updated_at)
+
+
+def _dumped(preference: StoredPreference) -> dict[str, Any]:
+    return preference.model_dump(mode="json")

@@ -1,0 +1,112 @@
+"""What a server works with: the model, the store, the names that calls may use, and its counts.
+
+Knows how these are opened and closed. Doesn't know HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from langgraph.store.base import BaseStore
+
+from amulet_server.config import ServerSettings
+from amulet_server.metrics import Metrics
+from amulet_server.styles import StyleRegistry
+from langchain_amulet import ChatAmulet, PreferenceMemory
+from langchain_amulet.cli.store import opened_store
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.memory import PreferenceStore, as_store
+
+
+@dataclass
+class Readiness:
+    """How far a server is with loading its model.
+
+    Attributes:
+        is_ready: Whether the model has answered once.
+        failure: Why it couldn't be loaded.
+        on_failure: Called when it can't be, so that a server needn't go on for nothing.
+    """
+
+    is_ready: bool = False
+    failure: Exception | None = None
+    on_failure: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A model and all that is around it, for as long as a server runs.
+
+    Attributes:
+        settings: What the server was told.
+        llm: The model.
+        store: What users prefer; None where nothing is kept.
+        registry: The names that calls may use.
+        metrics: What has been counted.
+        readiness: Whether the model is loaded.
+        started: When it was opened, in seconds since the epoch.
+    """
+
+    settings: ServerSettings
+    llm: ChatAmulet
+    store: PreferenceStore | None
+    registry: StyleRegistry
+    metrics: Metrics = field(default_factory=Metrics)
+    readiness: Readiness = field(default_factory=Readiness)
+    started: int = field(default_factory=lambda: int(time.time()))
+
+    async def warm_up(self) -> None:
+        """Load the model and have it answer once, or keep why that can't be."""
+        try:
+            await self.llm.ainvoke("Hello!", max_tokens=1, preference=None)
+            self.readiness.is_ready = True
+        except Exception as error:  # whatever a model's files can make loading raise
+            self.readiness.failure = error
+            self.readiness.on_failure()
+
+
+@contextmanager
+def opened(settings: ServerSettings) -> Iterator[Service]:
+    """A service, whose model and store are closed when the block ends. No weights are loaded yet.
+
+    Raises:
+        ConfigurationError: A setting can't work.
+        PreferenceStoreError: The store can't be opened.
+    """
+    with ExitStack() as stack:
+        store = _store(settings, stack)
+        llm = stack.enter_context(_model(settings, store))
+        yield Service(settings, llm, store, StyleRegistry.of(settings))
+
+
+def _store(settings: ServerSettings, stack: ExitStack) -> PreferenceStore | None:
+    if settings.store is None:
+        if settings.memory:
+            raise ConfigurationError(
+                "memory says how a store is used, but store names none: add it, or leave memory "
+                "out."
+            )
+        return None
+    store = stack.enter_context(opened_store(settings.store))
+    if not isinstance(store, BaseStore):
+        return as_store(store)
+    try:
+        return PreferenceMemory(store, **settings.memory)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"memory must hold settings of PreferenceMemory, but {error}: mend it."
+        ) from None
+
+
+def _model(settings: ServerSettings, store: PreferenceStore | None) -> ChatAmulet:
+    fixed = {"model": settings.model, "memory": store, "redact_preferences": True}
+    both = settings.load.keys() & settings.answers.keys()
+    if taken := sorted(both | ((settings.load.keys() | settings.answers.keys()) & fixed.keys())):
+        raise ConfigurationError(
+            f"load and answers hold settings of ChatAmulet, each once, but {taken[0]!r} is decided "
+            "elsewhere: leave it out."
+        )
+    return ChatAmulet(**fixed, **settings.load, **settings.answers)

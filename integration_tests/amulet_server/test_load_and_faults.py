@@ -1,0 +1,250 @@
+"""A running server under load, with callers who leave, don't read, or send what they mustn't."""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from amulet_server import read_settings
+from amulet_server.transport.logs import JsonLines
+from langchain_amulet.engine import Stats, acquire
+from langchain_amulet.engine.loading.hub import resolve_model
+from support.servers import CONVERSATION, STEADY, RunningServer, running
+
+CHAT = "/v1/chat/completions"
+LONG: dict[str, Any] = {
+    "model": "pocket",
+    "messages": CONVERSATION,
+    "preference": {"text": "Please explain everything in detail.", "strength": 1.0},
+    # Objects without end: an answer that takes as long as it may.
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "numbers",
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "all": {"type": "array", "items": {"type": "integer"}, "minItems": 900}
+                },
+                "required": ["all"],
+            },
+        },
+    },
+    "max_tokens": 1800,
+}
+
+
+def stats(server: RunningServer) -> Stats:
+    llm = server.service.llm
+    return acquire(resolve_model(llm.model), llm.load_options).engine.stats()
+
+
+def until(is_so: Any, seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.02)
+
+
+async def test_many_streams_at_once_are_each_what_the_same_call_alone_gives(
+    server: RunningServer,
+) -> None:
+    styles = ["concise", "formal", "creative", "uplifting"]
+    alone = {s: server.ask(server.openai(), extra_body={"preference": s}) for s in styles}
+
+    async def streamed(style: str) -> str:
+        chunks: Any = await client.chat.completions.create(
+            model="pocket", messages=CONVERSATION, stream=True, extra_body={"preference": style}
+        )
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
+
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=120) as client:
+        answers = await asyncio.gather(*(streamed(style) for style in styles * 16))
+    assert answers == [alone[style] for style in styles * 16]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_caller_who_hangs_up_frees_their_rows_at_once(
+    server: RunningServer, stream: bool
+) -> None:
+    before = stats(server).cancelled
+    with server.http() as client:
+        if stream:
+            with client.stream("POST", CHAT, json={**LONG, "stream": True}) as answer:
+                next(answer.iter_lines())
+                assert stats(server).rows == 2
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                client.post(CHAT, json=LONG, timeout=0.5)
+    until(lambda: stats(server).rows == 0, seconds=5)
+    assert stats(server).cancelled > before
+
+
+def test_a_reader_who_doesn_t_read_stalls_nobody(server: RunningServer) -> None:
+    body = json.dumps({**LONG, "stream": True}).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    port = int(server.url.rpartition(":")[2])
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        slow.connect(("127.0.0.1", port))
+        slow.sendall(head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        until(lambda: stats(server).active_requests >= 1)
+        assert server.ask(server.openai(), max_tokens=5)
+    until(lambda: stats(server).rows == 0)
+
+
+def test_a_queue_that_is_full_is_told_with_when_to_come_again() -> None:
+    tight = {**STEADY, "load": {"dtype": "float32", "max_rows": 2, "max_queue": 1}}
+
+    async def all_at_once(url: str) -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            body = {"model": "pocket@detailed", "messages": CONVERSATION}
+            return await asyncio.gather(*(client.post(CHAT, json=body) for _ in range(12)))
+
+    with running(read_settings(**tight)) as server:
+        answers = asyncio.run(all_at_once(server.url))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_closed_model_is_told_as_such() -> None:
+    with running(read_settings(**STEADY)) as server:
+        server.service.llm.close()
+        with pytest.raises(openai.InternalServerError) as caught:
+            server.ask(server.openai())
+    assert (caught.value.status_code, caught.value.code) == (503, "model_closed")
+
+
+@pytest.mark.parametrize(
+    "body, status, code",
+    [
+        (b"", 400, "invalid_json"),
+        (b"{", 400, "invalid_json"),
+        (b"[" * 10_000 + b"]" * 10_000, 400, "invalid_json"),
+        (b'{"model": "\\ud800"}', 400, "invalid_json"),
+        (b'{"model": "pocket", "temperature": NaN}', 400, "invalid_json"),
+        (b"[]", 400, "invalid_value"),
+        (b"x" * (4 * 2**20 + 1), 413, "too_long"),
+    ],
+    ids=["nothing", "half", "nested", "half a character", "no number", "a list", "too long"],
+)
+def test_a_body_that_can_t_be_is_refused(
+    server: RunningServer, body: bytes, status: int, code: str
+) -> None:
+    client = server.http(content_type="application/json")
+    answer = client.post(CHAT, content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_a_body_that_doesn_t_say_how_long_it_is_is_bounded_too(server: RunningServer) -> None:
+    pieces = (b" " * 2**16 for _ in range(80))
+    answer = server.http(content_type="application/json").post(CHAT, content=pieces)
+    assert answer.status_code == 413
+
+
+def test_a_web_page_can_t_call_by_a_name_or_a_type_that_needs_no_leave(
+    server: RunningServer,
+) -> None:
+    body = json.dumps({"model": "pocket", "messages": CONVERSATION})
+    client = server.http()
+    assert client.get("/health", headers={"host": "pages.example"}).status_code == 400
+    plain = client.post(CHAT, content=body, headers={"content-type": "text/plain"})
+    assert plain.status_code == 400
+    assert "access-control-allow-origin" not in client.get("/health").headers
+
+
+def test_conversations_have_a_limit() -> None:
+    with running(read_settings(limits={"messages": 2}, **STEADY)) as server:
+        with pytest.raises(openai.BadRequestError) as caught:
+            server.ask(server.openai(), messages=CONVERSATION * 3)
+    assert (caught.value.param, caught.value.code) == ("messages", "too_many")
+
+
+def test_what_is_alive_and_what_is_ready_differ() -> None:
+    broken = read_settings(model="no/such/model", **STEADY)
+    from starlette.testclient import TestClient
+
+    from amulet_server import create_app, opened
+
+    with opened(broken) as service, TestClient(create_app(service), "http://localhost") as client:
+        until(lambda: service.readiness.failure is not None)
+        assert client.get("/health").status_code == 200
+        unready = client.get("/ready")
+        assert (unready.status_code, unready.json()["error"]["code"]) == (503, "not_ready")
+
+
+def test_logs_counts_and_errors_tell_nothing_of_what_anybody_wrote(
+    server: RunningServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "Talk like a very secret pirate"
+    caplog.set_level(logging.DEBUG)
+    client = server.http(x_request_id="of-this-test")
+    body = {"model": "pocket", "messages": CONVERSATION, "preference": secret, "user": "zoe"}
+    answered = client.post(CHAT, json=body)
+    client.put("/v1/preferences", json={"preference": secret, "user": "zoe"})
+    client.post("/v1/preferences/forget", json={"text": secret, "user": "zoe"})
+    client.get(f"/{secret}")
+    refused = [
+        client.post(CHAT, json={**body, "preference": {"text": secret, "mood": secret}}),
+        client.post(CHAT, json={**body, "preference": secret * 200}),
+        client.post(CHAT, json={**body, "messages": [{"role": secret, "content": secret}]}),
+        client.post(CHAT, json={**body, secret: 1, "n": secret}),
+    ]
+    assert answered.headers["x-request-id"] == "of-this-test"
+    assert [answer.status_code for answer in refused] == [400] * 4
+    lines = [JsonLines().format(record) for record in caplog.records]
+    told = "\n".join([*lines, client.get("/metrics").text])
+    assert "pirate" not in told and CONVERSATION[0]["content"] not in told
+    requests = [json.loads(line) for line in lines if '"request_id"' in line]
+    chat = next(line for line in requests if line["route"] == CHAT)
+    assert (chat["request_id"], chat["status"], chat["steered"]) == ("of-this-test", 200, True)
+    assert chat["completion_tokens"] > 0
+
+
+def test_a_fault_of_ours_is_told_without_what_it_says(
+    server: RunningServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a very secret pirate")
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("amulet_server.routes.chat.to_messages", broken)
+    answer = server.http().post(CHAT, json={"model": "pocket", "messages": CONVERSATION})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    lines = [JsonLines().format(record) for record in caplog.records]
+    assert "pirate" not in answer.text + "\n".join(lines)
+    (line,) = (json.loads(each) for each in lines if "KeyError" in each)
+    assert line["fault"] == "KeyError"
+    assert "broken" in line["at"][-1]
+
+
+def test_what_is_counted_can_be_read_by_prometheus(server: RunningServer) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    def counts() -> dict[str, float]:
+        text = server.http().get("/metrics").text
+        return {
+            f"{sample.name}{sorted(sample.labels.items())}": sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+    before = counts()
+    server.ask(server.openai(), extra_body={"preference": "concise"}, n=2)
+    after = counts()
+    steered = "amulet_answers_total[('steered', 'true')]"
+    assert after[steered] - before.get(steered, 0) == 2
+    prompt = "amulet_tokens_total[('kind', 'prompt')]"
+    assert 0 < after[prompt] - before.get(prompt, 0) < 100
+    first = "amulet_time_to_first_token_seconds_count[]"
+    assert after[first] - before.get(first, 0) == 1
+    assert after["amulet_engine_queued[]"] == 0

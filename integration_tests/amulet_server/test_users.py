@@ -1,0 +1,241 @@
+"""Users of a running server: each is answered in their own style, and sees nobody else's."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import openai
+import pytest
+
+from amulet_server import read_settings
+from support.postgres import Postgres
+from support.servers import CONVERSATION, QUESTION, STEADY, RunningServer, running
+
+SECRET = "a secret that a front end and this server have in common"
+KEYS = [
+    {"name": "ada", "key": "sk-of-ada", "user": "ada"},
+    {"name": "bob", "key": "sk-of-bob", "user": "bob"},
+    {"name": "webui", "key": "sk-of-webui", "for_others": True},
+    {"name": "acme", "key": "sk-of-acme", "for_others": True, "tenant": "acme"},
+]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    settings = read_settings(
+        store=str(tmp_path_factory.mktemp("guarded") / "preferences.db"),
+        keys=KEYS,
+        signed_header={"secret": SECRET},
+        trusted_header={"header": "X-User", "trusted_proxies": ["203.0.113.0/24"]},
+        **STEADY,
+    )
+    with running(settings) as server:
+        server.service.llm.memory.set("ada", "Keep it short.")
+        yield server
+
+
+def styled(server: RunningServer, preference: str | None) -> str:
+    return str(server.service.llm.invoke(QUESTION, preference=preference).text)
+
+
+def token(user: str) -> str:
+    return jwt.encode({"sub": user, "exp": time.time() + 60}, SECRET)
+
+
+def test_each_key_s_user_is_answered_in_their_own_style(guarded: RunningServer) -> None:
+    assert guarded.ask(guarded.openai("sk-of-ada")) == styled(guarded, "Keep it short.")
+    assert guarded.ask(guarded.openai("sk-of-bob")) == styled(guarded, None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"user": "ada"}, {"safety_identifier": "ada"}, {"metadata": {"user_id": "ada"}}],
+    ids=["user", "safety_identifier", "metadata"],
+)
+def test_only_a_key_that_may_names_a_user_in_the_body(
+    guarded: RunningServer, said: dict[str, Any]
+) -> None:
+    short = styled(guarded, "Keep it short.")
+    assert guarded.ask(guarded.openai("sk-of-webui"), **said) == short
+    assert guarded.ask(guarded.openai("sk-of-ada"), **said) == short
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        guarded.ask(guarded.openai("sk-of-bob"), **said)
+    assert caught.value.param == next(iter(said))
+
+
+def test_the_fields_of_a_body_must_name_the_same_user(guarded: RunningServer) -> None:
+    with pytest.raises(openai.BadRequestError):
+        guarded.ask(guarded.openai("sk-of-webui"), user="ada", safety_identifier="bob")
+
+
+def test_a_tenant_s_user_is_nobody_else_of_that_name(guarded: RunningServer) -> None:
+    assert guarded.ask(guarded.openai("sk-of-acme"), user="ada") == styled(guarded, None)
+    acme, webui = (guarded.http(authorization=f"Bearer sk-of-{k}") for k in ("acme", "webui"))
+    acme.put("/v1/preferences", json={"user": "eve", "preference": "formal"}).raise_for_status()
+    assert acme.get("/v1/preferences", params={"user": "eve"}).json()["data"]
+    for name in ("eve", "acme/eve", "acme%2Feve"):
+        assert webui.get("/v1/preferences", params={"user": name}).json()["data"] == []
+
+
+def test_a_front_end_s_signed_header_names_the_user(guarded: RunningServer) -> None:
+    client = guarded.openai("sk-of-webui", X_OpenWebUI_User_Jwt=token("ada"))
+    assert guarded.ask(client) == styled(guarded, "Keep it short.")
+    with pytest.raises(openai.PermissionDeniedError):
+        guarded.ask(client, user="bob")
+    forged = jwt.encode({"sub": "ada", "exp": time.time() + 60}, "x" * 40)
+    with pytest.raises(openai.AuthenticationError):
+        guarded.ask(guarded.openai("sk-of-webui", X_OpenWebUI_User_Jwt=forged))
+
+
+def test_a_trusted_header_that_no_proxy_sent_is_refused(guarded: RunningServer) -> None:
+    with pytest.raises(openai.PermissionDeniedError):
+        guarded.ask(guarded.openai("sk-of-webui", X_User="ada"))
+    forwarded = guarded.openai("sk-of-webui", X_User="ada", X_Forwarded_For="203.0.113.5")
+    with pytest.raises(openai.PermissionDeniedError):
+        guarded.ask(forwarded)
+
+
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+        ("GET", "/v1/preferences"),
+        ("PUT", "/v1/preferences"),
+        ("DELETE", "/v1/preferences"),
+        ("POST", "/v1/preferences/forget"),
+        ("GET", "/v1/preferences/history"),
+        ("GET", "/metrics"),
+    ],
+)
+def test_without_a_key_nothing_is_told(guarded: RunningServer, method: str, path: str) -> None:
+    body = {"model": "pocket", "messages": CONVERSATION, "preference": "formal"}
+    kept = {"/v1/chat/completions": body, "/v1/preferences": {"preference": "formal"}}
+    sent = kept.get(path, {}) if method in ("POST", "PUT") else None
+    for client in (guarded.http(), guarded.http(authorization="Bearer sk-of-eve")):
+        answer = client.request(method, path, json=sent)
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_nobody_reads_or_changes_what_another_prefers(guarded: RunningServer) -> None:
+    bob = guarded.http(authorization="Bearer sk-of-bob")
+    for answer in (
+        bob.get("/v1/preferences", params={"user": "ada"}),
+        bob.get("/v1/preferences/history", params={"user": "ada"}),
+        bob.delete("/v1/preferences", params={"user": "ada"}),
+        bob.put("/v1/preferences", json={"user": "ada", "preference": "formal"}),
+        bob.post("/v1/preferences", json={"user": "ada", "preference": "formal"}),
+        bob.post("/v1/preferences/forget", json={"user": "ada"}),
+    ):
+        assert answer.status_code == 403
+        assert "short" not in answer.text
+    assert bob.get("/v1/preferences").json()["data"] == []
+
+
+def test_what_one_prefers_is_set_added_to_listed_forgotten_and_erased(
+    guarded: RunningServer,
+) -> None:
+    client = guarded.http(authorization="Bearer sk-of-bob")
+
+    def texts(answer: Any) -> list[str]:
+        return [each["text"] for each in answer.raise_for_status().json()["data"]]
+
+    path = "/v1/preferences"
+    assert texts(client.put(path, json={"preference": "formal +, concise"})) == [
+        "Please use a formal tone.",
+        "Keep it short.",
+    ]
+    more = {"text": "Use examples.", "when": ["cooking"], "strength": "strong"}
+    assert texts(client.post(path, json={"preference": more}))[-1] == "Use examples."
+    assert texts(client.post(f"{path}/forget", json={"text": "keep it SHORT."})) == [
+        "Keep it short."
+    ]
+    assert texts(client.get(path)) == ["Please use a formal tone.", "Use examples."]
+    assert guarded.ask(guarded.openai("sk-of-bob")) == styled_by(guarded, "balanced")
+    changes = client.get(f"{path}/history", params={"limit": 2}).json()["data"]
+    assert [change["action"] for change in changes] == ["forget", "add"]
+    assert client.delete(path).status_code == 204
+    assert client.get(path).json()["data"] == client.get(f"{path}/history").json()["data"] == []
+
+
+def styled_by(server: RunningServer, strength: str) -> str:
+    formal = {"text": "Please use a formal tone.", "strength": strength}
+    return str(server.service.llm.invoke(QUESTION, preference=formal).text)
+
+
+@pytest.mark.parametrize(
+    "body, param",
+    [
+        ({}, "preference"),
+        ({"preference": {"text": ""}}, "preference"),
+        ({"preference": "a\x00b"}, "preference"),
+        ({"preference": "x" * 3000}, "preference"),
+        ({"preference": {"text": "a", "expires_at": "soon"}}, "preference"),
+        ({"preference": "a", "strength": 1}, "strength"),
+    ],
+    ids=["nothing", "empty", "control", "long", "soon", "unknown"],
+)
+def test_what_can_t_be_preferred_is_refused(
+    guarded: RunningServer, body: dict[str, Any], param: str
+) -> None:
+    client = guarded.http(authorization="Bearer sk-of-ada")
+    answer = client.put("/v1/preferences", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"].startswith(param)
+    assert client.get("/v1/preferences").json()["data"][0]["text"] == "Keep it short."
+
+
+def test_a_call_may_put_its_preference_on_top_of_what_is_stored(guarded: RunningServer) -> None:
+    client = guarded.openai("sk-of-ada")
+    expected = guarded.service.llm.invoke(
+        QUESTION, {"configurable": {"user_id": "ada"}}, preference="Be uplifting.", compose=True
+    ).text
+    body = {"preference": "uplifting", "compose": True}
+    assert guarded.ask(client, extra_body=body) == expected
+    assert guarded.ask(client, extra_body={"preference": None}) == styled(guarded, None)
+
+
+def test_a_front_end_s_own_calls_aren_t_steered(guarded: RunningServer) -> None:
+    plain, short = styled(guarded, None), styled(guarded, "Keep it short.")
+    for task, answer in (("title_generation", plain), ("", short), ("{{TASK}}", short)):
+        client = guarded.openai("sk-of-ada", X_OpenWebUI_Task=task)
+        assert guarded.ask(client) == answer
+
+
+def test_a_server_without_a_store_keeps_nothing_and_says_so() -> None:
+    with running(read_settings(**STEADY)) as server:
+        assert server.ask(server.openai(), user="ada")
+        answer = server.http().put("/v1/preferences", json={"preference": "a", "user": "ada"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "no_store")
+
+
+def test_preferences_are_kept_in_postgresql_too_and_it_may_go_and_come_back() -> None:
+    memory = {"on_store_error": "ignore", "timeout": 3.0}
+    with (
+        Postgres() as database,
+        running(read_settings(store=database.uri, memory=memory, **STEADY)) as server,
+    ):
+        client, http = server.openai(), server.http()
+        http.put("/v1/preferences", json={"preference": "concise", "user": "ada"})
+        short, plain = server.ask(client, user="ada"), server.ask(client)
+        assert len(short) < len(plain)
+        database.kill()
+        with pytest.warns(match="goes without"):
+            assert server.ask(client, user="ada") == plain
+        failed = http.put("/v1/preferences", json={"preference": "formal", "user": "ada"})
+        assert failed.status_code == 503
+        assert failed.json()["error"]["code"] == "preference_store_unavailable"
+        database.start()
+        assert server.ask(client, user="ada") == short
+
+
+def test_a_store_that_fails_fails_the_call_unless_it_is_to_be_ignored(tmp_path: Path) -> None:
+    with running(read_settings(store=str(tmp_path / "p.db"), **STEADY)) as server:
+        server.service.llm.memory.store.conn.close()
+        with pytest.raises(openai.InternalServerError) as caught:
+            server.ask(server.openai(), user="ada")
+        assert caught.value.code == "preference_store_unavailable"
+        assert server.ask(server.openai())

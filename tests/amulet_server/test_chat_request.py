@@ -1,0 +1,239 @@
+"""Requests by OpenAI's own types: each of its fields is known, and none is ignored."""
+
+from typing import Any, get_type_hints
+
+import pytest
+from openai.types.chat import completion_create_params
+from pydantic import ValidationError
+
+from amulet_server import read_settings
+from amulet_server.protocol.chat_request import AssistantInput, ChatRequest
+from amulet_server.protocol.conversation import to_messages, tool_arguments
+from amulet_server.protocol.errors import ApiError, invalid
+from amulet_server.protocol.steering_request import steering_arguments
+from amulet_server.styles import StyleRegistry
+from langchain_amulet.errors import PreferenceError, ToolError
+from langchain_amulet.methods import Amulet
+from langchain_amulet.preferences import Preference
+
+OPENAI = get_type_hints(completion_create_params.CompletionCreateParamsBase).keys()
+REFUSED = {
+    "audio",
+    "function_call",
+    "functions",
+    "moderation",
+    "prediction",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "verbosity",
+    "web_search_options",
+}
+"""Fields of OpenAI's that are unknown here, and so refused by their names."""
+
+MESSAGES = [{"role": "user", "content": "Hello!"}]
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("look", "jump")]
+REGISTRY = StyleRegistry.of(read_settings())
+
+
+def request(**fields: Any) -> ChatRequest:
+    return ChatRequest.model_validate({"model": "pocket", "messages": MESSAGES, **fields})
+
+
+def refusal(**fields: Any) -> ApiError:
+    with pytest.raises(ValidationError) as caught:
+        request(**fields)
+    complaints = [{**each, "loc": ("body", *each["loc"])} for each in caught.value.errors()]
+    return invalid(complaints, {"model": "pocket", "messages": MESSAGES, **fields})
+
+
+def steering(**fields: Any) -> dict[str, Any]:
+    return steering_arguments(request(**fields), REGISTRY)
+
+
+def test_every_field_of_openai_s_is_answered_or_refused() -> None:
+    assert ChatRequest.model_fields.keys() >= OPENAI - REFUSED
+    assert not REFUSED & ChatRequest.model_fields.keys()
+
+
+@pytest.mark.parametrize("field", sorted(REFUSED))
+def test_what_can_t_be_done_is_refused_by_its_name(field: str) -> None:
+    error = refusal(**{field: "anything"})
+    assert (error.status, error.detail.param) == (400, field)
+    assert error.detail.code == "unknown_parameter"
+
+
+@pytest.mark.parametrize(
+    "field, value, param",
+    [
+        ("frequency_penalty", 0.5, "frequency_penalty"),
+        ("logit_bias", {"1": 5}, "logit_bias"),
+        ("store", True, "store"),
+        ("modalities", ["text", "audio"], "modalities[1]"),
+        ("temperature", "1", "temperature"),
+        ("temperature", 3, "temperature"),
+        ("n", 0, "n"),
+        ("seed", 2**70, "seed"),
+        ("messages", [], "messages"),
+        ("messages", [{"role": "king", "content": "x"}], "messages[0]"),
+        ("messages", [{"role": "user", "content": "x", "mood": 1}], "messages[0].mood"),
+        ("messages", [{"role": "user"}], "messages[0].content"),
+        ("messages", [{"role": "user", "content": [{"type": "image"}]}], "messages[0].content"),
+        (
+            "response_format",
+            {"type": "json_schema", "json_schema": {"name": "a"}},
+            "response_format.json_schema.schema",
+        ),
+        ("top_logprobs", 2, None),
+    ],
+)
+def test_a_value_that_can_t_be_is_refused_by_its_field(
+    field: str, value: Any, param: str | None
+) -> None:
+    error = refusal(**{field: value})
+    assert error.status == 400
+    assert error.detail.param == param  # what goes with what is about no field alone
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"frequency_penalty": 0}, {"logit_bias": {}}, {"store": False}, {"modalities": ["text"]}],
+    ids=str,
+)
+def test_a_field_that_can_t_be_done_may_ask_for_nothing(fields: dict[str, Any]) -> None:
+    request(**fields)
+
+
+def test_errors_on_requests_quote_nothing_of_them() -> None:
+    secret = "my secret wish"
+    for fields in (
+        {"preference": {"text": secret, "strength": [secret]}},
+        {"messages": [{"role": secret, "content": secret}]},
+        {"temperature": secret},
+        {"stop": [1, secret]},
+    ):
+        assert secret not in refusal(**fields).json
+
+
+def test_an_answer_of_openai_s_own_can_be_sent_back() -> None:
+    from openai.types.chat import ChatCompletionMessage
+
+    answer = ChatCompletionMessage(role="assistant", content="Hello!")
+    AssistantInput.model_validate(answer.model_dump())
+    assert set(ChatCompletionMessage.model_fields) <= set(AssistantInput.model_fields)
+
+
+def test_calls_and_results_become_langchain_s() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+    broken = {"id": "2", "type": "function", "function": {"name": "look", "arguments": "{"}}
+    answer = {"role": "assistant", "tool_calls": [call, broken], "reasoning_content": "Hm."}
+    result = {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "a"}]}
+    messages = to_messages(request(messages=[*MESSAGES, answer, result]).messages)
+    assert [message.type for message in messages] == ["human", "ai", "tool"]
+    said: Any = messages[1]
+    assert said.tool_calls[0]["args"] == {"at": 1}
+    assert said.invalid_tool_calls[0]["args"] == "{"
+    assert said.additional_kwargs == {"reasoning_content": "Hm."}
+    assert messages[2].text == "a"
+
+
+@pytest.mark.parametrize(
+    "choice, names, told",
+    [
+        (None, ["look", "jump"], None),
+        ("auto", ["look", "jump"], "auto"),
+        ("none", ["look", "jump"], "none"),
+        ("required", ["look", "jump"], "required"),
+        (TOOLS[0], ["look", "jump"], TOOLS[0]),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": TOOLS[1:]}},
+            ["jump"],
+            "required",
+        ),
+    ],
+    ids=["left out", "auto", "none", "required", "named", "allowed"],
+)
+def test_every_choice_of_tools_is_passed_on(choice: Any, names: list[str], told: Any) -> None:
+    arguments = tool_arguments(request(tools=TOOLS, tool_choice=choice))
+    assert [tool["function"]["name"] for tool in arguments["tools"]] == names
+    assert arguments["tool_choice"] == told
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": "required"},
+        {"parallel_tool_calls": True},
+        {
+            "tools": TOOLS[:1],
+            "tool_choice": {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": TOOLS},
+            },
+        },
+    ],
+    ids=["no tools", "no tools at a time", "not among them"],
+)
+def test_a_choice_of_tools_that_there_aren_t_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ToolError):
+        tool_arguments(request(**fields))
+
+
+def test_a_request_says_what_it_prefers_in_any_of_these_ways() -> None:
+    short = (Preference("Keep it short."),)
+    assert steering() == {}
+    assert steering(preference="Keep it short.") == {"preference": short}
+    assert steering(preference={"text": "Keep it short."}) == {"preference": short}
+    assert steering(preference=["concise"]) == {"preference": short}
+    assert steering(metadata={"preference": "concise"}) == {"preference": short}
+    assert steering(model="pocket@concise") == {"preference": short}
+
+
+def test_the_nearest_of_these_ways_counts() -> None:
+    said = {"metadata": {"preference": "formal"}, "model": "pocket@creative"}
+    assert steering(preference="concise", **said)["preference"][0].text == "Keep it short."
+    assert steering(**said)["preference"][0].text == "Please use a formal tone."
+
+
+@pytest.mark.parametrize("nothing", [None, "", []])
+def test_a_request_may_turn_off_what_is_stored(nothing: Any) -> None:
+    assert steering(preference=nothing, model="pocket@concise") == {"preference": ()}
+
+
+def test_a_guidance_scale_is_one_more_than_a_strength_and_1_asks_for_nothing() -> None:
+    assert steering(guidance_scale=3.0) == {"method": Amulet(strength=2.0)}
+    assert steering(guidance_scale=1) == {}
+
+
+def test_a_negative_prompt_is_pushed_away_from_on_top_of_what_is_stored() -> None:
+    found = steering(negative_prompt="Be rude.", guidance_scale=2.0)
+    assert found["preference"] == (Preference("Be rude.", strength=-2.0),)
+    assert found["compose"] is True
+    both = steering(negative_prompt="Be rude.", model="pocket@concise")["preference"]
+    assert [each.text for each in both] == ["Keep it short.", "Be rude."]
+    with pytest.raises(ApiError) as caught:
+        steering(negative_prompt="Be rude.", guidance_scale=0.5)
+    assert caught.value.detail.param == "negative_prompt"
+
+
+@pytest.mark.parametrize("name", ["preferences", "Preference", "userid", "methods"])
+def test_a_name_in_metadata_that_is_nearly_right_is_pointed_out(name: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        steering(metadata={name: "x"})
+    assert caught.value.detail.param == "metadata"
+
+
+def test_other_names_in_metadata_mean_nothing() -> None:
+    assert steering(metadata={"chat": "12", "purpose": "test"}) == {}
+
+
+def test_a_method_that_calls_may_not_ask_for_is_refused_by_its_field() -> None:
+    with pytest.raises(ApiError) as caught:
+        steering(method="pad:model=x")
+    assert caught.value.detail.param == "method"
+
+
+def test_a_preference_over_its_limits_is_refused() -> None:
+    with pytest.raises(PreferenceError):
+        steering(preference="a\x00b")
