@@ -114,9 +114,12 @@ def log_as_json(level: str) -> None:
     """Have all of the program's loggers write JSON lines to standard error.
 
     Args:
-        level: The least severe that is written.
+        level: The least severe that is written. Of other libraries nothing below "info" is: some
+            log what they are given.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    least = max(logging.INFO, logging.getLevelNamesMapping()[level.upper()])
+    logging.basicConfig(level=least, handlers=[handler], force=True)
+    LOGGER.setLevel(level.upper())
     logging.captureWarnings(True)
