@@ -227,7 +227,7 @@ class PreferenceInput(Wire):
     weight: float = Field(default=1.0, ge=0.0)
 
 
-PreferenceWish = str | PreferenceInput | list[str | PreferenceInput]
+PreferenceValue = str | PreferenceInput | list[str | PreferenceInput]
 
 
 class ChatRequest(Wire):
@@ -308,7 +308,7 @@ class ChatRequest(Wire):
     store: Literal[False] | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
     service_tier: Literal["auto", "default"] | None = None
-    preference: PreferenceWish | None = None
+    preference: PreferenceValue | None = None
     compose: bool = False
     method: str | float | None = None
     guidance_scale: float | None = Field(default=None, ge=0.0, le=20.0)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amulet_server.protocol.chat_request import ChatRequest, PreferenceInput, PreferenceWish
+from amulet_server.protocol.chat_request import ChatRequest, PreferenceInput, PreferenceValue
 from amulet_server.protocol.errors import ApiError, about
 from amulet_server.styles import NamedStyle, StyleRegistry, negated
 from langchain_amulet.methods import Amulet
@@ -103,7 +103,7 @@ def _wanted(
 ) -> tuple[Preference, ...] | None:
     """What is preferred; None if the request doesn't say."""
     if "preference" in request.model_fields_set:
-        return _wish(request.preference, registry)
+        return _given(request.preference, registry)
     named = (request.metadata or {}).get("preference")
     if named is not None:
         with about("metadata"):
@@ -111,11 +111,11 @@ def _wanted(
     return None if style is None else style.preference
 
 
-def _wish(wish: PreferenceWish | None, registry: StyleRegistry) -> tuple[Preference, ...]:
-    if wish is None:
+def _given(value: PreferenceValue | None, registry: StyleRegistry) -> tuple[Preference, ...]:
+    if value is None:
         return ()
-    if isinstance(wish, str):
-        return registry.preferences(wish)
-    if isinstance(wish, PreferenceInput):
-        return (Preference(**wish.model_dump()),)
-    return tuple(found for each in wish for found in _wish(each, registry))
+    if isinstance(value, str):
+        return registry.preferences(value)
+    if isinstance(value, PreferenceInput):
+        return (Preference(**value.model_dump()),)
+    return tuple(found for each in value for found in _given(each, registry))

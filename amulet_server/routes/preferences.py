@@ -148,13 +148,13 @@ def _memory(store: PreferenceStore) -> PreferenceMemory:
 
 
 def _stored(
-    wish: str | StoredInput | list[str | StoredInput], registry: StyleRegistry
+    value: str | StoredInput | list[str | StoredInput], registry: StyleRegistry
 ) -> list[StoredPreference]:
-    if isinstance(wish, str):
-        return [StoredPreference(**dict(each)) for each in registry.preferences(wish)]
-    if isinstance(wish, StoredInput):
-        return [StoredPreference(**wish.model_dump())]
-    return [found for each in wish for found in _stored(each, registry)]
+    if isinstance(value, str):
+        return [StoredPreference(**dict(each)) for each in registry.preferences(value)]
+    if isinstance(value, StoredInput):
+        return [StoredPreference(**value.model_dump())]
+    return [found for each in value for found in _stored(each, registry)]
 
 
 def _listed(profile: Profile | None) -> PreferenceList:

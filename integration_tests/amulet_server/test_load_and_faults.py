@@ -22,7 +22,7 @@ from langchain_amulet.engine.loading.hub import resolve_model
 from support.servers import CONVERSATION, STEADY, RunningServer, running
 
 CHAT = "/v1/chat/completions"
-LONG: dict[str, Any] = {"model": "tiny", "messages": CONVERSATION, "max_tokens": 1900}
+LONG: dict[str, Any] = {"model": "tiny", "messages": CONVERSATION, "max_tokens": 900}
 """What random weights answer, which come to no end."""
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 from openai import OpenAI
+from typer.testing import CliRunner
 
+from langchain_amulet.cli import app
 from support.servers import CONVERSATION
 
 COMMAND = "from langchain_amulet.cli import app; app()"
@@ -74,7 +76,7 @@ def test_a_server_that_is_told_to_stop_ends_its_answers_first(tmp_path: Path) ->
 
 
 def test_answers_that_take_longer_than_draining_may_are_cut_off(tiny: str) -> None:
-    body = {"model": "tiny", "messages": CONVERSATION, "stream": True, "max_tokens": 1900}
+    body = {"model": "tiny", "messages": CONVERSATION, "stream": True, "max_tokens": 900}
     options = ("--model", tiny, "--port", "0")
     environment = {
         "LANGCHAIN_AMULET_SERVE_DRAIN_SECONDS": "1",
@@ -92,22 +94,27 @@ def test_answers_that_take_longer_than_draining_may_are_cut_off(tiny: str) -> No
         assert not any("Traceback" in line for line in lines)
 
 
+def test_a_model_that_there_isn_t_ends_the_server() -> None:
+    with command("--port", "0", "--model", "no/such/folder", HF_HUB_OFFLINE="1") as process:
+        _, written = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "no/such/folder" in written.splitlines()[-1]
+    assert "Traceback" not in written
+
+
 @pytest.mark.parametrize(
     "options, told",
     [
         (("--host", "0.0.0.0"), "must know who calls"),
         (("--config", "nowhere.toml"), "can't be read"),
         (("--store", ":memory:"), "must be kept in a file"),
-        (("--store", "postgresql://nobody@localhost:1/none"), "can't be"),
-        (("--model", "no/such/folder"), "no/such/folder"),
+        (("--store", "postgresql://nobody@localhost:1/none"), "database that can be reached"),
+        (("--dtype", "float3"), "float3"),
     ],
-    ids=["address", "config", "store", "database", "model"],
+    ids=["address", "config", "store", "database", "dtype"],
 )
-def test_what_can_t_be_served_is_said_in_a_line(
-    options: tuple[str, ...], told: str, tmp_path: Path
-) -> None:
-    with command("--port", "0", *options, HF_HUB_OFFLINE="1") as process:
-        _, written = process.communicate(timeout=SECONDS)
-    assert process.returncode == 1
-    assert told in written.splitlines()[-1]
-    assert "Traceback" not in written
+def test_what_can_t_be_served_is_said_in_a_line(options: tuple[str, ...], told: str) -> None:
+    done = CliRunner().invoke(app, ["serve", "--port", "0", *options])
+    assert done.exit_code == 1
+    (line,) = done.stderr.splitlines()
+    assert told in line

@@ -106,7 +106,7 @@ def test_a_field_that_can_t_be_done_may_ask_for_nothing(fields: dict[str, Any]) 
 
 
 def test_errors_on_requests_quote_nothing_of_them() -> None:
-    secret = "my secret wish"
+    secret = "a very secret pirate"
     for fields in (
         {"preference": {"text": secret, "strength": [secret]}},
         {"messages": [{"role": secret, "content": secret}]},
