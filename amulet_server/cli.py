@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from langchain_amulet.cli.options import reporting
-from langchain_amulet.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from amulet_server.config import ServerSettings
+from langchain_amulet.validation import needing
 
 CONFIG = "LANGCHAIN_AMULET_SERVE_CONFIG"
 
@@ -46,58 +41,10 @@ def serve(
     load = _given(backend=backend, device=device, dtype=dtype)
     options = _given(model=model, store=store, host=host, port=port, no_auth=no_auth, load=load)
     with reporting():
-        try:
+        with needing("serve", "Serving"):
             from amulet_server.config import read_settings
-
-            settings = read_settings(config, **options)
-            _run(settings)
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"This command needs the package {error.name}, which isn't installed: install "
-                "langchain-amulet[serve]."
-            ) from error
-
-
-def _run(settings: ServerSettings) -> None:
-    import uvicorn
-
-    from amulet_server.app import create_app
-    from amulet_server.service import opened
-    from amulet_server.transport.logs import log_as_json
-    from langchain_amulet.cli.models import quiet_loading
-
-    quiet_loading()
-    with opened(settings) as service:
-        log_as_json(settings.log_level)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(service),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,  # it would log queries; there is a line for each request anyway
-                proxy_headers=False,  # who connects is who is trusted, or isn't
-                server_header=False,
-                timeout_graceful_shutdown=settings.drain_seconds,
-            )
-        )
-        service.readiness.on_failure = lambda: setattr(server, "should_exit", True)
-        _announce(settings)
-        server.run()
-        if service.readiness.failure is not None:
-            raise service.readiness.failure
-
-
-def _announce(settings: ServerSettings) -> None:
-    who = "anybody who can reach it" if settings.lets_anybody_in else "callers with a key or header"
-    kept = settings.store is not None
-    Console(stderr=True).print(
-        Text(
-            f"Serving {settings.model_name} at http://{settings.host}:{settings.port}/v1 to {who}; "
-            f"preferences are {'kept' if kept else 'not kept, as there is no --store'}."
-        ),
-        soft_wrap=True,
-    )
+            from amulet_server.running import run
+        run(read_settings(config, **options))
 
 
 def _given(**options: Any) -> dict[str, Any]:

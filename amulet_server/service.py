@@ -61,7 +61,7 @@ class Service:
     async def warm_up(self) -> None:
         """Load the model and have it answer once, or keep why that can't be."""
         try:
-            await self.llm.ainvoke("Hello!", max_tokens=1, preference=None)
+            await self.llm.aload()
             self.readiness.is_ready = True
         except Exception as error:  # whatever a model's files can make loading raise
             self.readiness.failure = error

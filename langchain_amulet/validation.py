@@ -54,7 +54,7 @@ NAME = re.compile("[!-~]{0,60}")
 DEEPEST = 64
 """How deep lists and dicts may lie in one another."""
 
-OWN = frozenset({"langchain_amulet", "amulet_evals"})
+OWN = frozenset({"langchain_amulet", "amulet_evals", "amulet_server"})
 """The packages that this distribution holds."""
 
 NOTHING: Mapping[str, str] = MappingProxyType({})

@@ -12,8 +12,6 @@ from amulet_server.metrics import CONTENT_TYPE
 from amulet_server.protocol.errors import SERVER, ApiError
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.transport.requests import BoundedRoute
-from langchain_amulet.engine import acquire
-from langchain_amulet.engine.loading.hub import resolve_model
 
 router = APIRouter(tags=["operation"], route_class=BoundedRoute, responses=ERRORS)
 
@@ -42,8 +40,5 @@ async def ready(service: ServiceDep) -> Health:
 @router.get("/metrics", response_class=Response)
 async def metrics(service: ServiceDep, caller: CallerDep) -> Response:
     """What was counted, as Prometheus reads it."""
-    stats = None
-    if service.readiness.is_ready:  # or else asking would load the model
-        llm = service.llm
-        stats = acquire(resolve_model(llm.model), llm.load_options).engine.stats()
+    stats = service.llm.stats() if service.readiness.is_ready else None
     return Response(service.metrics.text(stats), headers={"Content-Type": CONTENT_TYPE})

@@ -17,8 +17,7 @@ from starlette.testclient import TestClient
 
 from amulet_server import create_app, opened, read_settings
 from amulet_server.transport.logs import JsonLines
-from langchain_amulet.engine import Stats, acquire
-from langchain_amulet.engine.loading.hub import resolve_model
+from langchain_amulet.engine import Stats
 from support.servers import CONVERSATION, STEADY, RunningServer, running
 
 CHAT = "/v1/chat/completions"
@@ -33,8 +32,7 @@ def rambling(tiny: str) -> Iterator[RunningServer]:
 
 
 def stats(server: RunningServer) -> Stats:
-    llm = server.service.llm
-    return acquire(resolve_model(llm.model), llm.load_options).engine.stats()
+    return server.service.llm.stats()
 
 
 def until(is_so: Any, seconds: float = 20.0) -> None:

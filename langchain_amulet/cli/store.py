@@ -136,14 +136,9 @@ def _file(name: str, stack: ExitStack) -> BaseStore:
 
 
 def _database(url: str, stack: ExitStack) -> BaseStore:
-    try:
+    with needing("postgres", "A database of preferences"):
         import psycopg
         from langgraph.store.postgres import PostgresStore
-    except ImportError as error:
-        raise ConfigurationError(
-            "Preferences are kept in PostgreSQL by the library langgraph-checkpoint-postgres, "
-            "which isn't installed: pip install 'langchain-amulet[postgres]'."
-        ) from error
     try:
         psycopg.connect(url, connect_timeout=CONNECT_SECONDS).close()  # a pool would go on trying
         # With a pool a connection that broke is replaced, and calls don't wait for one another.

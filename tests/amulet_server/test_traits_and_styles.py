@@ -5,7 +5,7 @@ import pytest
 from amulet_server import read_settings
 from amulet_server.styles import StyleRegistry
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.methods import Amulet
+from langchain_amulet.methods import Amulet, resolve_strength
 from langchain_amulet.preferences import Preference
 
 
@@ -24,9 +24,9 @@ def test_traits_are_preferences_with_more_or_less_of_each() -> None:
 
 @pytest.mark.parametrize("more, less", [("+", "-"), ("++", "--")])
 def test_less_pushes_away_and_more_of_a_degree_pushes_further(more: str, less: str) -> None:
-    found = {sign: registry().preferences(f"formal {sign}")[0] for sign in (more, less)}
-    assert found[more].guidance.strength_or(0) > 0
-    assert found[less].guidance.strength_or(0) < -1
+    found = {sign: registry().preferences(f"formal {sign}")[0].strength for sign in (more, less)}
+    assert resolve_strength(found[more] or 0) > 0
+    assert resolve_strength(found[less] or 0) < -1
 
 
 @pytest.mark.parametrize("text", ["Be brief, formal +", "formal +++", "formal + concise", "a -"])
