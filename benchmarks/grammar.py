@@ -35,7 +35,7 @@ from benchmarks.harness import (
 )
 from benchmarks.vocabulary import large_tokenizer
 from langchain_amulet.chat_formats.base import OutputSpec
-from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.families.hermes import Hermes
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance

@@ -186,7 +186,7 @@ def test_caches_tell_formats_apart_and_traces_show_them(silent: str) -> None:
     assert len({model._get_llm_string() for model in models}) == len(models)
     shown = [model._identifying_params["chat_format"] for model in models]
     assert shown[:2] == [None, "hermes"]
-    assert "Lines(thinking=None)" in shown[-1]
+    assert "Lines(thinking=None" in shown[-1]
 
 
 # --- What is found out once ---

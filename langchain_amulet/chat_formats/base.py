@@ -16,36 +16,18 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
+from langchain_amulet.chat_formats.calls import Function, FunctionCall
 from langchain_amulet.chat_formats.output_parser import OutputParser, PlainTextParser, RegionParser
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Thinking
-from langchain_amulet.errors import ConfigurationError, ToolError
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.grammar import GrammarCompiler, json_rule
-from langchain_amulet.validation import check_type
-
-Function = Mapping[str, Any]
-"""A tool as OpenAI's function schema: ``name``, and perhaps ``description``, ``parameters``."""
 
 ANYTHING = r"/(.|\n)*/"
 """Free text, as a grammar's symbol."""
 
 CALLS = re.compile(r"^\s*[?!]?calls\b[^:\n]*:", re.MULTILINE)
 """The beginning of the rule ``calls``, as a grammar has it."""
-
-NO_ARGUMENTS: Mapping[str, Any] = {"type": "object", "properties": {}}
-
-
-@dataclass(frozen=True)
-class FunctionCall:
-    """A call of a tool.
-
-    Attributes:
-        name: The tool's name.
-        arguments: Its arguments, by their names.
-    """
-
-    name: str
-    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -88,12 +70,20 @@ class ChatFormat(ABC):
 
     Attributes:
         name: What the family is called in settings.
+        mark: A text that stands in the calls of this family and of no other. Where a chat template
+            writes no calls, but speaks of it or has it for a token, they are taken for this one's.
+        inner_ends: Control tokens that end a part of an answer, and that a chat template may write
+            at a turn's end as well: answers go on behind them.
         thinking: The markers of thoughts; None if the model has none.
+        said: Markers around what is said, which aren't shown.
     """
 
     name: ClassVar[str]
+    mark: ClassVar[str] = ""
+    inner_ends: ClassVar[frozenset[str]] = frozenset()
 
     thinking: Thinking | None = field(default=None, kw_only=True)
+    said: frozenset[str] = field(default=frozenset(), kw_only=True)
 
     # --- What each family says ---
 
@@ -141,6 +131,16 @@ class ChatFormat(ABC):
         """
         return None
 
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """Texts that end parts of calls which no JSON schema bounds, control tokens included.
+
+        An answer that must be whole within its tokens is brought to its end by these.
+
+        Args:
+            functions: The tools that may be called.
+        """
+        return ()
+
     @property
     def call_example(self) -> str:
         """A call as a model is told to write one whose chat template tells nothing of tools."""
@@ -155,7 +155,7 @@ class ChatFormat(ABC):
             with_calls: Whether the answer may be calls.
         """
         thoughts = (self.thinking.opening, self.thinking.closing) if self.thinking else ()
-        return frozenset(thoughts) | (self.region.texts if with_calls else frozenset())
+        return frozenset(thoughts) | self.said | (self.region.texts if with_calls else frozenset())
 
     def is_thinking(self, start: str) -> bool:
         """Whether an answer begins within a thought, by ``start``, what its prompt ends with."""
@@ -168,11 +168,12 @@ class ChatFormat(ABC):
             start: What the prompt ends with, from where the answer's turn begins.
             functions: The tools that may be called. Without any, what looks like a call is text.
         """
-        if not functions and self.thinking is None:
+        if not functions and self.thinking is None and not self.said:
             return PlainTextParser()
         region = self.region if functions else None
         call_parser = partial(self.call_parser, functions)
-        return RegionParser(self.thinking, region, call_parser, self.is_thinking(start))
+        is_thinking = self.is_thinking(start)
+        return RegionParser(self.thinking, region, call_parser, is_thinking, self.said)
 
     def grammar(self, output: OutputSpec, compiler: GrammarCompiler, is_thinking: bool) -> str:
         """The grammar of a whole answer: a thought perhaps, then calls, or what is said.
@@ -188,11 +189,21 @@ class ChatFormat(ABC):
         body = "calls" if output.must_call else self._body(output)
         lines = [f"start: {self._thought(compiler, is_thinking)} body", f"body: {body}"]
         if output.functions:
-            lines.append(self._calls(output, compiler))
+            lines.append(self._calls(output.functions, output.several, compiler))
         return "\n".join(lines)
 
-    def _calls(self, output: OutputSpec, compiler: GrammarCompiler) -> str:
-        rules: object = self.call_grammar(output.functions, output.several, compiler)
+    def calls_alone(self, functions: Sequence[Function], compiler: GrammarCompiler) -> str:
+        """The grammar of an answer that is a call and nothing else.
+
+        Raises:
+            ConfigurationError: `call_grammar` lacks the rule for calls.
+        """
+        return f"start: calls\n{self._calls(functions, False, compiler)}"
+
+    def _calls(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        rules: object = self.call_grammar(functions, several, compiler)
         if not (isinstance(rules, str) and CALLS.search(rules)):
             raise ConfigurationError(
                 "A chat format's call_grammar must have a rule 'calls', but that of "
@@ -215,11 +226,3 @@ class ChatFormat(ABC):
         opening, closing = map(compiler.spell, (self.thinking.opening, self.thinking.closing))
         thought = rf"{ANYTHING} {closing} /\n{{0,2}}/"
         return thought if is_thinking else f"({opening} {thought})?"
-
-
-def arguments_schema(function: Function) -> Mapping[str, Any]:
-    """The JSON schema of a call's arguments, an object even where it doesn't say so by itself."""
-    check_type("function", function, Mapping, error=ToolError)
-    schema = function.get("parameters") or NO_ARGUMENTS
-    check_type("parameters", schema, Mapping, error=ToolError)
-    return {"type": "object", **schema} if "properties" in schema else schema

@@ -18,6 +18,7 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import encode_marked_chat, mark_control_tokens
 
+from langchain_amulet.chat_formats.call_dialect import CallDialect
 from langchain_amulet.chat_formats.control_tokens import ControlTokens
 from langchain_amulet.chat_formats.rendering import rendered
 from langchain_amulet.chat_formats.turns import (
@@ -66,6 +67,8 @@ class ChatTemplate:
             ``continue_final_message`` prompts end within the last message, an answer's beginning.
         adapt: What makes turns such that the template loses nothing of them, and is told whether
             it is given tools. Neighbours of the same role are one turn before it and after it.
+        dialect: The form in which the template reads turns.
+        stops: Tokens that end the model's answers, besides that with which the template ends turns.
 
     Raises:
         ChatTemplateError: There is no template. Also raised later, where the template refuses.
@@ -75,6 +78,8 @@ class ChatTemplate:
     template: str | None = None
     variables: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     adapt: Callable[[Sequence[Turn], bool], list[Turn]] = lambda turns, with_tools: list(turns)
+    dialect: CallDialect = field(default_factory=CallDialect)
+    stops: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a tokenizer without a template before anything is decoded."""
@@ -258,13 +263,14 @@ class ChatTemplate:
         """What the template writes for the model to go on from."""
         if self.continues:
             return ""
-        whole, without = (self.text([QUESTION], prompting=each) for each in (True, False))
+        whole, without = (self._text_of([QUESTION], prompting=each) for each in (True, False))
         return whole[len(without) :] if whole.startswith(without) else ""
 
     @cached_property
     def turn_end(self) -> int | None:
         """The control token that the template writes after an answer; None if there is none."""
-        answered = self.text([QUESTION, {"role": "assistant", "content": PROBE}], prompting=False)
+        answer: Turn = {"role": "assistant", "content": PROBE}
+        answered = self._text_of([QUESTION, answer], prompting=False)
         end = self.controls.at_start(answered.rpartition(PROBE)[2].lstrip())
         return self.controls.ids[end] if end else None
 
@@ -272,8 +278,15 @@ class ChatTemplate:
     def ends(self) -> tuple[str, ...]:
         """Control tokens that may end an answer."""
         names = {index: text for text, index in self.controls.ids.items()}
-        end = None if self.turn_end is None else names[self.turn_end]
-        return tuple(sorted(text for text in {end, self.tokenizer.eos_token} if text))
+        found = {names.get(index) for index in {*self.stops, self.turn_end} if index is not None}
+        return tuple(sorted(text for text in {*found, self.tokenizer.eos_token} if text))
+
+    def _text_of(self, turns: Sequence[Turn], prompting: bool) -> str:
+        """The conversation as the template writes it, with tools if it insists on them."""
+        try:
+            return self.text(turns, prompting)
+        except ChatTemplateError:
+            return self.text(turns, prompting, [TOOL])
 
     def _default_system(self, tools: Sequence[Mapping[str, Any]] | None) -> str:
         if not self.reads_system:
@@ -350,7 +363,7 @@ class ChatTemplate:
     def _rendered(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
         def render() -> str:
             written = self.tokenizer.apply_chat_template(
-                list(turns),
+                self.dialect.spoken(turns),
                 chat_template=self.template,
                 tokenize=False,
                 **options,

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from langchain_amulet.chat_formats.base import ChatFormat, Function
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import Function
 from langchain_amulet.chat_formats.chat_template import NOTHING, ChatTemplate
 from langchain_amulet.chat_formats.history import with_history
 from langchain_amulet.chat_formats.output_parser import OutputParser
-from langchain_amulet.chat_formats.registry import families, find_format
+from langchain_amulet.chat_formats.probe import in_its_dialect
+from langchain_amulet.chat_formats.registry import Origin, families, find_format
+from langchain_amulet.errors import ConfigurationError
 
 KEPT = 16
 """How many codecs are kept. Bounded, as calls may bring templates and variables of their own."""
@@ -29,28 +32,76 @@ class ChatCodec:
     Attributes:
         template: Writes prompts; it loses nothing of what tools did before.
         format: Reads answers, and says how calls are written.
+        origin: How the format was found.
     """
 
     template: ChatTemplate
     format: ChatFormat
+    origin: Origin = "chosen"
+
+    def check_read(self) -> None:
+        """Refuse to leave calls to the model where nobody could tell them from an answer.
+
+        Raises:
+            ConfigurationError: The template writes calls in a way that no family reads.
+        """
+        if self.origin == "unread":
+            raise ConfigurationError(
+                "Tools can be left to a model's choice only where a chat format reads its calls, "
+                "but none reads those that this chat template writes, and they would pass for "
+                "answers: pass chat_format=..., the name of a format or one of your own, or a "
+                "tool_choice other than 'auto'."
+            )
+
+    def start(self, prompt: Sequence[int]) -> str:
+        """What a prompt ends with, from where the answer's turn begins.
+
+        That is what stands behind its last control token, the markers of thoughts aside: a template
+        may open a thought or not by what a conversation says.
+        """
+        template = self.template
+        if template.continues:
+            return ""
+        names = {index: text for text, index in template.controls.ids.items()}
+        thinking = self.format.thinking
+        inner = (thinking.opening, thinking.closing) if thinking else ()
+        start = len(prompt)
+        while start and names.get(prompt[start - 1], "") in (*inner, ""):
+            start -= 1
+        if not start:
+            return template.generation_prompt
+        return str(template.tokenizer.decode(prompt[start - 1 :], skip_special_tokens=False))
+
+    def is_thinking(self, prompt: Sequence[int]) -> bool:
+        """Whether the answer to a prompt begins within a thought."""
+        return self.format.is_thinking(self.start(prompt))
+
+    def parser(self, prompt: Sequence[int], functions: Sequence[Function] = ()) -> OutputParser:
+        """What takes the answer to a prompt apart, in which these tools may be called."""
+        return self.format.parser(self.start(prompt), functions)
 
     @cached_property
-    def is_thinking(self) -> bool:
-        """Whether answers begin within a thought."""
-        return self.format.is_thinking(self.template.generation_prompt)
-
-    def parser(self, functions: Sequence[Function] = ()) -> OutputParser:
-        """What takes one answer apart, in which these tools may be called."""
-        return self.format.parser(self.template.generation_prompt, functions)
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: the model's own, and the template's end of a turn."""
+        template, thinking = self.template, self.format.thinking
+        inner = self.format.inner_ends | ({thinking.closing} if thinking else set())
+        found = {*template.stops, template.tokenizer.eos_token_id, template.turn_end}
+        kept = {template.controls.ids.get(text) for text in inner}
+        return frozenset(token for token in found - kept if token is not None)
 
 
 class CodecCache:
     """The codecs of one tokenizer: what a template does is found out once. Safe to share."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Keep codecs of ``tokenizer``, of the transformers library; it isn't changed."""
+    def __init__(self, tokenizer: Any, stops: frozenset[int] = frozenset()) -> None:
+        """Keep codecs of one model.
+
+        Args:
+            tokenizer: Its tokenizer, of the transformers library; it isn't changed.
+            stops: Tokens that end its answers, whatever chat templates write.
+        """
         # Not a method: a cycle would keep the tokenizer until the garbage is collected.
-        self._made = lru_cache(maxsize=KEPT)(partial(_make, tokenizer))
+        self._made = lru_cache(maxsize=KEPT)(partial(_make, tokenizer, stops))
 
     def codec(
         self,
@@ -83,11 +134,13 @@ class _Key:
     variables: Mapping[str, Any] = field(compare=False)
 
 
-def _make(tokenizer: Any, key: _Key) -> ChatCodec:
+def _make(tokenizer: Any, stops: frozenset[int], key: _Key) -> ChatCodec:
     # Copied, as what is kept must not change when the caller changes a list in it.
-    template = ChatTemplate(tokenizer, key.template, copy.deepcopy(dict(key.variables)))
-    chat_format = find_format(template, key.chat_format)
-    return ChatCodec(with_history(template, chat_format), chat_format)
+    variables = copy.deepcopy(dict(key.variables))
+    template = ChatTemplate(tokenizer, key.template, variables, stops=stops)
+    template = in_its_dialect(template)
+    found = find_format(template, key.chat_format)
+    return ChatCodec(with_history(template, found.format), found.format, found.origin)
 
 
 def _frozen(value: Any) -> Any:

@@ -21,9 +21,10 @@ from functools import cached_property
 from itertools import chain, count, product, takewhile
 from typing import NamedTuple
 
-from langchain_amulet.chat_formats.base import ChatFormat, FunctionCall
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import FunctionCall
 from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, TOOL, ChatTemplate
-from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, SAID, calling, tried
+from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, SAID, called, calling, tried
 from langchain_amulet.chat_formats.turns import (
     Turn,
     fold_later_system,
@@ -148,7 +149,7 @@ class History:
             {"role": "tool", "content": result, "name": name, "tool_call_id": call_id}
             for result, name, call_id in zip(RESULTS[:count], NAMES, CALL_IDS, strict=False)
         ]
-        text = tried(self.template, calling(NAMES[:count], said), *results)
+        text = tried(self.template, calling(called(NAMES[:count]), said), *results)
         wanted = (*NAMES[:count], PROBE, *RESULTS[:count], said)
         return all(re.search(rf"\b{word}\b", text) for word in wanted)
 

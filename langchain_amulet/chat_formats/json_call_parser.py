@@ -15,6 +15,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from langchain_amulet.chat_formats.markup import pattern
 from langchain_amulet.chat_formats.output_parser import OutputPart
 from langchain_amulet.grammar.json_position import JsonPosition
 
@@ -24,25 +25,56 @@ SEPARATORS = " \t\r\n,;[]"
 NAMED = re.compile(r"\s*([\w.-]+)\s*")
 """A name in front of its arguments; the first group is the name."""
 
+NAME_KEYS = ("name", "tool_name")
+
+ASIDE = frozenset({*NAME_KEYS, "type", "id", "index", "call_id", "tool_call_id"})
+"""What else a call's object may hold where there are no arguments."""
+
 OPENED = re.compile(r'"(?:arguments|parameters)"\s{0,16}:\s{0,16}\{\Z')
 """A bracket that may open arguments."""
 
 REACH = 64
 """How far back `OPENED` can begin."""
 
+NONE = object()
+"""Nothing, where None is something."""
+
 PATHS = tuple((*outer, key) for outer in ((), ("function",)) for key in ("arguments", "parameters"))
 """Where arguments stand in a call's JSON."""
 
 
-def whole_calls(value: Any) -> Iterator[OutputPart]:
-    """The calls that a decoded text is: an object, or a list. What is no call is left out."""
+def named_call(before: str, middle: str, markers: Collection[str]) -> re.Pattern[str]:
+    """A pattern for what stands in front of arguments where a name does; its group is the name.
+
+    Args:
+        before: The markup in front of the name, which may be missing.
+        middle: The markup behind it.
+        markers: What may stand in front of all, besides separators.
+    """
+    others = "".join(f"|{re.escape(marker)}" for marker in sorted(markers))
+    skipped = rf"(?:[{re.escape(SEPARATORS)}}}]{others})*"
+    # What the family writes in front of names is tried first, as names may look like its end.
+    front = f"(?:{skipped}{pattern(before)}|{skipped})" if before.strip() else skipped
+    return re.compile(rf"{front}([\w.-]+?){pattern(middle)}")
+
+
+def whole_calls(value: Any, names: Collection[str] | None = None) -> Iterator[OutputPart]:
+    """The calls that a decoded text is: an object, or a list. What is no call is left out.
+
+    Args:
+        value: What the text says.
+        names: Tools that may be called without any word of arguments; None for any.
+    """
     for item in value if isinstance(value, list) else [value]:
         function = _function(item)
-        name = function.get("name")
-        arguments = function.get("arguments", function.get("parameters", {}))
+        name = name_in(function)
+        arguments = function.get("arguments", function.get("parameters", NONE))
+        if arguments is NONE:
+            is_call = names is None or (name in names and function.keys() <= ASIDE)
+            arguments = {} if is_call else None
         if isinstance(arguments, str):
             arguments = _decoded(arguments)
-        if isinstance(name, str) and name and isinstance(arguments, dict):
+        if name and isinstance(arguments, dict):
             yield OutputPart("call", name)
             yield OutputPart("arguments", json.dumps(arguments, ensure_ascii=False))
 
@@ -60,17 +92,21 @@ class JsonCallParser:
         opening: str | None,
         named: re.Pattern[str] = NAMED,
         markers: Collection[str] = (),
+        names: Collection[str] | None = None,
+        is_keyed: bool = False,
     ) -> None:
         """Start with the text behind ``opening``, which a call without a name is given back.
 
         Args:
             opening: None where calls aren't marked. Without marks what can't be read is text,
                 and names don't stand in front of arguments.
-            named: A name in front of arguments, with what else the family writes there; its first
-                group is the name.
+            named: What stands in front of arguments where a name does; its first group is the name.
             markers: What may stand around single calls, besides `SEPARATORS`.
+            names: The tools that may be called in JSON without a word of arguments; None for any.
+            is_keyed: Whether a call is an object whose only key is the name.
         """
         self._opening, self._named = opening, named
+        self._names, self._is_keyed = names, is_keyed
         self._markers = sorted(markers, key=len, reverse=True)
         self._has_calls = False
         self._is_lost = False
@@ -107,11 +143,10 @@ class JsonCallParser:
         if character == "{":
             head = self._item[:-1]
             self._start, self._depth = len(head), 1
-            head = self._without_markers(head)
             named = self._named.fullmatch(head) if self._opening is not None else None
             if named:
                 yield from self._begin(named[1])
-            elif head.strip(SEPARATORS):
+            elif self._without_markers(head).strip(SEPARATORS):
                 yield from self._give_up()
         elif self._opening is None and character not in SEPARATORS:
             yield from self._give_up()
@@ -139,7 +174,7 @@ class JsonCallParser:
 
     def _name(self) -> str | None:
         """The name of the call whose arguments were opened just now; None if they weren't."""
-        if not OPENED.search(self._item, max(0, len(self._item) - REACH)):
+        if not self._is_keyed and not OPENED.search(self._item, max(0, len(self._item) - REACH)):
             return None
         inner = _decoded(self._item[self._start :] + "}" * self._depth)
         function: Mapping[str, Any] = {}
@@ -147,8 +182,9 @@ class JsonCallParser:
         while isinstance(inner, dict) and inner:
             function, key = inner, list(inner)[-1]
             path, inner = (*path, key), inner[key]
-        name = function.get("name") if path in PATHS else None
-        return name if isinstance(name, str) and name else None
+        if self._is_keyed and len(path) == 1:
+            return path[0]
+        return name_in(function) if path in PATHS else None
 
     def _begin(self, name: str) -> Iterator[OutputPart]:
         """Let a call begin whose arguments begin with the last character."""
@@ -160,7 +196,7 @@ class JsonCallParser:
 
     def _end_item(self) -> Iterator[OutputPart]:
         value = _decoded(self._item[self._start :])
-        whole = () if self._has_begun else tuple(whole_calls(value))
+        whole = () if self._has_begun else tuple(whole_calls(value, self._names))
         if whole or (self._has_begun and value is not None):
             self._has_calls = True
             self._start_item()
@@ -186,6 +222,12 @@ def _function(value: Any) -> dict[str, Any]:
     """Where a call's name and arguments stand: in the object itself, or under ``function``."""
     function = value.get("function", value) if isinstance(value, dict) else None
     return function if isinstance(function, dict) else {}
+
+
+def name_in(function: Mapping[str, Any]) -> str | None:
+    """The tool that an object calls; None if it names none."""
+    name = next((function[key] for key in NAME_KEYS if key in function), None)
+    return name if isinstance(name, str) and name else None
 
 
 def _decoded(text: str) -> Any:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from langchain_amulet.chat_formats.base import ChatFormat, Function, OutputSpec, arguments_schema
+from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
+from langchain_amulet.chat_formats.calls import Function
 from langchain_amulet.chat_formats.regions import Bare
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar import Grammar, GrammarCompiler
@@ -47,17 +48,18 @@ def compile_output(
     """
     if output.is_free or not _is_told_apart(output, chat_format, compiler):
         return None
-    output = _holdable(output, compiler)
+    output = _holdable(output, chat_format, compiler)
     rules = chat_format.grammar(output, compiler, is_thinking)
+    ends = chat_format.endings(output.functions)
     thinking = chat_format.thinking
-    closing = compiler.token(thinking.closing) if thinking else None
-    ends = () if closing is None else (closing,)
+    if thinking and compiler.token(thinking.closing) is not None:
+        ends = (thinking.closing, *ends)
     return compiler.compile(
         rules, max_tokens, stop_ids, ends, turn_to_calls(output, chat_format, compiler)
     )
 
 
-def _holdable(output: OutputSpec, compiler: GrammarCompiler) -> OutputSpec:
+def _holdable(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarCompiler) -> OutputSpec:
     """The output without tools whose arguments no grammar can hold, and that have to be valid.
 
     Where calls are the model's choice, such a tool's arguments are free instead, unless it is
@@ -70,7 +72,7 @@ def _holdable(output: OutputSpec, compiler: GrammarCompiler) -> OutputSpec:
     reason: SchemaError | None = None
     for function in output.functions:
         try:
-            compiler.check(arguments_schema(function))
+            compiler.check(chat_format.calls_alone([function], compiler))
         except SchemaError as error:
             name = function["name"]
             reason = reason or SchemaError(f"{error} These are the arguments of {name!r}.")

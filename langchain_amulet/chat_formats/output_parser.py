@@ -86,6 +86,7 @@ class RegionParser:
         calls: CallRegion | None,
         call_parser: Callable[[], OutputParser],
         is_thinking: bool = False,
+        said: Collection[str] = (),
     ) -> None:
         """Start an answer.
 
@@ -94,8 +95,9 @@ class RegionParser:
             calls: Where calls stand; None if there are none, and what looks like one is text.
             call_parser: Makes what reads the text between two markers of calls.
             is_thinking: Whether the answer begins within a thought.
+            said: Markers around what is said, which are left out.
         """
-        self._thinking, self._calls = thinking, calls
+        self._thinking, self._calls, self._said = thinking, calls, said
         self._make_call_parser = call_parser
         self._call_parser: OutputParser = PlainTextParser()
         self._region: RegionName = "thought" if is_thinking else "text"
@@ -139,7 +141,9 @@ class RegionParser:
             thoughts: dict[str, RegionName] = (
                 {self._thinking.opening: "thought"} if self._thinking else {}
             )
-            return {**thoughts, marked.opening: "calls"} if marked else thoughts
+            said: dict[str, RegionName] = dict.fromkeys(self._said, "text")
+            exits = {**said, **thoughts}
+            return {**exits, marked.opening: "calls"} if marked else exits
         if marked is None:
             return {}
         return {marked.closing: "text"} if marked.closing else {marked.opening: "calls"}

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_amulet.chat_formats.base import ChatFormat, Function
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import Function
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.turns import Turn, join_texts, merge_turns
 
@@ -50,8 +51,13 @@ def tools_note(functions: Sequence[Function], chat_format: ChatFormat) -> str:
     listed = "\n".join(json.dumps(function, ensure_ascii=False) for function in functions)
     return (
         "You may call these functions to answer, with arguments as their JSON schemas say:\n"
-        f"{listed}\n\nTo call one, write nothing but:\n{chat_format.call_example}"
+        f"{listed}\n\n{call_note(chat_format)}"
     )
+
+
+def call_note(chat_format: ChatFormat) -> str:
+    """How calls are written, for chat templates that write tools and no calls."""
+    return f"To call one, write nothing but:\n{chat_format.call_example}"
 
 
 def schema_note(schema: Mapping[str, Any]) -> str:

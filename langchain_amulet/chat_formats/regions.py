@@ -31,6 +31,8 @@ THINKING = (
     Thinking("[THINK]", "[/THINK]"),
     Thinking("<thought>", "</thought>"),
     Thinking("<|START_THINKING|>", "<|END_THINKING|>"),
+    Thinking("<seed:think>", "</seed:think>"),
+    Thinking("<|channel>thought\n", "<channel|>"),
 )
 """Markers that chat templates use."""
 

@@ -5,15 +5,36 @@ This module knows which families there are: nothing of how any of them writes.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
-from langchain_amulet.chat_formats.delimited import Delimited
-from langchain_amulet.chat_formats.hermes import Hermes
-from langchain_amulet.chat_formats.llama import Llama
-from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.families.apertus import Apertus
+from langchain_amulet.chat_formats.families.command import Command
+from langchain_amulet.chat_formats.families.deepseek import DeepSeek
+from langchain_amulet.chat_formats.families.deepseek_dsml import DeepSeekDsml
+from langchain_amulet.chat_formats.families.delimited import Delimited
+from langchain_amulet.chat_formats.families.functionary import Functionary
+from langchain_amulet.chat_formats.families.gemma import Gemma
+from langchain_amulet.chat_formats.families.glm import Glm
+from langchain_amulet.chat_formats.families.gpt_oss import GptOss
+from langchain_amulet.chat_formats.families.granite import Granite
+from langchain_amulet.chat_formats.families.hermes import Hermes
+from langchain_amulet.chat_formats.families.jamba import Jamba
+from langchain_amulet.chat_formats.families.kimi import Kimi
+from langchain_amulet.chat_formats.families.lfm2 import Lfm2
+from langchain_amulet.chat_formats.families.llama import Llama
+from langchain_amulet.chat_formats.families.minimax import MiniMax
+from langchain_amulet.chat_formats.families.mistral import Mistral
+from langchain_amulet.chat_formats.families.olmo import Olmo
+from langchain_amulet.chat_formats.families.phi import Phi
+from langchain_amulet.chat_formats.families.pythonic import Pythonic
+from langchain_amulet.chat_formats.families.qwen_coder import QwenCoder
+from langchain_amulet.chat_formats.families.seed_oss import SeedOss
+from langchain_amulet.chat_formats.families.tagged import Tagged
+from langchain_amulet.chat_formats.families.xlam import XLam
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
 from langchain_amulet.errors import ConfigurationError
@@ -23,7 +44,32 @@ from langchain_amulet.validation import choose, message_of, quoted
 Family = TypeVar("Family", bound=type[ChatFormat])
 
 
-SHIPPED = (Hermes, Mistral, Llama, Delimited)
+SHIPPED = (
+    GptOss,
+    Gemma,
+    QwenCoder,
+    Glm,
+    MiniMax,
+    SeedOss,
+    DeepSeekDsml,
+    Mistral,
+    DeepSeek,
+    Kimi,
+    Command,
+    Phi,
+    Granite,
+    Jamba,
+    Apertus,
+    Functionary,
+    Lfm2,
+    Olmo,
+    Hermes,
+    XLam,
+    Llama,
+    Delimited,
+    Tagged,
+    Pythonic,
+)
 """The families of this package, in the order in which they are asked."""
 
 
@@ -136,22 +182,56 @@ def as_chat_format(value: Any) -> ChatFormat | str | None:
     )
 
 
-def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) -> ChatFormat:
+Origin = Literal["chosen", "written", "spoken", "unread", "guessed"]
+"""How a format was found: it was chosen, or a chat template writes calls in it, or writes none but
+speaks of its marker or has it for a token; or nothing tells of it, since the template writes calls
+that no family reads, or no calls."""
+
+
+@dataclass(frozen=True)
+class FoundFormat:
+    """The format of a model's answers.
+
+    Attributes:
+        format: The format.
+        origin: How it was found.
+    """
+
+    format: ChatFormat
+    origin: Origin
+
+
+def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) -> FoundFormat:
     """The format of the answers that go with a chat template.
 
     Args:
         template: The chat template, which tells a family's details by what it writes.
         chosen: A format, which is taken as it is; the name of a family, whose details the template
             tells as far as it writes calls of that family; or None for the family whose calls it
-            writes. Where these are no family's, that is Hermes.
+            writes or speaks of. Where these are no family's, that is Hermes.
     """
     if isinstance(chosen, ChatFormat):
-        return chosen
+        return FoundFormat(chosen, "chosen")
     sample = TemplateSample(template)
     asked = families() if chosen is None else (family_of(chosen),)
     learnt = next(filter(None, (family.learn(sample) for family in asked)), None)
-    found = learnt or (Hermes() if chosen is None else asked[0]())
-    if found.thinking is None:
-        found = replace(found, thinking=sample.thinking)
+    found = FoundFormat(learnt, "written") if learnt else _untold(sample, asked)
+    found = found if chosen is None else replace(found, origin="chosen")
+    chat_format = found.format
+    if chat_format.thinking is None:
+        chat_format = replace(chat_format, thinking=sample.thinking, said=sample.said_markers)
     own = sample.response_template if chosen is None else None
-    return found if own is None else OwnResponseTemplate(own, found, thinking=found.thinking)
+    if own is None:
+        return replace(found, format=chat_format)
+    reader = OwnResponseTemplate(own, chat_format, thinking=chat_format.thinking)
+    return FoundFormat(reader, "written")
+
+
+def _untold(sample: TemplateSample, asked: Sequence[type[ChatFormat]]) -> FoundFormat:
+    """The format where a template writes no calls of the families that are asked."""
+    if len(asked) == 1:
+        return FoundFormat(asked[0](), "chosen")
+    if sample.one_call:
+        return FoundFormat(Hermes(), "unread")
+    spoken = next((each for each in asked if each.mark and sample.speaks_of(each.mark)), None)
+    return FoundFormat(spoken(), "spoken") if spoken else FoundFormat(Hermes(), "guessed")

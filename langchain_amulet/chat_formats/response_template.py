@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from transformers.utils.chat_parsing import ResponseParser
 
-from langchain_amulet.chat_formats.base import ChatFormat, Function, FunctionCall
-from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import Function, FunctionCall
+from langchain_amulet.chat_formats.families.hermes import Hermes
 from langchain_amulet.chat_formats.json_call_parser import JsonCallParser, whole_calls
 from langchain_amulet.chat_formats.output_parser import (
     OutputParser,
@@ -58,6 +59,7 @@ class OwnResponseTemplate(ChatFormat):
     def markers(self, with_calls: bool) -> frozenset[str]:
         """What looks like a marker in the response template, besides those of what is written."""
         fields = json.dumps(self.template, ensure_ascii=False) if with_calls else ""
+        fields = re.sub(r"\\+(?=\W)", "", fields)  # patterns escape what stands in markers
         found = re.findall(r"<[^<>\s]+>|\[[^\[\]\s]+\]", fields)
         return self.written.markers(with_calls) | super().markers(with_calls) | frozenset(found)
 

@@ -69,7 +69,7 @@ def prepare(
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
         ConfigurationError: A model that the method names can't be used, see
-            `ModelHandle.companion`.
+            `ModelHandle.companion`, or nobody can read the calls that are left to the model.
     """
     model = handle.opened
     codec = codec_of_call(model, settings, messages)
@@ -153,7 +153,7 @@ class PreparedCall:
             plan=self.plan,
             sampling=self.settings.sampling,
             max_tokens=self.settings.max_tokens,
-            stop_ids=self._stop_ids,
+            stop_ids=self.codec.stop_ids,
             trace=self.settings.trace,
             pauses=tuple(self._pauses()),
             guard=self._guard(),
@@ -174,8 +174,9 @@ class PreparedCall:
     # --- What the model's chat format makes of the call ---
 
     @cached_property
-    def _stop_ids(self) -> frozenset[int]:
-        return self.model.stop_ids(self.codec.template)
+    def _is_thinking(self) -> bool:
+        """Whether answers begin within a thought, as all prompts end alike."""
+        return self.codec.is_thinking(self.prompts[0])
 
     def _pauses(self) -> Iterator[Pause]:
         """Where the answer isn't to be steered: in thoughts, in calls of tools."""
@@ -194,7 +195,7 @@ class PreparedCall:
             )
         opening = self.model.marker(thinking.opening)
         openings = frozenset() if opening is None else frozenset({opening})
-        return Pause(openings, closing, self.codec.is_thinking)
+        return Pause(openings, closing, self._is_thinking)
 
     def _calls(self) -> Iterator[Pause]:
         # Where the mark of calls isn't a token of its own, nobody could tell where they begin.
@@ -212,9 +213,9 @@ class PreparedCall:
             self.settings.output,
             self.codec.format,
             self.model.grammars,
-            is_thinking=self.codec.is_thinking,
+            is_thinking=self._is_thinking,
             max_tokens=self.settings.max_tokens,
-            stop_ids=self._stop_ids,
+            stop_ids=self.codec.stop_ids,
         )
 
     def _response(self) -> ResponseBuilder:
@@ -226,7 +227,7 @@ class PreparedCall:
             token_bytes=self.model.bytes_with(markers),
             # What a schema holds is no talk that a stop string could end.
             stops=() if self.settings.response_format else self.settings.stop,
-            parser=self.codec.parser(functions),
+            parser=self.codec.parser(self.prompts[0], functions),
             writer=ChunkWriter(self.output_version),
         )
 

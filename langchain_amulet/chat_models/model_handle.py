@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
@@ -167,12 +166,7 @@ class OpenModel:
         self.context_length = self._info.context_length
         self._marked_bytes: dict[frozenset[str], TokenBytes] = {}
         self._first_bytes: dict[str, frozenset[int]] = {}
-        self.codec = CodecCache(self.tokenizer).codec
-
-    def stop_ids(self, template: ChatTemplate) -> frozenset[int]:
-        """Tokens that end an answer: the model's own, and the template's end of a turn."""
-        found = {*self._info.stop_ids, self.tokenizer.eos_token_id, template.turn_end}
-        return frozenset(token for token in found if token is not None)
+        self.codec = CodecCache(self.tokenizer, self._info.stop_ids).codec
 
     def marker(self, text: str) -> int | None:
         """The token that a marker is by itself; None if it is spelled with several."""

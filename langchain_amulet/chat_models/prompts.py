@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.codec import ChatCodec
-from langchain_amulet.chat_formats.prompt import PromptBuilder, schema_note, tools_note
+from langchain_amulet.chat_formats.prompt import PromptBuilder, call_note, schema_note, tools_note
 from langchain_amulet.chat_formats.turns import Turn
 from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
@@ -63,9 +63,12 @@ def codec_of_call(
         ContextLengthError: The messages are far longer than the model's context.
         ChatTemplateError: There is no chat template, or it leaves out what users say.
         RequestError: An answer is to be continued that must have a structure from its beginning.
+        ConfigurationError: Nobody could read the calls that are left to the model.
     """
     check_fits(model, messages)
     codec = codec_for(model, settings)
+    if settings.offered and not settings.output.must_call:
+        codec.check_read()
     if not codec.template.reads_users:
         raise ChatTemplateError(
             "A chat template must write what the user says, but this one leaves it out: pass "
@@ -96,6 +99,8 @@ def prompt_builder(
     notes = []
     if tools and not template.writes_tools:
         notes.append(tools_note([tool["function"] for tool in tools], codec.format))
+    elif tools and codec.origin in ("unread", "guessed"):
+        notes.append(call_note(codec.format))
     if response_format is not None and response_format.told:
         notes.append(schema_note(response_format.schema))
     return PromptBuilder(

@@ -16,9 +16,9 @@ from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer, decoders
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from langchain_amulet.errors import ConfigurationError, SchemaError
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
-from langchain_amulet.grammar.json_schema import json_rule, text_forms
+from langchain_amulet.grammar.json_schema import text_forms
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
@@ -37,14 +37,14 @@ class GrammarCompiler:
         check_type("tokenizer", tokenizer, PreTrainedTokenizerBase)
         self._tokenizer, self._width = tokenizer, vocabulary
         self._begin = lru_cache(maxsize=KEPT)(self._beginning)
-        self._checked = lru_cache(maxsize=KEPT)(self._compiled)
+        self._checked = lru_cache(maxsize=KEPT)(self._matcher)
 
     def compile(
         self,
         lark: str,
         max_tokens: int,
         stops: frozenset[int],
-        ends: Sequence[int] = (),
+        ends: Sequence[str] = (),
         turn: int | None = None,
     ) -> Grammar:
         """The constraint of one request: it serves that one only.
@@ -53,7 +53,7 @@ class GrammarCompiler:
             lark: Made of `spell` and `json_rule`; its rule ``start`` is the whole answer.
             max_tokens: The most tokens the answer may have.
             stops: Tokens that end it.
-            ends: Tokens that end a part of it that could go on for ever.
+            ends: Texts that end a part of it that could go on for ever, control tokens included.
             turn: A token that is chosen for its own sake, see `Grammar`.
 
         Raises:
@@ -64,19 +64,19 @@ class GrammarCompiler:
         check_type("stops", stops, Set)
         check_count("max_tokens", max_tokens)
         check_type("ends", ends, list, tuple)
-        for token in ends:
-            check_count("A token that ends a part", token)
+        for text in ends:
+            check_type("A text that ends a part", text, str)
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
-    def check(self, schema: Mapping[str, Any]) -> None:
-        """Find out whether answers can be held to a schema.
+    def check(self, lark: str) -> None:
+        """Find out whether answers can be held to a grammar.
 
         Raises:
             SchemaError: They can't; the message says why.
         """
-        check_type("A schema", schema, Mapping, error=SchemaError)
-        self._checked(json_rule(schema))
+        check_type("lark", lark, str)
+        self._checked(lark)
 
     def spell(self, text: str) -> str:
         """A text as a grammar's symbols; control tokens in it are written as such."""
@@ -88,18 +88,29 @@ class GrammarCompiler:
             if part
         )
 
+    def is_plain(self, text: str) -> bool:
+        """Whether no control token stands in a text."""
+        return not (self._added and self._controls.search(text))
+
     def token(self, text: str) -> int | None:
         """The token that a marker is by itself; None if it is spelled with several."""
         check_type("text", text, str)
         return self._added.get(text)
 
-    def _beginning(self, lark: str, max_tokens: int, ends: tuple[int, ...]) -> Beginning:
+    def _beginning(self, lark: str, max_tokens: int, ends: tuple[str, ...]) -> Beginning:
         matcher = self._matcher(lark)
-        guide = EndingSearch(self._vocabulary, ends, text_forms(lark))
+        spelled = [self._letters(end) for end in ends]
+        guide = EndingSearch(self._vocabulary, spelled, text_forms(lark))
         return Beginning(matcher, guide, guide.start(matcher, max_tokens))
 
-    def _compiled(self, rule: str) -> LLMatcher:
-        return self._matcher(f"start: {rule}")
+    def _letters(self, text: str) -> tuple[int, ...]:
+        """A text as tokens: control tokens by themselves, all else letter by letter."""
+        parts = self._controls.split(text) if self._added else [text]
+        tokens: list[int] = []
+        for part in filter(None, parts):
+            known = self._added.get(part)
+            tokens += self._vocabulary.letters(part) if known is None else [known]
+        return tuple(tokens)
 
     def _matcher(self, lark: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(lark)

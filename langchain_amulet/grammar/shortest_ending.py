@@ -57,16 +57,21 @@ class EndingSearch:
     """Finds ways out of answers under one grammar. Safe to share between threads."""
 
     def __init__(
-        self, vocabulary: Vocabulary, ends: Sequence[int], forms: Sequence[TextForm] = ()
+        self,
+        vocabulary: Vocabulary,
+        ends: Sequence[tuple[int, ...]],
+        forms: Sequence[TextForm] = (),
     ) -> None:
         """Know no way yet.
 
         Args:
             vocabulary: The tokens of all matchers.
-            ends: Tokens that end a part of an answer, taken wherever the grammar does.
+            ends: What ends a part of an answer, as tokens, taken wherever the grammar does.
             forms: What texts within quotation marks must look like.
         """
-        self._vocabulary, self._ends, self._forms = vocabulary, ends, forms
+        self._vocabulary, self._forms = vocabulary, forms
+        self._ends = sorted(filter(None, ends), key=len)
+        self._first_of_ends = np.array([end[0] for end in self._ends], dtype=np.int64)
         texts = sorted({text for form in forms for text in form.endings}, key=len)
         self._texts = [(*vocabulary.letters(text), *vocabulary.single(QUOTE)) for text in texts]
         self._starts = np.array([text[0] for text in self._texts], dtype=np.int64)
@@ -157,9 +162,20 @@ class EndingSearch:
         walk.take(token, self._vocabulary.spelled(token))
 
     def _advance(self, walk: Walk, bits: Bits) -> None:
+        if end := self._end(walk, bits):
+            for token in end:
+                self._take(walk, token)
+            walk.place = JsonPosition()  # quotation marks in a text that is over open nothing
+            return
         options = self._options(walk, bits)
         for token in self._finished(walk, bits, options) or (self._best(walk, options),):
             self._take(walk, token)
+
+    def _end(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
+        """The shortest end of a part that may come now; empty if none may."""
+        ends = (self._ends[index] for index in having(bits, self._first_of_ends))
+        takes = walk.matcher.validate_tokens
+        return next((end for end in ends if takes(list(end)) == len(end)), ())
 
     def _finished(self, walk: Walk, bits: Bits, options: tuple[int, ...]) -> tuple[int, ...]:
         """The shortest way to finish the text that one is in; empty if there is none known.
@@ -177,7 +193,7 @@ class EndingSearch:
     def _options(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
         """Tokens that may come next, those that close most first; one at least."""
         preferred = self._vocabulary.single(walk.place.preferred(walk.used))
-        found = tuple(token for token in (*self._ends, *preferred) if has(bits, token))
+        found = tuple(token for token in preferred if has(bits, token))
         return found or (first(bits),)
 
     def _best(self, walk: Walk, options: tuple[int, ...]) -> int:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.codec import KEPT, ChatCodec, CodecCache
-from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.families.hermes import Hermes
 from langchain_amulet.chat_formats.output_parser import PlainTextParser
 from langchain_amulet.chat_formats.prompt import PromptBuilder
 from langchain_amulet.chat_formats.registry import FORMATS, register
@@ -52,17 +52,17 @@ def test_a_prompt_is_one_rendering_once_the_template_is_known() -> None:
     for _ in range(2):
         codec = cache.codec()
         builder(codec).build([USER], ["Be kind."])
-        assert not codec.is_thinking
-        codec.parser([WEATHER])
+        assert not codec.is_thinking(codec.template.encode([USER]))
+        codec.parser((), [WEATHER])
         assert codec.template.ends == ("<|im_end|>",)
     tokenizer.rendered.clear()
     codec = cache.codec()
-    builder(codec).build([USER], [])
+    prompt = builder(codec).build([USER], [])
     builder(codec).build([USER], ["Be kind."])
     builder(codec, note="As JSON.").build([USER], ["Be kind."])
     assert len(tokenizer.rendered) == 3
-    codec.parser([WEATHER])
-    assert not codec.is_thinking
+    codec.parser(prompt, [WEATHER])
+    assert not codec.is_thinking(prompt)
     assert codec.template.ends == ("<|im_end|>",)
     assert len(tokenizer.rendered) == 3
 
@@ -79,9 +79,9 @@ def test_control_tokens_in_a_message_cost_one_rendering_more() -> None:
 def test_a_template_s_facts_are_those_for_its_variables() -> None:
     thought = "assistant\n{% if think %}<think>{% endif %}{% endif %}{# </think> #}"
     cache = CodecCache(byte_level(CHATML.replace("assistant\n{% endif %}", thought)))
-    assert cache.codec(variables={"think": True}).is_thinking
-    assert not cache.codec(variables={"think": False}).is_thinking
-    assert not cache.codec().is_thinking
+    for variables, is_thinking in (({"think": True}, True), ({"think": False}, False), ({}, False)):
+        codec = cache.codec(variables=variables)
+        assert codec.is_thinking(codec.template.encode([USER])) is is_thinking
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,8 @@ def test_a_tokenizer_stays_as_it_was() -> None:
 def test_an_answer_is_read_from_where_its_prompt_leaves_off() -> None:
     text = CHATML.replace("assistant\n{% endif %}", "assistant\n<think>{% endif %}{# </think> #}")
     codec = CodecCache(byte_level(text)).codec()
-    assert codec.is_thinking
-    parser = codec.parser()
+    prompt = codec.template.encode([USER])
+    assert codec.is_thinking(prompt)
+    parser = codec.parser(prompt)
     assert parts([*parser.feed("Hm.</think>Yes."), *parser.finish()]) == Parts("Yes.", "Hm.")
-    assert isinstance(CodecCache(byte_level(CHATML)).codec().parser(), PlainTextParser)
+    assert isinstance(CodecCache(byte_level(CHATML)).codec().parser(prompt), PlainTextParser)

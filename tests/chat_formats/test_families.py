@@ -9,19 +9,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
+from langchain_amulet.chat_formats import registry
 from langchain_amulet.chat_formats.base import ChatFormat, FunctionCall
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
-from langchain_amulet.chat_formats.delimited import Delimited
-from langchain_amulet.chat_formats.hermes import Hermes
+from langchain_amulet.chat_formats.families.delimited import Delimited
+from langchain_amulet.chat_formats.families.hermes import Hermes
+from langchain_amulet.chat_formats.families.llama import Llama
+from langchain_amulet.chat_formats.families.mistral import Mistral
 from langchain_amulet.chat_formats.json_calls import JsonCallShape
-from langchain_amulet.chat_formats.llama import Llama
-from langchain_amulet.chat_formats.mistral import Mistral
 from langchain_amulet.chat_formats.output_parser import OutputPart, joined
 from langchain_amulet.chat_formats.regions import Bare, Marked, Thinking
-from langchain_amulet.chat_formats.registry import find_format
 from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
 from support.output_parts import Parts, parts
 from support.tokenizers import CHATML, LLAMA, MISTRAL, byte_level
+
+
+def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) -> ChatFormat:
+    return registry.find_format(template, chosen).format
+
 
 FUNCTIONS = [{"name": "weather"}, {"name": "clock"}]
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
-from langchain_amulet.chat_formats.hermes import Hermes
-from langchain_amulet.chat_formats.llama import Llama
-from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.families.hermes import Hermes
+from langchain_amulet.chat_formats.families.llama import Llama
+from langchain_amulet.chat_formats.families.mistral import Mistral
 from langchain_amulet.chat_formats.output_parser import OutputPart, PlainTextParser, joined
 from langchain_amulet.chat_formats.regions import Thinking
 from langchain_amulet.chat_formats.response_template import OwnResponseTemplate

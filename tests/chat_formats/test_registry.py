@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from langchain_amulet.chat_formats.base import ChatFormat
-from langchain_amulet.chat_formats.delimited import Delimited
-from langchain_amulet.chat_formats.hermes import Hermes
-from langchain_amulet.chat_formats.llama import Llama
-from langchain_amulet.chat_formats.mistral import Mistral
+from langchain_amulet.chat_formats.families.delimited import Delimited
+from langchain_amulet.chat_formats.families.hermes import Hermes
+from langchain_amulet.chat_formats.families.llama import Llama
+from langchain_amulet.chat_formats.families.mistral import Mistral
 from langchain_amulet.chat_formats.registry import (
     FORMATS,
     SHIPPED,
@@ -49,9 +49,11 @@ def test_a_format_or_none_stands_for_itself() -> None:
     assert as_chat_format(None) is None
 
 
-@pytest.mark.parametrize("value", ["hermis", "", "langchain_amulet.chat_formats.hermes:Hermes"])
+@pytest.mark.parametrize(
+    "value", ["hermis", "", "langchain_amulet.chat_formats.families.hermes:Hermes"]
+)
 def test_an_unknown_name_is_refused_and_never_imported(value: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"must be one of delimited, hermes, .*[uU]se"):
+    with pytest.raises(ConfigurationError, match=r"must be one of apertus, .* hermes, .*[uU]se"):
         as_chat_format(value)
 
 
@@ -134,7 +136,7 @@ def test_an_instance_with_changeable_fields_is_refused() -> None:
         as_chat_format(Changeable())
 
 
-HERMES = "from langchain_amulet.chat_formats.hermes import Hermes\n"
+HERMES = "from langchain_amulet.chat_formats.families.hermes import Hermes\n"
 LINES = f"{HERMES}class Lines(Hermes):\n    name = 'brought'\n"
 ENTRIES = "[langchain_amulet.chat_formats]\nbrought = lines_of_mine:Lines\n"
 

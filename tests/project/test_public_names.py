@@ -12,8 +12,9 @@ PUBLIC = {
     "langchain_amulet": "Amulet ChatAmulet Preference PreferenceMemory errors",
     "langchain_amulet.chat_formats": """
         Bare CallRegion ChatFormat Delimited Function FunctionCall Hermes JsonCallFormat
-        JsonCallParser JsonCallShape Llama Marked Mistral OutputParser OutputPart TemplateSample
-        Thinking arguments_schema broken_call register
+        JsonCallParser JsonCallShape Llama Marked Mistral OutputParser OutputPart PythonCallFormat
+        PythonShape TaggedCallFormat TaggedShape TemplateSample Thinking arguments_schema
+        broken_call register
     """,
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",

@@ -1,0 +1,1 @@
+"""One file for each model family, with what it decides; `registry` knows which there are."""

@@ -1,0 +1,181 @@
+"""Calls as Python writes them: names with arguments in parentheses, one or a list of them.
+
+This module knows Python's way of writing and grammars: nothing of which family has which markers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from langchain_amulet.chat_formats.argument_rules import argument_rules
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import (
+    Function,
+    FunctionCall,
+    Parameter,
+    check_apart,
+    parameters_of,
+)
+from langchain_amulet.chat_formats.chat_template import PROBE
+from langchain_amulet.chat_formats.markup import closing_of, opening_of, tags
+from langchain_amulet.chat_formats.output_parser import OutputParser
+from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
+from langchain_amulet.chat_formats.python_call_parser import PythonCallParser
+from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.grammar import GrammarCompiler, json_rule
+
+CALL = rf"""{{name}}\({PROBE}=(["']?){PROBE}\1\)"""
+"""A made-up call, as a pattern."""
+
+SPELLED = {"true": "True", "false": "False", "null": "None"}
+"""What Python calls otherwise than JSON."""
+
+
+@dataclass(frozen=True)
+class PythonShape:
+    """How calls are written: ``before name(argument=value, …) (between name(…))* after``.
+
+    Attributes:
+        before: What comes before the first call.
+        after: What comes after the last one.
+        between: What comes between two; None if an answer can hold one only.
+    """
+
+    before: str
+    after: str
+    between: str | None = None
+
+    @classmethod
+    def learn(cls, sample: TemplateSample) -> Self | None:
+        """How a chat template writes calls; None if it doesn't, or not as Python."""
+        first, second = (re.compile(CALL.replace("{name}", name)) for name in NAMES)
+        one = first.search(sample.one_call)
+        if one is None:
+            return None
+        before, after = sample.one_call[: one.start()], sample.one_call[one.end() :]
+        two = first.search(sample.two_calls), second.search(sample.two_calls)
+        between = sample.two_calls[two[0].end() : two[1].start()] if two[0] and two[1] else None
+        return cls(before, sample.without_end(after), between)
+
+    def write(self, calls: Sequence[FunctionCall]) -> str:
+        """An answer of calls, below each other where an answer can hold one only."""
+        between = f"{self.after}\n{self.before}" if self.between is None else self.between
+        return self.before + between.join(map(_written, calls)) + self.after
+
+    def grammar(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        """The rules of an answer of calls, see `ChatFormat.call_grammar`.
+
+        Raises:
+            SchemaError: A tool's arguments can't be kept to one by one.
+        """
+        names = [f"call_{index}" for index in range(len(functions))]
+        is_many = several and self.between is not None
+        more = f"({compiler.spell(self.between or '')} call)*" if is_many else ""
+        parts = (compiler.spell(self.before), "call", more, compiler.spell(self.after))
+        rules = [f"calls: {' '.join(filter(None, parts))}", f"call: {' | '.join(names)}"]
+        for name, function in zip(names, functions, strict=True):
+            check_apart(function)
+            arguments, parameters = f"{name}_arguments", parameters_of(function)
+            rules.append(f'{name}: {json.dumps(function["name"] + "(")} {arguments} ")"')
+            rules += argument_rules(arguments, parameters, '", "')
+            rules += [
+                f"{arguments}_{index}: {json.dumps(parameter.name + '=')} {_value(parameter)}"
+                for index, parameter in enumerate(parameters)
+            ]
+        return "\n".join(rules)
+
+
+@dataclass(frozen=True)
+class PythonCallFormat(ChatFormat):
+    """A family whose calls are written as in Python.
+
+    Attributes:
+        shape: How calls are written.
+        tokens: Which texts in it are control tokens, as far as is known.
+    """
+
+    shape: PythonShape
+    tokens: frozenset[str] = frozenset()
+
+    @property
+    def region(self) -> CallRegion:
+        """Between the markers; at an answer's beginning if there are none."""
+        shape = self.shape
+        opening = opening_of(shape.before.strip().removesuffix("[").rstrip(), self.tokens)
+        if not opening:
+            return Bare(shape.before.lstrip()[:1] or "[")
+        return Marked(opening, closing_of(shape.after, shape.between, opening, self.tokens))
+
+    def markers(self, with_calls: bool) -> frozenset[str]:
+        """The texts by which an answer is taken apart."""
+        shape = self.shape
+        within = self.tokens | tags(shape.before, shape.after, shape.between or "")
+        return super().markers(with_calls) | (within if with_calls else frozenset())
+
+    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
+        """An answer of these calls."""
+        return self.shape.write(calls)
+
+    def call_grammar(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        """An answer of calls as rules of a grammar."""
+        return self.shape.grammar(functions, several, compiler)
+
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """What ends the calls, where others could follow."""
+        return (self.shape.after,)
+
+    def call_parser(self, functions: Sequence[Function]) -> OutputParser:
+        """What reads the calls between the markers, or without any, and text behind them."""
+        region = self.region
+        return PythonCallParser(region.opening if isinstance(region, Marked) else None, functions)
+
+    @classmethod
+    def learn(cls, sample: TemplateSample) -> Self | None:
+        """The shape that a chat template gives to calls, if they have this family's mark."""
+        shape = PythonShape.learn(sample)
+        if shape is None or not cls.is_shaped(shape):
+            return None
+        return cls(shape, frozenset(sample.controls_in(shape.before + shape.after)))
+
+    @classmethod
+    def is_shaped(cls, shape: PythonShape) -> bool:
+        """Whether calls of this shape are of the family."""
+        return bool(cls.mark) and cls.mark in shape.before
+
+
+def _written(call: FunctionCall) -> str:
+    arguments = (f"{name}={_literal(value)}" for name, value in call.arguments.items())
+    return f"{call.name}({', '.join(arguments)})"
+
+
+def _literal(value: Any) -> str:
+    """A value as Python writes it, with texts as JSON does: both read those alike."""
+    if isinstance(value, Mapping):
+        items = (f"{_literal(str(key))}: {_literal(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_literal, value))}]"
+    written = json.dumps(value, ensure_ascii=False)
+    return SPELLED.get(written, written)
+
+
+def _value(parameter: Parameter) -> str:
+    """The symbols of an argument: JSON, with Python's words where they are the whole value."""
+    named = [word for kind, word in (("boolean", "True"), ("boolean", "False"), ("null", "None"))
+             if kind in parameter.types]  # fmt: skip
+    choices = parameter.schema.get("enum", [parameter.schema.get("const")])
+    if named and not parameter.types <= {"boolean", "null"}:
+        return json_rule(parameter.schema)
+    if named and not ({"enum", "const"} & parameter.schema.keys()):
+        return f"({' | '.join(map(json.dumps, named))})"
+    if named:
+        return f"({' | '.join(json.dumps(_literal(choice)) for choice in choices)})"
+    return json_rule(parameter.schema)

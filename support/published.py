@@ -1,0 +1,175 @@
+"""Chat templates that write calls as those of released models do, each with its traits only."""
+
+from dataclasses import dataclass
+
+from tokenizers import AddedToken
+
+from langchain_amulet.chat_formats.chat_template import ChatTemplate
+from support.tokenizers import byte_level
+
+NAME, JSON = "{{ c.function.name }}", "{{ c.function.arguments | tojson }}"
+VALUE = "{{ v if v is string else v | tojson }}"
+EACH = "{% for k, v in c.function.arguments.items() %}"
+OBJECT = f'{{"name": "{NAME}", "arguments": {JSON}}}'
+PYTHON = (
+    f"{NAME}({EACH}{{{{ k }}}}={{{{ v | tojson if v is string else v }}}}"
+    "{{ ', ' if not loop.last }}{% endfor %})"
+)
+
+
+def calls(one: str, between: str = "") -> str:
+    """Each call written like ``one``."""
+    separator = "{% if not loop.last %}" + between + "{% endif %}"
+    return "{% for c in m.tool_calls %}" + one + separator + "{% endfor %}"
+
+
+def tagged(start: str, argument: str, end: str) -> str:
+    """A call with a tag for each argument."""
+    return f"{start}{EACH}{argument}{{% endfor %}}{end}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A template's trait: how it writes calls.
+
+    Attributes:
+        calls: The part of the template that writes an answer's calls.
+        tokens: Control tokens of its tokenizer.
+        before: What it writes in front of anybody's turn, but for the role.
+    """
+
+    calls: str
+    tokens: tuple[str, ...] = ()
+    before: str = "<|im_start|>"
+
+    @property
+    def template(self) -> ChatTemplate:
+        """A chat template that writes calls like this."""
+        said = "{% if m.tool_calls %}" + self.calls + "{% else %}{{ m.content }}{% endif %}"
+        text = (
+            f"{{% for m in messages %}}{self.before}{{{{ m.role }}}}\n{said}<|im_end|>\n"
+            "{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
+            f"{{% if add_generation_prompt %}}{self.before}assistant\n{{% endif %}}"
+        )
+        tokenizer = byte_level(text)
+        added = [AddedToken(token, normalized=False) for token in self.tokens]
+        tokenizer.add_tokens(added, special_tokens=True)
+        return ChatTemplate(tokenizer)
+
+
+BAR = "｜"
+XML = f"<function={NAME}>\n", f"<parameter={{{{ k }}}}>\n{VALUE}\n</parameter>\n", "</function>\n"
+SEED = f"<function={NAME}>\n", f"<parameter={{{{ k }}}}>{VALUE}</parameter>\n", "</function>\n"
+INVOKE = f'<invoke name="{NAME}">\n', f'<parameter name="{{{{ k }}}}">{VALUE}</parameter>\n'
+DSML = (
+    f'<{BAR}DSML{BAR}invoke name="{NAME}">\n',
+    f'<{BAR}DSML{BAR}parameter name="{{{{ k }}}}" string="{{{{ "true" if v is string else "false" '
+    f'}}}}">{VALUE}</{BAR}DSML{BAR}parameter>\n',
+    f"</{BAR}DSML{BAR}invoke>\n",
+)
+ARGUMENT = f"<arg_key>{{{{ k }}}}</arg_key>\n<arg_value>{VALUE}</arg_value>\n"
+MANY = f"<{BAR}tool▁calls▁begin{BAR}>", f"<{BAR}tool▁calls▁end{BAR}>"
+ONE = f"<{BAR}tool▁call▁begin{BAR}>", f"<{BAR}tool▁sep{BAR}>", f"<{BAR}tool▁call▁end{BAR}>"
+SECTION = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
+KIMI = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
+
+PUBLISHED: dict[str, Published] = {
+    "hermes": Published(calls(f"<tool_call>\n{OBJECT}\n</tool_call>", "\n")),
+    "mistral": Published(
+        "[TOOL_CALLS][" + calls(OBJECT[:-1] + ', "id": "{{ c.id }}"}', ", ") + "]",
+        ("[TOOL_CALLS]",),
+    ),
+    "mistral, names first": Published(
+        calls(f"[TOOL_CALLS]{NAME}[CALL_ID]{{{{ c.id }}}}[ARGS]{JSON}"),
+        ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"),
+    ),
+    "deepseek": Published(
+        MANY[0] + calls(f"{ONE[0]}{NAME}{ONE[1]}{JSON}{ONE[2]}") + MANY[1], (*MANY, *ONE)
+    ),
+    "deepseek, in a code block, with JSON handed over": Published(
+        MANY[0]
+        + calls(
+            f"{ONE[0]}function{ONE[1]}" + "{{ c.function.name + '\n```json\n' + "
+            "c.function.arguments + '\n```' }}" + ONE[2],
+            "\n",
+        )
+        + MANY[1],
+        (*MANY, *ONE),
+    ),
+    "kimi": Published(
+        SECTION[0]
+        + calls(f"{KIMI[0]}functions.{NAME}:{{{{ loop.index0 }}}}{KIMI[1]}{JSON}{KIMI[2]}")
+        + SECTION[1],
+        (*SECTION, *KIMI),
+    ),
+    "kimi, with ids for names": Published(
+        SECTION[0] + calls(f"{KIMI[0]}{{{{ c.id }}}}{KIMI[1]}{JSON}{KIMI[2]}") + SECTION[1],
+        (*SECTION, *KIMI),
+    ),
+    "command": Published(
+        "<|START_ACTION|>[\n"
+        + calls(
+            '    {"tool_call_id": "{{ loop.index0 }}", "tool_name": "'
+            + NAME
+            + f'", "parameters": {JSON}}}',
+            ",\n",
+        )
+        + "\n]<|END_ACTION|>",
+        ("<|START_ACTION|>", "<|END_ACTION|>"),
+    ),
+    "phi": Published(
+        "<|tool_call|>[" + calls(OBJECT, ", ") + "]<|/tool_call|>",
+        ("<|tool_call|>", "<|/tool_call|>"),
+    ),
+    "granite": Published("<|tool_call|>[" + calls(OBJECT, ", ") + "]", ("<|tool_call|>",)),
+    "jamba": Published("<tool_calls>[" + calls(OBJECT, ", ") + "]</tool_calls>"),
+    "apertus": Published(
+        "<|tools_prefix|>[" + calls(f'{{"{NAME}": {JSON}}}', ", ") + "]<|tools_suffix|>",
+        ("<|tools_prefix|>", "<|tools_suffix|>"),
+    ),
+    "functionary": Published(calls(f"<function={NAME}>{JSON}</function>")),
+    "xlam": Published("[" + calls(OBJECT, ", ") + "]"),
+    "delimited": Published("<TOOLCALL>[" + calls(OBJECT, ", ") + "]</TOOLCALL>"),
+    "qwen_coder": Published(calls(f"<tool_call>\n{tagged(*XML)}</tool_call>", "\n")),
+    "glm": Published(
+        calls(f"<tool_call>{tagged(NAME + chr(10), ARGUMENT, '')}</tool_call>", "\n"),
+        ("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
+    ),
+    "minimax": Published(
+        "<minimax:tool_call>\n" + calls(tagged(*INVOKE, "</invoke>\n")) + "</minimax:tool_call>",
+        ("<minimax:tool_call>", "</minimax:tool_call>"),
+    ),
+    "seed_oss": Published(
+        calls(f"<seed:tool_call>\n{tagged(*SEED)}</seed:tool_call>", "\n"),
+        ("<seed:tool_call>", "</seed:tool_call>"),
+    ),
+    "deepseek_dsml": Published(
+        f"<{BAR}DSML{BAR}function_calls>\n{calls(tagged(*DSML))}</{BAR}DSML{BAR}function_calls>"
+    ),
+    "tagged": Published(
+        calls(
+            tagged(
+                f'<function name="{NAME}">',
+                f'<param name="{{{{ k }}}}">{VALUE}</param>',
+                "</function>",
+            ),
+            "\n",
+        )
+    ),
+    "lfm2": Published(
+        "<|tool_call_start|>[" + calls(PYTHON, ", ") + "]<|tool_call_end|>",
+        ("<|tool_call_start|>", "<|tool_call_end|>"),
+    ),
+    "olmo": Published("<function_calls>\n" + calls(PYTHON, "\n") + "\n</function_calls>"),
+    "pythonic": Published("[" + calls(PYTHON, ", ") + "]"),
+    "gemma": Published(
+        calls(
+            f"<|tool_call>call:{NAME}{{{{ '{{' }}}}{EACH}{{{{ k }}}}:"
+            """{{ '<|"|>' + v + '<|"|>' if v is string else v | tojson }}"""
+            "{{ ',' if not loop.last }}"
+            "{% endfor %}{{ '}' }}<tool_call|>"
+        ),
+        ("<|tool_call>", "<tool_call|>", '<|"|>'),
+    ),
+}
+"""By the family that they are of; what stands behind a comma tells several of it apart."""
