@@ -11,9 +11,9 @@ import torch
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.families.delimited import Delimited
 from langchain_amulet.chat_formats.families.hermes import Hermes
-from langchain_amulet.chat_formats.json_calls import JsonCallShape
 from langchain_amulet.chat_formats.families.llama import Llama
 from langchain_amulet.chat_formats.families.mistral import Mistral
+from langchain_amulet.chat_formats.json_calls import JsonCallShape
 from langchain_amulet.chat_formats.output_grammar import compile_output, turn_to_calls
 from langchain_amulet.chat_formats.regions import Thinking
 from langchain_amulet.errors import ConfigurationError, SchemaError
