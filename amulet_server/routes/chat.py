@@ -15,6 +15,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableConfig
 from openai.types.chat import ChatCompletion
 
 from amulet_server.identity.caller import Caller
@@ -57,11 +58,13 @@ class ChatCall:
         messages: The conversation.
         arguments: What else a call is given.
         choices: How many answers.
+        user_id: In whose name: whose preferences count, and who finds what is kept of prompts.
     """
 
     messages: list[BaseMessage]
     arguments: dict[str, Any]
     choices: int
+    user_id: str | None = None
 
     def answers(self, service: Service) -> Pieces:
         """Decode all answers. Closing it frees their rows."""
@@ -70,7 +73,9 @@ class ChatCall:
             self.arguments if seed is None else {**self.arguments, "seed": seed + index}
             for index in range(self.choices)
         ]
-        return merged([service.llm.astream(self.messages, **call) for call in calls])
+        # In the config, as a user among the arguments needs a store.
+        config = RunnableConfig(configurable={"user_id": self.user_id} if self.user_id else {})
+        return merged([service.llm.astream(self.messages, config, **call) for call in calls])
 
 
 @dataclass
@@ -162,9 +167,8 @@ def _prepared(request: Request, body: ChatRequest, service: Service, caller: Cal
     steering = steering_arguments(body, service.registry)
     if _is_housekeeping(request, service):
         steering = {"preference": None}
-    elif service.store is not None and speaker.user_id is not None:
-        steering["user_id"] = speaker.user_id
-    return ChatCall(to_messages(body.messages), arguments | steering, body.n or 1)
+    messages = to_messages(body.messages)
+    return ChatCall(messages, arguments | steering, body.n or 1, speaker.user_id)
 
 
 def _speaker(body: ChatRequest, caller: Caller) -> Caller:
