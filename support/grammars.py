@@ -3,10 +3,10 @@
 import torch
 
 from langchain_amulet.engine import Request
-from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.grammar import Grammar, GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
+from support.draws import next_token
 from support.tokenizers import byte_level
 
 TOKENIZER = byte_level()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Collection
 from itertools import accumulate
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.sampling import HEAD, SamplingParams, penalize, sample
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.sampling import HEAD, Drawn, SamplingBatch, SamplingParams, draw, penalize
 
 examples = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**31)
@@ -37,6 +38,27 @@ def random_scores(seed: int, size: int, spread: float = 2.0, ties: bool = False)
 
 def log(*probabilities: float) -> Tensor:
     return torch.tensor(probabilities).log()
+
+
+def drawn(scores: Tensor, params: SamplingParams, uniform: float, width: int) -> Drawn:
+    batch = SamplingBatch.of([params])
+    return draw(scores[None], batch, torch.tensor([uniform], dtype=torch.float64), width)
+
+
+def sample(scores: Tensor, params: SamplingParams, uniform: float) -> int:
+    """What is drawn from as many of the best as it takes."""
+    for width in (HEAD, 16 * HEAD, len(scores)):
+        found = drawn(scores, params, uniform, width)
+        if found.is_settled:
+            return int(found.index)
+    raise AssertionError("all scores together settle nothing")
+
+
+def penalized_by(
+    scores: Tensor, ids: Tensor, seen: Collection[int], params: SamplingParams, *size: int
+) -> Tensor:
+    repeated = torch.isin(ids, torch.tensor(sorted(seen), dtype=torch.int64))
+    return penalize(scores[None], repeated[None], SamplingBatch.of([params]), *size)[0]
 
 
 def sample_by_sorting_everything(scores: Tensor, params: SamplingParams, uniform: float) -> int:
@@ -185,13 +207,13 @@ def test_top_k_breaks_ties_by_index() -> None:
     assert reachable(torch.zeros(100), top_k=3) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("bad", [[], [-math.inf, -math.inf], [0.0, math.nan], [0.0, math.inf]])
+@pytest.mark.parametrize("bad", [[-math.inf, -math.inf], [0.0, math.nan], [0.0, math.inf]])
 @pytest.mark.parametrize("params", [GREEDY, SamplingParams()], ids=["greedy", "drawing"])
-def test_scores_that_give_no_distribution_are_refused(
+def test_scores_that_give_no_distribution_are_known(
     bad: list[float], params: SamplingParams
 ) -> None:
-    with pytest.raises(GenerationError, match="finite"):
-        sample(torch.tensor(bad), params, 0.5)
+    assert not drawn(torch.tensor(bad), params, 0.5, HEAD).is_possible
+    assert drawn(torch.tensor([0.0, -math.inf]), params, 0.5, HEAD).is_possible
 
 
 # Penalties
@@ -199,16 +221,16 @@ def test_scores_that_give_no_distribution_are_refused(
 IDS = torch.tensor([10, 11, 12, 13])
 
 
-def test_no_penalty_returns_the_scores_themselves() -> None:
+def test_what_repeats_nothing_is_left_as_it_is() -> None:
     scores = random_scores(0, 4)
-    assert penalize(scores, IDS, {10}, SamplingParams()) is scores
-    assert penalize(scores, IDS, set(), SamplingParams(presence_penalty=1.0)) is scores
+    params = SamplingParams(presence_penalty=1.0, repetition_penalty=2.0)
+    assert torch.equal(penalized_by(scores, IDS, {99}, params), scores)
 
 
 def test_the_presence_penalty_is_subtracted_from_what_was_seen() -> None:
     params = SamplingParams(presence_penalty=1.5)
     scores = random_scores(0, 4)
-    change = penalize(scores, IDS, [11, 13, 13, 99], params) - scores
+    change = penalized_by(scores, IDS, [11, 13, 13, 99], params) - scores
     expected = torch.tensor([0.0, 1.5, 0.0, 1.5])
     torch.testing.assert_close(change[0] - change, expected)
 
@@ -216,7 +238,7 @@ def test_the_presence_penalty_is_subtracted_from_what_was_seen() -> None:
 def test_the_repetition_penalty_divides_above_the_uniform_probability_and_multiplies_below() -> (
     None
 ):
-    penalized = penalize(
+    penalized = penalized_by(
         log(0.5, 0.125, 0.25, 0.125), IDS, {10, 11}, SamplingParams(repetition_penalty=2.0)
     )
     expected = [math.log(2.0) / 2.0, -math.log(2.0) * 2.0, 0.0, -math.log(2.0)]
@@ -230,9 +252,9 @@ def test_penalties_make_what_was_seen_less_likely_whatever_the_scores_constant(
 ) -> None:
     params = SamplingParams(repetition_penalty=repetition, presence_penalty=presence)
     scores = random_scores(seed, 4)
-    penalized = penalize(scores, IDS, {12}, params).softmax(0)
+    penalized = penalized_by(scores, IDS, {12}, params).softmax(0)
     assert penalized[2] <= scores.softmax(0)[2] + 1e-6
-    shifted = penalize(scores + constant, IDS, {12}, params).softmax(0)
+    shifted = penalized_by(scores + constant, IDS, {12}, params).softmax(0)
     torch.testing.assert_close(shifted, penalized, rtol=0.0, atol=1e-4)
 
 
@@ -242,8 +264,8 @@ def test_part_of_a_vocabulary_is_penalized_like_the_whole() -> None:
     scores[scores < 1.0] = -math.inf
     part = (scores > -math.inf).nonzero().flatten()
     seen = set(range(0, 100, 2))
-    whole = penalize(scores, torch.arange(100), seen, params)
-    torch.testing.assert_close(penalize(scores[part], part, seen, params, 100), whole[part])
+    whole = penalized_by(scores, torch.arange(100), seen, params)
+    torch.testing.assert_close(penalized_by(scores[part], part, seen, params, 100), whole[part])
     assert (whole[scores == -math.inf] == -math.inf).all()
 
 
@@ -287,8 +309,6 @@ def test_values_outside_their_range_are_refused_with_rule_value_and_remedy(
 def test_small_questions_have_answers() -> None:
     assert GREEDY.is_greedy and not SamplingParams().is_greedy
     assert SamplingParams(presence_penalty=0.1).penalizes and not SamplingParams().penalizes
-    assert SamplingParams(top_p=0.9).truncates and SamplingParams(min_p=0.1).truncates
-    assert not SamplingParams(top_k=5).truncates
 
 
 @pytest.mark.parametrize("count", [1001, 10**30])

@@ -1,8 +1,8 @@
 """Decoding of steered requests with local models: token ids in, token ids out.
 
 Knows no text and no LangChain. Read ``engine`` for the caller's side, ``scheduler`` for the loop,
-``ensemble`` for the models of a step, ``backends`` for what runs each of them, ``sampler`` for one
-token.
+``ensemble`` for the models of a step, ``backends`` for what runs each of them, ``sampler`` for
+their tokens.
 """
 
 from langchain_amulet.engine.backends import HuggingFaceModel, LoadedModel, LoadOptions, load

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,13 @@ from langchain_amulet.engine.backends.base import (
     CacheScope,
     CacheUse,
     CandidateQuery,
+    ModelInfo,
     Prompts,
     Slot,
     StepLogits,
 )
 from langchain_amulet.engine.sampler import candidate_queries
+from langchain_amulet.engine.token_program import StepLogprobs
 from langchain_amulet.steering import Plan
 
 
@@ -79,29 +82,30 @@ class EnsembleSlot:
 
 
 @dataclass(frozen=True)
-class StreamLogprobs:
-    """What one request can choose its next token from.
+class StreamRows:
+    """Where one request's streams are in a step's log-probabilities, see `StepLogprobs`.
 
     Attributes:
-        sources: For each stream, its model's log-probabilities ``[rows, vocabulary]``, and its row.
-        width: How many columns are wanted.
-        candidates: The best token ids of each reference stream, ``[references, k]``, if known.
+        rows: The rows of its streams, in their order.
+        candidates: The rows of the candidates of each part of its plan's reference; none if they
+            aren't known.
     """
 
-    sources: tuple[tuple[Tensor, int], ...]
-    width: int
-    candidates: Tensor | None
+    rows: tuple[int, ...]
+    candidates: tuple[int, ...] = ()
 
-    @property
-    def logprobs(self) -> Tensor:
-        """Normalised log-probabilities of the request's streams, ``[streams, width]``.
 
-        A copy, made only when it is asked for, so that it is still in the processor's cache.
-        """
-        first = self.sources[0][0]
-        if all(tensor is first for tensor, _ in self.sources) and first.shape[-1] == self.width:
-            return first[[row for _, row in self.sources]]
-        return on_common_tokens([tensor[row] for tensor, row in self.sources], self.width)
+@dataclass(frozen=True)
+class EnsembleStep:
+    """What came of one step.
+
+    Attributes:
+        logprobs: What all tokens are chosen from; None if there is nothing.
+        streams: Where in it each request's streams are, or what one of its models raised.
+    """
+
+    logprobs: StepLogprobs | None
+    streams: Mapping[EnsembleSlot, StreamRows | Exception]
 
 
 class Ensemble:
@@ -200,45 +204,43 @@ class Ensemble:
                 failed[slot] = error
         return failed
 
-    def decode(
-        self, wanted: Sequence[tuple[EnsembleSlot, Plan]]
-    ) -> list[StreamLogprobs | Exception]:
+    def decode(self, wanted: Mapping[EnsembleSlot, Plan]) -> EnsembleStep:
         """One step of every started slot.
 
         Args:
             wanted: The started slots, and how each will choose its token.
-
-        Returns:
-            What each may choose from, or what one of its models raised.
         """
         steps: dict[Backend, StepLogits | Exception] = {}
-        candidates: dict[EnsembleSlot, Tensor] = {}
+        found: Tensor | None = None
+        candidates: dict[EnsembleSlot, tuple[int, ...]] = {}
         for backend in self._backends():  # the main model's first: it finds the candidates
             queries = {
                 slot: [] if slot in candidates else candidate_queries(plan, part.rows)
-                for slot, plan in wanted
+                for slot, plan in wanted.items()
                 if (part := slot.part_in(backend))
             }
             if queries:
-                step = steps[backend] = _decode(backend, queries, candidates)
-                if backend is self.main and not isinstance(step, Exception):
-                    candidates = self._candidates(step, queries, wanted)
-        return [self._logprobs(slot, candidates.get(slot), steps) for slot, _ in wanted]
+                places = [place for slot in queries for place in candidates.get(slot, ())]
+                known = [] if found is None else [found[places].flatten()]
+                step = steps[backend] = _decode(backend, queries, known)
+                if backend is self.main and isinstance(step, StepLogits):
+                    found = step.candidates
+                    candidates = {} if found is None else self._candidates(queries, wanted)
+        pool = _Pool(self.main.model.info, steps)
+        streams = {slot: pool.place(slot, candidates.get(slot, ())) for slot in wanted}
+        return EnsembleStep(pool.filled(found), streams)
 
     def _candidates(
         self,
-        step: StepLogits,
         queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
-        wanted: Sequence[tuple[EnsembleSlot, Plan]],
-    ) -> dict[EnsembleSlot, Tensor]:
-        """The candidates of those requests that choose among what the main model found best."""
-        if step.candidates is None:
-            return {}
-        groups = torch.split(step.candidates, [len(group) for group in queries.values()])
-        found = dict(zip(queries, groups, strict=True))
+        wanted: Mapping[EnsembleSlot, Plan],
+    ) -> dict[EnsembleSlot, tuple[int, ...]]:
+        """Which queries are those of requests that choose among what the main model found best."""
+        places = iter(range(sum(map(len, queries.values()))))
+        found = {slot: tuple(islice(places, len(group))) for slot, group in queries.items()}
         return {
             slot: found[slot]
-            for slot, plan in wanted
+            for slot, plan in wanted.items()
             if plan.mask is not None
             and (part := slot.part_in(self.main))
             and {stream for stream, _ in plan.reference} <= set(part.streams)
@@ -249,22 +251,61 @@ class Ensemble:
         parts = (part for slot in self._slots for part in slot.parts)
         return list(dict.fromkeys([self.main, *(part.backend for part in parts)]))
 
-    def _logprobs(
-        self,
-        slot: EnsembleSlot,
-        candidates: Tensor | None,
-        steps: Mapping[Backend, StepLogits | Exception],
-    ) -> StreamLogprobs | Exception:
-        sources: dict[int, tuple[Tensor, int]] = {}
+
+class _Pool:
+    """The log-probabilities of one step, those of all models under each other.
+
+    Args:
+        info: The main model's, which says how many columns there are.
+        steps: What came of each model's step.
+    """
+
+    def __init__(self, info: ModelInfo, steps: Mapping[Backend, StepLogits | Exception]) -> None:
+        self._width, self._device, self._steps = info.logits_width, info.device, steps
+        self._parts: list[Tensor] = []
+        self._starts: dict[Backend, int] = {}
+        self._height = 0
+        for backend, step in steps.items():
+            if isinstance(step, StepLogits) and step.logits.shape[-1] == self._width:
+                self._starts[backend] = self._add(step.logits)
+
+    def place(self, slot: EnsembleSlot, candidates: tuple[int, ...]) -> StreamRows | Exception:
+        """Where the streams of a request are, or what one of its models raised."""
+        sources: dict[int, tuple[Backend, int]] = {}
         for part in slot.parts:
-            step = steps[part.backend]
+            step = self._steps[part.backend]
             if isinstance(step, Exception):
                 return step
             if part.slot in step.failures:
                 return step.failures[part.slot]
-            sources |= {stream: (step.logits, row) for stream, row in part.rows.items()}
-        width = self.main.model.info.logits_width
-        return StreamLogprobs(tuple(sources[k] for k in sorted(sources)), width, candidates)
+            sources |= {stream: (part.backend, row) for stream, row in part.rows.items()}
+        ordered = [sources[stream] for stream in sorted(sources)]
+        if all(backend in self._starts for backend, _ in ordered):
+            rows = tuple(self._starts[backend] + row for backend, row in ordered)
+            return StreamRows(rows, candidates)
+        # A model with another width changes what the others' rows are, for this request alone.
+        own = [self._logits(backend)[row] for backend, row in ordered]
+        start = self._add(on_common_tokens(own, self._width))
+        return StreamRows(tuple(range(start, start + len(own))), candidates)
+
+    def filled(self, candidates: Tensor | None) -> StepLogprobs | None:
+        """All that was placed; None if that is nothing."""
+        if not self._parts:
+            return None
+        # One model's are used as they are, without a copy of the largest tensor of a step.
+        pool = self._parts[0] if len(self._parts) == 1 else torch.cat(self._parts)
+        return StepLogprobs(pool, candidates)
+
+    def _logits(self, backend: Backend) -> Tensor:
+        step = self._steps[backend]
+        assert isinstance(step, StepLogits)
+        return step.logits
+
+    def _add(self, rows: Tensor) -> int:
+        start = self._height
+        self._parts.append(rows.to(self._device))
+        self._height += len(rows)
+        return start
 
 
 def on_common_tokens(rows: Sequence[Tensor], width: int) -> Tensor:
@@ -310,11 +351,10 @@ def _start(slot: EnsembleSlot, failures: Mapping[Slot, Exception]) -> None:
 def _decode(
     backend: Backend,
     queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
-    candidates: Mapping[EnsembleSlot, Tensor],
+    known: Sequence[Tensor],
 ) -> StepLogits | Exception:
     """One step of a backend, its logits normalised, or what it raised."""
     sought = [query for group in queries.values() for query in group]
-    known = [candidates[slot].flatten() for slot in queries if slot in candidates]
     try:
         step = backend.decode(sought, known)
     except Exception as error:  # whatever a forward pass can raise, out of memory too

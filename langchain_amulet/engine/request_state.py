@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from langchain_amulet.engine.backends.base import Backend
-from langchain_amulet.engine.ensemble import EnsembleSlot
+from langchain_amulet.engine.choices import Choice, TokenDraw
+from langchain_amulet.engine.ensemble import EnsembleSlot, StreamRows
 from langchain_amulet.engine.request import Request, Token
-from langchain_amulet.engine.sampler import next_token, next_token_at_pause
 from langchain_amulet.engine.token_stream import Channel
 from langchain_amulet.errors import DeadlineError
-from langchain_amulet.steering import levelled
+from langchain_amulet.steering import Plan
 
 
 @dataclass(eq=False)
@@ -62,29 +63,49 @@ class RequestState:
         return len(self.tokens) >= self.request.max_tokens
 
     @property
-    def current(self) -> Request:
-        """The request as it stands: within a pause its plan doesn't steer."""
-        if not any(pause.covers(self.tokens) for pause in self.request.pauses):
-            return self.request
-        return replace(self.request, plan=self.request.plan.unsteered)
+    def plan(self) -> Plan:
+        """How the next token is steered: within a pause it isn't."""
+        is_paused = any(pause.covers(self.tokens) for pause in self.request.pauses)
+        return self._unsteered if is_paused else self.request.plan
 
     @property
-    def openings(self) -> frozenset[int]:
-        """The tokens that would begin a pause now."""
-        return frozenset().union(*(pause.begins(self.tokens) for pause in self.request.pauses))
+    def held(self) -> Collection[int]:
+        """The tokens that it isn't steered by now."""
+        guard = self.request.guard
+        return guard.held(self.tokens) if guard is not None and self.plan.steers else ()
 
-    def next_token(self, logprobs: Tensor, candidates: Tensor | None) -> Token:
-        """Draw until the request's constraint takes the token; for the arguments see `sampler`."""
-        request = self.current
-        if request.plan.steers and (held := self._held(logprobs)) is not None:
-            # The candidates were found among the streams as they were.
-            logprobs, candidates = levelled(logprobs, held), None
-        while True:
-            token = self._draw_token(request, logprobs, candidates)
-            if request.constraint is None or token.id in request.stop_ids:
-                return token
-            if request.constraint.accept(token.id):
-                return token
+    def draws(self, streams: StreamRows) -> tuple[TokenDraw, ...]:
+        """How to draw the next token.
+
+        Where it may be one that begins a pause, that is by two draws: whether one of these comes is
+        decided by the prompted distribution under the same mask. If none does, the token is drawn
+        from the others, with steering; its log-probability is among those.
+
+        Args:
+            streams: What it is drawn from.
+        """
+        constraint, plan = self.request.constraint, self.plan
+        openings = frozenset[int]() if plan.is_plain else self._openings
+        draw = TokenDraw(
+            choice=self._choice(plan, streams),
+            uniform=self._uniform(),
+            seen=self.tokens,
+            allowed=None if constraint is None else constraint.allowed(),
+        )
+        if not openings:
+            return (draw,)
+        gate = replace(draw, choice=self._choice(plan.masked, streams))
+        return gate, replace(draw, uniform=self._uniform(), barred=openings)
+
+    def taken(self, drawn: Sequence[Token | BaseException]) -> Token | BaseException | None:
+        """What came of `draws`: a token, an error, or None if the constraint wants another one."""
+        found = drawn[0]
+        if len(drawn) == 2 and isinstance(found, Token) and found.id not in self._openings:
+            found = drawn[1]
+        constraint = self.request.constraint
+        if not isinstance(found, Token) or constraint is None or found.id in self.request.stop_ids:
+            return found
+        return found if constraint.accept(found.id) else None
 
     def lateness(self) -> DeadlineError:
         """What to tell the caller of a request that is late."""
@@ -94,20 +115,18 @@ class RequestState:
             "timeout, or ask for fewer tokens."
         )
 
-    def _draw_token(self, request: Request, logprobs: Tensor, candidates: Tensor | None) -> Token:
-        seen, draw = self.tokens, self._uniform
-        if request.plan.is_plain or not (openings := self.openings):
-            return next_token(request, logprobs, candidates, seen, draw())
-        return next_token_at_pause(request, openings, logprobs, candidates, seen, draw)
+    @property
+    def _openings(self) -> frozenset[int]:
+        """The tokens that would begin a pause now."""
+        return frozenset().union(*(pause.begins(self.tokens) for pause in self.request.pauses))
 
-    def _held(self, logprobs: Tensor) -> Tensor | None:
-        """Which tokens the request isn't steered by now, bool ``[V]``; None for none of them."""
-        guard = self.request.guard
-        if guard is None or not (found := guard.held(self.tokens)):
-            return None
-        held = torch.zeros_like(logprobs[0], dtype=torch.bool)
-        held[list(found)] = True
-        return held
+    @cached_property
+    def _unsteered(self) -> Plan:
+        return self.request.plan.unsteered
+
+    def _choice(self, plan: Plan, streams: StreamRows) -> Choice:
+        request, candidates = self.request, () if plan.mask is None else streams.candidates
+        return Choice(plan, request.sampling, request.trace, streams.rows, candidates)
 
     def _uniform(self) -> float:
         """The next uniform number in [0, 1)."""

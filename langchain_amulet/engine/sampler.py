@@ -1,28 +1,44 @@
-"""One request's next token, from the log-probabilities of its streams.
+"""The next token of every request of a step, from the log-probabilities of their streams.
 
-Steer, mask, penalise, draw. With a mask only the few tokens that can survive it are looked at, if
-they are sure to be among the candidates that the forward pass found; else the whole vocabulary is.
+All tokens are chosen by one program on the model's device, see `token_program`, of which the host
+learns by one transfer. For few of them that isn't all: where a distribution is flat, more of the
+vocabulary is looked through, for them alone.
 
-Knows one request's tensors. Doesn't know rows, the model or the other requests.
+Knows log-probabilities and what is to be chosen. Doesn't know requests, rows of a cache or the
+model.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from langchain_amulet.engine.backends.base import CandidateQuery
+from langchain_amulet.engine.choices import Choice, ChoiceBatch, TokenDraw
 from langchain_amulet.engine.request import Request, Token, Trace
+from langchain_amulet.engine.token_program import (
+    Outcome,
+    Scope,
+    StepLogprobs,
+    report,
+    run,
+    suffices,
+    survivors,
+)
 from langchain_amulet.errors import GenerationError
-from langchain_amulet.sampling import SamplingParams, penalize, sample
-from langchain_amulet.steering import Mask, Plan, Steered, agreement, kl, mixture, steer
+from langchain_amulet.sampling import HEAD
+from langchain_amulet.steering import Plan, combine
 
-ROUNDING = 0.25
-"""By how many nats a bf16 logit that is no candidate may be too low; a bf16 step at 64 is 0.25."""
+GROWTH = 16
+"""How many times more candidates are sorted, whenever a draw depends on what lies beyond."""
+
+MOST_LISTED = 1024
+"""Up to so many tokens that a grammar allows are looked at one by one, and nothing else is."""
 
 
 def candidate_queries(plan: Plan, rows: Mapping[int, int]) -> list[CandidateQuery]:
@@ -50,189 +66,217 @@ def candidate_queries(plan: Plan, rows: Mapping[int, int]) -> list[CandidateQuer
     return [((row, 1.0),) for row in rows.values()]
 
 
-def next_token(
-    request: Request,
-    logprobs: Tensor,
-    candidates: Tensor | None,
-    seen: Collection[int],
-    uniform: float,
-) -> Token:
-    """The next token of ``request``.
+class Sampler:
+    """Chooses the tokens of one step after the other, and remembers how the last ones were chosen.
 
-    Args:
-        request: Plan, sampling and constraint.
-        logprobs: Normalised log-probabilities of its streams, ``[streams, vocabulary]``, float32.
-        candidates: The best token ids of each reference stream, ``[references, k]``, if known.
-        seen: Tokens to which penalties apply.
-        uniform: One number in [0, 1) for the draw.
-
-    Raises:
-        GenerationError: A stream's distribution isn't one, or nothing is left to choose.
+    So what is the same at each step, as long as nobody joins or leaves, is put on the device once.
     """
-    _check(logprobs)
-    ids = _eligible(request, logprobs, candidates)
-    eligible = logprobs if ids is None else logprobs[:, ids]
-    steered = steer(eligible, request.plan)
-    scores = _penalized(steered.scores, ids, seen, request.sampling, logprobs.shape[-1])
-    index = sample(scores, request.sampling, uniform)
-    return _token(request, logprobs, ids, steered, scores, index)
 
+    def __init__(self) -> None:
+        """Start without any."""
+        self._batches: dict[Hashable, ChoiceBatch] = {}
 
-def next_token_at_pause(
-    request: Request,
-    openings: Collection[int],
-    logprobs: Tensor,
-    candidates: Tensor | None,
-    seen: Collection[int],
-    draw: Callable[[], float],
-) -> Token:
-    """The next token of ``request`` where it may be one that begins a pause.
+    def draw(self, step: StepLogprobs, draws: Sequence[TokenDraw]) -> list[Token | BaseException]:
+        """Choose tokens, or say what went wrong with them.
 
-    Whether one of these comes is decided by the prompted distribution under the same mask. If
-    none does, the token is drawn from the others, with steering; its log-probability is among
-    those.
+        Args:
+            step: What they are chosen from.
+            draws: How.
 
-    Args:
-        request: As in `next_token`, like the others.
-        openings: Tokens that begin a pause.
-        logprobs: ``[streams, vocabulary]``, float32.
-        candidates: ``[references, k]``, if known.
-        seen: Tokens to which penalties apply.
-        draw: Gives two numbers in [0, 1).
-    """
-    plain = replace(request, plan=replace(request.plan.unsteered, mask=request.plan.mask))
-    gate, uniform = draw(), draw()
-    token = next_token(plain, logprobs, candidates, seen, gate)
-    if token.id in openings:
-        return token
-    barred = torch.tensor(sorted(openings), device=logprobs.device)
-    others = logprobs.index_fill(1, barred, -math.inf)
-    return next_token(request, others, candidates, seen, uniform)
+        Returns:
+            For each, a token; or else a `GenerationError` if one of its streams is no distribution
+            or nothing is left to choose, or whatever was raised by a plan's own code. An error that
+            several have in common failed them together, such as want of memory.
+        """
+        found: dict[int, Token | BaseException] = {}
+        scopes: dict[int, Scope] = {}
+        for index, draw in enumerate(draws):
+            try:
+                scopes[index] = _first_scope(draw, step)
+            except BaseException as error:  # a mask's own code can raise anything
+                found[index] = error
+        held, self._batches = self._batches, {}
+        while scopes:
+            outcomes = self._outcomes(step, draws, scopes, held)
+            scopes = {}
+            for index, (scope, outcome) in outcomes.items():
+                try:
+                    result = _result(step, draws[index], scope, outcome)
+                except BaseException as error:
+                    result = error
+                if isinstance(result, Scope):
+                    scopes[index] = result
+                else:
+                    found[index] = result
+        return [found[index] for index in range(len(draws))]
+
+    def _outcomes(
+        self,
+        step: StepLogprobs,
+        draws: Sequence[TokenDraw],
+        scopes: Mapping[int, Scope],
+        held: Mapping[Hashable, ChoiceBatch],
+    ) -> dict[int, tuple[Scope, Outcome | BaseException]]:
+        """What came of each token, in as few programs as can be, and by one transfer."""
+        found: dict[int, tuple[Scope, Outcome | BaseException]] = {}
+        computed: list[tuple[list[int], Tensor]] = []
+        for kind, group in _groups(draws, scopes).items():
+            some = [draws[index] for index in group]
+            try:
+                batch = self._batch(kind, tuple(draw.choice for draw in some), step, held)
+                numbers = run(step, batch, some, [scopes[index] for index in group])
+            except BaseException as error:  # such as those of a utility of the user's own
+                found |= {index: (scopes[index], error) for index in group}
+            else:
+                computed.append((group, numbers))
+        for group, rows in _on_host(computed):
+            for index, row in zip(group, rows, strict=True):
+                found[index] = scopes[index], Outcome.read(row)
+        return found
+
+    def _batch(
+        self,
+        kind: Hashable,
+        choices: tuple[Choice, ...],
+        step: StepLogprobs,
+        held: Mapping[Hashable, ChoiceBatch],
+    ) -> ChoiceBatch:
+        batch = held.get(kind)
+        if batch is None or batch.choices != choices:
+            batch = ChoiceBatch.of(choices, step.pool.device)
+        self._batches[kind] = batch
+        return batch
 
 
 def describe(request: Request, logprobs: Tensor, token: int) -> Token:
-    """What `next_token` would say of a token that was chosen otherwise, without penalties."""
-    steered = steer(logprobs, request.plan)
-    return _token(request, logprobs, None, steered, steered.scores, token)
+    """What a sampler would say of a token that was chosen otherwise, without penalties.
+
+    Args:
+        request: Whose token it is.
+        logprobs: Normalised log-probabilities of its streams, ``[streams, vocabulary]``.
+        token: Its id.
+    """
+    choice = Choice(request.plan, request.sampling, request.trace, tuple(range(len(logprobs))))
+    batch = ChoiceBatch.of([choice], logprobs.device)
+    steered = combine(logprobs, batch.plans)
+    place = torch.tensor([[token]], device=logprobs.device)
+    truth = torch.ones(1, device=logprobs.device)
+    numbers = report(logprobs, batch, steered, steered.scores, None, place, truth, truth)
+    return _token(choice, Outcome.read(numbers[0].tolist()))
 
 
-def _token(
-    request: Request,
-    logprobs: Tensor,
-    ids: Tensor | None,
-    steered: Steered,
-    scores: Tensor,
-    index: int,
-) -> Token:
-    """The token at ``index`` of the eligible ones, and what is to be said of it."""
-    final = scores.log_softmax(0)
-    token = index if ids is None else int(ids[index])
-    logprob = float(final[index])
-    eligible = logprobs if ids is None else logprobs[:, ids]
-    return Token(
-        id=token,
-        logprob=logprob,
-        top_logprobs=_top(final, ids, request.sampling.top_logprobs),
-        kl=0.0 if request.plan.is_plain else kl(steered.scores, steered.reference),
-        trace=_trace(request.plan, logprobs, token, steered, index, logprob)
-        if request.trace
-        else None,
-        agreement=agreement(eligible, request.plan, steered),
-    )
+def _groups(draws: Sequence[TokenDraw], scopes: Mapping[int, Scope]) -> dict[Hashable, list[int]]:
+    """Those that one program can do, by what they have in common."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, scope in scopes.items():
+        plan = draws[index].choice.plan
+        # What a plan's own code raises, or how long it takes, is nobody else's business.
+        kind = (scope.kind, scope.width, plan.is_plain) if plan.is_batched else index
+        groups.setdefault(kind, []).append(index)
+    return groups
 
 
-def _check(logprobs: Tensor) -> None:
-    # The maximum is NaN if anything is, and -inf if nothing is possible.
-    if not bool(torch.isfinite(logprobs.amax(-1)).all()):
-        raise GenerationError(
-            "Each step needs finite logits, but the model gave NaN or infinity for this request. "
-            "Try dtype='float32', and check the weights if that doesn't help."
-        )
+def _on_host(
+    computed: Sequence[tuple[list[int], Tensor]],
+) -> list[tuple[list[int], list[list[float]]]]:
+    """The numbers of several programs, by one transfer."""
+    if len(computed) < 2:
+        return [(group, numbers.tolist()) for group, numbers in computed]
+    flat = torch.cat([numbers.flatten() for _, numbers in computed]).cpu()
+    parts = torch.split(flat, [numbers.numel() for _, numbers in computed])
+    return [
+        (group, part.view(numbers.shape).tolist())
+        for (group, numbers), part in zip(computed, parts, strict=True)
+    ]
 
 
-def _eligible(request: Request, logprobs: Tensor, candidates: Tensor | None) -> Tensor | None:
-    """Token ids that can be chosen, ascending; ``None`` for the whole vocabulary."""
-    plan, mask = request.plan, request.plan.mask
-    allowed = _allowed(request, logprobs.shape[-1], logprobs.device)
-    if candidates is not None and mask is not None:
-        ids: Tensor = torch.unique(candidates)
-        ids = ids if allowed is None else ids[allowed[ids]]
-        if _are_enough(plan, mask, logprobs, candidates, ids):
-            return ids
-    everything = None if allowed is None else _listed(allowed)
-    return everything if mask is None else _survivors(plan, mask, logprobs, everything)
+def _first_scope(draw: TokenDraw, step: StepLogprobs) -> Scope:
+    """Where a token is sought at first."""
+    if draw.allowed is not None:
+        _check_allowed(draw.allowed, step.pool.shape[1])
+        listed = draw.allowed.nonzero()[:, 0]
+        if len(listed) == 0:
+            raise GenerationError(_NOTHING_ALLOWED)
+        if len(listed) <= MOST_LISTED:
+            return _listed([token for token in listed.tolist() if token not in draw.barred])
+    if draw.choice.candidates and step.candidates is not None:
+        # A utility of the user's own isn't asked to no purpose: what it is asked of comes first.
+        if draw.choice.plan.is_batched or suffices(step, draw):
+            return Scope("shortlist")
+        return _listed(survivors(step, draw).tolist())
+    return Scope("everywhere", width=_width(draw))
 
 
-def _allowed(request: Request, vocabulary: int, device: torch.device) -> Tensor | None:
-    if request.constraint is None:
-        return None
-    allowed = request.constraint.allowed().to(device)
+def _width(draw: TokenDraw) -> int:
+    """How many of the best are sorted at first: enough for a top-k, unless that is unusual."""
+    top_k = draw.choice.sampling.top_k or 0
+    return HEAD if top_k <= HEAD else HEAD * GROWTH
+
+
+def _listed(ids: Sequence[int]) -> Scope:
+    if not ids:
+        raise GenerationError(_NOTHING_LEFT)
+    return Scope("list", torch.tensor(ids), len(ids))
+
+
+def _check_allowed(allowed: Tensor, vocabulary: int) -> None:
     if allowed.shape != (vocabulary,) or allowed.dtype != torch.bool:
         raise GenerationError(
             f"A constraint's mask must be bool of shape [{vocabulary}], the logits' width, but is "
             f"{allowed.dtype} of shape {list(allowed.shape)}. Pad it with False."
         )
-    return allowed
 
 
-def _listed(allowed: Tensor) -> Tensor:
-    ids = allowed.nonzero()[:, 0]
-    if len(ids) == 0:
-        raise GenerationError(
-            "A constraint must allow at least one token, but allows none. Let it allow a stop "
-            "token where the answer may end."
+def _result(
+    step: StepLogprobs, draw: TokenDraw, scope: Scope, outcome: Outcome | BaseException
+) -> Token | Scope | BaseException:
+    """The token, or where it is sought next, or what is wrong with it."""
+    if isinstance(outcome, BaseException):
+        return outcome
+    if not outcome.is_sound:
+        return GenerationError(_NO_DISTRIBUTION)
+    if scope.kind == "shortlist" and not outcome.is_settled:
+        return _listed(survivors(step, draw).tolist())
+    if not outcome.is_possible:
+        return GenerationError(_NOTHING_LEFT)
+    if not outcome.is_settled:
+        return replace(scope, width=scope.width * GROWTH)
+    return _token(draw.choice, outcome)
+
+
+def _token(choice: Choice, outcome: Outcome) -> Token:
+    plan, trace = choice.plan, None
+    if choice.is_traced:
+        trace = Trace(
+            base=None if plan.base is None else math.exp(outcome.base),
+            pref=math.exp(outcome.pref),
+            steered=math.exp(outcome.logprob),
         )
-    return ids
-
-
-def _are_enough(plan: Plan, mask: Mask, logprobs: Tensor, candidates: Tensor, ids: Tensor) -> bool:
-    """Whether no token but the candidates can pass the mask.
-
-    Any other is, in each reference stream, at most as likely as that stream's last candidate, of
-    those that are possible, and so is the mixture. Tokens that are missing can only raise the
-    floor, and don't if all of them are below it.
-    """
-    if len(ids) == 0:
-        return False
-    last = torch.full_like(logprobs[:, :1], -math.inf)
-    for (stream, _), best in zip(plan.reference, candidates, strict=True):
-        listed = logprobs[stream, best]
-        last[stream] = listed.where(listed > -math.inf, math.inf).min()
-    outside = mixture(last, plan.reference)[0]
-    return bool(outside + ROUNDING < mask.floor(mixture(logprobs[:, ids], plan.reference)))
-
-
-def _survivors(plan: Plan, mask: Mask, logprobs: Tensor, ids: Tensor | None) -> Tensor:
-    """What can pass the mask, sought among all of ``ids``: where the reference is flat."""
-    reference = mixture(logprobs if ids is None else logprobs[:, ids], plan.reference)
-    # A hair below the floor, so that ``steer`` draws the line and rounding here doesn't.
-    possible = (reference >= mask.floor(reference) - 1e-3).nonzero()[:, 0]
-    return possible if ids is None else ids[possible]
-
-
-def _penalized(
-    scores: Tensor, ids: Tensor | None, seen: Collection[int], params: SamplingParams, size: int
-) -> Tensor:
-    if not params.penalizes:
-        return scores
-    token_ids = torch.arange(size, device=scores.device) if ids is None else ids
-    return penalize(scores, token_ids, seen, params, vocabulary=size)
-
-
-def _top(final: Tensor, ids: Tensor | None, count: int | None) -> tuple[tuple[int, float], ...]:
-    if not count:
-        return ()
-    best = final.topk(min(count, len(final)))
-    tokens = best.indices if ids is None else ids[best.indices]
-    pairs = zip(tokens.tolist(), best.values.tolist(), strict=True)
-    return tuple((token, logprob) for token, logprob in pairs if logprob > -math.inf)
-
-
-def _trace(
-    plan: Plan, logprobs: Tensor, token: int, steered: Steered, index: int, logprob: float
-) -> Trace:
-    return Trace(
-        base=None if plan.base is None else math.exp(logprobs[plan.base, token]),
-        pref=math.exp(steered.reference[index]),
-        steered=math.exp(logprob),
+    return Token(
+        id=int(outcome.id),
+        logprob=outcome.logprob,
+        top_logprobs=_alternatives(outcome, choice.sampling.top_logprobs or 0),
+        kl=0.0 if plan.is_plain else outcome.kl,
+        trace=trace,
+        agreement=None if math.isnan(outcome.agreement) else outcome.agreement,
     )
+
+
+def _alternatives(outcome: Outcome, count: int) -> tuple[tuple[int, float], ...]:
+    half = len(outcome.alternatives) // 2
+    pairs = zip(outcome.alternatives[:half], outcome.alternatives[half:], strict=True)
+    return tuple((int(token), each) for token, each in islice(pairs, count) if each > -math.inf)
+
+
+_NO_DISTRIBUTION = (
+    "Each step needs finite logits, but the model gave NaN or infinity for this request. "
+    "Try dtype='float32', and check the weights if that doesn't help."
+)
+_NOTHING_ALLOWED = (
+    "A constraint must allow at least one token, but allows none. Let it allow a stop token where "
+    "the answer may end."
+)
+_NOTHING_LEFT = (
+    "A token can be drawn only where one at least is possible, but none is: check the model's "
+    "logits and the call's constraint."
+)

@@ -24,10 +24,12 @@ import torch
 
 from langchain_amulet.engine.backends.base import Backend
 from langchain_amulet.engine.backends.halving import is_out_of_memory
-from langchain_amulet.engine.ensemble import Ensemble, EnsembleSlot, StreamLogprobs
+from langchain_amulet.engine.ensemble import Ensemble, EnsembleSlot, EnsembleStep
 from langchain_amulet.engine.job import Job
+from langchain_amulet.engine.next_tokens import next_tokens
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.engine.request_state import RequestState
+from langchain_amulet.engine.sampler import Sampler
 from langchain_amulet.engine.token_stream import Channel, Event
 from langchain_amulet.errors import (
     AmuletError,
@@ -97,6 +99,7 @@ class Scheduler:
     def __init__(self, ensemble: Ensemble, max_queue: int) -> None:
         """Wait for the first request; the thread starts with it."""
         self._ensemble, self._max_queue = ensemble, max_queue
+        self._sampler = Sampler()
         # Reentrant: a stream may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[RequestState] = deque()
@@ -278,24 +281,22 @@ class Scheduler:
         self._totals["cache_hits"] += any(cached)
         self._totals["cache_read_tokens"] += sum(cached)
 
-    def _forward(self) -> dict[EnsembleSlot, StreamLogprobs | Exception]:
+    def _forward(self) -> EnsembleStep:
         """One forward pass of each model for all requests that are ready."""
-        ready = [(slot, state) for slot, state in self._running.items() if slot.is_started]
-        if not ready:
-            return {}
-        found = self._ensemble.decode([(slot, state.current.plan) for slot, state in ready])
-        self._totals["decode_steps"] += 1
-        return {slot: each for (slot, _), each in zip(ready, found, strict=True)}
+        ready = {slot: state.plan for slot, state in self._running.items() if slot.is_started}
+        step = self._ensemble.decode(ready)
+        self._totals["decode_steps"] += bool(ready)
+        return step
 
-    def _sample(
-        self, found: Mapping[EnsembleSlot, StreamLogprobs | Exception]
-    ) -> dict[EnsembleSlot, Token | AmuletError]:
+    def _sample(self, step: EnsembleStep) -> dict[EnsembleSlot, Token | AmuletError]:
         """Choose each request's token; what goes wrong with one stays its own."""
+        states = {slot: self._running[slot] for slot in step.streams}
+        drawn = next_tokens(states, step, self._sampler)
         return {
-            slot: _wrapped(each, _sharers(each, found.values()))
-            if isinstance(each, Exception)
-            else _token(self._running[slot], each)
-            for slot, each in found.items()
+            slot: found
+            if isinstance(found, Token)
+            else _wrapped(found, _sharers(found, drawn.values()))
+            for slot, found in drawn.items()
         }
 
     def _emit(self, drawn: Mapping[EnsembleSlot, Token | AmuletError]) -> None:
@@ -381,15 +382,7 @@ class Scheduler:
             job.refuse(error)
 
 
-def _token(state: RequestState, found: StreamLogprobs) -> Token | AmuletError:
-    """A request's next token, or what went wrong with it."""
-    try:
-        return state.next_token(found.logprobs, found.candidates)
-    except BaseException as error:  # grammars in Rust panic past Exception
-        return _wrapped(error)
-
-
-def _sharers(error: Exception, found: Iterable[object]) -> int:
+def _sharers(error: BaseException, found: Iterable[object]) -> int:
     """How many requests failed with this error."""
     return sum(each is error for each in found)
 

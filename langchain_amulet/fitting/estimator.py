@@ -22,7 +22,7 @@ from langchain_amulet.fitting.likelihood import Evidence, Forces, Prior
 from langchain_amulet.methods import STRENGTHS, Guidance, Method
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, Preference
-from langchain_amulet.steering import Mask, Plan, Stream, kept, mixture, strengths
+from langchain_amulet.steering import Mask, Plan, PlanBatch, Stream, kept, mixture, strengths
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,14 @@ class Estimator(Generic[AnyPreference]):
             request: The answer, with the prompts of `plan` for these.
             logprobs: What came of it, ``[streams, tokens, vocabulary]``.
         """
-        steps = logprobs.transpose(0, 1)
-        references = torch.stack([mixture(step, request.plan.reference) for step in steps])
-        stays = torch.stack([kept(reference, request.plan.mask) for reference in references])
+        places = range(len(request.answer))
+        rows = [range(place, len(logprobs) * len(places), len(places)) for place in places]
+        batch = PlanBatch.of([request.plan] * len(places), rows, logprobs.device)
+        stays = kept(mixture(logprobs.flatten(0, 1), batch), request.plan.mask)
         # A preference that doesn't apply has the base stream for its own: a contrast of zero.
-        rows = [applying.index(k) if k in applying else request.base for k in self._indices]
-        streams = logprobs[[*rows, request.base]]
-        base = len(rows)
+        read = [applying.index(k) if k in applying else request.base for k in self._indices]
+        streams = logprobs[[*read, request.base]]
+        base = len(read)
         return AnswerEvidence(
             likelihood.text(streams, request.answer, stays, base, self._forces),
             likelihood.mean_contrast(streams, request.answer, base),

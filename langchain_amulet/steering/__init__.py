@@ -16,6 +16,7 @@ names to it.
 from langchain_amulet.steering.combine import (
     Steered,
     agreement,
+    combine,
     kept,
     kl,
     levelled,
@@ -25,11 +26,13 @@ from langchain_amulet.steering.combine import (
 from langchain_amulet.steering.masks import Mask, Plausibility, TopK, TopP
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, iterate, strength
 from langchain_amulet.steering.plan import Contrast, Plan, Solver, Stream, strengths
+from langchain_amulet.steering.plan_batch import PlanBatch
 
 __all__ = [
     "Contrast",
     "Mask",
     "Plan",
+    "PlanBatch",
     "Plausibility",
     "Solver",
     "Steered",
@@ -39,6 +42,7 @@ __all__ = [
     "Utility",
     "agreement",
     "amulet_utility",
+    "combine",
     "iterate",
     "kept",
     "kl",

@@ -1,6 +1,10 @@
 """From the streams' log-probabilities to one set of scores, and what was done to them.
 
-Knows a plan and one token's tensors. Doesn't know where plans come from or how tokens are drawn.
+Everything is done for several tokens at once, each with a plan of its own, see `PlanBatch`; nothing
+here waits for the device, but where a plan brings code of its own, a solver's utility or a mask.
+Whatever one token's rows hold, the others' results are the same.
+
+Knows plans and tensors. Doesn't know where plans come from or how tokens are drawn.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ from torch import Tensor
 
 from langchain_amulet.steering.masks import Mask
 from langchain_amulet.steering.optimiser import bounded, iterate
-from langchain_amulet.steering.plan import Contrast, Plan, Solver
+from langchain_amulet.steering.plan import Plan, Solver
+from langchain_amulet.steering.plan_batch import PlanBatch
 
 INDIFFERENCE = 1e-6  # nats; a contrast that varies less than float32's rounding says nothing
 BISECTIONS = 16  # settles the cap's factor to 1e-5 of the strength, from below
@@ -21,40 +26,53 @@ BISECTIONS = 16  # settles the cap's factor to 1e-5 of the strength, from below
 
 @dataclass(frozen=True)
 class Steered:
-    """One token's distribution after steering.
+    """Distributions after steering; of one token without the leading dimension.
 
     Attributes:
-        scores: Log-probabilities up to a constant, ``[V]``; -inf for what is masked.
-        reference: Log-probabilities of the plan's reference, ``[V]``.
+        scores: Log-probabilities up to a constant, ``[N, V]``; -inf for what is masked.
+        reference: Log-probabilities of the plans' references, ``[N, V]``.
+        floor: The lowest log-probability in the reference that the mask lets stay, ``[N]``; -inf
+            if there is no mask.
     """
 
     scores: Tensor
     reference: Tensor
+    floor: Tensor
 
 
-def steer(logprobs: Tensor, plan: Plan) -> Steered:
-    """Combine the streams' log-probabilities of one next token as ``plan`` says.
-
-    ``logprobs`` are ``[S, V]``, float32, a row per stream of the plan. The columns may be a
-    subset of the vocabulary as long as each row was normalised over all of it and the reference's
-    likeliest token is among them. They may hold -inf; NaN is for the caller to refuse.
+def combine(
+    pool: Tensor, plans: PlanBatch, ids: Tensor | None = None, allowed: Tensor | None = None
+) -> Steered:
+    """Combine streams' log-probabilities of N next tokens, each as its plan says.
 
     A contrast that tends to -inf forbids its token; one that tends to +inf, or compares two
     impossible tokens, says nothing about it. Where that leaves no token at all, the reference
     decides alone.
+
+    Args:
+        pool: ``[rows, vocabulary]``, float32, each row normalised. They may hold -inf; NaN is for
+            the caller to refuse.
+        plans: How the streams are combined, and which rows they are.
+        ids: The columns to look at, ``[N, V]``, among which each reference's likeliest token must
+            be; None for all.
+        allowed: Which of these may be chosen, bool ``[N, V]``; None for all.
     """
-    reference = mixture(logprobs, plan.reference)
-    stays = kept(reference, plan.mask)
-    if plan.solver is None:
-        scores = _sum(logprobs, plan).where(stays, -math.inf)
-    else:
-        scores = _solved(logprobs, plan.anchor, plan.solver, stays)
-    if not bool((scores > -math.inf).any()):
-        # Contrasts can forbid all that the mask keeps, and an answer has to go on somehow.
-        scores = reference.where(stays, -math.inf)
-    if plan.kl_cap is not None:
-        scores = _capped(scores, reference, plan.kl_cap)
-    return Steered(scores, reference)
+    reference = mixture(pool, plans, ids)
+    possible = reference if allowed is None else reference.where(allowed, -math.inf)
+    floor = _floor(possible, plans)
+    stays = (possible > -math.inf) & (possible >= floor[:, None])
+    scores = _sum(pool, plans, ids).where(stays, -math.inf)
+    for index, solver, base in plans.solvers:
+        columns = slice(None) if ids is None else ids[index]
+        anchor = pool[plans.anchors[index], columns]
+        scores[index] = _solved(anchor, pool[base, columns], solver, stays[index])
+    # Contrasts can forbid all that the mask keeps, and an answer has to go on somehow.
+    is_empty = ~(scores > -math.inf).any(1, keepdim=True)
+    scores = torch.where(is_empty, possible.where(stays, -math.inf), scores)
+    if plans.capped is not None:
+        capped = _capped(scores[plans.capped], reference[plans.capped], plans.caps[:, None])
+        scores = scores.index_copy(0, plans.capped, capped)
+    return Steered(scores, reference, floor)
 
 
 def levelled(logprobs: Tensor, held: Tensor) -> Tensor:
@@ -73,24 +91,32 @@ def levelled(logprobs: Tensor, held: Tensor) -> Tensor:
     """
     least = logprobs.amin(0)
     others = logprobs.masked_fill(held, -math.inf).logsumexp(-1, keepdim=True)
-    left = torch.log1p(-least[held].exp().sum())
+    left = torch.log1p(-least.exp().where(held, 0.0).sum())
     return torch.where(others == -math.inf, logprobs, least.where(held, logprobs - others + left))
 
 
-def kl(scores: Tensor, reference: Tensor) -> float:
-    """How far steering moved one token's distribution: KL(q || reference), in nats.
+def steer(logprobs: Tensor, plan: Plan) -> Steered:
+    """`combine` for one token: ``logprobs`` are ``[S, V]``, a row per stream of the plan."""
+    steered = combine(logprobs, PlanBatch.of([plan], [range(len(logprobs))], logprobs.device))
+    return Steered(steered.scores[0], steered.reference[0], steered.floor[0])
+
+
+def kl(scores: Tensor, reference: Tensor) -> Tensor:
+    """How far steering moved distributions: KL(q || reference), in nats, ``[...]``.
 
     Both are normalised over the tokens that ``scores`` keeps: the mask is a truncation like
     top-p, and what it cuts off isn't counted. So zero strength has a divergence of 0, mask or no
     mask, and any subset of the vocabulary that holds the kept tokens gives the same number.
-    Both arguments are ``[V]``, as in `Steered`.
+    Both arguments are ``[..., V]``, as in `Steered`.
     """
-    log_q, log_r = _survivors(scores, reference)
-    return _divergence(log_q.log_softmax(0), log_r.log_softmax(0))
+    target, start = _survivors(scores, reference)
+    return _divergence(target.log_softmax(-1), start.log_softmax(-1))
 
 
-def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
-    """How far the contrasts of a plan want the same tokens: their mean cosine, in [-1, 1].
+def agreement(
+    pool: Tensor, plans: PlanBatch, steered: Steered, ids: Tensor | None = None
+) -> Tensor:
+    """How far the contrasts of each plan want the same tokens: their mean cosine, in [-1, 1].
 
     What a contrast wants is its streams' difference in log-probability over the tokens that
     survived, centred under the reference, which also weights the cosine: a correlation. 1 is full
@@ -101,104 +127,132 @@ def agreement(logprobs: Tensor, plan: Plan, steered: Steered) -> float | None:
     for the same. Below 0, the upper one has turned the lower one's wish into its opposite.
 
     Args:
-        logprobs: What was steered, ``[S, V]``.
-        plan: How it was.
+        pool: What was steered, as in `combine`.
+        plans: How it was.
         steered: What came of it.
+        ids: As in `combine`.
 
     Returns:
-        The mean over all pairs of contrasts; None if there are fewer than two, or if one of them
-        doesn't tell the surviving tokens apart.
+        The mean over all pairs of contrasts, ``[N]``, float64; NaN if there are fewer than two, or
+        if one of them doesn't tell the surviving tokens apart.
     """
-    if len(plan.contrasts) < 2:
-        return None
+    found = torch.full_like(steered.floor, math.nan, dtype=torch.float64)
+    if (layered := plans.layered) is None:
+        return found
+    columns = None if ids is None else ids[layered]
     wants = torch.stack(
-        [logprobs[each.plus] - logprobs[_beginning(each, plan)] for each in plan.contrasts]
+        [
+            _taken(pool, plus, columns) - _taken(pool, beginning, columns)
+            for plus, beginning in zip(
+                plans.plus[layered].T, plans.beginnings[layered].T, strict=True
+            )
+        ],
+        dim=1,
     )
-    known = (steered.scores > -math.inf) & torch.isfinite(wants).all(0)
-    if not bool(known.any()):
-        return None
-    wants, share = wants[:, known].double(), steered.reference[known].double().softmax(0)
-    centred = (wants - (wants @ share)[:, None]) * share.sqrt()
-    norms = centred.norm(dim=1, keepdim=True)
-    if float(norms.min()) < INDIFFERENCE:
-        return None  # a cosine with rounding errors would mean nothing
-    directions = centred / norms
-    count = len(plan.contrasts)
-    total = float((directions @ directions.T).sum()) - count  # without each one's own
-    return min(1.0, max(-1.0, total / (count * (count - 1))))
+    places = torch.arange(plans.plus.shape[1], device=layered.device)
+    is_real = places < plans.counts[layered][:, None]
+    cosine = _mean_cosine(wants, is_real, steered.scores[layered], steered.reference[layered])
+    return found.index_copy(0, layered, cosine)
 
 
-def _beginning(contrast: Contrast, plan: Plan) -> int:
-    """The stream from which a contrast, with all that it stands on, leads away."""
-    below = {each.plus: each.minus for each in plan.contrasts}
-    place = contrast.minus
-    for _ in plan.contrasts:  # no further, should they lead round in a circle
-        place = below.get(place, place)
-    return place
+def _mean_cosine(wants: Tensor, is_real: Tensor, scores: Tensor, reference: Tensor) -> Tensor:
+    """The mean cosine of the real ones among ``wants`` [N, C, V], each pair of them, ``[N]``."""
+    wants = wants.double().where(is_real[:, :, None], 0.0)
+    known = (scores > -math.inf) & wants.isfinite().all(1)
+    share = reference.double().where(known, -math.inf).softmax(1)[:, None]
+    wants = wants.where(known[:, None], 0.0)
+    centred = (wants - (wants * share).sum(2, keepdim=True)) * share.sqrt()
+    norms = centred.norm(dim=2)
+    count = is_real.sum(1)
+    directions = (centred / norms.clamp(min=INDIFFERENCE)[:, :, None]).where(
+        is_real[:, :, None], 0.0
+    )
+    total = directions.sum(1).square().sum(1) - count  # without each one's own
+    mean: Tensor = (total / (count * (count - 1))).clamp(-1.0, 1.0)
+    # A cosine with rounding errors would mean nothing.
+    is_telling = (norms.where(is_real, math.inf) >= INDIFFERENCE).all(1)
+    return mean.where(is_telling, math.nan)
 
 
-def mixture(logprobs: Tensor, parts: tuple[tuple[int, float], ...]) -> Tensor:
-    """Log-probabilities ``[V]`` of a mixture of rows of ``[S, V]``, as in `Plan.reference`."""
-    if len(parts) == 1:
-        return logprobs[parts[0][0]]
-    rows = [logprobs[stream] + math.log(weight) for stream, weight in parts]
-    return torch.stack(rows).logsumexp(0)
+def mixture(pool: Tensor, plans: PlanBatch, ids: Tensor | None = None) -> Tensor:
+    """Log-probabilities ``[N, V]`` of each plan's reference; the arguments are `combine`'s."""
+    if plans.references.shape[1] == 1:
+        return _taken(pool, plans.references[:, 0], ids)
+    parts = zip(plans.references.T, plans.shares.T.to(pool.dtype), strict=True)
+    weighted = [_taken(pool, rows, ids) + share[:, None] for rows, share in parts]
+    return torch.stack(weighted).logsumexp(0)
 
 
-def _sum(logprobs: Tensor, plan: Plan) -> Tensor:
-    scores = logprobs[plan.anchor]
-    for contrast in plan.contrasts:
-        difference = logprobs[contrast.plus] - logprobs[contrast.minus]
-        scores = scores + bounded(contrast.weight * difference)
+def kept(reference: Tensor, mask: Mask | None) -> Tensor:
+    """Which tokens may be chosen, bool ``[..., V]``, by log-probabilities in the reference."""
+    possible = reference > -math.inf
+    return possible if mask is None else possible & (reference >= mask.floor(reference)[..., None])
+
+
+def _taken(pool: Tensor, rows: Tensor, ids: Tensor | None) -> Tensor:
+    """Rows of the pool, at their own columns, ``[N, V]``."""
+    return pool[rows] if ids is None else pool[rows[:, None], ids]
+
+
+def _floor(reference: Tensor, plans: PlanBatch) -> Tensor:
+    floor = torch.full_like(reference[:, 0], -math.inf)
+    for mask, having in plans.masks:
+        if having is None:
+            floor = mask.floor(reference)
+        else:
+            floor = floor.index_copy(0, having, mask.floor(reference[having]))
+    return floor
+
+
+def _sum(pool: Tensor, plans: PlanBatch, ids: Tensor | None) -> Tensor:
+    scores = _taken(pool, plans.anchors, ids)
+    contrasts = zip(plans.weights.T.to(pool.dtype), plans.plus.T, plans.minus.T, strict=True)
+    for weight, plus, minus in contrasts:
+        difference = _taken(pool, plus, ids) - _taken(pool, minus, ids)
+        scores = scores + bounded(weight[:, None] * difference)
     return scores
 
 
-def _solved(logprobs: Tensor, anchor: int, solver: Solver, kept: Tensor) -> Tensor:
-    first, base = (logprobs[row, kept].log_softmax(0) for row in (anchor, solver.base))
-    policy = iterate(first, base, solver.utility, solver.lam, solver.eta, solver.updates)
-    scores = torch.full_like(logprobs[anchor], -math.inf)
+def _solved(anchor: Tensor, base: Tensor, solver: Solver, kept: Tensor) -> Tensor:
+    """One token's scores, ``[V]``, by a solver, which is given the kept tokens alone."""
+    first, second = (row[kept].log_softmax(0) for row in (anchor, base))
+    policy = iterate(first, second, solver.utility, solver.lam, solver.eta, solver.updates)
+    scores = torch.full_like(anchor, -math.inf)
     scores[kept] = policy.to(scores.dtype)
     return scores
 
 
-def kept(reference: Tensor, mask: Mask | None) -> Tensor:
-    """Which tokens may be chosen, bool ``[V]``, by their log-probabilities in the reference."""
-    possible = reference > -math.inf
-    return possible if mask is None else possible & (reference >= mask.floor(reference))
-
-
-def _capped(scores: Tensor, reference: Tensor, cap: float) -> Tensor:
-    """Pull ``scores`` back towards the reference until their divergence is within ``cap``.
+def _capped(scores: Tensor, reference: Tensor, caps: Tensor) -> Tensor:
+    """Pull ``scores`` back towards the reference until their divergence is within ``caps``.
 
     Along ``log r + factor (scores - log r)`` the divergence grows from 0 with derivative
     ``factor * Var_q(scores - log r)``, so it can be bisected. Where the anchor is the reference,
     this is one common factor on the weights of all contrasts.
     """
     target, start = _survivors(scores, reference)
-    start = start.log_softmax(0)
-    tilt = target - start
+    start = start.log_softmax(1)
+    survives = scores > -math.inf
+    tilt = (target - start).where(survives, 0.0)
 
-    def within(factor: float) -> bool:
-        return _divergence((start + factor * tilt).log_softmax(0), start) <= cap
+    def within(factor: Tensor) -> Tensor:
+        moved = (start + factor * tilt).log_softmax(1)
+        return _divergence(moved, start)[:, None] <= caps
 
-    if within(1.0):
-        return scores
-    low, high = 0.0, 1.0
+    low, high = torch.zeros_like(caps), torch.ones_like(caps)
+    is_within = within(high)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) else (low, middle)
-    capped = torch.full_like(scores, -math.inf)
-    capped[scores > -math.inf] = (start + low * tilt).to(scores.dtype)
-    return capped
+        fits = within(middle)
+        low, high = middle.where(fits, low), high.where(fits, middle)
+    return torch.where(is_within | ~survives, scores, (start + low * tilt).to(scores.dtype))
 
 
 def _survivors(scores: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both at the tokens that ``scores`` keeps, in float64."""
-    kept = scores > -math.inf
-    if bool(kept.all()):  # indexing a whole vocabulary would cost more than all the rest
-        return scores.double(), reference.double()
-    return scores[kept].double(), reference[kept].double()
+    """Both in float64, and impossible wherever ``scores`` are."""
+    return scores.double(), reference.double().where(scores > -math.inf, -math.inf)
 
 
-def _divergence(log_q: Tensor, log_r: Tensor) -> float:
-    return float((log_q.exp() @ (log_q - log_r)).clamp(min=0.0))
+def _divergence(log_q: Tensor, log_r: Tensor) -> Tensor:
+    # Where both are impossible their difference has no value, and nothing is there to count.
+    moved = (log_q - log_r).where(log_q > -math.inf, 0.0)
+    return (log_q.exp() * moved).sum(-1).clamp(min=0.0)

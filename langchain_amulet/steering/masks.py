@@ -26,11 +26,12 @@ class Mask(ABC):
 
     @abstractmethod
     def floor(self, reference: Tensor) -> Tensor:
-        """The lowest log-probability that stays, as a scalar; -inf if everything does.
+        """The lowest log-probability that stays, ``[...]``; -inf if everything does.
 
         Args:
-            reference: Log-probabilities of the prompted distribution, ``[V]``, normalised over the
-                whole vocabulary. The columns may be a subset that holds all that will be kept.
+            reference: Log-probabilities of prompted distributions, ``[..., V]``, each normalised
+                over the whole vocabulary. The columns may be a subset that holds all that will be
+                kept, with -inf for what can't be.
         """
 
 
@@ -53,7 +54,7 @@ class Plausibility(Mask):
 
     def floor(self, reference: Tensor) -> Tensor:
         """The share of the maximum."""
-        return reference.max() + math.log(self.share)
+        return reference.amax(-1) + math.log(self.share)
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,18 @@ class TopP(Mask):
 
     def floor(self, reference: Tensor) -> Tensor:
         """The log-probability of the token with which the mass is reached."""
-        width = WIDTH
+        columns, width = reference.shape[-1], WIDTH
         while True:
-            best = reference.topk(min(width, len(reference))).values
-            reached = (best.double().exp().cumsum(0) >= self.mass).nonzero()
-            if len(reached):
-                return best[reached[0, 0]]
-            if width >= len(reference):
-                # A grammar's subset may hold less than the mass in all.
-                return torch.full_like(reference[0], -math.inf)
+            width = columns if width * GROWTH >= columns else width
+            best = reference.topk(width).values
+            short = (best.double().exp().cumsum(-1) < self.mass).sum(-1, keepdim=True)
+            # With all columns there is nothing to ask, so that small sets don't wait for a device.
+            if width == columns or bool((short < width).all()):
+                break
             width *= GROWTH
+        last = best.gather(-1, short.clamp(max=width - 1))
+        # A grammar's subset may hold less than the mass in all.
+        return last.where(short < width, -math.inf)[..., 0]
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,10 @@ class TopK(Mask):
 
     def floor(self, reference: Tensor) -> Tensor:
         """The log-probability of the last one kept."""
-        if self.count >= len(reference):
-            return torch.full_like(reference[0], -math.inf)
-        return reference.topk(self.count).values[-1]
+        if self.count >= reference.shape[-1]:
+            return torch.full_like(reference[..., 0], -math.inf)
+        return reference.topk(self.count).values[..., -1]
+
+
+BUILT_IN = (Plausibility, TopP, TopK)
+"""The masks that can be trusted with several distributions at once."""

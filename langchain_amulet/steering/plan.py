@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import NoneType
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.steering.masks import Mask
+from langchain_amulet.steering.masks import BUILT_IN, Mask
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
 from langchain_amulet.validation import check_callable, check_count, check_type, is_finite, quoted
 
@@ -169,6 +169,11 @@ class Plan:
         return self.solver is not None or any(each.weight for each in self.contrasts)
 
     @property
+    def is_batched(self) -> bool:
+        """Whether it can be computed together with others: it has no code of somebody's own."""
+        return self.solver is None and (self.mask is None or type(self.mask) in BUILT_IN)
+
+    @property
     def base(self) -> int | None:
         """Index of the answering model's stream without preferences, if there is one."""
         bare = (index for index, stream in enumerate(self.streams) if stream == Stream())
@@ -185,6 +190,11 @@ class Plan:
         """Names of the models that it needs besides the one that answers."""
         names = (stream.model for stream in self.streams if stream.model is not None)
         return tuple(dict.fromkeys(names))
+
+    @property
+    def masked(self) -> Plan:
+        """The same streams and mask without steering."""
+        return replace(self.unsteered, mask=self.mask)
 
     @property
     def unsteered(self) -> Plan:

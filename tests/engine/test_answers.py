@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
-from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Plausibility, Stream
+from support.draws import next_token
 from support.tiny_engine import AMULET, PLAIN, VOCABULARY, ids_of, request_for
 
 

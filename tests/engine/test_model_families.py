@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
-from langchain_amulet.engine.sampler import next_token
+from langchain_amulet.engine.next_tokens import next_tokens
 from langchain_amulet.errors import UnsupportedModelError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Contrast, Plan, Stream, steer
@@ -204,11 +204,13 @@ def chosen_from(monkeypatch: pytest.MonkeyPatch) -> dict[Request, list[torch.Ten
     """What the engine chooses from: log-probabilities ``[streams, vocabulary]`` per step."""
     steps: dict[Request, list[torch.Tensor]] = defaultdict(list)
 
-    def recorded(request: Request, logprobs: torch.Tensor, *others: Any) -> Any:
-        steps[request].append(logprobs.clone())
-        return next_token(request, logprobs, *others)
+    def recorded(states: Any, step: Any, sampler: Any) -> Any:
+        for slot, state in states.items():
+            rows = list(step.streams[slot].rows)
+            steps[state.request].append(step.logprobs.pool[rows])
+        return next_tokens(states, step, sampler)
 
-    monkeypatch.setattr("langchain_amulet.engine.request_state.next_token", recorded)
+    monkeypatch.setattr("langchain_amulet.engine.scheduler.next_tokens", recorded)
     return steps
 
 

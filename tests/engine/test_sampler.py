@@ -13,10 +13,10 @@ from torch import Tensor
 
 from langchain_amulet.engine import Request, Token
 from langchain_amulet.engine import sampler as module
-from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.methods import PAD, Amulet, Guidance, LinearAlignment, Method
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plausibility, TopK, TopP
+from support.draws import next_token
 
 examples = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 VOCABULARY, WIDTH = 500, 64
@@ -100,7 +100,7 @@ def test_a_peaked_distribution_is_not_looked_through_as_a_whole(
     request = request_for(Amulet.paper(), 1)
     request = replace(request, plan=replace(request.plan, mask=mask))
     logprobs = rows(0, 2, 4.0)
-    monkeypatch.delattr(module, "_survivors")
+    monkeypatch.delattr(module, "survivors")
     assert next_token(request, logprobs, candidates_of(request, logprobs), (), 0.5)
 
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langchain_amulet.engine import Constraint, Request
-from langchain_amulet.engine.sampler import next_token
 from langchain_amulet.errors import ContextLengthError, SchemaError
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.methods import Amulet, Guidance
+from support.draws import next_token
 from support.grammars import (
     COMPILER,
     HOT,

@@ -49,10 +49,10 @@ PUBLIC = {
     """,
     "langchain_amulet.middleware": "ExtractionMiddleware PreferenceMiddleware",
     "langchain_amulet.preferences": "Preference",
-    "langchain_amulet.sampling": "SamplingParams penalize sample",
+    "langchain_amulet.sampling": "Drawn SamplingBatch SamplingParams draw penalize",
     "langchain_amulet.steering": """
-        Contrast Mask Plan Plausibility Solver Steered Stream TopK TopP Utility agreement
-        amulet_utility iterate kept kl levelled mixture steer strength strengths
+        Contrast Mask Plan PlanBatch Plausibility Solver Steered Stream TopK TopP Utility agreement
+        amulet_utility combine iterate kept kl levelled mixture steer strength strengths
     """,
     "langchain_amulet.trace": "moved shade",
     "amulet_evals": """

@@ -70,7 +70,9 @@ def decode_in_halves(
     """
 
     def compute_some(some: Sequence[AnySlot]) -> StepLogits:
-        return compute(some, list(_within(queries, _rows(some)).values()))
+        # As a rule all rows pass together, and then they needn't be counted anew.
+        is_whole = len(some) == len(slots)
+        return compute(some, queries if is_whole else [*_within(queries, _rows(some)).values()])
 
     passes = in_halves(slots, compute_some)
     steps = [(some, found) for some, found in passes if isinstance(found, StepLogits)]

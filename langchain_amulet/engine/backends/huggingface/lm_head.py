@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from langchain_amulet.engine.backends.base import CandidateQuery
+from langchain_amulet.engine.transfers import rectangle, to_device
 
 CANDIDATES = 64
 """How many tokens are sought for each query."""
@@ -63,7 +64,7 @@ class LMHead:
         Args:
             queries: What will be chosen from.
             exact_ids: Token ids that matter besides, ``[ids]`` each, such as the candidates of
-                another model. Those that this one lacks are skipped.
+                another model. Those that this one lacks don't matter.
         """
         found = RefinedPass()
 
@@ -74,7 +75,8 @@ class LMHead:
             sought = [*exact_ids, *([] if found.candidates is None else [found.candidates])]
             if sought and self._is_rounded(rounded):
                 ids = torch.cat([each.flatten().to(logits.device) for each in sought])
-                self._compute_exactly(logits, hidden, torch.unique(ids[ids < logits.shape[-1]]))
+                # To drop what is too many or there twice, one would have to wait for the device.
+                self._compute_exactly(logits, hidden, ids.clamp(max=logits.shape[-1] - 1))
             return logits
 
         with self._hooked(refine):
@@ -126,7 +128,7 @@ class LMHead:
         return rounded.dtype != torch.float32 and rounded.shape[-1] > SMALL_VOCABULARY
 
     def _compute_exactly(self, logits: Tensor, hidden: Tensor, ids: Tensor) -> None:
-        """Overwrite the logits of some tokens, each of them once, by precise ones."""
+        """Overwrite the logits of some tokens by precise ones."""
         weight, bias = self._weight, self._bias
         if weight is not None:
             part = None if bias is None else bias[ids]
@@ -153,16 +155,23 @@ class LMHead:
 
 
 def _best(logits: Tensor, queries: Sequence[CandidateQuery]) -> Tensor:
-    # topk takes NaN for the largest; a sum shows sooner than a look at each whether there is one.
-    finite = logits.nan_to_num(nan=-torch.inf) if torch.isnan(logits.sum()) else logits
-    sums = [_weighted_sum(finite, query) for query in queries]
-    k = min(CANDIDATES, logits.shape[-1])
-    return torch.stack(sums).topk(k).indices
+    """The best token ids of each query, ``[queries, k]``.
 
-
-def _weighted_sum(logits: Tensor, query: CandidateQuery) -> Tensor:
-    if len(query) == 1:
-        return logits[query[0][0]]
-    rows = torch.tensor([row for row, _ in query], device=logits.device)
-    weights = torch.tensor([weight for _, weight in query]).to(logits)
-    return weights @ logits[rows]
+    A query reads its own rows only, so that what isn't a number in others can't reach it.
+    """
+    rows = rectangle([[row for row, _ in query] for query in queries], logits.device)
+    sums = logits[rows[:, 0]]
+    longest = rows.shape[1]
+    if longest > 1:
+        weights = to_device(
+            [
+                [*(weight for _, weight in query), *[0.0] * (longest - len(query))]
+                for query in queries
+            ],
+            logits.dtype,
+            logits.device,
+        )
+        sums = sums * weights[:, :1]
+        for place in range(1, longest):
+            sums = sums + logits[rows[:, place]] * weights[:, place, None]
+    return sums.topk(min(CANDIDATES, logits.shape[-1])).indices
