@@ -175,9 +175,12 @@ class LoadSettings(BaseModel):
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
+        cuda_graphs: Record decode steps on a GPU and play them back, which spares it to wait for
+            Python; off takes less of its memory.
         max_rows: The most prompt streams decoded at a time, over all calls.
         max_queue: The most calls that may wait.
-        prefill_chunk: The most prompt tokens computed between two decode steps.
+        prefill_chunk: The most prompt tokens computed between two decode steps; None for what
+            takes the device about as long as a few of these.
         kv_cache_memory: The most memory for keys and values, those included that are kept for
             prompts that begin alike: bytes, or a text such as "4GiB"; None for a share of what is
             free.
@@ -197,9 +200,10 @@ class LoadSettings(BaseModel):
     revision: str | None = None
     trust_remote_code: bool = False
     use_safetensors: bool = True
+    cuda_graphs: bool = True
     max_rows: int = Field(default=64, ge=1)
     max_queue: int = Field(default=4096, ge=1)
-    prefill_chunk: int = Field(default=256, ge=1)
+    prefill_chunk: int | None = Field(default=None, ge=1)
     kv_cache_memory: Annotated[ByteSize, Field(ge=1)] | None = None
 
     @property

@@ -30,6 +30,10 @@ from langchain_amulet.waiting import Deadline
 
 T = TypeVar("T")
 
+PREFILL_CHUNKS = {"cpu": 256, "cuda": 2048}
+"""By kind of device, about how many prompt tokens it computes in the time of a few decode steps.
+Set rather than measured while it runs, since where a prompt is cut shows in the last digits."""
+
 
 class Engine:
     """Decodes requests with one model, on one background thread.
@@ -41,7 +45,8 @@ class Engine:
         model: As `load` gives it, or a `HuggingFaceModel` around a model of one's own.
         max_rows: The most prompt streams at a time, over all requests.
         max_queue: The most requests that may wait for rows.
-        prefill_chunk: The most prompt tokens computed between two decode steps.
+        prefill_chunk: The most prompt tokens computed between two decode steps; ``None`` for what
+            takes the model's device about as long as a few of these, see `PREFILL_CHUNKS`.
         kv_cache_memory: The most bytes of keys and values, of requests and of what is kept for
             others that begin alike; of each model that the engine runs. None for a share of what
             is free now: of a computer's memory a quarter and at most 4 GiB, of a GPU's three
@@ -57,7 +62,7 @@ class Engine:
         *,
         max_rows: int = 64,
         max_queue: int = 4096,
-        prefill_chunk: int = 256,
+        prefill_chunk: int | None = None,
         kv_cache_memory: int | None = None,
     ) -> None:
         """Take the model over; nothing is computed yet."""
@@ -66,6 +71,8 @@ class Engine:
                 f"An engine needs a loaded model, not {type(model).__name__}: use what load gives, "
                 "or HuggingFaceModel(model) for a model of transformers."
             )
+        if prefill_chunk is None:
+            prefill_chunk = PREFILL_CHUNKS.get(model.info.device.split(":")[0], 256)
         limits = {"max_rows": max_rows, "max_queue": max_queue, "prefill_chunk": prefill_chunk}
         if kv_cache_memory is not None:
             limits["kv_cache_memory"] = kv_cache_memory

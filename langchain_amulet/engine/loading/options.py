@@ -28,6 +28,7 @@ class LoadOptions:
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
         pack: Lay the linear layers out for decoding on a CPU, see ``packing``.
+        cuda_graphs: Record decode steps on a GPU and play them back, see ``static_step``.
         max_rows: See ``Engine``.
         max_queue: See ``Engine``.
         prefill_chunk: See ``Engine``.
@@ -44,9 +45,10 @@ class LoadOptions:
     trust_remote_code: bool = False
     use_safetensors: bool = True
     pack: bool = True
+    cuda_graphs: bool = True
     max_rows: int = 64
     max_queue: int = 4096
-    prefill_chunk: int = 256
+    prefill_chunk: int | None = None
     kv_cache_memory: int | None = None
     _quantization: str = field(default="", init=False, repr=False)
 

@@ -15,6 +15,7 @@ Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import count
 
 import torch
@@ -43,6 +44,7 @@ from langchain_amulet.engine.backends.huggingface.kv_cache import (
     blocks_for,
 )
 from langchain_amulet.engine.backends.huggingface.prefix_cache import PrefixCache, common_prefix
+from langchain_amulet.engine.backends.huggingface.static_step import Recorder, StaticSteps
 from langchain_amulet.engine.backends.huggingface.stream_rows import (
     MIN_COPIED,
     BatchedSlot,
@@ -50,6 +52,7 @@ from langchain_amulet.engine.backends.huggingface.stream_rows import (
     StreamRow,
     prefill_batch,
 )
+from langchain_amulet.engine.transfers import to_device
 from langchain_amulet.errors import ContextLengthError
 
 
@@ -75,6 +78,16 @@ class BatchedBackend(HuggingFaceBackend):
         self._waiting: list[BatchedSlot] = []
         self._decoding: list[BatchedSlot] = []
         self._numbers = count()
+        self._static: StaticSteps | None = None
+
+    def play_back(self, record: Recorder) -> StaticSteps:
+        """Decode by steps of fixed shapes from now on.
+
+        Args:
+            record: How a step is recorded.
+        """
+        self._static = StaticSteps(self._lm, self._cache, record)
+        return self._static
 
     @property
     def live_rows(self) -> int:
@@ -175,14 +188,11 @@ class BatchedBackend(HuggingFaceBackend):
             self._extend(stream, stream.row.length + 1)
         window = self._cache.prepare([stream.row for stream in streams], [1] * len(streams))
         pending = [token for slot in slots for token in slot.pending]
-        logits, _ = self._lm.next_logits(
-            torch.tensor(pending, device=self._cache.device)[:, None],
-            window.positions,
-            self._cache.cache,
-            self._masks(window),
-            queries,
-            exact_ids,
-        )
+        fed = to_device(pending, torch.int64, self._cache.device)[:, None]
+        with nullcontext() if self._static is None else self._static.computed(fed, window):
+            logits, _ = self._lm.next_logits(
+                fed, window.positions, self._cache.cache, self._masks(window), queries, exact_ids
+            )
         for stream in streams:  # not before, so that a pass which failed can be tried again
             stream.row.length += 1
         return logits

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits, Steps
 from langchain_amulet.engine.backends.huggingface.lm_head import LMHead
+from langchain_amulet.engine.backends.huggingface.substitute import Substitute
 from langchain_amulet.engine.loading.model_info import context_length
 
 CACHE_NAMES = ("cache", "cache_params", "past_key_values")
@@ -60,6 +61,7 @@ class CausalLM:
     Attributes:
         model: The model itself, in evaluation mode.
         config: The config of its text part.
+        body: All of it but its head.
         head: Its output embedding.
         context_length: The most positions it has; None for no limit.
     """
@@ -71,8 +73,13 @@ class CausalLM:
         self.head = LMHead(model.get_output_embeddings())
         self.context_length = context_length(model.config)
         self.signature = ForwardSignature.of(model)
-        self._body: nn.Module = model.base_model
-        self._body_signature = ForwardSignature.of(self._body)
+        self.body: nn.Module = model.base_model
+        self._body_signature = ForwardSignature.of(self.body)
+
+    @cached_property
+    def substitute(self) -> Substitute:
+        """What can stand in for the body; there from its first use on."""
+        return Substitute(self.body)
 
     @property
     def device(self) -> torch.device:
@@ -124,9 +131,13 @@ class CausalLM:
         logits = StepLogits(output.logits[:, -1].float(), refined.candidates)
         return logits, getattr(output, self.signature.cache, None)
 
-    def fill(self, tokens: Tensor, positions: Tensor, cache: Any, masks: Any) -> None:
-        """Put tokens into the cache; no logits are computed. The arguments are as before."""
-        self._body(**self._inputs(self._body_signature, tokens, positions, cache, masks))
+    def fill(self, tokens: Tensor, positions: Tensor, cache: Any, masks: Any) -> Any:
+        """Put tokens into the cache; no logits are computed. The arguments are as before.
+
+        Returns:
+            What the body gives.
+        """
+        return self.body(**self._inputs(self._body_signature, tokens, positions, cache, masks))
 
     def read(self, tokens: Sequence[int], last: int, chunk: int) -> Steps[tuple[Tensor, Any]]:
         """Read one sequence, so many tokens in a step.

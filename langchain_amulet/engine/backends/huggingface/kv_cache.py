@@ -171,6 +171,28 @@ class KVCache:
         self.window = CacheWindow(table, places, positions, columns)
         return self.window
 
+    def padded(self, window: CacheWindow, rows: int, columns: int) -> CacheWindow:
+        """A window made larger: what is added reads zeros, and writes where nobody reads.
+
+        Args:
+            window: As it was prepared, for one token of each row.
+            rows: How many rows it shall have.
+            columns: How many columns.
+        """
+        (had, blocks), device = window.table.shape, self.device
+        table = torch.full((rows, blocks_for(columns)), PADDING, device=device)
+        table[:had, :blocks] = window.table
+        places = torch.full((rows, 1), SCRATCH * BLOCK, device=device)
+        places[:had] = window.places
+        positions = torch.zeros((rows, 1), dtype=torch.long, device=device)
+        positions[:had] = window.positions
+        return CacheWindow(table, places, positions, columns)
+
+    @property
+    def addresses(self) -> tuple[int, ...]:
+        """Where the memory is; while this is the same, it hasn't moved."""
+        return tuple(states.data_ptr() for layer in self.layers for states in layer.pools)
+
     def _table(self, rows: Sequence[CacheRow], width: int) -> Tensor:
         padding = [PADDING] * width
         listed = [([block.index for block in row.blocks] + padding)[:width] for row in rows]

@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from langchain_amulet.engine.backends.base import Backend, LoadedModel, ModelInfo
+from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 from langchain_amulet.engine.backends.huggingface.select import AUTO, select_backend
+from langchain_amulet.engine.backends.huggingface.static_step import CUDAGraphs
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.engine.loading.loader import from_pretrained, loading
 from langchain_amulet.engine.loading.model_info import declared_stops, logits_width
@@ -31,6 +33,7 @@ class HuggingFaceModel(LoadedModel):
         tokenizer: Its tokenizer; None where only token ids go in and come out.
         backend: "batched" or "sequential"; "auto" for the first of these that can run it, which
             a short probe finds out.
+        cuda_graphs: Whether decode steps on a GPU are recorded and played back, where they can be.
 
     Attributes:
         model: The model.
@@ -40,7 +43,9 @@ class HuggingFaceModel(LoadedModel):
         UnsupportedModelError: It can't be decoded with a cache.
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, backend: str = AUTO) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any = None, backend: str = AUTO, cuda_graphs: bool = True
+    ) -> None:
         """Choose the backend by a short probe of the model."""
         missing = [name for name in NEEDED if not hasattr(model, name)]
         if missing:
@@ -51,6 +56,7 @@ class HuggingFaceModel(LoadedModel):
         self.model, self.tokenizer = model, tokenizer
         self._lm = CausalLM(model)
         self._backend = select_backend(self, self._lm, backend)
+        self._cuda_graphs = cuda_graphs and self._lm.device.type == "cuda"
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -70,7 +76,10 @@ class HuggingFaceModel(LoadedModel):
         self, max_rows: int, prefill_chunk: int, kv_cache_memory: int | None = None
     ) -> Backend:
         """What runs it for one engine."""
-        return self._backend(self, self._lm, max_rows, prefill_chunk, kv_cache_memory)
+        backend = self._backend(self, self._lm, max_rows, prefill_chunk, kv_cache_memory)
+        if self._cuda_graphs and isinstance(backend, BatchedBackend):
+            backend.play_back(CUDAGraphs().record)
+        return backend
 
 
 def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:
@@ -85,6 +94,6 @@ def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:
     model_id = resolve_model(model_id)
     with loading(model_id):
         model, tokenizer = from_pretrained(model_id, options)
-        loaded = HuggingFaceModel(model, tokenizer, options.backend)
+        loaded = HuggingFaceModel(model, tokenizer, options.backend, options.cuda_graphs)
         _ = loaded.info  # which reads numbers off the config, and those may be anything
     return loaded
