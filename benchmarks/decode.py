@@ -1,7 +1,7 @@
 """What steering costs per token, against Hugging Face ``generate``, in one process.
 
 A random model decodes with every method in turn, see `harness`; the table shows medians and the
-spread between the rounds.
+spread between the rounds. On a GPU it also counts what the host asks of it at each step.
 
     python -m benchmarks.decode                       # Qwen2-0.5B's shape on the CPU
     python -m benchmarks.decode --device cuda --shape 7b --json result.json
@@ -38,7 +38,7 @@ from langchain_amulet.methods import Amulet, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 
-USERS = (1, 4, 8, 16)
+USERS = {"cpu": (1, 4, 8, 16), "cuda": (1, 4, 8, 16, 64, 128)}
 LONG_PROMPT = 1500
 SAMPLING: dict[str, Any] = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
 HEAD_START = 64
@@ -115,7 +115,47 @@ def first_token(engine: Engine, plan: Plan, prompt: int = LONG_PROMPT) -> float:
     return milliseconds
 
 
-def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Measurement]:
+@torch.inference_mode()
+def bare_pass(model: Any, prompt: int = LONG_PROMPT) -> float:
+    """Milliseconds of one forward pass over a prompt, with the logits of its last token."""
+    ids = torch.tensor([some_ids(prompt, 0)], device=model.device)
+    kind = model.device.type
+    return 1000 * _seconds(lambda: model(ids, use_cache=False, logits_to_keep=1), kind)
+
+
+def asked_of_gpu(engine: Engine, users: int, tokens: int, plan: Plan) -> dict[str, float]:
+    """How often per step kernels and graphs are launched, and how often the host waits for them.
+
+    The prompts' passes are in it, too, so this is a bound, which more tokens make closer.
+    """
+    kinds = {
+        "kernel launches": ("LaunchKernel",),
+        "graph launches": ("GraphLaunch",),
+        "synchronisations": ("Synchronize",),
+    }
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        steered(engine, users, tokens, plan)
+    counts = {event.key: event.count for event in profile.key_averages()}
+    return {
+        name: sum(count for key, count in counts.items() if any(part in key for part in parts))
+        / tokens
+        for name, parts in kinds.items()
+    }
+
+
+def decoding(engine: Engine, device: str, tokens: int, name: str, plan: Plan) -> list[Measurement]:
+    """A line for each number of users."""
+    return [
+        Measurement(
+            f"engine, {name}, {users} user{'s' * (users > 1)}",
+            lambda users=users: steered(engine, users, tokens, plan),  # type: ignore[misc]
+            users,
+        )
+        for users in USERS[device]
+    ]
+
+
+def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> list[Measurement]:
     """Everything that is measured, in the order of the table.
 
     On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
@@ -127,17 +167,15 @@ def lines(plain: Any, served: Any, engine: Engine, tokens: int) -> list[Measurem
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
         Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
         Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
-        Measurement("engine, unsteered", lambda: steered(engine, 1, tokens, one_stream)),
-        *(
-            Measurement(
-                f"engine, Amulet, {users} user{'s' * (users > 1)}",
-                lambda users=users: steered(engine, users, tokens, amulet),  # type: ignore[misc]
-                users,
-            )
-            for users in USERS
-        ),
+        *decoding(engine, device, tokens, "unsteered", one_stream),
+        *decoding(engine, device, tokens, "Amulet", amulet),
         Measurement("engine, Amulet(updates=1)", lambda: steered(engine, 1, tokens, short)),
         Measurement("engine, Amulet(updates=10000)", lambda: steered(engine, 1, tokens, long)),
+        Measurement(
+            f"one bare pass over {LONG_PROMPT} prompt tokens",
+            lambda: bare_pass(served),
+            per_token=False,
+        ),
         Measurement(
             f"first token, {LONG_PROMPT} prompt tokens, one stream",
             lambda: first_token(engine, one_stream),
@@ -169,15 +207,26 @@ def table(rows: list[Measurement], lowest: float, title: str) -> Table:
     return shown
 
 
-def verdicts(rows: list[Measurement]) -> dict[str, float]:
-    """The four ratios that the project watches."""
+def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
+    """The ratios that the project watches."""
     median = {row.name: row.median for row in rows}
-    one, many = median["engine, Amulet, 1 user"], median[f"engine, Amulet, {USERS[-1]} users"]
+    most = max(row.users for row in rows)
+    one, many = median["engine, Amulet, 1 user"], median[f"engine, Amulet, {most} users"]
     first = f"first token, {LONG_PROMPT} prompt tokens, "
     return {
         "one steered user / unsteered generate": one / median["generate, unsteered"],
+        "one steered user / floor": one / lowest,
+        f"{most} steered users / floor": many / lowest,
+        **{
+            f"steered / unsteered, {row.users} users": row.median
+            / median[row.name.replace("Amulet", "unsteered")]
+            for row in rows
+            if row.name.startswith("engine, Amulet, ")
+        },
         "guidance_scale / one steered user": median["generate, guidance_scale"] / one,
-        f"{USERS[-1]} users' tokens per second / one user's": USERS[-1] * one / many,
+        f"{most} users' tokens per second / one user's": most * one / many,
+        "first token / one bare pass": median[first + "one stream"]
+        / median[f"one bare pass over {LONG_PROMPT} prompt tokens"],
         "first token, two streams / one": median[first + "Amulet"] / median[first + "one stream"],
         "updates=10000 / updates=1": median["engine, Amulet(updates=10000)"]
         / median["engine, Amulet(updates=1)"],
@@ -191,20 +240,31 @@ def main() -> None:
     served = plain
     if given.device == "cpu":
         served = packed(build(given.shape, given.device, given.dtype))
-    with Engine(HuggingFaceModel(served)) as engine:
-        rows = lines(plain, served, engine, given.tokens)
+    kind = torch.device(given.device).type
+    with Engine(HuggingFaceModel(served), max_rows=2 * max(USERS[kind])) as engine:
+        rows = lines(plain, served, engine, kind, given.tokens)
         run(rows, given.rounds)
+        counts = {
+            f"{name} per step, {users} users": count
+            for users in USERS[kind]
+            if kind == "cuda"
+            for name, count in asked_of_gpu(
+                engine, users, given.tokens, Amulet().plan([Guidance()])
+            ).items()
+        }
     lowest = floor(plain, given.device)
     heading, shown = headline(given.shape, plain), console()
     shown.print(table(rows, lowest, heading))
-    for name, ratio in verdicts(rows).items():
-        shown.print(f"{name}: {ratio:.2f}")
+    ratios = verdicts(rows, lowest)
+    for name, number in {**ratios, **counts}.items():
+        shown.print(f"{name}: {number:.2f}")
     if given.json:
         result = {
             "title": heading,
             "floor": lowest,
             "milliseconds": {row.name: row.times for row in rows},
-            "ratios": verdicts(rows),
+            "ratios": ratios,
+            "counts": counts,
         }
         given.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
