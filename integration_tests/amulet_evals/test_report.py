@@ -121,18 +121,19 @@ def test_pictures_are_files_and_in_the_page(run: Path) -> None:
     plots = run / "report" / "plots"
     drawings = sorted(plots.glob("*.svg"))
     assert [path.stem for path in drawings] == sorted(path.stem for path in plots.glob("*.png"))
-    assert len(drawings) == 3  # bars, the trade-off and KL per token
+    assert len(drawings) == 5  # bars and trade-offs of style and of echoes, and KL per token
     images = [str(each["src"]) for tag, each in Page(run / "report" / "index.html").tags
               if tag == "img"]  # fmt: skip
     embedded = [base64.b64decode(src.partition(",")[2]) for src in images]
     assert embedded == [path.read_bytes() for path in drawings]
     texts = ["".join(ElementTree.fromstring(svg).itertext()) for svg in embedded]
+    bars, trade_off, echo_bars, echo_trade_off, moved = texts
     for name in (*STYLES, *METHODS):
-        assert name in texts[0]
+        assert name in bars and name in echo_bars
     for family in ("Base", "<i>Pref</i>", "amulet", "Capped"):
-        assert family in texts[1]
-    assert "Amulet_1" in texts[2]
-    assert "Base" not in texts[2]  # which nothing moves
+        assert family in trade_off and family in echo_trade_off
+    assert "Amulet_1" in moved
+    assert "Base" not in moved  # which nothing moves
 
 
 def test_the_same_run_has_the_same_report_to_the_byte(run: Path) -> None:

@@ -24,7 +24,7 @@ import pytest
 from langchain_core.messages import AIMessage
 
 from langchain_amulet import Amulet, ChatAmulet
-from langchain_amulet.engine import Engine, Request, Stats, TokenStream
+from langchain_amulet.engine import CacheScope, Engine, Request, Stats, TokenStream
 from langchain_amulet.errors import AmuletError, EngineClosedError
 from langchain_amulet.methods import Guidance
 from langchain_amulet.sampling import SamplingParams
@@ -225,7 +225,9 @@ def ask(engine: Engine, number: int) -> TokenStream:
     """A short request; some run late, some break, and some are left by their callers."""
     prompts = ((*range(5, 17), number % 97, number % 89), (*range(5, 17), number % 89))
     plan, greedy = Amulet().plan([Guidance()]), SamplingParams(temperature=0.0)
-    request = Request(prompts, plan, greedy, max_tokens=1 + number % 2)
+    # What is kept of prompts is kept on purpose, and would look like what is left behind.
+    scope = CacheScope(keeps=False)
+    request = Request(prompts, plan, greedy, max_tokens=1 + number % 2, cache_scope=scope)
     if number % 50 == 7:
         request = replace(request, timeout=1e-9)
     if number % 50 == 8:

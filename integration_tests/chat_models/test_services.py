@@ -198,7 +198,8 @@ EXAMPLES = {
     "min_p": "0.1", "repetition_penalty": "1.5", "presence_penalty": "0.5", "max_tokens": "11",
     "seed": "3", "timeout": "2.5", "logprobs": "1", "trace": "yes", "chat_format": "hermes",
     "steer_thinking": "no", "steer_tool_calls": "on", "echo_guard": "0",
-    "redact_preferences": "true",
+    "redact_preferences": "true", "cache_scope": "process", "kv_cache_memory": "1GiB",
+    "cuda_graphs": "no",
 }  # fmt: skip
 
 

@@ -284,7 +284,7 @@ def test_tools_come_in_a_list(llm: ChatAmulet, alone: Any) -> None:
 def test_a_tool_that_cannot_be_held_to_is_refused_before_decoding(llm: ChatAmulet) -> None:
     odd = {
         **RAW,
-        "parameters": {"type": "object", "properties": {"a": {"not": {"type": "string"}}}},
+        "parameters": {"type": "object", "properties": {"a": {"not": {"pattern": "x"}}}},
     }
     with pytest.raises(SchemaError, match="not"):
         llm.bind_tools([odd], tool_choice="any").invoke("Go.")

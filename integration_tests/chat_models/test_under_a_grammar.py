@@ -129,18 +129,18 @@ def test_what_cannot_be_held_to_is_refused_before_decoding_in_every_way(
 ) -> None:
     schema = {"title": "odd", "description": "Odd.", **REFUSED[name]}
     tool = {"name": "odd", "description": "Odd.", "parameters": schema}
-    ways = [
-        llm.with_structured_output(schema),
-        llm.with_structured_output(schema, method="json_schema"),
-        llm.with_structured_output(schema, method="json_mode"),
-        llm.bind_tools([tool], strict=True),
-        llm.bind_tools([tool], tool_choice="any"),
-        llm.bind_tools([tool], tool_choice="odd"),
-        llm.bind(response_format=as_format(schema)),
-        llm.bind(response_format={"type": "json_object", "schema": schema}),
+    ways: list[Any] = [
+        lambda: llm.with_structured_output(schema),
+        lambda: llm.with_structured_output(schema, method="json_schema"),
+        lambda: llm.with_structured_output(schema, method="json_mode"),
+        lambda: llm.bind_tools([tool], strict=True),
+        lambda: llm.bind_tools([tool], tool_choice="any"),
+        lambda: llm.bind_tools([tool], tool_choice="odd"),
+        lambda: llm.bind(response_format=as_format(schema)),
+        lambda: llm.bind(response_format={"type": "json_object", "schema": schema}),
     ]
     before = engine_of(llm).stats().admitted
     for way in ways:
         with pytest.raises(SchemaError, match=r"A schema must be .+, but: \S.+"):
-            way.invoke("Go.")
+            way().invoke("Go.")
     assert engine_of(llm).stats().admitted == before

@@ -172,7 +172,9 @@ def test_by_default_failures_are_logged(
 
 
 def test_no_room_is_refused(memory: PreferenceMemory) -> None:
-    with pytest.raises(ConfigurationError, match="capacity must be at least 1, not 0"):
+    with pytest.raises(
+        ConfigurationError, match="capacity must be a whole number, at least 1, not 0"
+    ):
         PreferenceExtractor(Listener(), memory, capacity=0)
 
 

@@ -184,7 +184,13 @@ def test_examples_are_examples(llm: ChatAmulet) -> None:
         llm.fit([CHEERFUL], pairs)
 
 
-@pytest.mark.parametrize("wrong", ["a text", ["a text"], [("a", "b", "c")], [("a", None)]])
+@pytest.mark.parametrize("name", ["liked", "chosen", "rejected"])
+def test_examples_come_in_lists(name: str) -> None:
+    with pytest.raises(RequestError, match=f"{name} must be of type list or tuple, not this text"):
+        Examples(**{name: "a text"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [["a text"], [("a", "b", "c")], [("a", None)]])
 @pytest.mark.parametrize("name", ["liked", "chosen", "rejected"])
 def test_what_is_no_pair_is_no_example(name: str, wrong: Any) -> None:
     with pytest.raises(RequestError, match=r"must be a pair .*aren't.*\(question, answer\)"):

@@ -418,17 +418,19 @@ def of_evaluations(folder: Path) -> dict[str, Entry]:
 
 ELSEWHERE = {
     "it is given out and not taken": """
-        BeamResult Candidate Change Finish ModelInfo Profile Stats Steered StepLogits Token
+        BeamResult Candidate Change Drawn Finish ModelInfo Profile Stats Steered StepLogits Token
         TokenStream Trace ModelRuntime OutputPart CacheUse
     """,
     "it computes with one token's tensors, in each step": """
-        agreement amulet_utility forbid levelled iterate kept kl mixture penalize sample steer
+        agreement amulet_utility combine draw iterate kept kl levelled mixture penalize steer
+        PlanBatch SamplingBatch
     """,
     "it is to be made a class of one's own": """
         Backend BackendLoader BeamSearchBackend ChatFormat Constraint LoadedModel Mask Method
         OutputParser PreferenceSource PreferenceStore Ranking SimplePreferenceStore
     """,
     "it is part of a backend or chat format, for their authors": """
+        PythonCallFormat PythonShape TaggedCallFormat TaggedShape
         Bare BeamParams CallRegion CandidateQuery Delimited Function FunctionCall Grammar Hermes
         HuggingFaceModel Beams Steps JsonCallFormat JsonCallParser JsonCallShape Llama Marked
         CacheScope Mistral Prompts Slot

@@ -145,7 +145,8 @@ def families() -> tuple[type[ChatFormat], ...]:
     Raises:
         ConfigurationError: Another package's family can't be imported, or isn't one.
     """
-    others = [family for family in FORMATS.values() if family not in SHIPPED]
+    shipped = {family.name for family in SHIPPED}
+    others = [FORMATS[name] for name in FORMATS if name not in shipped]
     return (*reversed(others), *SHIPPED)
 
 

@@ -166,7 +166,8 @@ class Bindable(Wrappable):
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> Any:
         """The same with fields that a call's config sets."""
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
-        if unknown:
+        # What has fields or alternatives already passes these on to the model in it.
+        if unknown and not isinstance(self, DynamicRunnable):
             raise ConfigurationError(
                 f"{unknown[0]!r} is no field of the model, so that no config can set it: "
                 f"{choose(unknown[0], type(self).model_fields)} one of them."

@@ -22,6 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
+from langchain_amulet.grammar.schema_shapes import check_shapes
 from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
@@ -76,6 +77,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
 
     Raises:
         ToolError: It can't be made one.
+        SchemaError: Its arguments' schema is none.
     """
     check_nesting(ToolError, "A tool", value)
     if isinstance(value, type) and not (_is_described(value) or is_dataclass(value)):
@@ -88,6 +90,8 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         is_tool = isinstance(function.get("name"), str)
         _check_function(function)
     except Exception as error:  # whatever a signature or class can make the conversion raise
+        if isinstance(value, Mapping):  # a schema that is none says better what is wrong
+            check_shapes(value.get("function", value).get("parameters") or {})
         raise ToolError(
             "A tool must be a function, a Pydantic class, a BaseTool or a schema, but "
             f"{_shown(value)} can't be read as one: {_reason(value, error)}. Give it a name, a "

@@ -20,7 +20,7 @@ from langchain_amulet.memory.profile import (
     stored_preferences,
 )
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
-from langchain_amulet.validation import check_type, kind_of
+from langchain_amulet.validation import check_type, kind_of, quoted
 
 
 class Limits(BaseModel):
@@ -62,10 +62,14 @@ class Limits(BaseModel):
         Raises:
             PreferenceStoreError: The matcher failed.
         """
-        check_type("stored", stored, list, tuple, error=PreferenceError)
+        is_list = isinstance(stored, (list, tuple))
+        if not (is_list and all(isinstance(each, StoredPreference) for each in stored)):
+            raise PreferenceError(
+                f"What is stored must be a list of StoredPreference, not {quoted(stored)}: give "
+                "those of a profile."
+            )
         at, applying = datetime.now(UTC), []
         for each in stored:
-            check_type("What is in stored", each, StoredPreference, error=PreferenceError)
             if each.expires_at and each.is_over(at):
                 continue
             if not each.when or self.is_met(each, about):

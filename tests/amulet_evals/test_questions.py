@@ -97,7 +97,7 @@ def test_a_missing_file_is_refused_and_not_sought_on_the_hub(tmp_path):
 
 def test_a_data_set_needs_a_package_and_the_error_says_which(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(ConfigurationError, match=r"install langchain-amulet\[evaluate\]"):
+    with pytest.raises(ConfigurationError, match=r"install 'langchain-amulet\[evaluate\]'"):
         read(QuestionSource(source="owner/name"))
 
 
