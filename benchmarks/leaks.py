@@ -238,7 +238,9 @@ def main() -> None:
     out = console()
     with tempfile.TemporaryDirectory() as folder:
         model = save_model(Path(folder))
-        with ChatAmulet(model=model, dtype="float32", temperature=1.0, max_tokens=6) as llm:
+        # So little that what is kept of prompts fills it in the first round; then others take over.
+        settings: dict[str, Any] = {"kv_cache_memory": "4MiB", "temperature": 1.0, "max_tokens": 6}
+        with ChatAmulet(model=model, dtype="float32", **settings) as llm:
             counts = []
             for _ in range(asked.rounds):
                 asyncio.run(answers(llm, asked.answers))
