@@ -14,6 +14,7 @@ from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.errors import ConfigurationError, ContextLengthError, DeadlineError
+from langchain_amulet.grammar import constraint
 from langchain_amulet.methods import BeamSearch, BestOf
 from support.engines import engine_of, wait_until_idle, whole
 from support.models import save_model
@@ -52,6 +53,17 @@ def test_a_busy_engine_keeps_no_caller_beyond_the_timeout(
     busy = engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     assert refused(lambda: way(llm, QUESTION, timeout=SOON)) < FAR
     assert not busy.done()
+
+
+@every_way
+def test_the_timeout_counts_the_search_for_a_schema_s_shortest_answer(
+    llm: ChatAmulet, monkeypatch: pytest.MonkeyPatch, way: Way
+) -> None:
+    invoke(llm, QUESTION)
+    monkeypatch.setattr(constraint, "SEARCHED", 10**6)  # so that it goes on until its time is over
+    schema = {"type": "array", "items": {"type": "integer"}, "minItems": 10**6}
+    form = {"type": "json_schema", "json_schema": {"name": "many", "schema": schema}}
+    assert refused(lambda: way(llm, QUESTION, timeout=SOON, response_format=form)) < FAR
 
 
 @every_way

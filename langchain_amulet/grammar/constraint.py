@@ -8,6 +8,7 @@ This module knows one answer's matcher and tokens: nothing of tools, prompts or 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,17 @@ from torch import Tensor
 from langchain_amulet.errors import ContextLengthError
 from langchain_amulet.grammar.shortest_ending import Ending, EndingSearch
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, has
+from langchain_amulet.grammar.walk import Effort
 
 MOST_REFUSALS = 16
 """After how many refusals in one place the way out is taken there."""
 
+AT_ONCE, PER_TOKEN, SECONDS = 50_000, 2_000, 1.0
+"""How much may be tried for one token, in units of `Effort`, how much of that each token gives back
+that is taken, and how many seconds it may be. A token that would need more is refused: searches are
+made between the steps of all requests, so they have to be short."""
 
-SEARCHED = 1024
+SEARCHED = 4096
 """How long a way out is looked for, to say how many tokens would have been enough."""
 
 
@@ -77,7 +83,7 @@ class Grammar:
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
         self._stops, self._turn = sorted(stops), turn
-        self._left = max_tokens
+        self._left, self._spare = max_tokens, float(AT_ONCE)
         self._refused: list[int] = []
 
     def allowed(self) -> Tensor:
@@ -106,14 +112,21 @@ class Grammar:
             return False
         if not self._matcher.consume_token(token):
             raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
-        way_out = self._guide.follow(self._way_out, token, self._matcher, self._left - 1)
+        way_out = self._followed(token)
         # The grammar takes what it takes, however far that is from any end.
         if way_out is None:
             self._matcher.rollback(1)
             self._refused.append(token)
             return False
         self._way_out, self._left, self._refused = way_out, self._left - 1, []
+        self._spare = min(AT_ONCE, self._spare + PER_TOKEN)
         return True
+
+    def _followed(self, token: int) -> Ending | None:
+        effort = Effort(self._spare, time.thread_time() + SECONDS)
+        found = self._guide.follow(self._way_out, token, self._matcher, self._left - 1, effort)
+        self._spare = effort.left
+        return found
 
     @property
     def _open_turn(self) -> int | None:
@@ -139,10 +152,12 @@ class Grammar:
 
 
 def _too_short(beginning: Beginning, max_tokens: int) -> ContextLengthError:
-    enough = beginning.guide.start(beginning.matcher, SEARCHED)
+    is_worth_it = max_tokens < SEARCHED
+    enough = beginning.guide.start(beginning.matcher, SEARCHED) if is_worth_it else None
     longest = beginning.guide.longest_text(enough)
+    most = max(max_tokens, SEARCHED)
     because = f" ({longest})" if longest else ""
-    remedy = f"to {len(enough)} or more" if enough else f"beyond {SEARCHED}, or ask for less"
+    remedy = f"to {len(enough)} or more" if enough else f"beyond {most}, or ask for less"
     return ContextLengthError(
         f"max_tokens must leave room for a whole answer, but {max_tokens} tokens are too few for "
         f"the shortest one that matches the schema{because}: raise max_tokens {remedy}."

@@ -21,6 +21,12 @@ WITHIN = (
 )
 """Within a string, what to write where it can't be closed: what formats and patterns wait for."""
 
+NO_JSON = bytes({*range(256)} - {*BETWEEN + VALUES + b"+\n\t\r"})
+"""Between strings, what isn't JSON, but some other text of a grammar."""
+
+FREE = bytes(sorted((BETWEEN + VALUES + WITHIN + b"\n\t\\"), key=lambda each: chr(each).isalnum()))
+"""In such a text, what to write: what mostly ends a part of it comes first."""
+
 
 @dataclass(frozen=True)
 class JsonPosition:

@@ -23,6 +23,9 @@ JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 SYMBOL = "%json "
 """What a schema begins with in a grammar."""
 
+MOST_LETTERS = 200_000
+"""How much text may finish the forms of one grammar: it takes time to be found and to be tried."""
+
 
 @dataclass(frozen=True)
 class TextForm:
@@ -52,13 +55,20 @@ def json_rule(schema: Mapping[str, Any]) -> str:
 
 
 def text_forms(lark: str) -> list[TextForm]:
-    """What the texts must look like that a grammar's schemas speak of."""
-    found = {}
-    for schema in _schemas(lark):
-        for each in all_of(schema):
-            for told, pattern, fewest in _patterns(each):
-                found[pattern, fewest] = TextForm(told, _written(endings(pattern, fewest)))
-    return list(found.values())
+    """What the texts must look like that a grammar's schemas speak of.
+
+    Once the endings have `MOST_LETTERS` together, no further forms are looked at.
+    """
+    schemas = (each for schema in _schemas(lark) for each in all_of(schema))
+    asked = {asking[1:]: asking[0] for each in schemas for asking in _patterns(each)}
+    found: list[TextForm] = []
+    letters = 0
+    for (pattern, fewest), told in asked.items():
+        if letters > MOST_LETTERS:
+            break
+        found.append(TextForm(told, _written(endings(pattern, fewest))))
+        letters += sum(map(len, found[-1].endings))
+    return found
 
 
 def _schemas(lark: str) -> Iterator[Schema]:

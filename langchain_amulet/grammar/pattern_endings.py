@@ -55,7 +55,12 @@ def endings(pattern: str, fewest: int = 0) -> list[str]:
         automaton = _Reader(pattern).read()
     except UnreadPatternError:
         return []
-    return sorted(filter(None, automaton.endings(min(fewest, MOST_LETTERS))), key=len)
+    return sorted(filter(None, automaton.endings(min(fewest, MOST_LETTERS))), key=by_length)
+
+
+def by_length(text: str) -> tuple[int, str]:
+    """What sorts texts, the shortest first, in the same way in each process."""
+    return len(text), text
 
 
 @dataclass

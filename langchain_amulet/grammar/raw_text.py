@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_amulet.grammar.pattern_endings import endings
+from langchain_amulet.grammar.pattern_endings import by_length, endings
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.text_formats import ALIASES, EXACT, KNOWN, PATTERNS
 
@@ -44,7 +44,7 @@ def text_endings(schema: Mapping[str, Any]) -> Sequence[str]:
     """What may finish a text that is valid by a schema from somewhere in it, the shortest first."""
     fewest = schema.get("minLength", 0)
     patterns = text_patterns(schema)
-    return sorted({text for each in patterns for text in endings(each, fewest)}, key=len)
+    return sorted({text for each in patterns for text in endings(each, fewest)}, key=by_length)
 
 
 def _lengths(schema: Mapping[str, Any]) -> list[str]:

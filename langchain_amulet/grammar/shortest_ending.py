@@ -9,24 +9,29 @@ This module knows matchers and tokens: nothing of schemas, requests or models.
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from llguidance import LLMatcher
 
-from langchain_amulet.grammar.json_position import QUOTE, JsonPosition
+from langchain_amulet.errors import SchemaError
+from langchain_amulet.grammar.json_position import FREE, NO_JSON, QUOTE, JsonPosition
 from langchain_amulet.grammar.json_schema import TextForm
+from langchain_amulet.grammar.pattern_endings import by_length
 from langchain_amulet.grammar.schema_tree import unheld
-from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, first, has, having
+from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, first, has, having
+from langchain_amulet.grammar.walk import Effort, Walk, after
 
 FEW = 8
-"""At most so many names or values are each tried out, to see which is over first."""
+"""At most so many names or values are each tried out, to see which is over first; and at most so
+many ends of a way known before, in places that look alike."""
 
-TRIAL = 128
-"""At most so many tokens are tried out for each."""
-
+TRIALS = 128, 1024
+"""At most so many tokens are tried out for each; more, if none of them is over by then."""
 
 LONG = 8
 """From how many characters on a text is named as what takes the room."""
@@ -34,6 +39,12 @@ LONG = 8
 FURTHEST = 4
 """How many times as many letters as tokens are left a way may have while it is looked for: tokens
 of several letters may make it short enough."""
+
+MANY = 64
+"""So many places that look alike are looked at, to find a few where a way may go on."""
+
+LONGEST = 3.0
+"""Seconds of computing that the way from the beginning may take. Most take thousandths of one."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,10 @@ class EndingSearch:
         self._vocabulary, self._forms = vocabulary, forms
         self._ends = sorted(filter(None, ends), key=len)
         self._first_of_ends = np.array([end[0] for end in self._ends], dtype=np.int64)
-        texts = sorted({text for form in forms for text in form.endings}, key=len)
+        texts = sorted({text for form in forms for text in form.endings}, key=by_length)
         self._texts = [(*vocabulary.letters(text), *vocabulary.single(QUOTE)) for text in texts]
         self._starts = np.array([text[0] for text in self._texts], dtype=np.int64)
+        self._no_json = np.array(vocabulary.single(NO_JSON), dtype=np.int64)
         self._decided: dict[frozenset[int], int] = {}
 
     def start(self, matcher: LLMatcher, limit: int) -> Ending | None:
@@ -88,12 +100,20 @@ class EndingSearch:
             None if no way so short is found.
 
         Raises:
-            SchemaError: The grammar breaks down on the way.
+            SchemaError: The grammar breaks down on the way, or no end is found soon.
         """
-        walk = Walk(matcher, JsonPosition())
-        way = self._search(walk, (), limit)
+        effort = Effort(until=time.thread_time() + LONGEST)
+        # Who else starts from this matcher may do so now: it is only copied.
+        walk = Walk(matcher.deep_copy(), JsonPosition(), self._vocabulary, effort)
+        way = self._search(walk, None, limit)
         if walk.matcher.is_error():
             raise unheld(walk.matcher.get_error())
+        if way is None and effort.is_over:
+            raise SchemaError(
+                "A schema's shortest answer must be found before decoding, but after "
+                f"{LONGEST:g} s and {len(walk.tokens)} tokens this one's wasn't: ask for fewer "
+                "items, properties or characters (minItems, required, minLength, pattern)."
+            )
         return way
 
     def longest_text(self, way: Ending | None) -> str:
@@ -111,7 +131,9 @@ class EndingSearch:
         length, told = max(needed, default=(0, ""))
         return f"a text by {told} alone has {length} characters" if length > LONG else ""
 
-    def follow(self, way: Ending, token: int, matcher: LLMatcher, limit: int) -> Ending | None:
+    def follow(
+        self, way: Ending, token: int, matcher: LLMatcher, limit: int, effort: Effort
+    ) -> Ending | None:
         """The way from one token further on.
 
         Args:
@@ -119,63 +141,53 @@ class EndingSearch:
             token: What the matcher consumed last.
             matcher: Where the answer stands now; it is left as it is.
             limit: The most tokens that the way may have.
+            effort: How much may be tried.
 
         Returns:
             None if no way so short is found.
         """
-        place = _after(way.place, self._vocabulary.spelled(token))
-        rest = way.tokens[1:] if way.tokens[:1] == (token,) else way.tokens
-        if len(rest) <= limit and self._leads_out(matcher, rest):
-            return Ending(rest, place)
-        return self._search(Walk(matcher, place), rest, limit)
+        spelled = self._vocabulary.spelled(token)
+        place = after(way.place, spelled)
+        if way.tokens[:1] == (token,):
+            rest = way.tokens[1:]
+            return Ending(rest, place) if len(rest) <= limit else None
+        known = _KnownWay(way, self._vocabulary, max(1, len(spelled)))
+        return self._search(Walk(matcher, place, self._vocabulary, effort), known, limit)
 
-    def _search(self, walk: Walk, known: tuple[int, ...], limit: int) -> Ending | None:
+    def _search(self, walk: Walk, known: _KnownWay | None, limit: int) -> Ending | None:
         """Walk to the end, or to where a way known before goes on."""
-        start, place = walk.matcher.deep_copy(), walk.place
+        start, place = walk.matcher, walk.place
         rest: tuple[int, ...] = ()
-        while not (rest or walk.is_over or len(walk.tokens) > FURTHEST * limit):
-            bits = bits_of(walk.matcher)
-            rest = self._rejoined(walk.matcher, bits, known)
+        while not (rest or walk.is_over or walk.effort.is_over):
+            if len(walk.tokens) > FURTHEST * limit:
+                return None
+            bits = walk.bits()
+            rest = known.rest(walk, bits) if known else ()
             if not rest:
                 self._advance(walk, bits)
         if not rest and not walk.matcher.is_accepting():
             return None
         way = (*walk.tokens, *rest)
-        if len(way) > limit:
-            way = self._vocabulary.merged(way)
-        fits = len(way) <= limit and self._leads_out(start, way)
-        return Ending(way, place) if fits else None
-
-    def _rejoined(self, matcher: LLMatcher, bits: Bits, known: tuple[int, ...]) -> tuple[int, ...]:
-        """The shortest end of a way known before that leads out from here; empty if none does."""
-        starts = having(bits, np.array(known, dtype=np.int64))
-        ends = (known[start:] for start in reversed(starts.tolist()))
-        return next((end for end in ends if self._leads_out(matcher, end)), ())
-
-    def _leads_out(self, matcher: LLMatcher, tokens: tuple[int, ...]) -> bool:
-        """Whether the matcher takes these tokens, and then the end."""
-        if not tokens:
-            return matcher.is_accepting()  # a matcher that is through takes no end any more
-        return matcher.validate_tokens([*tokens, self._vocabulary.end]) > len(tokens)
-
-    def _take(self, walk: Walk, token: int) -> None:
-        walk.take(token, self._vocabulary.spelled(token))
+        if len(way) <= limit:
+            return Ending(way, place)
+        way = self._vocabulary.merged(way)
+        again = Walk(start, place, self._vocabulary, walk.effort)
+        return Ending(way, place) if len(way) <= limit and again.leads_out(way) else None
 
     def _advance(self, walk: Walk, bits: Bits) -> None:
         if end := self._end(walk, bits):
             for token in end:
-                self._take(walk, token)
+                walk.take(token)
             walk.place = JsonPosition()  # quotation marks in a text that is over open nothing
             return
         options = self._options(walk, bits)
         for token in self._finished(walk, bits, options) or (self._best(walk, options),):
-            self._take(walk, token)
+            walk.take(token)
 
     def _end(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
         """The shortest end of a part that may come now; empty if none may."""
         ends = (self._ends[index] for index in having(bits, self._first_of_ends))
-        takes = walk.matcher.validate_tokens
-        return next((end for end in ends if takes(list(end)) == len(end)), ())
+        return next(filter(walk.takes, ends), ())
 
     def _finished(self, walk: Walk, bits: Bits, options: tuple[int, ...]) -> tuple[int, ...]:
         """The shortest way to finish the text that one is in; empty if there is none known.
@@ -186,15 +198,31 @@ class EndingSearch:
         is_choice = walk.place.is_name and len(options) <= FEW
         if not walk.place.in_string or is_choice or options[0] in self._vocabulary.single(QUOTE):
             return ()
-        takes = walk.matcher.validate_tokens
         texts = (self._texts[index] for index in having(bits, self._starts))
-        return next((text for text in texts if takes(list(text)) == len(text)), ())
+        return next(filter(walk.takes, texts), ())
 
     def _options(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
         """Tokens that may come next, those that close most first; one at least."""
+        if not walk.place.in_string and having(bits, self._no_json).size:
+            return self._exits(walk, bits)
         preferred = self._vocabulary.single(walk.place.preferred(walk.used))
         found = tuple(token for token in preferred if has(bits, token))
         return found or (first(bits),)
+
+    def _exits(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
+        """What leads on in a text of the grammar's own, such as one by ``/[a-z]+/``.
+
+        What may go on for ever takes the same again and again. What may come now and couldn't
+        before is the way out of it, and a control token always is.
+        """
+        controls = self._vocabulary.controls[having(bits, self._vocabulary.controls)]
+        new = walk.new_bits()
+
+        def wear(token: int) -> tuple[bool, int]:
+            return not has(new, token), walk.used[self._vocabulary.spelled(token)[0]]
+
+        letters = [each for each in self._vocabulary.single(FREE) if has(bits, each)]
+        return (*controls.tolist(), *sorted(letters, key=wear)) or (first(bits),)
 
     def _best(self, walk: Walk, options: tuple[int, ...]) -> int:
         """What closes most; of a few names or values, that after which the end is nearest."""
@@ -203,49 +231,75 @@ class EndingSearch:
         if not is_choice or b"".join(spelled).isdigit():  # all digits of a date take as long
             return options[0]
         choice = frozenset(options)
-        if choice not in self._decided:
-            self._decided[choice] = min(options, key=lambda each: self._try_out(walk, each))
-        return self._decided[choice]
+        best = self._decided.get(choice)
+        if best is None:
+            best = self._quickest(walk, options)
+            if not walk.effort.is_over:  # else they weren't all tried out
+                self._decided[choice] = best
+        return best
 
-    def _try_out(self, walk: Walk, option: int) -> int:
-        """How many tokens it takes, from this one on, to close the innermost bracket."""
-        trial = Walk(walk.matcher, walk.place)
-        self._take(trial, option)
-        while not (trial.is_over or trial.place.depth < walk.place.depth):
-            if len(trial.tokens) >= TRIAL:
+    def _quickest(self, walk: Walk, options: tuple[int, ...]) -> int:
+        """The one after which the innermost bracket is closed first."""
+        for most in TRIALS:
+            needed = {option: self._try_out(walk, option, most) for option in options}
+            if min(needed.values()) < most:
                 break
-            bits = bits_of(trial.matcher)
+        return min(options, key=needed.__getitem__)
+
+    def _try_out(self, walk: Walk, option: int, most: int) -> int:
+        """How many tokens it takes, from this one on, to close the innermost bracket."""
+        trial = walk.fork()
+        trial.take(option)
+        while not (trial.is_over or trial.place.depth < walk.place.depth):
+            if len(trial.tokens) >= most or trial.effort.is_over:
+                break
+            bits = trial.bits()
             options = self._options(trial, bits)
             decided = self._decided.get(frozenset(options), options[0])
             for token in self._finished(trial, bits, options) or (decided,):
-                self._take(trial, token)
+                trial.take(token)
         return len(trial.tokens)
 
 
-class Walk:
-    """Tokens tried out from somewhere in an answer."""
+class _KnownWay:
+    """Where a way that was known goes on from, after something else than it was written.
 
-    def __init__(self, matcher: LLMatcher, place: JsonPosition) -> None:
-        """Start where ``matcher`` stands, which is left as it is."""
-        self.matcher, self.place = matcher.deep_copy(), place
-        self.tokens: list[int] = []
-        self.used: Counter[int] = Counter()
+    It was about the shortest, so from one token further on no way is shorter by more than that
+    token: of its own tokens at most as many are left out as were written instead. That keeps it
+    cheap to find where the two meet, however long the way is.
+    """
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the answer may end here, or has to."""
-        return self.matcher.is_accepting() or self.matcher.is_stopped()
+    def __init__(self, way: Ending, vocabulary: Vocabulary, written: int) -> None:
+        """Know a way.
 
-    def take(self, token: int, spelled: bytes) -> None:
-        """Go on by one token."""
-        self.matcher.consume_token(token)
-        self.tokens.append(token)
-        before, self.place = self.place, _after(self.place, spelled)
-        self.used.update(spelled)
-        if self.place.in_string != before.in_string:
-            self.used.clear()
+        Args:
+            way: The way.
+            vocabulary: Its tokens.
+            written: How many characters were written instead of its beginning.
+        """
+        self._tokens, self._vocabulary, self._written = way.tokens, vocabulary, written
+        self._place, self._read = way.place, 0
+        self._starts: dict[JsonPosition, list[int]] = defaultdict(list)
+        self._tried: Counter[JsonPosition] = Counter()
 
+    def rest(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
+        """The shortest end of the way that leads out from where a walk is; empty if none does."""
+        if self._tried[walk.place] >= FEW:
+            return ()
+        starts = self._meeting(walk, bits)
+        self._tried[walk.place] += len(starts)
+        ends = (self._tokens[start:] for start in reversed(starts))
+        return next(filter(walk.leads_out, ends), ())
 
-def _after(place: JsonPosition, spelled: bytes) -> JsonPosition:
-    """The place one token further on. Control tokens stand between JSON texts."""
-    return place.after(spelled) if spelled else JsonPosition()
+    def _meeting(self, walk: Walk, bits: Bits) -> list[int]:
+        """Places in the way, the nearest ones, that look like the one where a walk is."""
+        most = self._written + len(walk.tokens)
+        while self._read < len(self._tokens) and self._read <= most:
+            self._starts[self._place].append(self._read)
+            self._place = after(self._place, self._vocabulary.spelled(self._tokens[self._read]))
+            self._read += 1
+        # Right behind the token even a place that looks different is tried: in texts that aren't
+        # JSON, quotation marks mean nothing.
+        alike = self._starts[walk.place] if walk.tokens else range(self._read)
+        open_ones = (start for start in alike[:MANY] if has(bits, self._tokens[start]))
+        return [*islice(open_ones, FEW)]

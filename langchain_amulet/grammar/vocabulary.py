@@ -56,6 +56,12 @@ class Vocabulary:
         return tuple(merged)
 
     @cached_property
+    def controls(self) -> NDArray[np.int64]:
+        """Control tokens."""
+        found = filter(self._tokens.is_special_token, range(self.size))
+        return np.array([*found], dtype=np.int64)
+
+    @cached_property
     def _singles(self) -> Mapping[int, int]:
         found: dict[int, int] = {}
         for index in range(self.size):
