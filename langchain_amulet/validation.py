@@ -165,6 +165,23 @@ def check_type(
     raise error(f"{name} must be of type {known}, not {quoted(value)}: give one.")
 
 
+def check_whole(name: str, text: str, error: type[AmuletError]) -> None:
+    """Refuse a text that holds half a character, a surrogate by itself, which nobody can write.
+
+    Args:
+        name: What is given.
+        text: What it is.
+        error: What to raise.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as found:
+        raise error(
+            f"{name} must be whole characters, but half of one stands there, "
+            f"{text[found.start]!r}: take it out, or put its other half beside it."
+        ) from None
+
+
 def check_callable(name: str, value: object) -> None:
     """Refuse what can't be called, with `ConfigurationError`."""
     if not callable(value):

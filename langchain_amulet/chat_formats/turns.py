@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 from langchain_amulet.errors import RequestError
+from langchain_amulet.validation import check_whole
 
 Turn = dict[str, Any]
 """One message for a chat template: ``role``, ``content``, and what its role adds."""
@@ -78,13 +79,7 @@ def check_characters(turns: Sequence[Turn]) -> None:
     Raises:
         RequestError: A turn holds a surrogate without its other half.
     """
-    try:
-        "\n".join(strings_in(turns)).encode()
-    except UnicodeEncodeError as error:
-        raise RequestError(
-            "Messages must be whole characters, but one holds half of one, "
-            f"{error.object[error.start]!r}: take it out, or put its other half beside it."
-        ) from error
+    check_whole("Messages", "\n".join(strings_in(turns)), RequestError)
 
 
 def strings_in(value: Any) -> Iterator[str]:

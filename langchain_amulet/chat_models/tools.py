@@ -90,8 +90,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         is_tool = isinstance(function.get("name"), str)
         _check_function(function)
     except Exception as error:  # whatever a signature or class can make the conversion raise
-        if isinstance(value, Mapping):  # a schema that is none says better what is wrong
-            check_shapes(value.get("function", value).get("parameters") or {})
+        check_shapes(_arguments_in(value))  # a schema that is none says better what is wrong
         raise ToolError(
             "A tool must be a function, a Pydantic class, a BaseTool or a schema, but "
             f"{_shown(value)} can't be read as one: {_reason(value, error)}. Give it a name, a "
@@ -264,6 +263,13 @@ def check_choice(choice: str, tools: Sequence[Mapping[str, Any]]) -> None:
 def _is_code(value: Any) -> bool:
     """Whether it is a program's code, which quotes no user; a dict may have come from anywhere."""
     return callable(value) or isinstance(value, BaseTool)
+
+
+def _arguments_in(tool: Any) -> Mapping[str, Any]:
+    """The schema of arguments in what may be a tool; an empty one if there is none."""
+    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    found = function.get("parameters") if isinstance(function, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _shown(value: Any) -> str:

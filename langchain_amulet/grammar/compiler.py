@@ -16,13 +16,13 @@ from llguidance import LLMatcher, LLTokenizer
 from tokenizers import Tokenizer, decoders
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
 from langchain_amulet.grammar.json_schema import text_forms
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
-from langchain_amulet.validation import check_count, check_type
+from langchain_amulet.validation import check_count, check_type, check_whole
 
 KEPT = 64
 """How many compiled grammars are kept for the next request with the same one."""
@@ -61,11 +61,13 @@ class GrammarCompiler:
             ContextLengthError: ``max_tokens`` is too small for any valid answer.
         """
         check_type("lark", lark, str)
+        check_whole("A grammar", lark, SchemaError)
         check_type("stops", stops, Set)
         check_count("max_tokens", max_tokens)
         check_type("ends", ends, list, tuple)
         for text in ends:
             check_type("A text that ends a part", text, str)
+            check_whole("A text that ends a part", text, SchemaError)
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
@@ -76,6 +78,7 @@ class GrammarCompiler:
             SchemaError: They can't; the message says why.
         """
         check_type("lark", lark, str)
+        check_whole("A grammar", lark, SchemaError)
         self._checked(lark)
 
     def spell(self, text: str) -> str:

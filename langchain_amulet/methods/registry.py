@@ -11,6 +11,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import Method, check_kind
 from langchain_amulet.methods.strengths import STRENGTHS
 from langchain_amulet.registry import Registry, place_of
+from langchain_amulet.validation import quoted
 
 RESERVED = STRENGTHS.keys() - {"amulet"}  # whose own strength has its name
 """What means a strength of Amulet's where a method is given as text, and so names no method."""
@@ -26,8 +27,8 @@ def is_kind(value: Any) -> TypeGuard[type[Method]]:
 def _check(name: str, kind: Any) -> None:
     if not is_kind(kind):
         raise ConfigurationError(
-            f"A method must be registered by its class, but {name!r} is {kind!r}: name a subclass "
-            "of Method."
+            f"A method must be registered by its class, but {name!r} is {quoted(kind)}: name a "
+            "subclass of Method."
         )
     check_kind(kind)
     if kind.name != name:

@@ -97,7 +97,7 @@ def _kind(text: str, load: Load | None) -> tuple[type[Method], str | None]:
     if not is_kind(kind):
         raise ConfigurationError(
             f"A method of one's own must be a class that is a Method, but {text!r} names "
-            f"{kind!r}: name the class, with its parameters behind it."
+            f"{quoted(kind)}: name the class, with its parameters behind it."
         )
     check_kind(kind)
     return kind, parameters if more else None

@@ -105,3 +105,16 @@ def test_a_text_that_may_go_on_for_ever_is_left_as_soon_as_it_may_be(
     for seed in range(3):
         grammar = COMPILER.compile("start: " + rule, needed, frozenset({STOP}))
         assert written(grammar, seed, needed)
+
+
+@pytest.mark.parametrize("rule", ['start: "\ud800"', "start: /\udfff+/", "\ud800"])
+def test_half_a_character_in_a_grammar_is_refused(rule: str) -> None:
+    with pytest.raises(SchemaError, match="whole characters"):
+        COMPILER.compile(rule, 20, frozenset({STOP}))
+    with pytest.raises(SchemaError, match="whole characters"):
+        COMPILER.check(rule)
+
+
+def test_half_a_character_in_what_ends_a_part_is_refused() -> None:
+    with pytest.raises(SchemaError, match="whole characters"):
+        COMPILER.compile('start: "a"', 20, frozenset({STOP}), ("\ud800",))

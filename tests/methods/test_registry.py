@@ -161,7 +161,7 @@ def test_a_strength_s_name_is_no_method_s(strength: str) -> None:
     ("kind", "rule"),
     [
         (Prompted, "must be a frozen dataclass"),
-        (Own(), "must be registered by its class, but 'own' is Own"),
+        (Own(), "must be registered by its class, but 'own' is this Own"),
         (dict, "must be registered by its class"),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_method_that_another_package_brings_is_given_by_its_name() -> None:
     ("name", "rule"),
     [
         ("misnamed", r"brought_methods\.Brought, which is 'brought', is brought as 'misnamed'"),
-        ("odd", "must be registered by its class, but 'odd' is <function"),
+        ("odd", "must be registered by its class, but 'odd' is this function"),
     ],
 )
 def test_an_entry_point_names_the_class_of_a_method_of_its_name(name: str, rule: str) -> None:
