@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from amulet_evals.data.questions import QuestionSource
 from amulet_evals.data.styles import PAPER_STYLES
 from amulet_evals.method_spec import method_of
-from langchain_amulet.chat_formats.prompt import Placement
+from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell

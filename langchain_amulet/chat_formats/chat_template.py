@@ -10,9 +10,8 @@ This module knows a tokenizer and Jinja templates: nothing of preferences, answe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -21,27 +20,20 @@ from transformers.utils.chat_template_utils import encode_marked_chat, mark_cont
 from langchain_amulet.chat_formats.call_dialect import CallDialect
 from langchain_amulet.chat_formats.control_tokens import ControlTokens
 from langchain_amulet.chat_formats.rendering import rendered
+from langchain_amulet.chat_formats.shapes import PROBE, ShapeCache
 from langchain_amulet.chat_formats.turns import (
     Turn,
     check_characters,
     fold_system,
-    in_blocks,
     merge_turns,
-    shared_start,
     strings_in,
 )
 from langchain_amulet.errors import ChatTemplateError, RequestError, TemplateLimitError
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-PROBE = "qzjx"
-"""A text that no template writes by itself."""
-
 CONTINUE = "continue_final_message"
 """The variable by which the transformers library goes on with the last message."""
-
-SYSTEM = f"{PROBE}_system"
-"""What a made-up system message says."""
 
 QUESTION: Turn = {"role": "user", "content": "a"}
 
@@ -140,31 +132,9 @@ class ChatTemplate:
             with_tools: Whether the template is given tools along with it.
         """
         turns = self.adapt(merge_turns(turns), with_tools)
-        if any(turn["role"] == "system" for turn in turns) and not self.reads_system:
-            return fold_system(turns)
-        return turns
-
-    def encode_answer(self, answer: Turn) -> tuple[int, ...]:
-        """Token ids of an answer as the template has it after any prompt, with its end of turn.
-
-        Where the template would change what it has prompted for, as some do with thoughts, the
-        answer's text is taken by itself.
-
-        Raises:
-            ChatTemplateError: The template refuses the answer.
-            RequestError: A control token in the answer can't be kept as text.
-        """
-        # Thoughts aren't scored, and an answer that is given is whole.
-        answer = {key: value for key, value in answer.items() if key != "reasoning_content"}
-        prompt = self._closed.encode([QUESTION])
-        whole = self.encode([QUESTION, answer], prompting=False)
-        if whole[: len(prompt)] == prompt:
-            written = whole[len(prompt) :]
-        else:
-            written = self._encode_alone(answer)
-        end = self.tokenizer.eos_token_id if self.turn_end is None else self.turn_end
-        said = tuple(takewhile(lambda token: token != end, written))
-        return said if end is None else (*said, end)
+        is_read = self.reads_system_with_tools if with_tools else self.reads_system
+        has_system = any(turn["role"] == "system" for turn in turns)
+        return fold_system(turns) if has_system and not is_read else turns
 
     def text(
         self,
@@ -215,21 +185,10 @@ class ChatTemplate:
         """Whether prompts end within the last message instead of after it."""
         return bool(self.variables.get(CONTINUE))
 
-    @property
-    def _closed(self) -> ChatTemplate:
-        """The same template, which answers instead of continuing an answer."""
-        return replace(self, variables=self._variables)
-
     @cached_property
     def controls(self) -> ControlTokens:
         """The tokenizer's control tokens."""
         return ControlTokens(self.tokenizer)
-
-    @cached_property
-    def wants_blocks(self) -> bool:
-        """Whether texts have to be content blocks, as in templates of models that read images."""
-        asked = {"role": "user", "content": PROBE}
-        return not self._shows(asked) and self._shows(in_blocks(asked))
 
     @cached_property
     def reads_users(self) -> bool:
@@ -241,7 +200,12 @@ class ChatTemplate:
     @cached_property
     def reads_system(self) -> bool:
         """Whether a system turn gets into the prompt: some templates refuse it, some drop it."""
-        return PROBE in (self.tried([{"role": "system", "content": PROBE}, QUESTION]) or "")
+        return self._reads_system(None)
+
+    @cached_property
+    def reads_system_with_tools(self) -> bool:
+        """Whether it does where there are tools: some templates refuse or drop it without."""
+        return self._reads_system([TOOL])
 
     @cached_property
     def writes_tools(self) -> bool:
@@ -249,14 +213,9 @@ class ChatTemplate:
         return PROBE in (self.tried([QUESTION], tools=[TOOL]) or "")
 
     @cached_property
-    def default_system(self) -> str:
-        """The system message that the template adds where a conversation has none."""
-        return self._default_system(None)
-
-    @cached_property
-    def default_system_with_tools(self) -> str:
-        """The system message that it adds where there are tools, and only they."""
-        return self._default_system([TOOL])
+    def findings(self) -> ShapeCache:
+        """What others found out by trying conversations of one shape or another."""
+        return ShapeCache()
 
     @cached_property
     def generation_prompt(self) -> str:
@@ -281,34 +240,16 @@ class ChatTemplate:
         found = {names.get(index) for index in {*self.stops, self.turn_end} if index is not None}
         return tuple(sorted(text for text in {*found, self.tokenizer.eos_token} if text))
 
+    def _reads_system(self, tools: Sequence[Mapping[str, Any]] | None) -> bool:
+        turns: list[Turn] = [{"role": "system", "content": PROBE}, QUESTION]
+        return PROBE in (self.tried(turns, tools=tools) or "")
+
     def _text_of(self, turns: Sequence[Turn], prompting: bool) -> str:
         """The conversation as the template writes it, with tools if it insists on them."""
         try:
             return self.text(turns, prompting)
         except ChatTemplateError:
             return self.text(turns, prompting, [TOOL])
-
-    def _default_system(self, tools: Sequence[Mapping[str, Any]] | None) -> str:
-        if not self.reads_system:
-            return ""
-        default = self.tried([QUESTION], tools=tools)
-        system = self.tried([{"role": "system", "content": SYSTEM}, QUESTION], tools=tools)
-        if default is None or system is None:
-            return ""
-        start, _, end = system.partition(SYSTEM)
-        if default.startswith(start) and default.endswith(end):
-            return default[len(start) : max(len(start), len(default) - len(end))]
-        return self._difference(default, system)
-
-    def _difference(self, default: str, system: str) -> str:
-        """What stands in a default prompt only, where it is spaced unlike a system message."""
-        if system.endswith(default):
-            return ""
-        start = shared_start(default, system)
-        end = shared_start(default[start:][::-1], system[start:][::-1])
-        found = default[start : len(default) - end].strip()
-        is_text = not any(control in found for control in self.controls.ids)
-        return found if is_text else ""
 
     # --- Rendering ---
 
@@ -336,31 +277,11 @@ class ChatTemplate:
                 "out of the messages."
             ) from error
 
-    def _encode_alone(self, answer: Turn) -> tuple[int, ...]:
-        if answer.get("tool_calls") or self.controls.stand_in(answer["content"]):
-            raise RequestError(
-                "An answer with tool calls or control tokens must be one that the chat template "
-                "writes right after its prompt for an answer, which it doesn't for this one: "
-                "leave them out, or change chat_template_kwargs."
-            )
-        return tuple(self.tokenizer.encode(answer["content"], add_special_tokens=False))
-
     @property
     def _variables(self) -> dict[str, Any]:
         return {name: value for name, value in self.variables.items() if name != CONTINUE}
 
     def _written(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
-        taken = [in_blocks(turn) for turn in turns] if self.wants_blocks else turns
-        return self._rendered(taken, variables, **options)
-
-    def _shows(self, turn: Turn) -> bool:
-        """Whether what a turn says gets into the prompt, as it is."""
-        try:
-            return PROBE in self._rendered([turn], self._variables).casefold()
-        except ChatTemplateError:
-            return False
-
-    def _rendered(self, turns: Sequence[Turn], variables: Mapping[str, Any], **options: Any) -> str:
         def render() -> str:
             written = self.tokenizer.apply_chat_template(
                 self.dialect.spoken(turns),

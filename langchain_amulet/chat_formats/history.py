@@ -12,19 +12,20 @@ This module knows turns and chat templates: nothing of preferences, LangChain or
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, count, product, takewhile
+from itertools import chain, product, takewhile
 from typing import NamedTuple
 
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import FunctionCall
-from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, TOOL, ChatTemplate
+from langchain_amulet.chat_formats.chat_template import QUESTION, TOOL, ChatTemplate
 from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, SAID, called, calling, tried
+from langchain_amulet.chat_formats.shapes import PROBE, WORD
 from langchain_amulet.chat_formats.turns import (
     Turn,
     fold_later_system,
@@ -35,17 +36,11 @@ from langchain_amulet.chat_formats.turns import (
 )
 
 SHORT_ID = re.compile(r"[A-Za-z0-9]{9}")
-WORD = f"{PROBE}w"
-"""What the words of a made-up conversation begin with."""
-
 TOLD = "told"
 """Marks an answer whose calls are told in words; no template sees it."""
 
 OPENING = "Begin the conversation."
 """What the user is made to say where a template wants one in front of the first answer."""
-
-KEPT = 256
-"""How many shapes of conversations are remembered."""
 
 RESULTS = (f"{PROBE}_result_one", f"{PROBE}_result_two")
 
@@ -72,9 +67,6 @@ class History:
 
     template: ChatTemplate
     chat_format: ChatFormat
-    _kept_words: dict[tuple[str, bool], float] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
 
     def __call__(self, turns: Sequence[Turn], with_tools: bool) -> list[Turn]:
         """The conversation with as little changed as makes the template lose nothing of it.
@@ -99,22 +91,18 @@ class History:
 
     def _share_kept(self, turns: Sequence[Turn], with_tools: bool) -> float:
         """How much the template writes of a conversation of this shape; -1 if it refuses it."""
-        made_up = _made_up(turns)
-        key = json.dumps(made_up), with_tools
-        if key not in self._kept_words:
-            # Programs have few shapes of conversations: no need to know which was asked for last.
-            if len(self._kept_words) >= KEPT:
-                self._kept_words.clear()
-            self._kept_words[key] = self._try(made_up, with_tools)
-        return self._kept_words[key]
+        return self.template.findings.find(
+            "share kept", turns, with_tools, by=lambda made_up: self._try(made_up, with_tools)
+        )
 
     def _try(self, turns: Sequence[Turn], with_tools: bool) -> float:
         prompting = turns[-1]["role"] != "assistant"
         text = self.template.tried(turns, prompting, [TOOL] if with_tools else None)
         if text is None:
             return -1.0
-        words = [word for word in strings_in(list(turns)) if word.startswith(WORD)]
-        return sum(word in text for word in words) / len(words) if words else 1.0
+        said = Counter(word for word in strings_in(list(turns)) if word.startswith(WORD))
+        kept = sum(min(text.count(word), times) for word, times in said.items())
+        return kept / said.total() if said else 1.0
 
     def _in_words(self, turns: Sequence[Turn]) -> list[Turn]:
         """The conversation with text in place of calls and results that are always lost."""
@@ -231,37 +219,6 @@ WAYS = tuple(
     )
 )
 """Changes to be made one after the other, the mildest first."""
-
-
-def _made_up(turns: Sequence[Turn]) -> list[Turn]:
-    """A conversation of the same shape that says nothing but words that no template writes."""
-    words = (f"{WORD}{number}z" for number in count())
-    ids: dict[str, str] = {}
-
-    def made_up_id(call_id: str | None) -> str:
-        return ids.setdefault(call_id or "", f"{len(ids):09d}")
-
-    made_up: list[Turn] = []
-    for turn in turns:
-        new: Turn = {
-            "role": turn["role"],
-            "content": next(words) if turn["content"].strip() else "",
-        }
-        if "name" in turn:
-            new["name"] = PROBE
-        if "tool_call_id" in turn:
-            new["tool_call_id"] = made_up_id(turn["tool_call_id"])
-        if turn.get("tool_calls"):
-            new["tool_calls"] = [
-                {
-                    "type": "function",
-                    "id": made_up_id(call["id"]),
-                    "function": {"name": next(words), "arguments": {PROBE: next(words)}},
-                }
-                for call in turn["tool_calls"]
-            ]
-        made_up.append(new)
-    return made_up
 
 
 # --- Ids and results ---

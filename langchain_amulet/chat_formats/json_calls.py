@@ -13,7 +13,6 @@ from typing import Self
 
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import Function, FunctionCall, arguments_schema
-from langchain_amulet.chat_formats.chat_template import PROBE
 from langchain_amulet.chat_formats.json_call_parser import NAMED, JsonCallParser, named_call
 from langchain_amulet.chat_formats.markup import (
     BRACKETS,
@@ -30,6 +29,7 @@ from langchain_amulet.chat_formats.markup import (
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, TemplateSample
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
 ARGUMENTS = re.compile(r'\{\s*"' + PROBE + r'":\s*"' + PROBE + r'"\s*\}')

@@ -15,9 +15,10 @@ from typing import Any
 
 from langchain_amulet.chat_formats.call_dialect import CallDialect
 from langchain_amulet.chat_formats.calls import FunctionCall
-from langchain_amulet.chat_formats.chat_template import PROBE, QUESTION, ChatTemplate
+from langchain_amulet.chat_formats.chat_template import QUESTION, ChatTemplate
 from langchain_amulet.chat_formats.markup import TAG
 from langchain_amulet.chat_formats.regions import THINKING, Thinking, find_thinking
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.chat_formats.turns import Turn, shared_start
 
 NAMES = (f"{PROBE}_one", f"{PROBE}_two")
@@ -173,11 +174,16 @@ def in_its_dialect(template: ChatTemplate) -> ChatTemplate:
     It is left as it is where it writes none in any, but for what is said.
     """
     in_parts = replace(template, dialect=CallDialect(in_parts=True))
-    if not template.reads_users and in_parts.reads_users:
+    if not _writes_users(template) and _writes_users(in_parts):
         template = in_parts
     dialects = CallDialect.all(template.dialect.in_parts)
     spoken = (replace(template, dialect=dialect) for dialect in dialects)
     return next((each for each in spoken if _writes(each)), template)
+
+
+def _writes_users(template: ChatTemplate) -> bool:
+    """Whether the template takes what a user says in this dialect, and writes it."""
+    return PROBE in (template.tried([{"role": "user", "content": PROBE}]) or "").casefold()
 
 
 def _writes(template: ChatTemplate) -> bool:

@@ -20,12 +20,12 @@ from langchain_amulet.chat_formats.calls import (
     check_apart,
     parameters_of,
 )
-from langchain_amulet.chat_formats.chat_template import PROBE
 from langchain_amulet.chat_formats.markup import closing_of, opening_of, tags
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.python_call_parser import PythonCallParser
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
 CALL = rf"""{{name}}\({PROBE}=(["']?){PROBE}\1\)"""

@@ -20,7 +20,6 @@ from langchain_amulet.chat_formats.calls import (
     check_apart,
     parameters_of,
 )
-from langchain_amulet.chat_formats.chat_template import PROBE
 from langchain_amulet.chat_formats.markup import (
     closing_of,
     filled,
@@ -33,6 +32,7 @@ from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.raw_texts import is_raw_text, raw_endings, raw_text_rules
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.chat_formats.tagged_call_parser import TaggedCallParser
 from langchain_amulet.chat_formats.turns import shared_start
 from langchain_amulet.grammar import GrammarCompiler, json_rule

@@ -27,11 +27,6 @@ def shared_start(one: str, other: str) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def in_blocks(turn: Turn) -> Turn:
-    """The turn with its text as a list of one content block."""
-    return {**turn, "content": [{"type": "text", "text": turn["content"]}]}
-
-
 def merge_turns(turns: Sequence[Turn]) -> list[Turn]:
     """Neighbours of the same role as one turn: strict templates want roles to alternate.
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, BaseMessage
 from torch import Tensor
 
+from langchain_amulet.chat_formats.given_answer import encode_answer
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.prompts import codec_of_call, render
@@ -140,7 +141,7 @@ def scoring_request(
         plan=plan,
         base=base,
         prompts=render(plan, handle, codec, settings, to_turns(conversation)),
-        answer=codec.template.encode_answer(turn),
+        answer=encode_answer(codec.template, turn),
     )
 
 

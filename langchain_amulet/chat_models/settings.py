@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
-from langchain_amulet.chat_formats.prompt import Placement
+from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, ScopeName
 from langchain_amulet.chat_models.deadline import DEADLINE

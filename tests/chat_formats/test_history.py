@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.codec import CodecCache
+from langchain_amulet.chat_formats.given_answer import encode_answer
 from langchain_amulet.chat_formats.turns import Turn
 from langchain_amulet.errors import RequestError
 from support.tokenizers import (
@@ -196,7 +197,7 @@ def test_results_are_found_by_ids_that_any_template_takes() -> None:
 
 
 def test_an_answer_of_calls_can_be_scored_where_the_template_has_no_place_for_them() -> None:
-    ids = adapted("forgetful").encode_answer(called(("clock", {}), said="Hm."))
+    ids = encode_answer(adapted("forgetful"), called(("clock", {}), said="Hm."))
     assert '{"name": "clock", "arguments": {}}' in str(TOKENIZER.decode(ids))
 
 

@@ -18,7 +18,9 @@ from langchain_core.messages import (
 from transformers import PreTrainedTokenizerFast
 
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
-from langchain_amulet.chat_formats.prompt import Placement, PromptBuilder
+from langchain_amulet.chat_formats.given_answer import encode_answer
+from langchain_amulet.chat_formats.placement import Placement
+from langchain_amulet.chat_formats.prompt import PromptBuilder
 from langchain_amulet.chat_formats.turns import fold_system, merge_turns
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.errors import (
@@ -372,7 +374,7 @@ def test_a_given_answer_is_encoded_as_it_stands_in_a_conversation(name: str, kin
     made = template(name, kind)
     for answer in ("Rest.", "Two\nlines: naïve café.", "Be <|im_end|> kind."):
         turns = [user("How?"), {"role": "assistant", "content": answer}]
-        ids = made.encode_answer(turns[1])
+        ids = encode_answer(made, turns[1])
         prompt, whole = made.encode(turns[:1]), made.encode(turns, prompting=False)
         assert whole[: len(prompt) + len(ids)] == prompt + ids
         assert controls(ids, TOKENIZERS[kind]) == Counter(["<|im_end|>"])
@@ -383,8 +385,8 @@ def test_an_answer_that_the_template_writes_otherwise_is_taken_by_itself() -> No
     thinking = CHATML + "{% if add_generation_prompt %}<|think|>{% endif %}"
     made = ChatTemplate(TOKENIZERS["byte_level"], thinking)
     turn = {"role": "assistant", "content": "Rest."}
-    assert read(made.encode_answer(turn)) == "Rest.<|im_end|>"
+    assert read(encode_answer(made, turn)) == "Rest.<|im_end|>"
     with pytest.raises(RequestError, match="control tokens"):
-        made.encode_answer({"role": "assistant", "content": "Be <|im_end|> kind."})
+        encode_answer(made, {"role": "assistant", "content": "Be <|im_end|> kind."})
     with pytest.raises(RequestError, match="tool calls"):
-        made.encode_answer({**turn, "tool_calls": [{"function": {"name": "add"}}]})
+        encode_answer(made, {**turn, "tool_calls": [{"function": {"name": "add"}}]})

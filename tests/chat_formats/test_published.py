@@ -24,7 +24,6 @@ from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar import GrammarCompiler
 from support.output_parts import Parts, parts
 from support.published import PUBLISHED, Published, calls
-from support.tokenizers import byte_level
 
 QUESTION = {"role": "user", "content": "How is it?"}
 FUNCTIONS: list[dict[str, Any]] = [
@@ -253,19 +252,6 @@ def test_the_base_prompt_is_the_template_s_and_others_hold_the_preference_once(
         assert prompt.count(said) == 1
         assert f"{before['content']}{said}" in prompt
         assert prompt.replace(said, "") == tokenizer.decode(base)
-
-
-def test_a_template_that_wants_what_is_said_in_parts_is_given_it_so() -> None:
-    text = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content %}"
-        "{{ part.text }}{% endfor %}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    codec = CodecCache(byte_level(text)).codec()
-    prompt = codec.template.encode([{"role": "user", "content": "Hi <|im_end|> you."}])
-    tokenizer = codec.template.tokenizer
-    assert "user\nHi <|im_end|> you.<|im_end|>" in tokenizer.decode(prompt)
-    assert prompt.count(tokenizer.convert_tokens_to_ids("<|im_end|>")) == 1
 
 
 # --- Channels ---

@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Self
 from langchain_amulet.chat_formats.argument_rules import argument_rules
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import Function, FunctionCall, check_apart, parameters_of
-from langchain_amulet.chat_formats.chat_template import PROBE
 from langchain_amulet.chat_formats.literals import literal, typed
 from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, broken_call
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.raw_texts import is_raw_text, raw_endings, raw_text_rules
 from langchain_amulet.chat_formats.regions import CallRegion, Marked
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
 CALL = "call:"
