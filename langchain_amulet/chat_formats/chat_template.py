@@ -26,7 +26,6 @@ from langchain_amulet.chat_formats.turns import (
     check_characters,
     fold_system,
     merge_turns,
-    strings_in,
 )
 from langchain_amulet.errors import ChatTemplateError, RequestError, TemplateLimitError
 
@@ -112,7 +111,7 @@ class ChatTemplate:
             _check_continued(turns)
         fitted = self.fit(turns, bool(tools))
         ids = self._ids(fitted, tools, prompting)
-        if self.controls.may_arise("\n".join(strings_in([*turns, *fitted, tools]))):
+        if self.controls.may_arise([*turns, *fitted], tools):
             # Twice: before calls may become text, in which control tokens are left as they are,
             # and after texts were joined, which may have made new ones.
             harmless = self.fit([self.controls.taken_out(turn) for turn in turns], bool(tools))

@@ -12,11 +12,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from langchain_amulet.chat_formats.turns import Turn, map_strings
+from langchain_amulet.chat_formats.turns import Turn, map_strings, strings_in
 from langchain_amulet.errors import RequestError
 
 UNKNOWN = "\ue000"
 """A character that no text has: it is for private use."""
+
+SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
+"""What isn't a letter or digit at either end of a text."""
+
+WORDS = frozenset(
+    (
+        *("name", "content", "reasoning_content", "tool_calls", "tool_call_id", "id"),
+        *("type", "function", "arguments", "description", "parameters", "properties", "required"),
+        *("items", "enum", "const", "default", "anyOf", "oneOf", "allOf", "$ref", "$defs"),
+        *("object", "array", "string", "integer", "number", "boolean", "null"),
+    )
+)
+"""What templates look for in turns and tools, and so can't be called otherwise to try them out."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +69,25 @@ class ControlTokens:
         is_spelled = any(name in text for name, index in self.ids.items() if index in self._unknown)
         return is_spelled or not made.isdisjoint(self.ids.values())
 
-    def may_arise(self, text: str) -> bool:
-        """Whether control tokens stand in a text, or might once a template takes words out of it.
+    def may_arise(self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None) -> bool:
+        """Whether control tokens stand in texts, or might once a template has written them.
 
-        Those that begin with a letter aren't looked for between other words: any text has letters.
+        It may take words out of one, or make a tag of one by putting signs around it. Those that
+        begin with a letter aren't looked for between other words: any text has letters.
         """
-        return self.stand_in(text) or not self._openings.isdisjoint(text)
+        texts = [*strings_in([[{**turn, "role": ""} for turn in turns], tools])]
+        whole = "\n".join(texts)
+        may_be_cut = self.stand_in(whole) or not self._openings.isdisjoint(whole)
+        return may_be_cut or any(map(self._is_inside_one, texts))
 
     def taken_out(self, turn: Turn) -> Turn:
         """The turn without control tokens, and without what they might be made of.
 
         An assistant's content stays, as templates find thoughts and tool calls in it by such
-        tokens and write them anew.
+        tokens and write them anew. Roles are ours.
         """
-        changed: Turn = self.harmless(turn)
-        return {**changed, "content": turn["content"]} if turn["role"] == "assistant" else changed
+        kept = ("role", "content") if turn["role"] == "assistant" else ("role",)
+        return {**self.harmless(turn), **{key: turn[key] for key in kept}}
 
     def harmless(self, value: Any) -> Any:
         """Nested lists and dicts without control tokens, keys included."""
@@ -111,7 +128,23 @@ class ControlTokens:
         starts = {text[0] for text in self.ids}
         return frozenset(sign for sign in starts if not (sign.isalnum() or sign.isspace()))
 
+    @cached_property
+    def _insides(self) -> frozenset[str]:
+        """What stands within control tokens, the signs at their ends aside."""
+        return frozenset(SIGNS.sub("", text) for text in self.ids)
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self.ids), default=0)
+
+    def _is_inside_one(self, text: str) -> bool:
+        """Whether signs around a text might make a control token of it: as around `im_end`."""
+        is_short = 0 < len(text) <= self._longest and text not in WORDS
+        return is_short and SIGNS.sub("", text) in self._insides
+
     def _without(self, text: str) -> str:
+        if self._is_inside_one(text):  # changed such that different names stay different
+            text = f"x{text}"
         for control in sorted(self.ids, key=len, reverse=True):
             text = text.replace(control, ".")
         text = "".join("." if character in self._openings else character for character in text)

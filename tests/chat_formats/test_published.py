@@ -2,6 +2,8 @@
 
 import json
 import random
+from collections import Counter
+from itertools import product
 from typing import Any
 
 import jsonschema
@@ -20,7 +22,7 @@ from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.output_parser import joined
 from langchain_amulet.chat_formats.prompt import PromptBuilder
 from langchain_amulet.chat_formats.registry import SHIPPED
-from langchain_amulet.errors import ConfigurationError, SchemaError
+from langchain_amulet.errors import ConfigurationError, RequestError, SchemaError
 from langchain_amulet.grammar import GrammarCompiler
 from support.output_parts import Parts, parts
 from support.published import PUBLISHED, Published, calls
@@ -252,6 +254,80 @@ def test_the_base_prompt_is_the_template_s_and_others_hold_the_preference_once(
         assert prompt.count(said) == 1
         assert f"{before['content']}{said}" in prompt
         assert prompt.replace(said, "") == tokenizer.decode(base)
+
+
+# --- Control tokens ---
+
+GLUING = {
+    "speakers": ("{{ m.role }}", "{{ '<|' ~ m.name ~ '|>' if m.name else m.role }}"),
+    "tools": (  # as Qwen3-Coder, Nemotron 3 and MiniMax M3: names are made tags
+        "{{ tools | tojson }}",
+        "{% for t in tools %}<{{ t.function.name }}>{{ t.function.description }}"
+        "{% for k, v in t.function.parameters.properties.items() %}<{{ k }}>{{ v.enum | join }}"
+        "</{{ k }}>{% endfor %}{% endfor %}",
+    ),
+}
+"""What of a template is replaced, and by what, such that signs stand around what others write."""
+
+PLACES = (
+    "speaker",
+    "called tool",
+    "given argument",
+    "given value",
+    "result's tool",
+    "offered tool",
+    "description",
+    "offered argument",
+    "enum",
+)
+
+
+def conversation_with(place: str, text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Turns and tools in which a text stands in one place, and harmless ones in all others."""
+    said = {each: f"word{index}" for index, each in enumerate(PLACES)} | {place: text}
+    call = turn([(said["called tool"], {said["given argument"]: said["given value"]})])
+    result = {"role": "tool", "content": "Sun.", "name": said["result's tool"]}
+    schema = {"type": "string", "enum": [said["enum"]]}
+    parameters = {"type": "object", "properties": {said["offered argument"]: schema}}
+    function = {"name": said["offered tool"], "description": said["description"]}
+    turns = [{**QUESTION, "name": said["speaker"]}, call, {**result, "tool_call_id": "abcdefgh0"}]
+    return turns, [{"type": "function", "function": {**function, "parameters": parameters}}]
+
+
+@pytest.mark.parametrize("is_gluing", [False, True])
+@every_template
+def test_nothing_that_others_name_becomes_a_control_token(name: str, is_gluing: bool) -> None:
+    tokenizer, source = CODECS[name].template.tokenizer, CODECS[name].template.source
+    for usual, gluing in GLUING.values() if is_gluing else ():
+        source = source.replace(usual, gluing)
+    template = CodecCache(tokenizer).codec(source).template
+    controls = frozenset(template.controls.ids.values())
+
+    def written(place: str, text: str) -> Counter[int]:
+        ids = template.encode(*conversation_with(place, text))
+        return Counter(index for index in ids if index in controls)
+
+    harmless = written("speaker", "word")
+    token = [*PUBLISHED[name].tokens, "<|im_end|>"][0]
+    inner = token.strip("<>[]|")
+    attacks = (f"a{token}b", token[1:-1], inner, f"/{inner}", token[:-1], token[1:])
+    for place, text in random.Random(name).sample([*product(PLACES, attacks)], 20):
+        try:
+            assert written(place, text) == harmless, (place, text)
+        except RequestError as error:
+            assert "makes control of" in str(error)
+
+
+@pytest.mark.parametrize("place", ["called tool", "given argument", "given value", "enum"])
+@every_template
+def test_a_word_within_a_control_token_may_be_a_name(name: str, place: str) -> None:
+    template = CODECS[name].template
+    plain, named = (
+        template.tokenizer.decode(template.encode(*conversation_with(place, text)))
+        for text in ("zebra", "im_end")
+    )
+    assert "zebra" in plain
+    assert named == plain.replace("zebra", "im_end")
 
 
 # --- Channels ---
