@@ -78,7 +78,7 @@ class ControlTokens:
         texts = [*strings_in([[{**turn, "role": ""} for turn in turns], tools])]
         whole = "\n".join(texts)
         may_be_cut = self.stand_in(whole) or not self._openings.isdisjoint(whole)
-        return may_be_cut or any(map(self._is_inside_one, texts))
+        return may_be_cut or any(map(self._may_be_completed, texts))
 
     def taken_out(self, turn: Turn) -> Turn:
         """The turn without control tokens, and without what they might be made of.
@@ -134,16 +134,29 @@ class ControlTokens:
         return frozenset(SIGNS.sub("", text) for text in self.ids)
 
     @cached_property
+    def _tails(self) -> tuple[str, ...]:
+        """What is missing of control tokens behind the first, or the first few, of their signs."""
+        openings = {text: SIGNS.match(text) for text in self.ids}
+        return tuple(
+            text[start:]
+            for text, opening in openings.items()
+            for start in range(1, opening.end() + 1 if opening else 0)
+            if text[start:]
+        )
+
+    @cached_property
     def _longest(self) -> int:
         return max(map(len, self.ids), default=0)
 
-    def _is_inside_one(self, text: str) -> bool:
-        """Whether signs around a text might make a control token of it: as around `im_end`."""
+    def _may_be_completed(self, text: str) -> bool:
+        """Whether signs in front of a text, or around it, might make a control token of it."""
+        text = text.strip()
         is_short = 0 < len(text) <= self._longest and text not in WORDS
-        return is_short and SIGNS.sub("", text) in self._insides
+        is_inside = is_short and SIGNS.sub("", text) in self._insides
+        return is_inside or text.startswith(self._tails)
 
     def _without(self, text: str) -> str:
-        if self._is_inside_one(text):  # changed such that different names stay different
+        if self._may_be_completed(text):  # changed such that different names stay different
             text = f"x{text}"
         for control in sorted(self.ids, key=len, reverse=True):
             text = text.replace(control, ".")

@@ -310,7 +310,7 @@ def test_nothing_that_others_name_becomes_a_control_token(name: str, is_gluing: 
     harmless = written("speaker", "word")
     token = [*PUBLISHED[name].tokens, "<|im_end|>"][0]
     inner = token.strip("<>[]|")
-    attacks = (f"a{token}b", token[1:-1], inner, f"/{inner}", token[:-1], token[1:])
+    attacks = (f"a{token}b", token[1:-1], inner, f"/{inner}", token[:-1], f"{token[1:]}b")
     for place, text in random.Random(name).sample([*product(PLACES, attacks)], 20):
         try:
             assert written(place, text) == harmless, (place, text)
