@@ -245,10 +245,8 @@ class ChatTemplate:
 
     def _text_of(self, turns: Sequence[Turn], prompting: bool) -> str:
         """The conversation as the template writes it, with tools if it insists on them."""
-        try:
-            return self.text(turns, prompting)
-        except ChatTemplateError:
-            return self.text(turns, prompting, [TOOL])
+        written = self.tried(turns, prompting)
+        return self.text(turns, prompting, [TOOL]) if written is None else written
 
     # --- Rendering ---
 
