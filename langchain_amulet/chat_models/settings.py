@@ -17,6 +17,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -100,6 +102,19 @@ def as_device(value: Any) -> str | None:
         raise ConfigurationError(
             f"device must be the name of a torch device, not {quoted(value)}: use 'cpu' or "
             "'cuda:0', or None for a GPU if there is one."
+        ) from None
+
+
+def as_bytes(value: Any) -> int | None:
+    """A number of bytes, given as such or as a text with a unit; None for none."""
+    if value is None:
+        return None
+    try:
+        return int(TypeAdapter(Annotated[ByteSize, Field(ge=1)]).validate_python(value))
+    except ValidationError:
+        raise ConfigurationError(
+            "kv_cache_memory must be at least a byte, as a number or with a unit, not "
+            f"{quoted(value)}: use '4GiB', or None for a share of what is free."
         ) from None
 
 
@@ -204,15 +219,13 @@ class LoadSettings(BaseModel):
     max_rows: int = Field(default=64, ge=1)
     max_queue: int = Field(default=4096, ge=1)
     prefill_chunk: int | None = Field(default=None, ge=1)
-    kv_cache_memory: Annotated[ByteSize, Field(ge=1)] | None = None
+    kv_cache_memory: Annotated[int | None, BeforeValidator(as_bytes)] = None
 
     @property
     def load_options(self) -> LoadOptions:
         """The same for the engine."""
         fixed = {name: getattr(self, name) for name in LoadSettings.model_fields}
         del fixed["model"]
-        if self.kv_cache_memory is not None:
-            fixed["kv_cache_memory"] = int(self.kv_cache_memory)
         if isinstance(self.device_map, dict):
             fixed["device_map"] = tuple(self.device_map.items())
         return LoadOptions(**fixed)
