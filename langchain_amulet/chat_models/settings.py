@@ -46,7 +46,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
 from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
-from langchain_amulet.preferences.resolution import PreferenceSource
+from langchain_amulet.preferences.resolution import USER, PreferenceSource
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.validation import LONGEST_WAIT, as_flag, check_nesting, explained, quoted
 
@@ -348,7 +348,8 @@ class AnswerSettings(BaseModel):
             chosen["top_logprobs"] = None  # the model's own go with them
         chosen |= {name: kwargs[name] for name in kwargs.keys() - NOT_OURS}
         chosen |= {"stop": stop} if stop is not None else {}
-        with explained(ConfigurationError, CallSettings.model_fields, others=NOT_A_CALLS):
+        names = (*CallSettings.model_fields, USER)  # which went to the memory before
+        with explained(ConfigurationError, names, others=NOT_A_CALLS):
             return CallSettings.model_validate(chosen)
 
 
