@@ -177,8 +177,8 @@ def check_whole(name: str, text: str, error: type[AmuletError]) -> None:
         text.encode()
     except UnicodeEncodeError as found:
         raise error(
-            f"{name} must be whole characters, but half of one stands there, "
-            f"{text[found.start]!r}: take it out, or put its other half beside it."
+            f"{name} must be whole characters and hold no half of one, {text[found.start]!r}: take "
+            "it out, or put its other half beside it."
         ) from None
 
 
