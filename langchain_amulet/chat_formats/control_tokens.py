@@ -75,7 +75,7 @@ class ControlTokens:
         It may take words out of one, or make a tag of one by putting signs around it. Those that
         begin with a letter aren't looked for between other words: any text has letters.
         """
-        texts = [*strings_in([[{**turn, "role": ""} for turn in turns], tools])]
+        texts = dict.fromkeys(strings_in([[{**turn, "role": ""} for turn in turns], tools]))
         whole = "\n".join(texts)
         may_be_cut = self.stand_in(whole) or not self._openings.isdisjoint(whole)
         return may_be_cut or any(map(self._may_be_completed, texts))
