@@ -22,7 +22,7 @@ from rich.console import Console
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from amulet_evals.hardware import hardware
-from langchain_amulet.engine import Engine, Request
+from langchain_amulet.engine import CacheScope, Engine, Request
 from langchain_amulet.engine.loading.loader import default_dtype
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.sampling import SamplingParams
@@ -128,13 +128,18 @@ def packed(model: Any) -> Any:
 
 
 def request(user: int, length: int, plan: Plan, tokens: int, sampling: SamplingParams) -> Request:
-    """One user's request: a common prompt, then the preference in the streams that have one."""
+    """One user's request: a common prompt, then the preference in the streams that have one.
+
+    Nothing is kept of its prompts, so that each round computes what the one before did.
+    """
     common, preference = some_ids(length, user), some_ids(PREFERENCE, 1000 + user)
     end = (7,)
     prompts = tuple(
         common + (preference if stream.preferences else ()) + end for stream in plan.streams
     )
-    return Request(prompts, plan, sampling, tokens)
+    return Request(
+        prompts, plan, sampling, tokens, cache_scope=CacheScope(("user", user), keeps=False)
+    )
 
 
 def some_ids(count: int, seed: int) -> tuple[int, ...]:
