@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import Function, FunctionCall, arguments_schema
 from langchain_amulet.chat_formats.json_call_parser import NAMED, JsonCallParser, named_call
 from langchain_amulet.chat_formats.markup import (
@@ -19,16 +18,15 @@ from langchain_amulet.chat_formats.markup import (
     ID,
     NUMBER,
     TAG,
-    closing_of,
     filled,
-    opening_of,
     shared_end,
     spelled,
     tags,
 )
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, TemplateSample
-from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.regions import Marked
+from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
@@ -118,6 +116,15 @@ class JsonCallShape:
         return lead_of(self.before)
 
     @property
+    def first(self) -> str:
+        """The sign that calls without markers begin with."""
+        return self.before.lstrip()[:1]
+
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """What ends the calls, where others could follow."""
+        return (self.after,)
+
+    @property
     def is_keyed(self) -> bool:
         """Whether a call is an object whose only key is the tool's name."""
         return self.middle.strip().startswith('":') and self.before.rstrip().endswith('{"')
@@ -145,49 +152,20 @@ class JsonCallShape:
 
 
 @dataclass(frozen=True)
-class JsonCallFormat(ChatFormat):
+class JsonCallFormat(ShapedCallFormat):
     """A family whose calls have the shape of JSON between fixed strings.
 
     Attributes:
         shape: How calls are written.
-        tokens: Which texts in it are control tokens, as far as is known.
     """
 
     shape: JsonCallShape
-    tokens: frozenset[str] = frozenset()
-
-    @property
-    def region(self) -> CallRegion:
-        """Between the outermost markers; at an answer's beginning if there are none."""
-        shape, opening = self.shape, opening_of(self.shape.lead, self.tokens)
-        if not opening:
-            return Bare(shape.before.lstrip()[:1])
-        return Marked(opening, closing_of(shape.after, shape.between, opening, self.tokens))
 
     @property
     def call_example(self) -> str:
         """A call with words in place of its name and arguments."""
         shape = self.shape
         return f"{filled(shape.before, 0)}NAME{filled(shape.middle, 0)}{{...}}{shape.after}"
-
-    def markers(self, with_calls: bool) -> frozenset[str]:
-        """The texts by which an answer is taken apart, those around single calls included."""
-        within = self.tokens | self.shape.tags if with_calls else frozenset()
-        return super().markers(with_calls) | within
-
-    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
-        """An answer of these calls."""
-        return self.shape.write(calls)
-
-    def call_grammar(
-        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
-    ) -> str:
-        """An answer of calls as rules of a grammar."""
-        return self.shape.grammar(functions, several, compiler)
-
-    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
-        """What ends the calls, where others could follow."""
-        return (self.shape.after,)
 
     @property
     def named(self) -> re.Pattern[str]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from langchain_amulet.chat_formats.argument_rules import argument_rules
-from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import (
     Function,
     FunctionCall,
@@ -20,11 +19,12 @@ from langchain_amulet.chat_formats.calls import (
     check_apart,
     parameters_of,
 )
-from langchain_amulet.chat_formats.markup import closing_of, opening_of, tags
+from langchain_amulet.chat_formats.markup import tags
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.python_call_parser import PythonCallParser
-from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.regions import Marked
+from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
@@ -90,47 +90,35 @@ class PythonShape:
             ]
         return "\n".join(rules)
 
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """What ends the calls, where others could follow."""
+        return (self.after,)
+
+    @property
+    def lead(self) -> str:
+        """The markers in front of the first call, without the beginning of a list."""
+        return self.before.strip().removesuffix("[").rstrip()
+
+    @property
+    def first(self) -> str:
+        """The sign that calls without markers begin with."""
+        return self.before.lstrip()[:1] or "["
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The markers anywhere in calls."""
+        return tags(self.before, self.after, self.between or "")
+
 
 @dataclass(frozen=True)
-class PythonCallFormat(ChatFormat):
+class PythonCallFormat(ShapedCallFormat):
     """A family whose calls are written as in Python.
 
     Attributes:
         shape: How calls are written.
-        tokens: Which texts in it are control tokens, as far as is known.
     """
 
     shape: PythonShape
-    tokens: frozenset[str] = frozenset()
-
-    @property
-    def region(self) -> CallRegion:
-        """Between the markers; at an answer's beginning if there are none."""
-        shape = self.shape
-        opening = opening_of(shape.before.strip().removesuffix("[").rstrip(), self.tokens)
-        if not opening:
-            return Bare(shape.before.lstrip()[:1] or "[")
-        return Marked(opening, closing_of(shape.after, shape.between, opening, self.tokens))
-
-    def markers(self, with_calls: bool) -> frozenset[str]:
-        """The texts by which an answer is taken apart."""
-        shape = self.shape
-        within = self.tokens | tags(shape.before, shape.after, shape.between or "")
-        return super().markers(with_calls) | (within if with_calls else frozenset())
-
-    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
-        """An answer of these calls."""
-        return self.shape.write(calls)
-
-    def call_grammar(
-        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
-    ) -> str:
-        """An answer of calls as rules of a grammar."""
-        return self.shape.grammar(functions, several, compiler)
-
-    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
-        """What ends the calls, where others could follow."""
-        return (self.shape.after,)
 
     def call_parser(self, functions: Sequence[Function]) -> OutputParser:
         """What reads the calls between the markers, or without any, and text behind them."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from langchain_amulet.chat_formats.argument_rules import argument_rules
-from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import (
     Function,
     FunctionCall,
@@ -21,9 +20,7 @@ from langchain_amulet.chat_formats.calls import (
     parameters_of,
 )
 from langchain_amulet.chat_formats.markup import (
-    closing_of,
     filled,
-    opening_of,
     shared_end,
     spelled,
     tags,
@@ -31,7 +28,8 @@ from langchain_amulet.chat_formats.markup import (
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.raw_texts import is_raw_text, raw_endings, raw_text_rules
-from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.chat_formats.regions import Marked
+from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.chat_formats.tagged_call_parser import TaggedCallParser
 from langchain_amulet.chat_formats.turns import shared_start
@@ -173,6 +171,16 @@ class TaggedShape:
         return tuple(dict.fromkeys((*texts, self.after)))
 
     @property
+    def lead(self) -> str:
+        """The markers in front of the first call's name."""
+        return self.before.strip()
+
+    @property
+    def first(self) -> str:
+        """Nothing: calls without markers begin with a tool's name."""
+        return ""
+
+    @property
     def tags(self) -> frozenset[str]:
         """The markers anywhere in calls."""
         parts = (self.before, self.middle, self.key, self.value, self.text or "", self.end)
@@ -180,43 +188,14 @@ class TaggedShape:
 
 
 @dataclass(frozen=True)
-class TaggedCallFormat(ChatFormat):
+class TaggedCallFormat(ShapedCallFormat):
     """A family whose calls have a tag for each argument.
 
     Attributes:
         shape: How calls are written.
-        tokens: Which texts in it are control tokens, as far as is known.
     """
 
     shape: TaggedShape
-    tokens: frozenset[str] = frozenset()
-
-    @property
-    def region(self) -> CallRegion:
-        """Between the outermost markers."""
-        shape, opening = self.shape, opening_of(self.shape.before.strip(), self.tokens)
-        if not opening:  # a tool's name is what an answer begins with
-            return Bare("")
-        return Marked(opening, closing_of(shape.after, shape.between, opening, self.tokens))
-
-    def markers(self, with_calls: bool) -> frozenset[str]:
-        """The texts by which an answer is taken apart, those around arguments included."""
-        within = self.tokens | self.shape.tags if with_calls else frozenset()
-        return super().markers(with_calls) | within
-
-    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
-        """An answer of these calls."""
-        return self.shape.write(calls)
-
-    def call_grammar(
-        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
-    ) -> str:
-        """An answer of calls as rules of a grammar."""
-        return self.shape.grammar(functions, several, compiler)
-
-    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
-        """What finishes an argument that could go on for ever."""
-        return self.shape.endings(functions)
 
     def call_parser(self, functions: Sequence[Function]) -> OutputParser:
         """What reads the calls between the outermost markers."""

@@ -1,0 +1,102 @@
+"""What families have in common whose calls are made of fixed strings and of what a call says.
+
+A `CallShape` knows the strings, and so writes calls and says what a grammar takes; the family adds
+where calls stand, and what reads them.
+
+This module knows shapes: nothing of how any of them writes arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import Function, FunctionCall
+from langchain_amulet.chat_formats.markup import closing_of, opening_of
+from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
+from langchain_amulet.grammar import GrammarCompiler
+
+
+class CallShape(Protocol):
+    """The fixed strings of calls."""
+
+    @property
+    def after(self) -> str:
+        """What comes after the last call."""
+        ...
+
+    @property
+    def between(self) -> str | None:
+        """What comes between two; None if an answer can hold one only."""
+        ...
+
+    @property
+    def lead(self) -> str:
+        """The markers in front of the first call, without what is part of the call."""
+        ...
+
+    @property
+    def first(self) -> str:
+        """The sign that calls without markers begin with; empty if they begin with a name."""
+        ...
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The markers anywhere in calls."""
+        ...
+
+    def write(self, calls: Sequence[FunctionCall]) -> str:
+        """An answer of calls."""
+        ...
+
+    def grammar(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        """The rules of an answer of calls, see `ChatFormat.call_grammar`."""
+        ...
+
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """See `ChatFormat.endings`."""
+        ...
+
+
+@dataclass(frozen=True)
+class ShapedCallFormat(ChatFormat):
+    """A family whose calls have a shape.
+
+    Attributes:
+        shape: How calls are written.
+        tokens: Which texts in it are control tokens, as far as is known.
+    """
+
+    shape: CallShape
+    tokens: frozenset[str] = frozenset()
+
+    @property
+    def region(self) -> CallRegion:
+        """Between the outermost markers; at an answer's beginning if there are none."""
+        shape, opening = self.shape, opening_of(self.shape.lead, self.tokens)
+        if not opening:
+            return Bare(shape.first)
+        return Marked(opening, closing_of(shape.after, shape.between, opening, self.tokens))
+
+    def markers(self, with_calls: bool) -> frozenset[str]:
+        """The texts by which an answer is taken apart, those within calls included."""
+        within = self.tokens | self.shape.tags if with_calls else frozenset()
+        return super().markers(with_calls) | within
+
+    def write_calls(self, calls: Sequence[FunctionCall]) -> str:
+        """An answer of these calls."""
+        return self.shape.write(calls)
+
+    def call_grammar(
+        self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
+    ) -> str:
+        """An answer of calls as rules of a grammar."""
+        return self.shape.grammar(functions, several, compiler)
+
+    def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
+        """What ends the calls, or parts of them that could go on for ever."""
+        return self.shape.endings(functions)
