@@ -10,11 +10,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from langchain_amulet.errors import RequestError
 
 SEEDS = 2**63 - 1
+
+
+def _asks_for_nothing(value: Any) -> Any:
+    if value:
+        raise ValueError("the model can't do that: leave it out")
+    return value
+
+
+UNAVAILABLE = BeforeValidator(_asks_for_nothing)
+"""Marks what the model can do nothing about, so that it is refused for that reason."""
 
 
 class Wire(BaseModel):
@@ -289,8 +299,8 @@ class ChatRequest(Wire):
     min_p: float | None = Field(default=None, ge=0.0, le=1.0)
     presence_penalty: float | None = Field(default=None, ge=-2.0, le=2.0)
     repetition_penalty: float | None = Field(default=None, gt=0.0, le=10.0)
-    frequency_penalty: Annotated[float, Field(ge=0.0, le=0.0)] | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=0.0, le=0.0), UNAVAILABLE] | None = None
+    logit_bias: Annotated[dict[str, float], Field(max_length=0), UNAVAILABLE] | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None

@@ -9,10 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from langchain_amulet.grammar.schema_tree import Schema, joined, resolved
+from langchain_amulet.grammar.schema_tree import TYPES, Schema, joined, resolved
 from langchain_amulet.grammar.values import DEEPEST, REMARKS, candidates, kind_of, written
-
-TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
 
 NUMBERS = frozenset({"number", "integer"})
 

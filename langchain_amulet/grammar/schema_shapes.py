@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from langchain_amulet.grammar.schema_tree import LISTED, NAMED, SINGLE, Schema, everywhere, unheld
+from langchain_amulet.grammar.schema_tree import (
+    LISTED,
+    NAMED,
+    SINGLE,
+    TYPES,
+    Schema,
+    everywhere,
+    unheld,
+)
 
 
 def _is_schema(value: Any) -> bool:
@@ -44,6 +52,10 @@ def _have_names(value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_is_text, value))
 
 
+def _are_types(value: Any) -> bool:
+    return value in TYPES if isinstance(value, str) else _are_names(value) and {*value} <= TYPES
+
+
 COUNTED = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 
 SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
@@ -59,7 +71,7 @@ SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
             "a schema or a list of them",
             lambda each: _is_schema(each) or _are_schemas(each),
         ),
-        "type": ("a type or a list of types", lambda each: _is_text(each) or _are_names(each)),
+        "type": (f"one of {', '.join(sorted(TYPES))}, or a list of these", _are_types),
         "required": ("a list of names", _are_names),
         "enum": ("a list", lambda value: isinstance(value, list)),
         "uniqueItems": ("true or false", lambda value: isinstance(value, bool)),

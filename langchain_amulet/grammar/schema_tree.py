@@ -12,6 +12,9 @@ from urllib.parse import unquote
 
 from langchain_amulet.errors import SchemaError
 
+TYPES = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
+"""What JSON Schema calls the types of values."""
+
 Schema = dict[str, Any]
 Change = Callable[[Schema, str], Any]
 """What becomes of a schema, and where it stands, as a JSON pointer: a schema, or a truth value."""

@@ -96,6 +96,13 @@ def test_a_value_that_can_t_be_is_refused_by_its_field(
     assert error.detail.param == param  # what goes with what is about no field alone
 
 
+@pytest.mark.parametrize(("field", "value"), [("frequency_penalty", 0.5), ("logit_bias", {"1": 5})])
+def test_what_the_model_can_do_nothing_about_is_refused_for_that_reason(
+    field: str, value: Any
+) -> None:
+    assert "the model can't do that: leave it out" in refusal(**{field: value}).detail.message
+
+
 @pytest.mark.parametrize(
     "fields",
     [{"frequency_penalty": 0}, {"logit_bias": {}}, {"store": False}, {"modalities": ["text"]}],
