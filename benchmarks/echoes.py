@@ -73,7 +73,7 @@ def main() -> None:
             )
             words = mean(len(answer.split()) for answer in answers)
             table.add_row(name, f"{echoing} of {len(calls)}", f"{words:.1f}")
-    console.print(f"{options.model}, temperature {options.temperature:g}", table)
+    console().print(f"{options.model}, temperature {options.temperature:g}", table)
 
 
 if __name__ == "__main__":
