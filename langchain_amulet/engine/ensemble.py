@@ -230,6 +230,15 @@ class Ensemble:
         streams = {slot: pool.place(slot, candidates.get(slot, ())) for slot in wanted}
         return EnsembleStep(pool.filled(found), streams)
 
+    def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Let the main model begin the next step, where no other one takes part in it.
+
+        Args:
+            drawn: See ``Backend.foresee``.
+        """
+        if self._backends() == [self.main]:
+            self.main.foresee(drawn)
+
     def _candidates(
         self,
         queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],

@@ -11,7 +11,7 @@ model.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -30,12 +30,16 @@ from langchain_amulet.engine.token_program import (
     suffices,
     survivors,
 )
+from langchain_amulet.engine.transfers import Arrival
 from langchain_amulet.errors import GenerationError
 from langchain_amulet.sampling import HEAD
 from langchain_amulet.steering import Plan, combine
 
 GROWTH = 16
 """How many times more candidates are sorted, whenever a draw depends on what lies beyond."""
+
+Foresight = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
+"""What is told what was drawn before the host knows it."""
 
 MOST_LISTED = 1024
 """Up to so many tokens that a grammar allows are looked at one by one, and nothing else is."""
@@ -70,11 +74,15 @@ class Sampler:
     """Chooses the tokens of one step after the other, and remembers how the last ones were chosen.
 
     So what is the same at each step, as long as nobody joins or leaves, is put on the device once.
+
+    Args:
+        foresee: Told what was drawn before the host knows it, see ``Backend.foresee``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, foresee: Foresight = lambda drawn: None) -> None:
         """Start without any."""
         self._batches: dict[Hashable, ChoiceBatch] = {}
+        self._foresee = foresee
 
     def draw(self, step: StepLogprobs, draws: Sequence[TokenDraw]) -> list[Token | BaseException]:
         """Choose tokens, or say what went wrong with them.
@@ -96,9 +104,10 @@ class Sampler:
             except BaseException as error:  # a mask's own code can raise anything
                 found[index] = error
         held, self._batches = self._batches, {}
+        foresee = self._foresee
         while scopes:
-            outcomes = self._outcomes(step, draws, scopes, held)
-            scopes = {}
+            outcomes = self._outcomes(step, draws, scopes, held, foresee)
+            scopes, foresee = {}, lambda drawn: None
             for index, (scope, outcome) in outcomes.items():
                 try:
                     result = _result(step, draws[index], scope, outcome)
@@ -116,10 +125,12 @@ class Sampler:
         draws: Sequence[TokenDraw],
         scopes: Mapping[int, Scope],
         held: Mapping[Hashable, ChoiceBatch],
+        foresee: Foresight,
     ) -> dict[int, tuple[Scope, Outcome | BaseException]]:
         """What came of each token, in as few programs as can be, and by one transfer."""
         found: dict[int, tuple[Scope, Outcome | BaseException]] = {}
         computed: list[tuple[list[int], Tensor]] = []
+        drawn: list[tuple[Tensor, Tensor]] = []
         for kind, group in _groups(draws, scopes).items():
             some = [draws[index] for index in group]
             try:
@@ -129,8 +140,15 @@ class Sampler:
                 found |= {index: (scopes[index], error) for index in group}
             else:
                 computed.append((group, numbers))
-        for group, rows in _on_host(computed):
-            for index, row in zip(group, rows, strict=True):
+                drawn.append((batch.rows, numbers[:, 0]))
+        if not computed:
+            return found
+        arrival = Arrival(torch.cat([numbers.flatten() for _, numbers in computed]))
+        foresee(drawn)
+        arrived = iter(arrival.tolist())
+        for group, numbers in computed:
+            for index in group:
+                row = list(islice(arrived, numbers.shape[1]))
                 found[index] = scopes[index], Outcome.read(row)
         return found
 
@@ -174,20 +192,6 @@ def _groups(draws: Sequence[TokenDraw], scopes: Mapping[int, Scope]) -> dict[Has
         kind = (scope.kind, scope.width, plan.is_plain) if plan.is_batched else index
         groups.setdefault(kind, []).append(index)
     return groups
-
-
-def _on_host(
-    computed: Sequence[tuple[list[int], Tensor]],
-) -> list[tuple[list[int], list[list[float]]]]:
-    """The numbers of several programs, by one transfer."""
-    if len(computed) < 2:
-        return [(group, numbers.tolist()) for group, numbers in computed]
-    flat = torch.cat([numbers.flatten() for _, numbers in computed]).cpu()
-    parts = torch.split(flat, [numbers.numel() for _, numbers in computed])
-    return [
-        (group, part.view(numbers.shape).tolist())
-        for (group, numbers), part in zip(computed, parts, strict=True)
-    ]
 
 
 def _first_scope(draw: TokenDraw, step: StepLogprobs) -> Scope:

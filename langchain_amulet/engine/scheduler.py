@@ -99,7 +99,7 @@ class Scheduler:
     def __init__(self, ensemble: Ensemble, max_queue: int) -> None:
         """Wait for the first request; the thread starts with it."""
         self._ensemble, self._max_queue = ensemble, max_queue
-        self._sampler = Sampler()
+        self._sampler = Sampler(ensemble.foresee)
         # Reentrant: a stream may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
         self._waiting: deque[RequestState] = deque()

@@ -297,6 +297,17 @@ class Backend(ABC):
             exact_ids: Token ids, ``[ids]`` each, on any device, whose logits matter besides.
         """
 
+    def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Begin the next ``decode``, if that is of use, before the host knows what was drawn.
+
+        What follows may be otherwise: others leave or join, or are fed other tokens.
+
+        Args:
+            drawn: Rows of the last step's logits, and what they are probably fed next:
+                ``[N, S]``, a request's rows side by side, and ``[N]``, on the device.
+        """
+        return
+
     @abstractmethod
     def score(self, prompt: Sequence[int], continuation: Sequence[int]) -> Steps[Tensor]:
         """The logits at every place of a continuation: teacher forcing.

@@ -15,8 +15,8 @@ Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,12 +39,13 @@ from langchain_amulet.engine.backends.huggingface.kv_cache import (
     BLOCK,
     RESERVED,
     CacheBlock,
+    CacheRow,
     CacheWindow,
     KVCache,
     blocks_for,
 )
 from langchain_amulet.engine.backends.huggingface.prefix_cache import PrefixCache, common_prefix
-from langchain_amulet.engine.backends.huggingface.static_step import Recorder, StaticSteps
+from langchain_amulet.engine.backends.huggingface.static_pass import Recorder, StaticPasses
 from langchain_amulet.engine.backends.huggingface.stream_rows import (
     MIN_COPIED,
     BatchedSlot,
@@ -54,6 +55,9 @@ from langchain_amulet.engine.backends.huggingface.stream_rows import (
 )
 from langchain_amulet.engine.transfers import to_device
 from langchain_amulet.errors import ContextLengthError
+
+SLACK = 256
+"""Blocks by which memory grows at least where passes are recorded, which are lost when it moves."""
 
 
 class BatchedBackend(HuggingFaceBackend):
@@ -78,15 +82,16 @@ class BatchedBackend(HuggingFaceBackend):
         self._waiting: list[BatchedSlot] = []
         self._decoding: list[BatchedSlot] = []
         self._numbers = count()
-        self._static: StaticSteps | None = None
+        self._static: StaticPasses | None = None
 
-    def play_back(self, record: Recorder) -> StaticSteps:
-        """Decode by steps of fixed shapes from now on.
+    def play_back(self, record: Recorder) -> StaticPasses:
+        """Compute short passes by fixed shapes from now on.
 
         Args:
-            record: How a step is recorded.
+            record: How a pass is recorded.
         """
-        self._static = StaticSteps(self._lm, self._cache, record)
+        self._cache.slack = SLACK
+        self._static = StaticPasses(self._lm, self._cache, record)
         return self._static
 
     @property
@@ -186,30 +191,56 @@ class BatchedBackend(HuggingFaceBackend):
         streams = [stream for slot in slots for stream in slot.streams]
         for stream in streams:
             self._extend(stream, stream.row.length + 1)
-        window = self._cache.prepare([stream.row for stream in streams], [1] * len(streams))
+        rows = [stream.row for stream in streams]
         pending = [token for slot in slots for token in slot.pending]
-        fed = to_device(pending, torch.int64, self._cache.device)[:, None]
-        with nullcontext() if self._static is None else self._static.computed(fed, window):
-            logits, _ = self._lm.next_logits(
-                fed, window.positions, self._cache.cache, self._masks(window), queries, exact_ids
-            )
+        step = [[token, row.length] for token, row in zip(pending, rows, strict=True)]
+        fed, positions = to_device(step, torch.int64, self._cache.device).hsplit(2)
+        output = self._played(rows, [[token] for token in pending])
+        if output is None:
+            masks = self._masks(self._cache.prepare(rows, [1] * len(rows)))
+            cache = self._cache.cache
+            logits, _ = self._lm.next_logits(fed, positions, cache, masks, queries, exact_ids)
+        else:
+            logits = self._lm.logits_of(output, fed, positions, queries, exact_ids)
         for stream in streams:  # not before, so that a pass which failed can be tried again
             stream.row.length += 1
         return logits
+
+    def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Begin the next step, unless it will have requests that are new."""
+        if self._static is None or self._waiting or not self._decoding:
+            return
+        streams = [stream for slot in self._decoding for stream in slot.streams]
+        try:
+            for stream in streams:
+                self._extend(stream, stream.row.length + 1)
+        except Exception as error:  # some of them may be about to leave
+            if not is_out_of_memory(error):
+                raise
+            return
+        tokens = torch.zeros(len(streams), dtype=torch.int64, device=self._cache.device)
+        for rows, ids in drawn:
+            tokens[rows] = ids.long()[:, None].expand_as(rows)
+        self._static.begin([stream.row for stream in streams], tokens)
 
     def _compute(self, batch: Sequence[PromptChunk]) -> None:
         """One pass over chunks of prompts."""
         counts = [len(chunk.tokens) for chunk in batch]
         for chunk, size in zip(batch, counts, strict=True):
             self._extend(chunk.stream, chunk.stream.row.length + size)
-        window = self._cache.prepare([chunk.stream.row for chunk in batch], counts)
-        padded = [chunk.tokens + (0,) * (max(counts) - len(chunk.tokens)) for chunk in batch]
-        tokens = torch.tensor(padded, device=self._cache.device)
-        self._lm.fill(tokens, window.positions, self._cache.cache, self._masks(window))
+        rows = [chunk.stream.row for chunk in batch]
+        if self._played(rows, [chunk.tokens for chunk in batch]) is None:
+            window = self._cache.prepare(rows, counts)
+            padded = [chunk.tokens + (0,) * (max(counts) - len(chunk.tokens)) for chunk in batch]
+            tokens = torch.tensor(padded, device=self._cache.device)
+            self._lm.fill(tokens, window.positions, self._cache.cache, self._masks(window))
         for chunk, size in zip(batch, counts, strict=True):
             chunk.stream.row.length += size
             self.prefill_tokens += size
             self._share(chunk.slot, chunk.stream)
+
+    def _played(self, rows: Sequence[CacheRow], tokens: Sequence[Sequence[int]]) -> Any:
+        return None if self._static is None else self._static.output(rows, tokens)
 
     def _masks(self, window: CacheWindow) -> Tensor | dict[str, Tensor]:
         return attention_masks(self._lm.config, window.positions, window.columns, self._lm.dtype)

@@ -81,6 +81,16 @@ class CausalLM:
         """What can stand in for the body; there from its first use on."""
         return Substitute(self.body)
 
+    @cached_property
+    def calls_body(self) -> bool:
+        """Whether a forward pass has the body computed by one call, as feeding one token shows."""
+        zero = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            output = self.fill(zero, zero, None, None)
+            with self.substitute.by(output) as usage:
+                self.model(**self._inputs(self.signature, zero, zero, None, None))
+        return usage.is_used and hasattr(output, "last_hidden_state")
+
     @property
     def device(self) -> torch.device:
         """Where its inputs belong."""
@@ -130,6 +140,18 @@ class CausalLM:
             output = self.model(**inputs, **self._last(1))
         logits = StepLogits(output.logits[:, -1].float(), refined.candidates)
         return logits, getattr(output, self.signature.cache, None)
+
+    def logits_of(
+        self,
+        output: Any,
+        tokens: Tensor,
+        positions: Tensor,
+        queries: Sequence[CandidateQuery] = (),
+        exact_ids: Sequence[Tensor] = (),
+    ) -> StepLogits:
+        """The same, where the body's output is there already; only if the model `calls_body`."""
+        with self.substitute.by(output):
+            return self.next_logits(tokens, positions, None, None, queries, exact_ids)[0]
 
     def fill(self, tokens: Tensor, positions: Tensor, cache: Any, masks: Any) -> Any:
         """Put tokens into the cache; no logits are computed. The arguments are as before.

@@ -23,6 +23,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from langchain_amulet.engine.backends.halving import is_out_of_memory
+from langchain_amulet.engine.transfers import sent
 
 BLOCK = 16
 """Tokens per block: the longest that a row's last block may be in vain, but for one."""
@@ -72,6 +73,22 @@ class CacheWindow:
     positions: Tensor
     columns: int
 
+    @classmethod
+    def of(cls, listing: Tensor, width: int, columns: int) -> CacheWindow:
+        """From what a cache listed, by the device alone.
+
+        Args:
+            listing: See ``KVCache.listing``, on the device.
+            width: How many tokens each row has in the pass, padding included.
+            columns: How many columns it may attend to.
+        """
+        starts, ends, table = listing[:, :1], listing[:, 1:2], listing[:, 2:]
+        positions = starts + torch.arange(width, device=listing.device)
+        # Where padding would go may be past the table's end; it goes to the scratch block.
+        own = table.gather(1, (positions // BLOCK).clamp(max=table.shape[1] - 1))
+        places = own.where(positions < ends, SCRATCH) * BLOCK + positions % BLOCK
+        return cls(table, places, positions, columns)
+
 
 class KVCache:
     """Blocks of keys and values, with the cache object to give to the model.
@@ -83,6 +100,8 @@ class KVCache:
     Attributes:
         device: As given.
         limit: As given.
+        slack: How many free blocks it has at least when it grew, and aren't worth giving back:
+            memory that stays where it is, for who minds that it moves.
         size: Blocks for which there is memory, the reserved ones included.
         window: What the next forward pass reads and writes, see `prepare`.
         layers: One per attention layer of the model, once that was run.
@@ -92,7 +111,7 @@ class KVCache:
     def __init__(self, device: torch.device | str = "cpu", limit: int = 2**31) -> None:
         """Start without memory; it comes with use."""
         self.device, self.limit = torch.device(device), limit
-        self.size = RESERVED
+        self.slack, self.size = 0, RESERVED
         self.window: CacheWindow | None = None
         self.layers: list[KVCacheLayer] = []
         self.cache = Cache(layer_class_to_replicate=self._new_layer)  # type: ignore[arg-type]
@@ -128,7 +147,7 @@ class KVCache:
         for index in indices:
             del self._taken[index]
             heapq.heappush(self._free, index)
-        if len(self._free) > SHRINK * self.taken + IDLE:
+        if len(self._free) > SHRINK * self.taken + max(IDLE, 2 * self.slack):
             self._shrink()
 
     def copy(self, source: CacheBlock, target: CacheBlock, tokens: int) -> None:
@@ -157,46 +176,39 @@ class KVCache:
             rows: Rows that were extended by that much.
             counts: For each of them, how many of the pass's tokens aren't padding.
         """
-        width, columns = max(counts), max(r.length + n for r, n in zip(rows, counts, strict=True))
-        table = self._table(rows, blocks_for(columns))
-        starts, ends = (
-            torch.tensor(each, device=self.device)[:, None]
-            for each in ([row.length for row in rows], counts)
-        )
-        steps = torch.arange(width, device=self.device)
-        positions = starts + steps
-        # Where padding would go may be past the table's end; it goes to the scratch block.
-        own = table.gather(1, (positions // BLOCK).clamp(max=table.shape[1] - 1))
-        places = torch.where(steps < ends, own, SCRATCH) * BLOCK + positions % BLOCK
-        self.window = CacheWindow(table, places, positions, columns)
+        columns = max(row.length + count for row, count in zip(rows, counts, strict=True))
+        listing = sent(self.listing(rows, counts, len(rows), columns), self.device)
+        self.window = CacheWindow.of(listing, max(counts), columns)
         return self.window
 
-    def padded(self, window: CacheWindow, rows: int, columns: int) -> CacheWindow:
-        """A window made larger: what is added reads zeros, and writes where nobody reads.
+    def listing(
+        self, rows: Sequence[CacheRow], counts: Sequence[int], height: int, columns: int
+    ) -> Tensor:
+        """Where a pass reads and writes, in whole numbers on the host.
 
         Args:
-            window: As it was prepared, for one token of each row.
-            rows: How many rows it shall have.
-            columns: How many columns.
+            rows: See `prepare`.
+            counts: Likewise.
+            height: How many rows the pass has: those that are added belong to nobody.
+            columns: How many columns it may attend to.
+
+        Returns:
+            For each row its first new position, the one after its last, and its blocks, with
+            ``PADDING`` past its end: ``[height, 2 + blocks]``.
         """
-        (had, blocks), device = window.table.shape, self.device
-        table = torch.full((rows, blocks_for(columns)), PADDING, device=device)
-        table[:had, :blocks] = window.table
-        places = torch.full((rows, 1), SCRATCH * BLOCK, device=device)
-        places[:had] = window.places
-        positions = torch.zeros((rows, 1), dtype=torch.long, device=device)
-        positions[:had] = window.positions
-        return CacheWindow(table, places, positions, columns)
+        width = 2 + blocks_for(columns)
+        listed = [
+            [row.length, row.length + count, *(block.index for block in row.blocks)]
+            for row, count in zip(rows, counts, strict=True)
+        ]
+        padding = [[PADDING] * width] * (height - len(rows))
+        padded = [(each + [PADDING] * (width - len(each)))[:width] for each in listed]
+        return torch.tensor(padded + padding)
 
     @property
     def addresses(self) -> tuple[int, ...]:
         """Where the memory is; while this is the same, it hasn't moved."""
         return tuple(states.data_ptr() for layer in self.layers for states in layer.pools)
-
-    def _table(self, rows: Sequence[CacheRow], width: int) -> Tensor:
-        padding = [PADDING] * width
-        listed = [([block.index for block in row.blocks] + padding)[:width] for row in rows]
-        return torch.tensor(listed, device=self.device)
 
     def _take(self, count: int) -> list[CacheBlock]:
         if count > len(self._free):
@@ -212,7 +224,8 @@ class KVCache:
                 f"KV memory holds at most {self.limit} blocks of {BLOCK} tokens, and {self.taken} "
                 f"of them are taken where {count} more are needed: free some first."
             )
-        size = min(needed + int(GROWTH * needed), self.limit + RESERVED)
+        spare = max(int(GROWTH * needed), self.slack)
+        size = min(needed + spare, self.limit + RESERVED)
         for layer in self.layers:  # one that fails leaves others with more than they need
             layer.resize(size)
         self._free += range(self.size, size)  # all above those that are there, so still a heap
@@ -220,7 +233,7 @@ class KVCache:
 
     def _shrink(self) -> None:
         """Move what lies high into gaps below, and give back what is above then."""
-        size = RESERVED + self.taken + int(SLIM * self.taken)
+        size = RESERVED + self.taken + max(int(SLIM * self.taken), self.slack)
         high = [block for index, block in self._taken.items() if index >= size]
         gaps = sorted(index for index in self._free if index < size)[: len(high)]
         try:

@@ -12,7 +12,7 @@ from langchain_amulet.engine.backends.base import Backend, LoadedModel, ModelInf
 from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 from langchain_amulet.engine.backends.huggingface.select import AUTO, select_backend
-from langchain_amulet.engine.backends.huggingface.static_step import CUDAGraphs
+from langchain_amulet.engine.backends.huggingface.static_pass import CUDAGraphs
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.engine.loading.loader import from_pretrained, loading
 from langchain_amulet.engine.loading.model_info import declared_stops, logits_width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.backends.base import Backend
-from langchain_amulet.engine.backends.huggingface import static_step
+from langchain_amulet.engine.backends.huggingface import batched, static_pass
 from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
-from langchain_amulet.engine.backends.huggingface.static_step import (
+from langchain_amulet.engine.backends.huggingface.static_pass import (
     Body,
     CUDAGraphs,
-    StaticSteps,
+    StaticPasses,
     columns_bucket,
     rows_bucket,
 )
@@ -67,11 +68,34 @@ def model_of(kind: str, shape: dict[str, Any], device: str = "cpu") -> Any:
     return model
 
 
+def peaked() -> Any:
+    """A model whose first draw is as a rule the last word."""
+    model = model_of("qwen2", SHAPE)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(8.0)
+    return model
+
+
+class EveryOther:
+    """A constraint that takes each token only when it is offered for the second time."""
+
+    def __init__(self) -> None:
+        self.offered: set[int] = set()
+
+    def allowed(self) -> None:
+        return None
+
+    def accept(self, token: int) -> bool:
+        is_new = token not in self.offered
+        self.offered.symmetric_difference_update({token})
+        return not is_new
+
+
 class StaticModel(HuggingFaceModel):
     """A model whose engines decode by steps of fixed shapes, wherever it is."""
 
     record: Callable[[Body], Body] = staticmethod(lambda body: body)
-    steps: list[StaticSteps]
+    steps: list[StaticPasses]
 
     def new_backend(
         self, max_rows: int, prefill_chunk: int, kv_cache_memory: int | None = None
@@ -123,7 +147,7 @@ def test_steps_of_fixed_shapes_change_no_token_over_joins_leaves_and_buckets(pla
         for _ in range(2):  # the second time in rows that others left
             assert_same(joined_and_left(engine), expected)
     (steps,) = static.steps
-    assert steps.is_on and len(steps) >= 2
+    assert steps.is_on and len(steps.shapes) >= 2
 
 
 @pytest.mark.parametrize(
@@ -140,7 +164,7 @@ def test_what_cannot_be_recorded_is_computed_as_elsewhere(error: Exception) -> N
     static.record = refuse
     with Engine(static) as engine:
         assert_same(joined_and_left(engine), expected)
-    assert not static.steps[0].is_on and len(static.steps[0]) == 0
+    assert not static.steps[0].is_on and len(static.steps[0].shapes) == 0
 
 
 def test_a_model_that_asks_for_its_body_in_parts_is_computed_as_elsewhere() -> None:
@@ -153,7 +177,10 @@ def test_a_model_that_asks_for_its_body_in_parts_is_computed_as_elsewhere() -> N
     assert not static.steps[0].is_on
 
 
-def test_a_recording_is_made_once_for_many_steps_and_anew_when_memory_moves() -> None:
+def test_a_recording_is_made_once_for_many_steps_and_anew_when_memory_moves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batched, "SLACK", 8)
     static, made = StaticModel(model_of("qwen2", SHAPE)), list[int]()
 
     def counted(body: Body) -> Body:
@@ -166,17 +193,77 @@ def test_a_recording_is_made_once_for_many_steps_and_anew_when_memory_moves() ->
         few = len(made)
         assert 1 <= few < 10
         list(engine.submit(request_for(1, 300, 4)))
-        assert len(made) > few and len(static.steps[0]) == 1  # the first one's memory is gone
+        assert len(made) > few and len(static.steps[0].shapes) == 1  # the old are gone
+
+
+def test_a_step_is_begun_before_its_tokens_are_known_and_computed_once() -> None:
+    static, played = StaticModel(peaked()), list[int]()
+
+    def counted(body: Body) -> Body:
+        def play() -> Any:
+            played.append(1)
+            return body()
+
+        return play
+
+    static.record = counted
+    with Engine(static) as engine:
+        list(engine.submit(request_for(0, 20, 60)))
+        steps = engine.stats().decode_steps
+        # The first pass of all shows what memory is like; what was begun after the end is in vain.
+        assert steps - 2 <= len(played) <= steps + 1
+
+
+def test_steps_are_seldom_begun_where_that_is_in_vain() -> None:
+    """A flat distribution's token is drawn again from more candidates."""
+    static, begun = StaticModel(model_of("qwen2", SHAPE)), list[bool]()
+
+    def counted(body: Body) -> Body:
+        def play() -> Any:
+            begun.append(True)
+            return body()
+
+        return play
+
+    static.record = counted
+    with Engine(static) as engine:
+        list(engine.submit(request_for(0, 20, 200)))
+        assert len(begun) < 1.3 * engine.stats().decode_steps
+
+
+def test_a_begun_step_serves_those_that_stay_whoever_leaves_or_is_fed_otherwise() -> None:
+    """Sampled answers of unlike lengths, one of which is told what it may say as it goes."""
+    requests = [request_for(40 + seed, 10 + seed, 6 + 5 * seed) for seed in range(5)]
+    requests[3] = replace(requests[3], constraint=EveryOther())
+
+    def answers(model: HuggingFaceModel) -> list[list[tuple[int, float]]]:
+        with Engine(model) as engine:
+            streams = [engine.submit(request) for request in requests]
+            return [[(token.id, token.logprob) for token in answer] for answer in streams]
+
+    plain = peaked()
+    expected = answers(HuggingFaceModel(plain))
+    requests[3] = replace(requests[3], constraint=EveryOther())
+    assert_same(answers(StaticModel(plain)), expected)
+
+
+def test_short_passes_over_prompts_are_recorded_once_they_come_again() -> None:
+    static = StaticModel(model_of("qwen2", SHAPE))
+    with Engine(static) as engine:
+        for seed in range(5):
+            list(engine.submit(request_for(seed, 20, 1)))
+    shapes = static.steps[0].shapes
+    assert any(width > 1 for _, width, _ in shapes) and any(width == 1 for _, width, _ in shapes)
 
 
 def test_there_are_only_so_many_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_step, "MOST_RECORDINGS", 2)
+    monkeypatch.setattr(static_pass, "MOST_RECORDINGS", 2)
     static = StaticModel(model_of("qwen2", SHAPE))
     with Engine(static) as engine:
         answers = [engine.submit(request_for(seed, 20, 8 + 8 * seed)) for seed in range(6)]
         for answer in answers:
             list(answer)
-    assert 1 <= len(static.steps[0]) <= 2
+    assert 1 <= len(static.steps[0].shapes) <= 2
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17, 128, 255, 256, 257, 1000, 2049, 30_000])
@@ -216,7 +303,25 @@ def test_graphs_on_a_gpu_give_what_its_kernels_give(on_gpu: Any) -> None:
     static.record = CUDAGraphs().record
     with Engine(static) as engine:
         found = joined_and_left(engine)
-    assert static.steps[0].is_on and len(static.steps[0])
+    assert static.steps[0].is_on and len(static.steps[0].shapes)
     other = StaticModel(on_gpu)  # the same shapes, computed
     with Engine(other) as engine:
         assert_same(found, joined_and_left(engine))
+
+
+def test_what_fails_while_it_is_captured_leaves_the_gpu_usable(on_gpu: Any) -> None:
+    graphs = CUDAGraphs()
+    held = torch.ones(4, device="cuda")
+    with pytest.raises(RuntimeError):
+        graphs.record(lambda: held.sum().item())
+    assert float(torch.rand(3, device="cuda").sum()) > 0
+    play = graphs.record(lambda: held * 2)
+    assert play().tolist() == [2.0] * 4
+
+
+def test_recordings_that_are_dropped_make_room_for_others(on_gpu: Any) -> None:
+    graphs, held = CUDAGraphs(), torch.ones(4, device="cuda")
+    for factor in range(1, 4):
+        play = graphs.record(lambda factor=factor: held * factor)  # type: ignore[misc]
+        assert play().tolist() == [float(factor)] * 4
+        del play
