@@ -232,8 +232,11 @@ class BatchedBackend(HuggingFaceBackend):
         if self._played(rows, [chunk.tokens for chunk in batch]) is None:
             window = self._cache.prepare(rows, counts)
             padded = [chunk.tokens + (0,) * (max(counts) - len(chunk.tokens)) for chunk in batch]
-            tokens = torch.tensor(padded, device=self._cache.device)
-            self._lm.fill(tokens, window.positions, self._cache.cache, self._masks(window))
+            tokens = to_device(padded, torch.int64, self._cache.device)
+            # One whole beginning needs no other mask than the model's own, which is quicker.
+            is_plain = len(rows) == 1 and rows[0].length == 0
+            masks = None if is_plain else self._masks(window)
+            self._lm.fill(tokens, window.positions, self._cache.cache, masks)
         for chunk, size in zip(batch, counts, strict=True):
             chunk.stream.row.length += size
             self.prefill_tokens += size

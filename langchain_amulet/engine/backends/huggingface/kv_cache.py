@@ -23,7 +23,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 from langchain_amulet.engine.backends.halving import is_out_of_memory
-from langchain_amulet.engine.transfers import sent
+from langchain_amulet.engine.transfers import sent, to_device
 
 BLOCK = 16
 """Tokens per block: the longest that a row's last block may be in vain, but for one."""
@@ -72,6 +72,7 @@ class CacheWindow:
     places: Tensor
     positions: Tensor
     columns: int
+    _listed: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, listing: Tensor, width: int, columns: int) -> CacheWindow:
@@ -88,6 +89,16 @@ class CacheWindow:
         own = table.gather(1, (positions // BLOCK).clamp(max=table.shape[1] - 1))
         places = own.where(positions < ends, SCRATCH) * BLOCK + positions % BLOCK
         return cls(table, places, positions, columns)
+
+    def listed(self, heads: int, size: int) -> Tensor:
+        """The blocks of all rows, for one head after the other of a pool of ``size`` blocks each.
+
+        Computed once for all layers that are alike.
+        """
+        if (heads, size) not in self._listed:
+            starts = torch.arange(0, heads * size, size, device=self.table.device)
+            self._listed[heads, size] = (starts[:, None] + self.table.flatten()).flatten()
+        return self._listed[heads, size]
 
 
 class KVCache:
@@ -253,13 +264,13 @@ class KVCache:
             layer.resize(size)
 
     def _clear(self, indices: Sequence[int]) -> None:
-        cleared = torch.tensor(indices, device=self.device, dtype=torch.long)
+        cleared = to_device(indices, torch.int64, self.device)
         for layer in self.layers:
             for states in layer.pools:
                 states.index_fill_(1, cleared.to(states.device), 0)
 
     def _indices(self, blocks: Sequence[CacheBlock]) -> Tensor:
-        return torch.tensor([block.index for block in blocks], device=self.device)
+        return to_device([block.index for block in blocks], torch.int64, self.device)
 
     def _new_layer(self) -> KVCacheLayer:
         layer = KVCacheLayer(self)
@@ -311,7 +322,7 @@ class KVCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy whole blocks to the places of others."""
         for states in self.pools:
-            from_, to = (torch.tensor(each, device=states.device) for each in (sources, targets))
+            from_, to = (to_device(each, torch.int64, states.device) for each in (sources, targets))
             if len(sources):
                 states.index_copy_(1, to, states.index_select(1, from_))
 
@@ -341,12 +352,13 @@ def blocks_for(tokens: int) -> int:
 
 def _put(pool: Tensor, window: CacheWindow, new: Tensor) -> Tensor:
     """Write new states ``[rows, heads, tokens, head_dim]``; gather those of all columns."""
-    rows, heads, _, dim = new.shape
-    table, places = window.table.to(pool.device), window.places.to(pool.device)
+    heads, size, dim = *pool.shape[:2], new.shape[3]
     flat = pool.view(heads, -1, dim)
+    places = window.places.to(pool.device)
     flat.index_copy_(1, places.flatten(), new.transpose(0, 1).flatten(1, 2))
-    gathered = pool.index_select(1, table.flatten()).view(heads, rows, -1, dim)
-    return gathered.transpose(0, 1)[:, :, : window.columns]
+    # As one list of blocks over all heads, since along a first dimension gathering is quickest.
+    gathered = pool.flatten(0, 1).index_select(0, window.listed(heads, size).to(pool.device))
+    return gathered.view(heads, len(new), -1, dim).transpose(0, 1)[:, :, : window.columns]
 
 
 def _resized(pool: Tensor, size: int) -> Tensor:

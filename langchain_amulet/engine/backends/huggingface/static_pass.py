@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -38,7 +39,7 @@ MOST_RECORDINGS = 64
 MOST_TOKENS = 512
 """Passes over more tokens than that, padding included, keep a GPU busy by themselves."""
 
-LEAST_COLUMNS = 256
+LEAST_COLUMNS = 128
 """The smallest bucket of columns, and the least by which two differ."""
 
 LEAST_WIDTH = 16
@@ -251,9 +252,10 @@ class CUDAGraphs:
         graph = torch.cuda.CUDAGraph()
         if not self._graphs:  # a pool ends with its last graph
             self._pool = torch.cuda.graph_pool_handle()
-        # Other threads may use the device meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            output = body()
+        with _recovering():
+            # Other threads may use the device meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                output = body()
         self._graphs.add(graph)
 
         def play() -> Any:
@@ -261,6 +263,20 @@ class CUDAGraphs:
             return output
 
         return play
+
+
+@contextmanager
+def _recovering() -> Iterator[None]:
+    """Let what fails within a capture leave the thread's stream and random numbers as they were."""
+    stream = torch.cuda.current_stream()
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    state = generator.clone_state()
+    try:
+        yield
+    except BaseException:
+        torch.cuda.set_stream(stream)
+        generator.graphsafe_set_state(state)
+        raise
 
 
 def rows_bucket(rows: int) -> int:
