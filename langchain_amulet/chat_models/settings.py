@@ -190,7 +190,7 @@ class LoadSettings(BaseModel):
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
-        cuda_graphs: Record decode steps on a GPU and play them back, which spares it to wait for
+        cuda_graphs: Record short passes on a GPU and play them back, which spares it to wait for
             Python; off takes less of its memory.
         max_rows: The most prompt streams decoded at a time, over all calls.
         max_queue: The most calls that may wait.

@@ -127,8 +127,7 @@ def test_past_a_row_s_end_there_are_only_zeros_whatever_others_hold() -> None:
     keys, _ = cache.cache.update(*states([short, long], 1, 0), 0)
     assert keys.shape == (2, HEADS, 41, DIM)
     assert not keys[0, :, 3:].any()
-    assert cache.finite(short.blocks) == 1 and cache.finite(long.blocks) == 0
-    assert cache.finite([*short.blocks, *long.blocks]) == 1
+    assert cache.are_finite([*short.blocks, *long.blocks]) == [True, False, True, True]
 
 
 def test_padding_is_written_where_nobody_reads() -> None:

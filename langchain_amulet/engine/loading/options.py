@@ -28,7 +28,7 @@ class LoadOptions:
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
         pack: Lay the linear layers out for decoding on a CPU, see ``packing``.
-        cuda_graphs: Record decode steps on a GPU and play them back, see ``static_pass``.
+        cuda_graphs: Record short passes on a GPU and play them back, see ``static_pass``.
         max_rows: See ``Engine``.
         max_queue: See ``Engine``.
         prefill_chunk: See ``Engine``.

@@ -15,7 +15,7 @@ Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import torch
@@ -56,8 +56,9 @@ from langchain_amulet.engine.backends.huggingface.stream_rows import (
 from langchain_amulet.engine.transfers import to_device
 from langchain_amulet.errors import ContextLengthError
 
-SLACK = 256
-"""Blocks by which memory grows at least where passes are recorded, which are lost when it moves."""
+SLACK, SLACK_SHARE = 2048, 1 / 8
+"""By how many blocks memory grows at least where passes are recorded, which are lost when it moves;
+and the most of the limit that these may be."""
 
 
 class BatchedBackend(HuggingFaceBackend):
@@ -90,7 +91,7 @@ class BatchedBackend(HuggingFaceBackend):
         Args:
             record: How a pass is recorded.
         """
-        self._cache.slack = SLACK
+        self._cache.slack = min(SLACK, int(SLACK_SHARE * self._cache.limit))
         self._static = StaticPasses(self._lm, self._cache, record)
         return self._static
 
@@ -240,7 +241,7 @@ class BatchedBackend(HuggingFaceBackend):
         for chunk, size in zip(batch, counts, strict=True):
             chunk.stream.row.length += size
             self.prefill_tokens += size
-            self._share(chunk.slot, chunk.stream)
+        self._share([(chunk.slot, chunk.stream) for chunk in batch])
 
     def _played(self, rows: Sequence[CacheRow], tokens: Sequence[Sequence[int]]) -> Any:
         return None if self._static is None else self._static.output(rows, tokens)
@@ -324,7 +325,7 @@ class BatchedBackend(HuggingFaceBackend):
                 raise
             return  # computing it will fail likewise, and be told
         block, length, writer = self._nearest(stream)
-        if block is not None and length >= MIN_COPIED and self._cache.finite([block]):
+        if block is not None and length >= MIN_COPIED and self._cache.are_finite([block])[0]:
             self._cache.copy(block, stream.own_blocks[0], length)
             stream.row.length += length
             stream.cached_tokens += length if writer != slot.number else 0
@@ -342,20 +343,27 @@ class BatchedBackend(HuggingFaceBackend):
                     best = other.own_blocks[0], length, slot.number
         return best
 
-    def _share(self, slot: BatchedSlot, stream: StreamRow) -> None:
-        """Give a stream's whole blocks to the prefix cache, as far as they hold numbers.
+    def _share(self, computed: Sequence[tuple[BatchedSlot, StreamRow]]) -> None:
+        """Give streams' whole blocks to the prefix cache, as far as they hold numbers.
 
         One NaN in a pass spreads to the tokens before it: zero times NaN is NaN.
         """
-        row, first = stream.row, len(stream.path) - 1
-        whole = row.blocks[first : row.length // BLOCK]
-        for place, block in enumerate(whole[: self._cache.finite(whole)], first):
-            tokens = stream.tokens(BLOCK * place, BLOCK * (place + 1))
-            if not self._prefixes.add(stream.path, tokens, block, slot.number):
-                node = stream.path[-1]
-                assert node.block is not None
-                row.blocks[place] = node.block
-                self._cache.free([block])
+        whole = [stream.own_blocks[: stream.whole_blocks] for _, stream in computed]
+        is_finite = iter(self._cache.are_finite([block for blocks in whole for block in blocks]))
+        for (slot, stream), blocks in zip(computed, whole, strict=True):
+            sound = list(islice(is_finite, len(blocks)))
+            for block in blocks[: sound.index(False) if False in sound else len(sound)]:
+                self._share_block(slot, stream, block)
+
+    def _share_block(self, slot: BatchedSlot, stream: StreamRow, block: CacheBlock) -> None:
+        """Give a stream's next whole block to the prefix cache, or take what is there instead."""
+        start = stream.shared
+        tokens = stream.tokens(start, start + BLOCK)
+        if not self._prefixes.add(stream.path, tokens, block, slot.number):
+            node = stream.path[-1]
+            assert node.block is not None
+            stream.row.blocks[start // BLOCK] = node.block
+            self._cache.free([block])
 
     def _keep(self, slot: BatchedSlot, stream: StreamRow) -> None:
         """Give all of a stream that leaves to the prefix cache, if its scope keeps anything."""
@@ -363,9 +371,9 @@ class BatchedBackend(HuggingFaceBackend):
         if scope is None or not scope.keeps:
             return
         try:
-            self._share(slot, stream)
+            self._share([(slot, stream)])
             rest = stream.tokens(stream.shared, stream.row.length)
-            if MIN_COPIED <= len(rest) < BLOCK and self._cache.finite(stream.own_blocks[:1]):
+            if MIN_COPIED <= len(rest) < BLOCK and self._cache.are_finite(stream.own_blocks[:1])[0]:
                 block = stream.own_blocks[0]
                 if self._prefixes.keep(stream.path, rest, block, slot.number):
                     stream.row.blocks.remove(block)

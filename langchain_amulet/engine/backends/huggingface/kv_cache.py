@@ -167,18 +167,19 @@ class KVCache:
             for states in layer.blocks:
                 states[:, target.index, :tokens] = states[:, source.index, :tokens]
 
-    def finite(self, blocks: Sequence[CacheBlock]) -> int:
-        """How many of these blocks, from the first, hold nothing but numbers."""
+    def are_finite(self, blocks: Sequence[CacheBlock]) -> list[bool]:
+        """Which of these blocks hold nothing but numbers."""
         indices = self._indices(blocks)
         pools = [states for layer in self.layers for states in layer.pools]
         if not pools or not blocks:
-            return len(blocks)
+            return [True] * len(blocks)
         sums = [
             states.index_select(1, indices.to(states.device)).sum((0, 2), dtype=torch.float32)
             for states in pools
         ]
         total = torch.stack([each.to(self.device) for each in sums]).sum(0)
-        return int(total.isfinite().cumprod(0).sum())
+        found: list[bool] = total.isfinite().tolist()
+        return found
 
     def prepare(self, rows: Sequence[CacheRow], counts: Sequence[int]) -> CacheWindow:
         """Have the next forward pass write so many new positions of each of ``rows``.

@@ -252,10 +252,10 @@ class CUDAGraphs:
         graph = torch.cuda.CUDAGraph()
         if not self._graphs:  # a pool ends with its last graph
             self._pool = torch.cuda.graph_pool_handle()
-        with _recovering():
-            # Other threads may use the device meanwhile.
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                output = body()
+        # Other threads may use the device meanwhile.
+        capture = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+        with _recovering(), capture:
+            output = body()
         self._graphs.add(graph)
 
         def play() -> Any:

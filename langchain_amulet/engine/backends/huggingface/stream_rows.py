@@ -56,6 +56,11 @@ class StreamRow:
         return self.row.blocks[len(self.path) - 1 :]
 
     @property
+    def whole_blocks(self) -> int:
+        """How many of its own blocks are full."""
+        return (self.row.length - self.shared) // BLOCK
+
+    @property
     def ahead(self) -> tuple[int, ...]:
         """What the prompt has for the block after the path, but for the last token."""
         return self.prompt[self.shared : min(self.shared + BLOCK, len(self.prompt) - 1)]
