@@ -33,7 +33,7 @@ class HuggingFaceModel(LoadedModel):
         tokenizer: Its tokenizer; None where only token ids go in and come out.
         backend: "batched" or "sequential"; "auto" for the first of these that can run it, which
             a short probe finds out.
-        cuda_graphs: Whether decode steps on a GPU are recorded and played back, where they can be.
+        cuda_graphs: Whether short passes on a GPU are recorded and played back, where they can be.
 
     Attributes:
         model: The model.
