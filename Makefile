@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean
+.PHONY: demo test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean site
 
 demo: .venv/demo
 	@echo ">> asking the bundled model, once plainly and twice in a style"
@@ -42,6 +42,10 @@ check: .venv/test
 docs: .venv/test
 	@echo ">> running the pages' snippets, and showing what they print now"
 	$(BIN)/python -m docs.snippets
+
+site: .venv/test
+	@echo ">> the documentation as a site, into build/site"
+	$(BIN)/zensical build --strict --config-file zensical.toml
 
 results: .venv/test build/reward/model.safetensors
 	@echo ">> the bundled model by all methods, greedy (about half an hour); again goes on"
