@@ -103,10 +103,10 @@ def options(description: str, tokens: int, rounds: int) -> Options:
     return Options(**given, dtype=dtype or torch.bfloat16)
 
 
-def build(shape: str, device: str, dtype: torch.dtype) -> Any:
+def build(shape: str, device: str, dtype: torch.dtype, vocabulary: int = VOCABULARY) -> Any:
     """A random model; the same seed gives the same weights."""
     torch.manual_seed(0)
-    config = Qwen2Config(vocab_size=VOCABULARY, max_position_embeddings=32768, **SHAPES[shape])
+    config = Qwen2Config(vocab_size=vocabulary, max_position_embeddings=32768, **SHAPES[shape])
     config.eos_token_id = config.bos_token_id = None
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
