@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from langchain_amulet.errors import ConfigurationError
 QUESTION = "How do I sleep better?"
 
 
-def spelled(entries: list[dict[str, Any]]) -> str:
+def spelled(entries: Iterable[dict[str, Any]]) -> str:
     return b"".join(bytes(entry["bytes"]) for entry in entries).decode("utf-8", "replace")
 
 
@@ -71,11 +73,26 @@ def test_streamed_in_every_way_they_are_the_same(llm: ChatAmulet) -> None:
     asked: dict[str, Any] = {"preference": "Be kind.", "trace": True, "logprobs": True}
     whole = llm.invoke(QUESTION, **asked).response_metadata
 
-    async def last() -> dict[str, Any]:
-        return [chunk async for chunk in llm.astream(QUESTION, **asked)][-1].response_metadata
+    async def added_up() -> dict[str, Any]:
+        first, *others = [chunk async for chunk in llm.astream(QUESTION, **asked)]
+        return (first + others).response_metadata
 
-    assert asyncio.run(last()) == whole
-    assert list(llm.stream(QUESTION, **asked))[-1].response_metadata == whole
+    assert asyncio.run(added_up()) == whole
+    first, *others = llm.stream(QUESTION, **asked)
+    assert (first + others).response_metadata == whole
+
+
+@pytest.mark.parametrize("stop", [None, ["never said", "nor this"]], ids=["free", "watched"])
+def test_each_chunk_has_log_probabilities_of_what_it_adds(
+    llm: ChatAmulet, stop: list[str] | None
+) -> None:
+    chunks = list(llm.stream(QUESTION, logprobs=True, stop=stop))
+    told = [chunk.response_metadata.get("logprobs", {}).get("content", []) for chunk in chunks]
+    texts = [chunk.text for chunk in chunks]
+    for end in range(1, len(chunks)):  # never ahead of what is shown, unless part of a character
+        assert len(spelled(chain(*told[:end]))) <= len("".join(texts[:end])) + 1
+    assert sum(map(bool, told)) > len(chunks) // 2
+    assert spelled(chain(*told)) == "".join(texts)
 
 
 def test_tokens_of_a_stop_string_are_not_listed(llm: ChatAmulet) -> None:

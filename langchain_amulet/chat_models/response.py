@@ -10,6 +10,7 @@ made or tokens decoded, nor of threads and event loops.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -91,8 +92,10 @@ class ChunkWriter:
         self._index = -1
         self._arguments = ""  # of the call that was written last
 
-    def write(self, part: OutputPart) -> ChatGenerationChunk:
-        """The chunk for the part of the answer that comes next."""
+    def write(
+        self, part: OutputPart, metadata: Mapping[str, Any] | None = None
+    ) -> ChatGenerationChunk:
+        """The chunk for the part of the answer that comes next, with what is told of it."""
         block = self._block(part)
         kind, text = block["type"], str(block.get("text", ""))
         thought = {"reasoning_content": block["reasoning"]} if kind == "reasoning" else {}
@@ -100,7 +103,7 @@ class ChunkWriter:
             content=[dict(block)] if self._has_blocks else text,
             additional_kwargs=thought,
             tool_call_chunks=[cast("ToolCallChunk", block)] if kind == "tool_call_chunk" else [],
-            response_metadata=dict(self._version),
+            response_metadata={**(metadata or {}), **self._version},
         )
         return ChatGenerationChunk(message=message)
 
@@ -158,6 +161,8 @@ class ResponseBuilder:
     _length: int = 0  # characters of the answer, of all kinds
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
+    _shown: int = 0  # characters of what was said and thought and was passed on
+    _told: int = 0  # tokens whose log-probabilities were passed on
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -181,7 +186,7 @@ class ResponseBuilder:
         self._length += len(text)
         parts = self.parser.feed(text)
         self._count(parts)
-        return [self.writer.write(part) for part in self._before_stop(parts)]
+        return self._written(self._before_stop(parts))
 
     def finish(self, reason: str | None, cache_read: int = 0) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
@@ -194,9 +199,35 @@ class ResponseBuilder:
         text = self._text.flush()
         self._length += len(text)
         parts = self._before_stop([*self.parser.feed(text), *self.parser.finish()])
-        chunks = [self.writer.write(part) for part in (*parts, *self._released())]
+        chunks = self._written([*parts, *self._released()])
         metadata = self._metadata(self._finish(reason))
         return [*chunks, self.writer.last(self._usage(cache_read), metadata)]
+
+    def _written(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
+        """The chunks of these parts; log-probabilities go with the last of them."""
+        if not parts:
+            return []
+        self._shown += sum(len(part.text) for part in parts if part.kind in ("text", "thought"))
+        *others, last = parts
+        told = self._logprobs(self._certain)
+        return [*map(self.writer.write, others), self.writer.write(last, told)]
+
+    @property
+    def _certain(self) -> int:
+        """How many tokens certainly belong to what is shown, wherever a stop string may begin."""
+        if not self.stops:
+            return len(self._tokens)
+        # Parsers leave characters out and add none to what is said: whatever is still held back
+        # begins behind as many characters of the answer as were passed on.
+        starts = [start for start, _ in self._tokens]
+        return bisect_left(starts, self._shown)
+
+    def _logprobs(self, until: int) -> dict[str, Any]:
+        """Log-probabilities of the tokens up to here that weren't told, as metadata of a chunk."""
+        if not self.info.logprobs or until <= self._told:
+            return {}
+        tokens, self._told = self._tokens[self._told : until], until
+        return {"logprobs": {"content": [self._logprob(token) for _, token in tokens]}}
 
     def _before_stop(self, parts: Sequence[OutputPart]) -> list[OutputPart]:
         """The parts up to a stop string in what is said; what may become one is held back."""
@@ -257,7 +288,8 @@ class ResponseBuilder:
         if agreements:
             metadata["agreement"] = math.fsum(agreements) / len(agreements)
         if self.info.logprobs:
-            metadata["logprobs"] = {"content": [self._logprob(token) for token in self._visible]}
+            metadata["logprobs"] = {"content": []}  # of an answer without tokens, too
+            metadata |= self._logprobs(len(self._visible))
         if self.info.trace:
             metadata["trace"] = [self._trace(token) for token in self._visible]
         return metadata
