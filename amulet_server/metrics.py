@@ -5,8 +5,13 @@ Knows counters. Doesn't know what they are counted of, or who may read them.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from langchain_amulet.engine import Stats
 
@@ -20,15 +25,39 @@ GAUGES = {
     "active_requests": "Answers that are being decoded.",
     "rows": "Prompt streams that hold memory.",
     "queued": "Answers that wait for rows.",
+    "kv_cache_bytes": "Memory that keys and values take.",
+    "kv_cache_limit": "The most that they may take; left out if there is no limit.",
+    "kv_cache_tokens": "Tokens whose keys and values these are.",
 }
-"""What an engine is doing now."""
+"""What an engine is doing now, by the names of `Stats`."""
 
 TOTALS = {
+    "admitted": "Answers that were begun.",
+    "finished": "Answers that ended by themselves or by their length.",
     "cancelled": "Answers that their caller left.",
+    "failed": "Answers that ended in an error.",
     "decode_steps": "Steps that made tokens.",
-    "prefill_tokens": "Prompt tokens computed.",
+    "prefill_tokens": "Prompt tokens that were computed.",
+    "cache_hits": "Answers whose prompts began like what was there of earlier ones.",
+    "cache_read_tokens": "Prompt tokens that weren't computed for that reason.",
 }
-"""What an engine has done since it was loaded."""
+"""What an engine has done since it was loaded, by the names of `Stats`."""
+
+
+class EngineCollector(Collector):
+    """An engine's own figures, as they are when Prometheus asks for them."""
+
+    def __init__(self) -> None:
+        """There is no engine yet."""
+        self.stats: Stats | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """Its gauges and counters; nothing as long as there is no engine."""
+        for name, text in GAUGES.items() if self.stats else ():
+            if (value := getattr(self.stats, name)) is not None:
+                yield GaugeMetricFamily(f"amulet_engine_{name}", text, value)
+        for name, text in TOTALS.items() if self.stats else ():
+            yield CounterMetricFamily(f"amulet_engine_{name}", text, getattr(self.stats, name))
 
 
 class Metrics:
@@ -68,10 +97,8 @@ class Metrics:
             ["kind"],
             registry=self._registry,
         )
-        self._engine = {
-            name: Gauge(f"amulet_engine_{name}", help, registry=self._registry)
-            for name, help in {**GAUGES, **TOTALS}.items()
-        }
+        self._engine = EngineCollector()
+        self._registry.register(self._engine)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -100,6 +127,5 @@ class Metrics:
         Args:
             stats: What the engine does; None as long as there is none.
         """
-        for name, gauge in self._engine.items():
-            gauge.set(0 if stats is None else getattr(stats, name))
+        self._engine.stats = stats
         return generate_latest(self._registry)

@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 import httpx
@@ -213,18 +214,20 @@ def test_a_fault_of_ours_is_told_without_what_it_says(
     assert "broken" in line["at"][-1]
 
 
-def test_what_is_counted_can_be_read_by_prometheus(server: RunningServer) -> None:
-    def counts() -> dict[str, float]:
-        text = server.http().get("/metrics").text
-        return {
-            f"{sample.name}{sorted(sample.labels.items())}": sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }
+def counts(server: RunningServer) -> dict[str, float]:
+    """What Prometheus reads."""
+    text = server.http().get("/metrics").text
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
-    before = counts()
+
+def test_what_is_counted_can_be_read_by_prometheus(server: RunningServer) -> None:
+    before = counts(server)
     server.ask(server.openai(), extra_body={"preference": "concise"}, n=2)
-    after = counts()
+    after = counts(server)
     steered = "amulet_answers_total[('steered', 'true')]"
     assert after[steered] - before.get(steered, 0) == 2
     prompt = "amulet_tokens_total[('kind', 'prompt')]"
@@ -232,3 +235,21 @@ def test_what_is_counted_can_be_read_by_prometheus(server: RunningServer) -> Non
     first = "amulet_time_to_first_token_seconds_count[]"
     assert after[first] - before.get(first, 0) == 1
     assert after["amulet_engine_queued[]"] == 0
+
+
+def test_the_engine_s_own_figures_are_counted_those_of_its_cache_too(
+    server: RunningServer,
+) -> None:
+    question = [{"role": "user", "content": "How can I fall asleep faster?"}]
+    server.ask(server.openai(), messages=question)
+    before = counts(server)
+    server.ask(server.openai(), messages=question)
+    until(lambda: stats(server).active_requests == 0)
+    after = counts(server)
+    for name, least in (("cache_hits", 1), ("cache_read_tokens", 5), ("finished", 1)):
+        sample = f"amulet_engine_{name}_total[]"
+        assert after[sample] >= before[sample] + least
+    for field in fields(Stats):
+        if getattr(stats(server), field.name) is not None:
+            name = f"amulet_engine_{field.name}"
+            assert f"{name}[]" in after or f"{name}_total[]" in after
