@@ -8,6 +8,7 @@ Knows callers and stores. Doesn't know models.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -79,9 +80,7 @@ async def set_preferences(
     change: PreferenceChange, service: ServiceDep, caller: CallerDep
 ) -> PreferenceList:
     """Prefer this and nothing else."""
-    store, user_id = _place(service, caller, change.user)
-    await store.aset(user_id, _stored(change.preference, service.registry))
-    return _listed(await store.aprofile(user_id))
+    return await _changed(change, service, caller, lambda store: store.aset)
 
 
 @router.post("")
@@ -89,9 +88,7 @@ async def add_preferences(
     change: PreferenceChange, service: ServiceDep, caller: CallerDep
 ) -> PreferenceList:
     """Prefer this, too."""
-    store, user_id = _place(service, caller, change.user)
-    await store.aadd(user_id, _stored(change.preference, service.registry))
-    return _listed(await store.aprofile(user_id))
+    return await _changed(change, service, caller, lambda store: store.aadd)
 
 
 @router.post("/forget")
@@ -123,6 +120,18 @@ async def erase_preferences(service: ServiceDep, caller: CallerDep, user: User =
     store, user_id = _place(service, caller, user)
     await _memory(store).aerase(user_id)
     return Response(status_code=204)
+
+
+async def _changed(
+    change: PreferenceChange,
+    service: Service,
+    caller: Caller,
+    way: Callable[[PreferenceStore], Callable[[str, list[StoredPreference]], Awaitable[None]]],
+) -> PreferenceList:
+    """What is stored once a change is made in one of a store's ways."""
+    store, user_id = _place(service, caller, change.user)
+    await way(store)(user_id, _stored(change.preference, service.registry))
+    return _listed(await store.aprofile(user_id))
 
 
 def _place(service: Service, caller: Caller, user: str | None) -> tuple[PreferenceStore, str]:
