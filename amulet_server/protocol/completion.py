@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import ChatCompletion
+from pydantic_core import to_json
 
 OWN = ("method", "strength", "mean_kl", "agreement", "trace")
 """What an answer tells of its steering, under ``amulet``."""
@@ -67,22 +68,32 @@ class DeltaWriter:
 
 def event(head: Head, choices: Sequence[dict[str, Any]], **usage: Any) -> str:
     """An event of a stream, as JSON; ``usage`` is in it if it is given, None included."""
-    fields = {"object": "chat.completion.chunk", "choices": list(choices)}
-    written = ChatCompletionChunk.model_validate({**head.fields, **fields, **usage})
-    return written.model_dump_json(exclude_unset=True)
+    # Not by way of OpenAI's type: there is an event for each token, and checking it would cost more
+    # than all the rest of its way. Tests check them.
+    body = {"object": "chat.completion.chunk", "choices": list(choices)}
+    return to_json({**head.fields, **body, **usage}, inf_nan_mode="null").decode()
 
 
-def choice_delta(index: int, delta: Mapping[str, Any], last: AIMessageChunk | None = None) -> Any:
-    """What an event says of one choice.
+def choice_opening(index: int) -> dict[str, Any]:
+    """What the first event says of one choice."""
+    return {"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+
+
+def choice_delta(index: int, chunk: AIMessageChunk, writer: DeltaWriter) -> dict[str, Any] | None:
+    """What an event says of one choice; None if there is nothing to say.
 
     Args:
         index: Which choice.
-        delta: What it adds.
-        last: The choice's last chunk, which says how it ended; None before that.
+        chunk: What it adds; the last one also says how it ended.
+        writer: Wrote the choice's chunks before this one.
     """
-    if last is None:
-        return {"index": index, "delta": dict(delta), "finish_reason": None}
-    return {"index": index, "delta": dict(delta), **_ending(last)}
+    delta = writer.delta(chunk)
+    if chunk.chunk_position == "last":
+        return {"index": index, "delta": delta, **_ending(chunk)}
+    logprobs = _logprobs(chunk)
+    if not delta and logprobs is None:
+        return None
+    return {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}
 
 
 def completion(head: Head, answers: Sequence[AIMessageChunk]) -> dict[str, Any]:
@@ -116,13 +127,17 @@ def _message(answer: AIMessageChunk) -> dict[str, Any]:
 
 def _ending(answer: AIMessageChunk) -> dict[str, Any]:
     metadata = answer.response_metadata
-    logprobs = metadata.get("logprobs")
     own = {name: metadata[name] for name in OWN if metadata.get(name) is not None}
     return {
         "finish_reason": metadata.get("finish_reason") or "stop",
-        "logprobs": None if logprobs is None else {"content": logprobs["content"], "refusal": None},
+        "logprobs": _logprobs(answer),
         "amulet": own,
     }
+
+
+def _logprobs(chunk: AIMessageChunk) -> dict[str, Any] | None:
+    found = chunk.response_metadata.get("logprobs")
+    return None if found is None else {"content": found["content"], "refusal": None}
 
 
 def usage(answers: Sequence[AIMessageChunk]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Knows requests, callers and the model's calls. Doesn't know how answers are deco
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +46,7 @@ PLAIN = (
 )
 """Fields that are a call's arguments by the same names."""
 
-Pieces = AsyncGenerator[tuple[int, AIMessageChunk], None]
+Pieces = AsyncGenerator[list[tuple[int, AIMessageChunk]], None]
 """Chunks of all choices as they come, with the numbers of their choices."""
 
 
@@ -204,21 +204,23 @@ def _is_housekeeping(request: Request, service: Service) -> bool:
 async def _counted(pieces: Pieces, tally: Tally) -> Pieces:
     async with aclosing(pieces):
         is_first = True
-        async for index, chunk in pieces:
+        async for come in pieces:
             if is_first:
                 tally.first()
                 is_first = False
-            if chunk.chunk_position == "last":
-                tally.end(index, chunk)
-            yield index, chunk
+            for index, chunk in come:
+                if chunk.chunk_position == "last":
+                    tally.end(index, chunk)
+            yield come
 
 
 async def _whole(pieces: Pieces, choices: int) -> list[AIMessageChunk]:
     """Each choice's chunks, added up."""
     parts: list[list[AIMessageChunk]] = [[] for _ in range(choices)]
     async with aclosing(pieces):
-        async for index, chunk in pieces:
-            parts[index].append(chunk)
+        async for come in pieces:
+            for index, chunk in come:
+                parts[index].append(chunk)
     return [_sum(each) for each in parts]
 
 
@@ -229,37 +231,33 @@ def _sum(chunks: Sequence[AIMessageChunk]) -> AIMessageChunk:
 
 async def _events(
     head: completion.Head,
-    first: tuple[int, AIMessageChunk],
+    first: list[tuple[int, AIMessageChunk]],
     pieces: Pieces,
     choices: int,
     tally: Tally,
     with_usage: bool,
-) -> AsyncGenerator[str, None]:
+) -> AsyncGenerator[list[str], None]:
     """The events of a stream, its errors included: the status is sent by then."""
     unused = {"usage": None} if with_usage else {}
     writers = [completion.DeltaWriter() for _ in range(choices)]
-    opening = {"role": "assistant", "content": ""}
 
-    def event(choice: Any) -> str:
-        return completion.event(head, [choice], **unused)
+    def written(come: Iterable[tuple[int, AIMessageChunk]]) -> list[str]:
+        said = (completion.choice_delta(index, chunk, writers[index]) for index, chunk in come)
+        return [completion.event(head, [choice], **unused) for choice in said if choice]
 
+    openings = map(completion.choice_opening, range(choices))
     async with aclosing(pieces):
         try:
-            for index in range(choices):
-                yield event(completion.choice_delta(index, opening))
-            item: tuple[int, AIMessageChunk] | None = first
-            while item is not None:
-                index, chunk = item
-                delta = writers[index].delta(chunk)
-                last = chunk if chunk.chunk_position == "last" else None
-                if delta or last:
-                    yield event(completion.choice_delta(index, delta, last))
-                item = await anext(pieces, None)
+            yield [completion.event(head, [opening], **unused) for opening in openings]
+            yield written(first)
+            async for come in pieces:
+                yield written(come)
+            ending = [DONE]
             if with_usage:
                 used = completion.usage(list(tally.last.values()))
-                yield completion.event(head, (), usage=used)
-            yield DONE
+                ending = [completion.event(head, (), usage=used), DONE]
+            yield ending
         except Exception as error:  # of any kind: a stream can't fail in another way
             told = as_api_error(error)
             note(tally.request, error=told.detail.code, kind=type(error).__name__)
-            yield told.json
+            yield [told.json]

@@ -1,4 +1,4 @@
-"""Several streams read at a time, as one.
+"""Several streams read at a time, as one; what comes while nobody reads is given at once.
 
 Knows asyncio. Doesn't know what the streams give.
 """
@@ -6,34 +6,40 @@ Knows asyncio. Doesn't know what the streams give.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
+_Event = tuple[int, Item] | BaseException | None
+"""An item, what a stream failed with, or that one is over."""
+
 
 async def merged(
     streams: Sequence[AsyncIterator[Item]],
-) -> AsyncGenerator[tuple[int, Item], None]:
+) -> AsyncGenerator[list[tuple[int, Item]], None]:
     """What all streams give, as it comes, with the number of the stream that gave it.
+
+    Each time it is all that has come by then, at least one item: a reader who is slow, or whose
+    thread has to wait for another one, catches up in one step.
 
     When it is closed, and when one of them fails, all are cancelled and have ended.
     """
-    queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue()
+    queue: asyncio.Queue[_Event[Item]] = asyncio.Queue()
     readers = [
         asyncio.create_task(_read(number, stream, queue)) for number, stream in enumerate(streams)
     ]
     try:
         left = len(readers)
         while left:
-            event = await queue.get()
-            if event is None:
-                left -= 1
-            elif isinstance(event, BaseException):
-                raise event
-            else:
-                yield event
+            events = [await queue.get(), *_waiting(queue)]
+            left -= events.count(None)
+            if items := [event for event in events if isinstance(event, tuple)]:
+                yield items
+            for event in events:
+                if isinstance(event, BaseException):
+                    raise event
     finally:
         for reader in readers:
             reader.cancel()
@@ -43,7 +49,7 @@ async def merged(
 async def _read(
     number: int,
     stream: AsyncIterator[Item],
-    queue: asyncio.Queue[tuple[int, Item] | BaseException | None],
+    queue: asyncio.Queue[_Event[Item]],
 ) -> None:
     try:
         async with aclosing(stream):  # type: ignore[type-var]
@@ -52,3 +58,9 @@ async def _read(
         queue.put_nowait(None)
     except Exception as error:
         queue.put_nowait(error)
+
+
+def _waiting(queue: asyncio.Queue[_Event[Item]]) -> Iterator[_Event[Item]]:
+    """What is in a queue now."""
+    while not queue.empty():
+        yield queue.get_nowait()

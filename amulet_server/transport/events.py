@@ -27,19 +27,20 @@ class EventStream(StreamingResponse):
     """Server-sent events, whose source is closed as soon as nobody reads them any more.
 
     Args:
-        events: What is sent, an event each, without line breaks.
+        events: What is sent: events without line breaks, those that are there together at once.
         patience: Seconds that the caller may leave an event unread before it counts as gone.
     """
 
-    def __init__(self, events: AsyncGenerator[str, None], patience: float) -> None:
+    def __init__(self, events: AsyncGenerator[list[str], None], patience: float) -> None:
         """Send nothing yet."""
         self._events, self._patience = events, patience
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(self._written(), headers=headers, media_type="text/event-stream")
 
     async def _written(self) -> AsyncGenerator[str, None]:
-        async for event in self._events:
-            yield f"data: {event}\n\n"
+        async for events in self._events:
+            if events:  # an empty piece would end the body
+                yield "".join(f"data: {event}\n\n" for event in events)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events until there are no more or the caller leaves."""

@@ -24,9 +24,27 @@ async def failing() -> AsyncGenerator[int, None]:
 
 async def test_everything_comes_once_and_in_the_order_of_its_stream() -> None:
     ended: list[int] = []
-    found = [item async for item in merged([counted(most, ended) for most in (3, 0, 5)])]
+    streams = [counted(most, ended) for most in (3, 0, 5)]
+    found = [item async for come in merged(streams) for item in come]
     for number, most in enumerate((3, 0, 5)):
         assert [item for index, item in found if index == number] == list(range(most))
+
+
+async def test_who_comes_late_is_given_all_that_is_there() -> None:
+    stream = merged([counted(3, []), counted(4, [])])
+    found = [await anext(stream)]
+    await asyncio.sleep(0.05)
+    found += [come async for come in stream]
+    assert sum(map(len, found)) == 7
+    assert len(found) == 2
+
+
+async def test_what_came_before_a_failure_is_given_first() -> None:
+    found: list[tuple[int, int]] = []
+    with pytest.raises(ValueError, match="of a stream"):
+        async for come in merged([failing()]):
+            found += come
+    assert found == [(0, 0)]
 
 
 async def test_closing_it_ends_all_streams() -> None:
