@@ -122,7 +122,13 @@ def _message(answer: AIMessageChunk) -> dict[str, Any]:
     thought = {k: v for k, v in delta.items() if k == "reasoning_content"}
     called = {"tool_calls": calls} if calls else {}
     content = delta.get("content", None if calls else "")
-    return {"role": "assistant", "content": content, "refusal": None, **thought, **called}
+    said: dict[str, Any] = {
+        "role": "assistant",
+        "content": content,
+        "refusal": None,
+        "annotations": [],
+    }
+    return {**said, **thought, **called}
 
 
 def _ending(answer: AIMessageChunk) -> dict[str, Any]:

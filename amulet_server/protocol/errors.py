@@ -9,6 +9,7 @@ Knows the package's exceptions. Doesn't know where they came from, or how they a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -155,7 +156,7 @@ def about(param: str) -> Iterator[None]:
 
 
 def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
-    """What a caller is told of a request that isn't as it must be: the first of pydantic's words.
+    """What a caller is told of a request that isn't as it must be: one of pydantic's complaints.
 
     None of them quotes what the request holds, which may be private.
 
@@ -164,7 +165,7 @@ def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
             before each place.
         body: What the request holds.
     """
-    first = complaints[0]
+    first = _nearest(complaints, body)
     kind, place = first["type"], _place(first, body)
     own = first.get("ctx", {}).get("error")
     if isinstance(own, AmuletError):
@@ -185,6 +186,17 @@ def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         return ApiError(400, message, param=place, code="missing_required_parameter")
     message = f"Invalid value for '{place}': {_rule(first)}." if place else f"{_rule(first)}."
     return ApiError(400, message, param=place, code="invalid_value")
+
+
+def _nearest(complaints: Sequence[Mapping[str, Any]], body: Any) -> Mapping[str, Any]:
+    """The complaint to tell: of the first one's place, or of what is wrong within it.
+
+    Where a field may be of several kinds there is a complaint for each, and those that went
+    furthest into the request are of the kind that was meant.
+    """
+    first = _place(complaints[0], body) or ""
+    within = [each for each in complaints if (_place(each, body) or "").startswith(first)]
+    return max(within, key=lambda each: len(re.findall(r"[.\[]", _place(each, body) or "")))
 
 
 def _rule(complaint: Mapping[str, Any]) -> str:

@@ -20,8 +20,9 @@ from openai.types.chat import ChatCompletion
 
 from amulet_server.identity.caller import Caller
 from amulet_server.protocol import completion
+from amulet_server.protocol.call_arguments import call_arguments
 from amulet_server.protocol.chat_request import ChatRequest
-from amulet_server.protocol.conversation import to_messages, tool_arguments
+from amulet_server.protocol.conversation import to_messages
 from amulet_server.protocol.errors import ApiError, as_api_error
 from amulet_server.protocol.steering_request import steering_arguments
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep, note
@@ -31,20 +32,6 @@ from amulet_server.transport.events import DONE, EventStream, while_connected
 from amulet_server.transport.requests import BoundedRoute
 
 router = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=BoundedRoute, responses=ERRORS)
-
-PLAIN = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "repetition_penalty",
-    "logprobs",
-    "steer_thinking",
-    "steer_tool_calls",
-    "chat_template_kwargs",
-)
-"""Fields that are a call's arguments by the same names."""
 
 Pieces = AsyncGenerator[list[tuple[int, AIMessageChunk]], None]
 """Chunks of all choices as they come, with the numbers of their choices."""
@@ -152,18 +139,7 @@ def _check_size(body: ChatRequest, service: Service) -> None:
 
 def _prepared(request: Request, body: ChatRequest, service: Service, caller: Caller) -> ChatCall:
     speaker = _speaker(body, caller)
-    arguments: dict[str, Any] = {
-        name: value for name in PLAIN if (value := getattr(body, name)) is not None
-    }
-    if body.logprobs:
-        arguments["top_logprobs"] = body.top_logprobs
-    if body.stop is not None:
-        arguments["stop"] = body.stops
-    if body.response_format is not None:
-        arguments["response_format"] = body.response_format.model_dump(by_alias=True)
-    given = {"max_tokens": body.length, "seed": body.seed, "trace": body.trace or None}
-    arguments |= {name: value for name, value in given.items() if value is not None}
-    arguments |= tool_arguments(body)
+    arguments = call_arguments(body)
     steering = steering_arguments(body, service.registry)
     if _is_housekeeping(request, service):
         steering = {"preference": None}
