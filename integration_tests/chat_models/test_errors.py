@@ -191,6 +191,20 @@ def test_a_prompt_that_does_not_fit_the_context_is_refused(llm: ChatAmulet, way:
         way(llm, QUESTION, max_tokens=1024)
 
 
+def test_a_prompt_that_is_too_long_says_how_much_of_it_is_the_preference_s(
+    llm: ChatAmulet,
+) -> None:
+    secret = "Talk like a very secret pirate."
+    with pytest.raises(errors.ContextLengthError) as caught:
+        llm.invoke(QUESTION, preference=secret, max_tokens=1024)
+    told = str(caught.value)
+    assert f"of which {len(llm.get_token_ids(secret))} are the preference's" in told
+    assert "shorten" in told.casefold() and "pirate" not in told
+    with pytest.raises(errors.ContextLengthError) as caught:
+        llm.invoke(QUESTION, max_tokens=1024)
+    assert "preference" not in str(caught.value)
+
+
 def test_images_are_refused_by_a_text_model(llm: ChatAmulet) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     with pytest.raises(errors.UnsupportedContentError, match=r"reads text only.*describe it"):

@@ -22,6 +22,7 @@ from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
 from langchain_amulet.chat_formats.turns import Turn, strings_in
+from langchain_amulet.chat_models.length import check_prompts_fit
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_of_call, render
@@ -65,7 +66,8 @@ def prepare(
         scope: Whose computed prompts it may make use of.
 
     Raises:
-        ContextLengthError: The messages are far longer than the model's context.
+        ContextLengthError: The messages are far longer than the model's context, or the prompts
+            leave no room for the answer.
         RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
         ConfigurationError: A model that the method names can't be used, see
@@ -74,6 +76,9 @@ def prepare(
     model = handle.opened
     codec = codec_of_call(model, settings, messages)
     plan, turns = plan_of(settings.method, settings.guidance), to_turns(messages)
+    prompts = render(plan, handle, codec, settings, turns)
+    texts = [preference.text for preference in settings.preferences]
+    check_prompts_fit(model, plan, prompts, texts, settings.max_tokens)
     return PreparedCall(
         model_name=model_name,
         model=model,
@@ -82,7 +87,7 @@ def prepare(
         messages=tuple(messages),
         turns=turns,
         plan=plan,
-        prompts=render(plan, handle, codec, settings, turns),
+        prompts=prompts,
         output_version=output_version,
         deadline=deadline,
         scope=scope,

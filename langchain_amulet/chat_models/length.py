@@ -4,7 +4,10 @@ To render and tokenise a prompt takes time that grows with its text, with some t
 faster than that, and it is done several times for a call. So a text far longer than the context is
 looked at in slices first, only as far as is needed to be sure.
 
-This module knows messages and a tokenizer: nothing of chat templates or how prompts are made.
+What is rendered is counted exactly, and told apart from the preference that it holds.
+
+This module knows messages, prompts and a tokenizer: nothing of chat templates or how prompts are
+made.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_amulet.chat_models.model_handle import OpenModel
 from langchain_amulet.errors import ContextLengthError
+from langchain_amulet.steering import Plan
 
 CHARACTERS_PER_TOKEN = 8
 """Where the context has fewer tokens than a text has characters by this, it is looked at."""
@@ -48,6 +52,42 @@ def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:
                 f"Prompt and answer must fit the model's context of {limit} tokens, but the "
                 f"{length} characters of the messages are more than that: shorten the conversation."
             )
+
+
+def check_prompts_fit(
+    model: OpenModel,
+    plan: Plan,
+    prompts: Sequence[Sequence[int]],
+    preferences: Sequence[str],
+    max_tokens: int,
+) -> None:
+    """Refuse a call whose prompts leave no room for its answer, and say what the preference takes.
+
+    Whoever shortens a conversation doesn't see a preference that is stored.
+
+    Args:
+        model: The model that answers. Prompts of others are for the engine to check.
+        plan: Which streams there are.
+        prompts: Token ids of each.
+        preferences: The texts that streams name by their numbers. None is quoted.
+        max_tokens: The most tokens of an answer.
+
+    Raises:
+        ContextLengthError: The longest prompt and the answer don't fit.
+    """
+    own = [each for each in zip(plan.streams, prompts, strict=True) if each[0].model is None]
+    stream, prompt = max(own, key=lambda each: len(each[1]))
+    limit, wanted = model.context_length, len(prompt) + max_tokens
+    if limit is None or wanted <= limit:
+        return
+    texts = [preferences[index] for index in stream.preferences]
+    taken = sum(len(model.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
+    told = f", of which {taken} are the preference's" if texts else ""
+    raise ContextLengthError(
+        f"Prompt and answer must fit the model's context of {limit} tokens, but {len(prompt)} + "
+        f"{max_tokens} is {wanted}{told}. Shorten the conversation"
+        f"{' or the preference,' if texts else ''} or lower max_tokens."
+    )
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:
