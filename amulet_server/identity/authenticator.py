@@ -15,7 +15,8 @@ from dataclasses import replace
 
 import jwt
 
-from amulet_server.config import ApiKey, ServerSettings
+from amulet_server.config import ServerSettings
+from amulet_server.credentials import ApiKey
 from amulet_server.identity.caller import NOBODY, Caller
 from amulet_server.protocol.errors import ApiError
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amulet_server.protocol.chat_request import AllowedChoice, ChatRequest, NamedTool
+from amulet_server.protocol.chat_request import ChatRequest
+from amulet_server.protocol.tool_input import AllowedChoice, NamedTool
 from langchain_amulet.errors import ToolError
 
 PLAIN = (

@@ -10,8 +10,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from amulet_server.protocol.message_input import MessageInput
+from amulet_server.protocol.tool_input import (
+    AllowedChoice,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    NamedTool,
+    TextFormat,
+    ToolSpec,
+)
+from amulet_server.protocol.wire import Wire
 from langchain_amulet.errors import RequestError
 
 SEEDS = 2**63 - 1
@@ -27,193 +37,6 @@ UNAVAILABLE = BeforeValidator(_asks_for_nothing)
 """Marks what the model can do nothing about, so that it is refused for that reason."""
 
 
-class Wire(BaseModel):
-    """A part of a request: nothing unknown is in it, and no text stands for a number."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-# --- Messages ---
-
-
-class TextPart(Wire):
-    """A piece of a message: text, as this model reads nothing else."""
-
-    type: Literal["text"]
-    text: str
-
-
-class RefusalPart(Wire):
-    """A piece of a past answer that says no."""
-
-    type: Literal["refusal"]
-    refusal: str
-
-
-Content = str | Annotated[list[TextPart], Field(min_length=1)]
-
-
-class SystemInput(Wire):
-    """What the program says."""
-
-    role: Literal["system", "developer"]
-    content: Content
-    name: str | None = None
-
-
-class UserInput(Wire):
-    """What the user says."""
-
-    role: Literal["user"]
-    content: Content
-    name: str | None = None
-
-
-class CalledFunction(Wire):
-    """What a past answer called.
-
-    Attributes:
-        name: The tool's name.
-        arguments: Its arguments as JSON.
-        parsed_arguments: The same as some clients keep it; not for the model.
-    """
-
-    name: str
-    arguments: str
-    parsed_arguments: Any = None
-
-
-class CallInput(Wire):
-    """A call of a tool in a past answer."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: CalledFunction
-    index: int | None = None
-
-
-class AssistantInput(Wire):
-    """A past answer, with all that an answer of this or another server may carry.
-
-    Attributes:
-        role: Whose it is.
-        content: What was said.
-        name: Who said it, where several speak.
-        tool_calls: What was called.
-        reasoning_content: What was thought, for chat templates that have a place for it.
-        refusal: What was said instead.
-        annotations: Not for the model, as is
-        parsed: what some clients make of the content.
-        audio: Must be null, as
-        function_call: must be this: `tool_calls` are what has taken its place.
-    """
-
-    role: Literal["assistant"]
-    content: str | list[TextPart | RefusalPart] | None = None
-    name: str | None = None
-    tool_calls: list[CallInput] | None = None
-    reasoning_content: str | None = None
-    refusal: str | None = None
-    annotations: list[Any] | None = None
-    parsed: Any = None
-    audio: None = None
-    function_call: None = None
-
-
-class ToolInput(Wire):
-    """What a tool that was called gave."""
-
-    role: Literal["tool"]
-    content: Content
-    tool_call_id: str
-
-
-MessageInput = Annotated[
-    SystemInput | UserInput | AssistantInput | ToolInput, Field(discriminator="role")
-]
-
-
-# --- Tools and structure ---
-
-
-class FunctionInput(Wire):
-    """A function that may be called.
-
-    Attributes:
-        name: Its name.
-        description: What it does, for the model.
-        parameters: The JSON schema of its arguments.
-        strict: Accepted; calls that must be made are held to the schema in any case.
-    """
-
-    name: str = Field(pattern=r"^[\w.-]{1,64}$")
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class ToolSpec(Wire):
-    """A tool that may be called."""
-
-    type: Literal["function"]
-    function: FunctionInput
-
-
-class FunctionName(Wire):
-    """A function by its name."""
-
-    name: str
-
-
-class NamedTool(Wire):
-    """The tool that must be called."""
-
-    type: Literal["function"]
-    function: FunctionName
-
-
-class AllowedTools(Wire):
-    """Some of the tools, and whether one of them must be called."""
-
-    mode: Literal["auto", "required"]
-    tools: list[NamedTool] = Field(min_length=1)
-
-
-class AllowedChoice(Wire):
-    """A choice among some of the tools."""
-
-    type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
-
-
-class TextFormat(Wire):
-    """Free text."""
-
-    type: Literal["text"]
-
-
-class JsonObjectFormat(Wire):
-    """Any JSON object."""
-
-    type: Literal["json_object"]
-
-
-class JsonSchema(Wire):
-    """A JSON schema and its name."""
-
-    name: str = Field(pattern=r"^[\w.-]{1,64}$")
-    description: str | None = None
-    schema_: dict[str, Any] = Field(alias="schema")
-    strict: bool | None = None
-
-
-class JsonSchemaFormat(Wire):
-    """JSON that a schema describes."""
-
-    type: Literal["json_schema"]
-    json_schema: JsonSchema
-
-
 class StreamOptions(Wire):
     """What a stream tells besides the answer.
 
@@ -224,9 +47,6 @@ class StreamOptions(Wire):
 
     include_usage: bool = False
     include_obfuscation: Literal[False] | None = None
-
-
-# --- Preferences ---
 
 
 class PreferenceInput(Wire):

@@ -18,7 +18,7 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
-from amulet_server.protocol.chat_request import (
+from amulet_server.protocol.message_input import (
     AssistantInput,
     CallInput,
     MessageInput,

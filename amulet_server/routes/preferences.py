@@ -16,8 +16,9 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from amulet_server.identity.caller import Caller
-from amulet_server.protocol.chat_request import PreferenceInput, Wire
+from amulet_server.protocol.chat_request import PreferenceInput
 from amulet_server.protocol.errors import ApiError
+from amulet_server.protocol.wire import Wire
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
 from amulet_server.styles import StyleRegistry

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from amulet_server import read_settings
 from amulet_server.protocol.call_arguments import call_arguments, tool_arguments
-from amulet_server.protocol.chat_request import AssistantInput, ChatRequest
+from amulet_server.protocol.chat_request import ChatRequest
 from amulet_server.protocol.conversation import to_messages
 from amulet_server.protocol.errors import ApiError, invalid
+from amulet_server.protocol.message_input import AssistantInput
 from amulet_server.protocol.steering_request import steering_arguments
 from amulet_server.styles import StyleRegistry
 from langchain_amulet.errors import PreferenceError, ToolError
