@@ -47,8 +47,9 @@ BATCHED_ATTENTIONS = frozenset({"eager", "sdpa"})
 """The attentions that the batched backend's masks are made for. Others read a mask of that kind as
 something else: flex attention takes memory for it that isn't its own, which ends the process."""
 
-PROBE_CHUNK = 256
-"""How many prompt tokens the probe's passes may have: enough for all of them."""
+PROBE_CHUNK = WINDOW + 2
+"""How many prompt tokens the probe's passes may have: fewer than a prompt, as a beginning has the
+model's own mask and only what comes after it those of the backend; and more than a window."""
 
 
 def select_backend(model: LoadedModel, lm: CausalLM, name: str = AUTO) -> type[HuggingFaceBackend]:
