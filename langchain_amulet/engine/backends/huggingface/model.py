@@ -29,7 +29,8 @@ class HuggingFaceModel(LoadedModel):
     Engines are its only users while requests are under way.
 
     Args:
-        model: As ``AutoModelForCausalLM.from_pretrained`` gives it.
+        model: As ``AutoModelForCausalLM.from_pretrained`` gives it. On a CPU its attention, if that
+            is ``sdpa``, is from then on one that is quicker at prompts, which its config names.
         tokenizer: Its tokenizer; None where only token ids go in and come out.
         backend: "batched" or "sequential"; "auto" for the first of these that can run it, which
             a short probe finds out.

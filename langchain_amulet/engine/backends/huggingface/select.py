@@ -5,7 +5,8 @@ calls itself stateful, can't be rows of one KV cache, and neither can one whose 
 other masks. Then by a probe: two short prompts that share a prefix go through the backend, prefill,
 join and decode steps included, with the model's attention windows shrunk so that they are passed,
 and must give the logits of plain forward passes without any cache. What the fast backend fails is
-tried with the slow one; what fails there too can't run.
+tried with the slow one; what fails there too can't run. The fast one is tried with an attention of
+its own first, where there is one for the model, and else with the model's.
 
 Knows backends and models. Doesn't know requests, sampling or callers.
 """
@@ -26,6 +27,12 @@ from langchain_amulet.engine.backends.huggingface.attention_masks import narrow_
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
+from langchain_amulet.engine.backends.huggingface.prompt_attention import (
+    NAME,
+    REPLACED,
+    use_library_attention,
+    use_prompt_attention,
+)
 from langchain_amulet.engine.backends.huggingface.sequential import SequentialBackend
 from langchain_amulet.errors import ConfigurationError, UnsupportedModelError
 
@@ -66,7 +73,7 @@ def select_backend(model: LoadedModel, lm: CausalLM, name: str = AUTO) -> type[H
     """
     kind, reasons = type(lm.model).__name__, list[str]()
     for backend in _candidates(name):
-        reason = _mismatch(model, lm, backend)
+        reason = _mismatch_by_best_attention(model, lm, backend)
         if reason is None:
             logger.info("The %s backend repeats the logits of %s", backend.name, kind)
             return backend
@@ -110,12 +117,29 @@ def _candidates(name: str) -> Sequence[type[HuggingFaceBackend]]:
     return named
 
 
+def _mismatch_by_best_attention(
+    model: LoadedModel, lm: CausalLM, backend: type[HuggingFaceBackend]
+) -> str | None:
+    """The same as `_mismatch`; the model is left with the quickest attention that has none."""
+    is_replaceable = attentions(lm) in ({REPLACED}, {NAME}) and lm.device.type == "cpu"
+    if backend is BatchedBackend and is_replaceable:
+        try:
+            use_prompt_attention(lm.model)
+            if _mismatch(model, lm, backend) is None:
+                return None
+        except Exception as error:  # a model of somebody's own that has no such choice
+            logger.info("%s keeps its attention: %s", type(lm.model).__name__, error)
+            return _mismatch(model, lm, backend)
+        use_library_attention(lm.model)
+    return _mismatch(model, lm, backend)
+
+
 def _mismatch(model: LoadedModel, lm: CausalLM, backend: type[HuggingFaceBackend]) -> str | None:
     """What a backend does wrong with the model, or ``None`` if it can run it."""
     if backend is BatchedBackend and not keeps_only_keys_and_values(lm):
         return "needs a cache of nothing but keys and values"
     # Before the probe, as what it would find out may be that the process is gone.
-    if backend is BatchedBackend and not (used := attentions(lm)) <= BATCHED_ATTENTIONS:
+    if backend is BatchedBackend and not (used := attentions(lm) - {NAME}) <= BATCHED_ATTENTIONS:
         known, odd = sorted(BATCHED_ATTENTIONS), sorted(used - BATCHED_ATTENTIONS)
         return f"computes attention by {' or '.join(known)}, not by {', '.join(odd)}"
     prompts = _probe_prompts(lm)
