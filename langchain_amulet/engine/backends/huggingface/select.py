@@ -125,11 +125,11 @@ def _mismatch_by_best_attention(
     if backend is BatchedBackend and is_replaceable:
         try:
             use_prompt_attention(lm.model)
-            if _mismatch(model, lm, backend) is None:
-                return None
         except Exception as error:  # a model of somebody's own that has no such choice
             logger.info("%s keeps its attention: %s", type(lm.model).__name__, error)
             return _mismatch(model, lm, backend)
+        if _mismatch(model, lm, backend) is None:
+            return None
         use_library_attention(lm.model)
     return _mismatch(model, lm, backend)
 
