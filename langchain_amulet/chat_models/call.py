@@ -163,6 +163,7 @@ class PreparedCall:
             pauses=tuple(self._pauses()),
             guard=self._guard(),
             cache_scope=self.scope,
+            speculates=self.settings.speculation is not None,
         )
 
     def _guard(self) -> EchoGuard | None:
@@ -279,7 +280,9 @@ class Draft:
             if self.response.stopped:
                 break
         tokens.cancel()  # nobody needs what follows a stop string
-        yield from self.response.finish(tokens.finish_reason, self._cache_read(tokens))
+        yield from self.response.finish(
+            tokens.finish_reason, self._cache_read(tokens), tokens.drafts
+        )
 
     def _cache_read(self, tokens: TokenStream) -> int:
         """Of the longest prompt, by which input tokens are counted, those that were there."""

@@ -24,7 +24,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
 from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, PlainTextParser
 from langchain_amulet.chat_formats.stop_strings import StopStrings
-from langchain_amulet.engine import Token
+from langchain_amulet.engine import DraftCounts, Token
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.steering import Plan
 
@@ -188,19 +188,24 @@ class ResponseBuilder:
         self._count(parts)
         return self._written(self._before_stop(parts))
 
-    def finish(self, reason: str | None, cache_read: int = 0) -> list[ChatGenerationChunk]:
+    def finish(
+        self, reason: str | None, cache_read: int = 0, drafts: DraftCounts | None = None
+    ) -> list[ChatGenerationChunk]:
         """End the answer; returns what was held back, and a chunk of usage and metadata.
 
         Args:
             reason: Why decoding ended; a stop string overrides it, and calls of tools are told
                 apart from an end of text, as OpenAI does.
             cache_read: Tokens of the longest prompt that weren't computed.
+            drafts: What came of speculation, if there was any.
         """
         text = self._text.flush()
         self._length += len(text)
         parts = self._before_stop([*self.parser.feed(text), *self.parser.finish()])
         chunks = self._written([*parts, *self._released()])
         metadata = self._metadata(self._finish(reason))
+        if drafts is not None:
+            metadata["speculation"] = drafts._asdict()
         return [*chunks, self.writer.last(self._usage(cache_read), metadata)]
 
     def _written(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import (
@@ -175,6 +175,10 @@ ChatFormatSetting = Annotated[
 ]
 
 
+Speculation = Literal["lookup"]
+"""Where drafts of tokens come from."""
+
+
 class LoadSettings(BaseModel):
     """Everything that decides which weights are loaded, and how; fixed once a model is made.
 
@@ -270,6 +274,8 @@ class AnswerSettings(BaseModel):
         echo_guard: Whether steering leaves alone what would repeat three words in a row of a
             preference that the conversation doesn't hold: they may be private, and aren't the
             answer.
+        speculation: "lookup" to draft tokens that stand in the prompt or in the answer already and
+            read several in one step: the same answer, sooner where it copies. None for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -299,6 +305,7 @@ class AnswerSettings(BaseModel):
     steer_thinking: bool = True
     steer_tool_calls: bool = False
     echo_guard: bool = True
+    speculation: Speculation | None = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:

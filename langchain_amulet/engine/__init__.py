@@ -13,12 +13,13 @@ from langchain_amulet.engine.loading.model_info import declared_context
 from langchain_amulet.engine.model_runtime import ModelRuntime, acquire
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
 from langchain_amulet.engine.scheduler import Stats
-from langchain_amulet.engine.token_stream import TokenStream
+from langchain_amulet.engine.token_stream import DraftCounts, TokenStream
 
 __all__ = [
     "BeamResult",
     "CacheScope",
     "Constraint",
+    "DraftCounts",
     "Engine",
     "Finish",
     "HuggingFaceModel",

@@ -116,7 +116,8 @@ class Engine:
         """Queue a request and return its tokens to come.
 
         Raises:
-            ConfigurationError: A stream names a model that isn't attached.
+            ConfigurationError: A stream names a model that isn't attached, or the request
+                speculates and a model that reads for it can't forget what was drafted wrongly.
             ContextLengthError: The longest prompt and ``max_tokens`` exceed the model's context, or
                 all of them the memory that there may be for them.
             RequestError: More streams than ``max_rows``, or a token id that the model lacks.
@@ -133,6 +134,8 @@ class Engine:
                 f"but has {len(readers)}. Raise max_rows or use fewer preferences."
             )
         for backend, streams in by_backend(readers).items():
+            if request.speculates and not backend.takes_drafts:
+                raise ConfigurationError(_NO_DRAFTS.format(backend.name))
             prompts = tuple(request.prompts[stream] for stream in streams)
             backend.check_memory(prompts, request.max_tokens)
         return TokenStream(self._scheduler.submit(request, readers), owner=self)
@@ -268,6 +271,12 @@ class Engine:
                 "it, and hold what that returns."
             )
         return reader
+
+
+_NO_DRAFTS = (
+    "Speculation needs a backend that can forget tokens which were drafted wrongly, which "
+    "{!r} can't: leave speculation out, or use a model that the batched backend runs."
+)
 
 
 def _scores(

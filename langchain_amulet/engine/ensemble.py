@@ -48,10 +48,15 @@ class BackendSlot:
     slot: Slot
     streams: tuple[int, ...]
 
-    @property
-    def rows(self) -> dict[int, int]:
-        """Where its streams are in the backend's next step, by their index."""
-        return dict(zip(self.streams, self.slot.rows, strict=True))
+    def rows(self, place: int = 0) -> dict[int, int]:
+        """Where its streams are in the backend's next step, by their index.
+
+        Args:
+            place: Behind how many drafted tokens.
+        """
+        size = len(self.streams)
+        own = self.slot.rows[place * size : (place + 1) * size]
+        return dict(zip(self.streams, own, strict=True))
 
 
 @dataclass(eq=False)
@@ -95,9 +100,13 @@ class StreamRows:
     candidates: tuple[int, ...] = ()
 
 
+Place = tuple[EnsembleSlot, int]
+"""A request, and behind how many tokens that were drafted for it."""
+
+
 @dataclass(frozen=True)
 class EnsembleStep:
-    """What came of one step.
+    """What came of one step for one token of each request.
 
     Attributes:
         logprobs: What all tokens are chosen from; None if there is nothing.
@@ -204,31 +213,53 @@ class Ensemble:
                 failed[slot] = error
         return failed
 
-    def decode(self, wanted: Mapping[EnsembleSlot, Plan]) -> EnsembleStep:
+    def draft(self, drafts: Mapping[EnsembleSlot, Sequence[int]]) -> None:
+        """Have the next step read what may follow what some slots were fed, see `Backend.draft`.
+
+        Args:
+            drafts: At least one token each, for slots whose models all take drafts.
+        """
+        for backend in self._backends():
+            if backend.takes_drafts:
+                parts = ((slot.part_in(backend), tokens) for slot, tokens in drafts.items())
+                backend.draft({part.slot: tokens for part, tokens in parts if part})
+
+    def decode(self, wanted: Mapping[EnsembleSlot, Sequence[Plan]]) -> list[EnsembleStep]:
         """One step of every started slot.
 
         Args:
-            wanted: The started slots, and how each will choose its token.
+            wanted: The started slots, and how each will choose its token: the one that follows
+                what it was fed, and the one that follows each token drafted for it.
+
+        Returns:
+            What the tokens are chosen from that follow what was fed, those that follow the first
+            drafted token, and so on.
         """
+        plans = {(slot, k): plan for slot, own in wanted.items() for k, plan in enumerate(own)}
         steps: dict[Backend, StepLogits | Exception] = {}
         found: Tensor | None = None
-        candidates: dict[EnsembleSlot, tuple[int, ...]] = {}
+        candidates: dict[Place, tuple[int, ...]] = {}
         for backend in self._backends():  # the main model's first: it finds the candidates
             queries = {
-                slot: [] if slot in candidates else candidate_queries(plan, part.rows)
-                for slot, plan in wanted.items()
-                if (part := slot.part_in(backend))
+                place: [] if place in candidates else candidate_queries(plan, part.rows(place[1]))
+                for place, plan in plans.items()
+                if (part := place[0].part_in(backend))
             }
             if queries:
-                places = [place for slot in queries for place in candidates.get(slot, ())]
-                known = [] if found is None else [found[places].flatten()]
+                listed = [row for place in queries for row in candidates.get(place, ())]
+                known = [] if found is None else [found[listed].flatten()]
                 step = steps[backend] = _decode(backend, queries, known)
                 if backend is self.main and isinstance(step, StepLogits):
                     found = step.candidates
-                    candidates = {} if found is None else self._candidates(queries, wanted)
+                    candidates = {} if found is None else self._candidates(queries, plans)
         pool = _Pool(self.main.model.info, steps)
-        streams = {slot: pool.place(slot, candidates.get(slot, ())) for slot in wanted}
-        return EnsembleStep(pool.filled(found), streams)
+        streams = {place: pool.place(*place, candidates.get(place, ())) for place in plans}
+        logprobs = pool.filled(found)
+        deepest = max(map(len, wanted.values()), default=0)
+        by_depth: list[dict[EnsembleSlot, StreamRows | Exception]] = [{} for _ in range(deepest)]
+        for (slot, depth), each in streams.items():
+            by_depth[depth][slot] = each
+        return [EnsembleStep(logprobs, each) for each in by_depth]
 
     def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Let the main model begin the next step, where no other one takes part in it.
@@ -241,17 +272,17 @@ class Ensemble:
 
     def _candidates(
         self,
-        queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
-        wanted: Mapping[EnsembleSlot, Plan],
-    ) -> dict[EnsembleSlot, tuple[int, ...]]:
-        """Which queries are those of requests that choose among what the main model found best."""
-        places = iter(range(sum(map(len, queries.values()))))
-        found = {slot: tuple(islice(places, len(group))) for slot, group in queries.items()}
+        queries: Mapping[Place, Sequence[CandidateQuery]],
+        plans: Mapping[Place, Plan],
+    ) -> dict[Place, tuple[int, ...]]:
+        """Which queries are of tokens that are chosen among what the main model found best."""
+        rows = iter(range(sum(map(len, queries.values()))))
+        found = {place: tuple(islice(rows, len(group))) for place, group in queries.items()}
         return {
-            slot: found[slot]
-            for slot, plan in wanted.items()
+            place: found[place]
+            for place, plan in plans.items()
             if plan.mask is not None
-            and (part := slot.part_in(self.main))
+            and (part := place[0].part_in(self.main))
             and {stream for stream, _ in plan.reference} <= set(part.streams)
         }
 
@@ -278,7 +309,9 @@ class _Pool:
             if isinstance(step, StepLogits) and step.logits.shape[-1] == self._width:
                 self._starts[backend] = self._add(step.logits)
 
-    def place(self, slot: EnsembleSlot, candidates: tuple[int, ...]) -> StreamRows | Exception:
+    def place(
+        self, slot: EnsembleSlot, place: int, candidates: tuple[int, ...]
+    ) -> StreamRows | Exception:
         """Where the streams of a request are, or what one of its models raised."""
         sources: dict[int, tuple[Backend, int]] = {}
         for part in slot.parts:
@@ -287,7 +320,7 @@ class _Pool:
                 return step
             if part.slot in step.failures:
                 return step.failures[part.slot]
-            sources |= {stream: (part.backend, row) for stream, row in part.rows.items()}
+            sources |= {stream: (part.backend, row) for stream, row in part.rows(place).items()}
         ordered = [sources[stream] for stream in sorted(sources)]
         if all(backend in self._starts for backend, _ in ordered):
             rows = tuple(self._starts[backend] + row for backend, row in ordered)
@@ -359,7 +392,7 @@ def _start(slot: EnsembleSlot, failures: Mapping[Slot, Exception]) -> None:
 
 def _decode(
     backend: Backend,
-    queries: Mapping[EnsembleSlot, Sequence[CandidateQuery]],
+    queries: Mapping[Place, Sequence[CandidateQuery]],
     known: Sequence[Tensor],
 ) -> StepLogits | Exception:
     """One step of a backend, its logits normalised, or what it raised."""

@@ -28,13 +28,14 @@ def next_tokens(
     """The next token of each request, or what went wrong with it.
 
     Args:
-        states: The requests of a step.
-        step: What came of it for each.
+        states: Requests of a step.
+        step: What came of it for each of them.
         sampler: What draws tokens.
     """
     found: dict[EnsembleSlot, Token | BaseException] = {}
     pending: dict[EnsembleSlot, StreamRows] = {}
-    for slot, streams in step.streams.items():
+    for slot in states:
+        streams = step.streams[slot]
         if isinstance(streams, StreamRows):
             pending[slot] = streams
         else:

@@ -104,6 +104,8 @@ class Request:
         pauses: Where the answer isn't steered.
         guard: For which tokens it isn't steered; None where it is for all.
         cache_scope: Whose computed prompts it may make use of, and who of its own.
+        speculates: Whether tokens are drafted by looking them up in the prompts and the answer, see
+            ``prompt_lookup``.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -122,6 +124,7 @@ class Request:
     pauses: tuple[Pause, ...] = ()
     guard: Guard | None = None
     cache_scope: CacheScope = PROCESS
+    speculates: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""
@@ -131,6 +134,7 @@ class Request:
         check_type("stop_ids", self.stop_ids, Set)
         check_type("trace", self.trace, bool)
         check_type("pauses", self.pauses, tuple)
+        check_type("speculates", self.speculates, bool)
         if len(self.prompts) != len(self.plan.streams):
             raise RequestError(
                 f"A request needs one prompt per stream of its plan: got {len(self.prompts)} "

@@ -16,8 +16,9 @@ import torch
 from langchain_amulet.engine.backends.base import Backend
 from langchain_amulet.engine.choices import Choice, TokenDraw
 from langchain_amulet.engine.ensemble import EnsembleSlot, StreamRows
+from langchain_amulet.engine.prompt_lookup import PromptLookup
 from langchain_amulet.engine.request import Request, Token
-from langchain_amulet.engine.token_stream import Channel
+from langchain_amulet.engine.token_stream import Channel, DraftCounts
 from langchain_amulet.errors import DeadlineError
 from langchain_amulet.steering import Plan
 
@@ -33,6 +34,8 @@ class RequestState:
         deadline: When it fails if it isn't done, by the monotonic clock; None for never.
         slot: Its place, once it has one.
         tokens: What was drawn for it so far.
+        lookup: What drafts its next tokens; None where nobody is to.
+        draft: What was drafted last.
         generator: Where its uniform numbers come from: its own, so that a batch can't change it.
     """
 
@@ -42,11 +45,16 @@ class RequestState:
     deadline: float | None = field(init=False)
     slot: EnsembleSlot | None = None
     tokens: list[int] = field(default_factory=list)
+    lookup: PromptLookup | None = field(init=False)
+    draft: list[int] = field(default_factory=list)
+    _drafted_at: int = 0
     generator: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         """Start the clock, and seed the numbers."""
         timeout, seed = self.request.timeout, self.request.sampling.seed
+        longest = max(self.request.prompts, key=len)
+        self.lookup = PromptLookup(longest) if self.request.speculates else None
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.generator = torch.Generator().manual_seed(
             random.SystemRandom().getrandbits(63) if seed is None else seed % 2**63
@@ -65,8 +73,46 @@ class RequestState:
     @property
     def plan(self) -> Plan:
         """How the next token is steered: within a pause it isn't."""
-        is_paused = any(pause.covers(self.tokens) for pause in self.request.pauses)
-        return self._unsteered if is_paused else self.request.plan
+        return self._plan_after(self.tokens)
+
+    @property
+    def plans(self) -> list[Plan]:
+        """The same, and how the token after each drafted one is steered if all these are right."""
+        places = range(len(self.draft) + 1)
+        return [self._plan_after([*self.tokens, *self.draft[:place]]) for place in places]
+
+    @property
+    def is_as_drafted(self) -> bool:
+        """Whether all that was drawn since the last draft is what that said."""
+        written = self.tokens[self._drafted_at :]
+        return written == self.draft[: len(written)]
+
+    def make_draft(self, most: int) -> int:
+        """Guess what comes next.
+
+        Args:
+            most: The most tokens to guess.
+
+        Returns:
+            How many it guessed.
+        """
+        self.draft, self._drafted_at = [], len(self.tokens)
+        if self.lookup is not None:
+            # The last token that it may have is fed to nobody.
+            left = self.request.max_tokens - len(self.tokens) - 1
+            found = self.lookup.draft(self.tokens, min(most, left))
+            self.draft = found
+            self._tell()
+        return len(self.draft)
+
+    def add(self, token: int) -> bool:
+        """Have a token that was drawn in the answer; whether it had been drafted."""
+        self.tokens.append(token)
+        was_drafted = len(self.tokens) <= self._drafted_at + len(self.draft) and self.is_as_drafted
+        if was_drafted and self.lookup is not None:
+            self.lookup.accept()
+            self._tell()
+        return was_drafted
 
     @property
     def held(self) -> Collection[int]:
@@ -119,6 +165,14 @@ class RequestState:
     def _openings(self) -> frozenset[int]:
         """The tokens that would begin a pause now."""
         return frozenset().union(*(pause.begins(self.tokens) for pause in self.request.pauses))
+
+    def _tell(self) -> None:
+        assert self.lookup is not None
+        self.channel.drafts = DraftCounts(self.lookup.drafted, self.lookup.accepted)
+
+    def _plan_after(self, tokens: Sequence[int]) -> Plan:
+        is_paused = any(pause.covers(tokens) for pause in self.request.pauses)
+        return self._unsteered if is_paused else self.request.plan
 
     @cached_property
     def _unsteered(self) -> Plan:

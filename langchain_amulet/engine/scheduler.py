@@ -1,7 +1,8 @@
 """The loop that owns the models: one thread, one step after another.
 
 A step lets go of who left, schedules who waits, prefills, and has everybody who is ready decode one
-token: forward, sample, emit; then one job does a step. Everything here runs on the engine's thread
+token, or several where tokens were drafted rightly: forward, sample, emit; then one job does a
+step. Everything here runs on the engine's thread
 except `submit`, `send`, `wake`, `close` and `stats`. The scheduler never points at its engine, but
 in a job that waits, so that an engine which nobody uses can be collected and stop the thread.
 
@@ -51,6 +52,10 @@ because LangChain's and asyncio's executors take their caller's context along: c
 waits for a batch in other threads waits for this thread, too."""
 
 
+DRAFT_ROWS = {"cpu": 24, "cuda": 128}
+"""By kind of device, up to how many rows a pass is filled up with drafts: with more it is bound by
+arithmetic, and a drafted token costs what a decoded one does."""
+
 JOBS = 4
 """How many jobs take turns at most."""
 
@@ -68,6 +73,8 @@ class Stats:
         cancelled: Requests that their caller left.
         failed: Requests that ended in an error, deadlines included.
         decode_steps: Steps that made tokens, each a forward pass of every model in use.
+        drafted_tokens: Tokens that were looked up for requests that speculate.
+        accepted_tokens: Those of them that were drawn, each of which saved its request a step.
         prefill_tokens: Prompt tokens computed; a prefix that streams share counts once.
         cache_hits: Requests whose prompts began like what was there of earlier ones.
         cache_read_tokens: Prompt tokens that weren't computed for that reason.
@@ -85,6 +92,8 @@ class Stats:
     cancelled: int = 0
     failed: int = 0
     decode_steps: int = 0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
     prefill_tokens: int = 0
     cache_hits: int = 0
     cache_read_tokens: int = 0
@@ -99,6 +108,8 @@ class Scheduler:
     def __init__(self, ensemble: Ensemble, max_queue: int) -> None:
         """Wait for the first request; the thread starts with it."""
         self._ensemble, self._max_queue = ensemble, max_queue
+        kind = ensemble.main.model.info.device.split(":")[0]
+        self._draft_rows = DRAFT_ROWS.get(kind, DRAFT_ROWS["cpu"])
         self._sampler = Sampler(ensemble.foresee)
         # Reentrant: a stream may be collected, and so cancelled, while this thread holds it.
         self._changed = threading.Condition(threading.RLock())
@@ -179,7 +190,9 @@ class Scheduler:
         self._let_go()
         self._schedule()
         self._prefill()
-        self._emit(self._sample(self._forward()))
+        self._draft()
+        for step in self._forward():
+            self._emit(self._sample(step))
         self._take_turns()
 
     def _step_or_fail(self) -> None:
@@ -281,16 +294,37 @@ class Scheduler:
         self._totals["cache_hits"] += any(cached)
         self._totals["cache_read_tokens"] += sum(cached)
 
-    def _forward(self) -> EnsembleStep:
-        """One forward pass of each model for all requests that are ready."""
-        ready = {slot: state.plan for slot, state in self._running.items() if slot.is_started}
-        step = self._ensemble.decode(ready)
+    def _draft(self) -> None:
+        """Guess what comes next where that is asked for, as far as a pass has rows to spare."""
+        ready = self._ready
+        spare = self._draft_rows - sum(len(state.readers) for state in ready.values())
+        for state in ready.values():
+            streams = len(state.readers)
+            drafted = state.make_draft(max(0, spare // streams))
+            spare -= drafted * streams
+            self._totals["drafted_tokens"] += drafted
+        self._ensemble.draft({slot: state.draft for slot, state in ready.items() if state.draft})
+
+    def _forward(self) -> list[EnsembleStep]:
+        """One forward pass of each model for all requests that are ready.
+
+        Returns:
+            What their tokens are chosen from: the next one of each, then those after it of requests
+            for which it may turn out to be the one that was drafted, and so on.
+        """
+        ready = self._ready
+        steps = self._ensemble.decode({slot: state.plans for slot, state in ready.items()})
         self._totals["decode_steps"] += bool(ready)
-        return step
+        return steps
 
     def _sample(self, step: EnsembleStep) -> dict[EnsembleSlot, Token | AmuletError]:
-        """Choose each request's token; what goes wrong with one stays its own."""
-        states = {slot: self._running[slot] for slot in step.streams}
+        """Choose each request's token; what goes wrong with one stays its own.
+
+        Whose draft turned out wrong has its tokens of this step. Each is drawn when those before
+        it are known, by grammars and penalties, too: as it would be without drafts.
+        """
+        running = ((slot, self._running.get(slot)) for slot in step.streams)
+        states = {slot: state for slot, state in running if state and state.is_as_drafted}
         drawn = next_tokens(states, step, self._sampler)
         return {
             slot: found
@@ -308,7 +342,7 @@ class Scheduler:
             elif token.id in state.request.stop_ids:
                 self._end(state, Finish("stop", token), "finished")
             else:
-                state.tokens.append(token.id)
+                self._totals["accepted_tokens"] += state.add(token.id)
                 state.channel.put(token)
                 if state.is_whole:
                     self._end(state, Finish("length"), "finished")
@@ -340,6 +374,11 @@ class Scheduler:
                 self._begun.append(self._jobs.popleft())
 
     # --- what becomes of requests ---
+
+    @property
+    def _ready(self) -> dict[EnsembleSlot, RequestState]:
+        """The requests that decode."""
+        return {slot: state for slot, state in self._running.items() if slot.is_started}
 
     def _under_way(self) -> list[RequestState]:
         with self._changed:

@@ -13,7 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from langchain_amulet.engine.request import Finish, Token
 from langchain_amulet.errors import CancelledError
@@ -21,6 +21,13 @@ from langchain_amulet.waiting import Wait, arun, from_future, run
 
 Event = Token | Finish | BaseException
 """What a request's reader is told: a token, how the answer ended, or what went wrong."""
+
+
+class DraftCounts(NamedTuple):
+    """How many of an answer's tokens were guessed, and how many of these guesses were right."""
+
+    drafted: int
+    accepted: int
 
 
 class Channel:
@@ -36,6 +43,7 @@ class Channel:
         self._closed = False
         self.cancelled = False
         self.cached_tokens: tuple[int, ...] = ()
+        self.drafts: DraftCounts | None = None
 
     def put(self, event: Event) -> None:
         """Hand over one event and wake the reader. Nothing is kept after a cancel."""
@@ -119,6 +127,11 @@ class TokenStream:
     def cached_tokens(self) -> tuple[int, ...]:
         """Tokens of each stream's prompt that were in the cache; known once there is a token."""
         return self._channel.cached_tokens
+
+    @property
+    def drafts(self) -> DraftCounts | None:
+        """How speculation went so far; ``None`` where the request doesn't speculate."""
+        return self._channel.drafts
 
     def cancel(self) -> None:
         """Stop decoding. Further iteration raises ``CancelledError``; harmless after the end."""

@@ -12,6 +12,9 @@ there, with a row for each of its prompt streams. A request's life behind this d
     slot.feed(token)                             # each fed to all of the request's streams
     backend.leave(slot)
 
+Where a backend ``takes_drafts``, a step may read guesses beside the token that is fed, see
+`Backend.draft`; what is fed then tells which of them were right.
+
 Everything is called by one thread at a time, in torch's inference mode: the engine's own. Only a
 `LoadedModel` is shared by the threads of several engines, each with a backend of its own.
 
@@ -164,6 +167,9 @@ class Slot(Protocol):
     def rows(self) -> Sequence[int]:
         """Where its streams will be in the logits of the next ``Backend.decode``, in their order.
 
+        With a draft they are there several times: all of them for what follows the token that was
+        fed, then all of them for what follows each drafted one.
+
         Asked anew before each: others may have left since.
         """
         ...
@@ -174,7 +180,11 @@ class Slot(Protocol):
         ...
 
     def feed(self, token: int) -> None:
-        """Set the token that follows in every stream, for the next ``Backend.decode``."""
+        """Set the token that follows in every stream, for the next ``Backend.decode``.
+
+        One that the last step read as a draft is in already: then comes another one, which was
+        drawn from what that step gave after it.
+        """
         ...
 
 
@@ -220,11 +230,13 @@ class Backend(ABC):
 
     Attributes:
         name: What it is called in messages.
+        takes_drafts: Whether it can be fed tokens that may turn out wrong, see `draft`.
         model: What it runs.
         prefill_tokens: Prompt tokens computed since the start; those that are shared count once.
     """
 
     name: ClassVar[str]
+    takes_drafts: ClassVar[bool] = False
 
     def __init__(self, model: LoadedModel) -> None:
         """Start without requests."""
@@ -296,6 +308,18 @@ class Backend(ABC):
                 precise that these find best.
             exact_ids: Token ids, ``[ids]`` each, on any device, whose logits matter besides.
         """
+
+    def draft(self, drafts: Mapping[Any, Sequence[int]]) -> None:
+        """Have the next ``decode`` read guesses of what follows; only if it ``takes_drafts``.
+
+        As far as a slot is fed what was guessed, it goes on from there; the rest is forgotten. Once
+        there were drafts this is called before each ``decode``, since rows are other ones then.
+
+        Args:
+            drafts: For each started slot that has any, the tokens that may come after what it was
+                fed, together no more than it may be fed at all.
+        """
+        raise NotImplementedError
 
     def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Begin the next ``decode``, if that is of use, before the host knows what was drawn.

@@ -9,7 +9,7 @@ Knows token ids and a function. Doesn't know plans, sampling or callers.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,12 +72,20 @@ class UncachedSlot:
 
     Attributes:
         sequences: One list of token ids per stream.
+        draft: What may follow in all of them.
         rows: Where they are in the next step's logits.
     """
 
     sequences: list[list[int]]
+    draft: Sequence[int] = ()
     rows: list[int] = field(default_factory=list)
     is_prefilled: bool = True  # there is nothing to prefill
+
+    @property
+    def read(self) -> list[list[int]]:
+        """What the next step reads: the sequences, and again with each beginning of the draft."""
+        begun = [self.draft[:length] for length in range(len(self.draft) + 1)]
+        return [[*sequence, *draft] for draft in begun for sequence in self.sequences]
 
     @property
     def cached_tokens(self) -> list[int]:
@@ -94,6 +102,7 @@ class UncachedBackend(Backend):
     """Lists of tokens, which the model reads anew at each step."""
 
     name = "uncached"
+    takes_drafts = True
 
     def __init__(self, model: UncachedModel, max_rows: int) -> None:
         """Start without requests."""
@@ -132,13 +141,19 @@ class UncachedBackend(Backend):
         self._decoding.append(slot)
         self._place_rows()
 
+    def draft(self, drafts: Mapping[Any, Sequence[int]]) -> None:
+        """Read drafts behind the sequences, in the next step only."""
+        for slot in self._decoding:
+            slot.draft = drafts.get(slot, ())
+        self._place_rows()
+
     def decode(
         self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
     ) -> StepLogits:
         """Read all sequences; the logits are as precise as the model gives them."""
 
         def compute(slots: Sequence[UncachedSlot], _: Sequence[CandidateQuery]) -> StepLogits:
-            return StepLogits(self.read([each for slot in slots for each in slot.sequences]))
+            return StepLogits(self.read([each for slot in slots for each in slot.read]))
 
         return decode_in_halves(self._decoding, (), compute)
 
@@ -175,8 +190,9 @@ class UncachedBackend(Backend):
     def _place_rows(self) -> None:
         place = 0
         for slot in self._decoding:
-            slot.rows = list(range(place, place + len(slot.sequences)))
-            place += len(slot.sequences)
+            height = len(slot.sequences) * (1 + len(slot.draft))
+            slot.rows = list(range(place, place + height))
+            place += height
 
 
 class UncachedBeams:

@@ -14,7 +14,7 @@ Knows token ids, rows and a model. Doesn't know plans, sampling or callers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -66,6 +66,7 @@ class BatchedBackend(HuggingFaceBackend):
 
     name = "batched"
     shares_pass = True
+    takes_drafts = True
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class BatchedBackend(HuggingFaceBackend):
         self._waiting: list[BatchedSlot] = []
         self._decoding: list[BatchedSlot] = []
         self._numbers = count()
+        self._has_drafts = False
         self._static: StaticPasses | None = None
 
     def play_back(self, record: Recorder) -> StaticPasses:
@@ -170,6 +172,15 @@ class BatchedBackend(HuggingFaceBackend):
         self._decoding.append(slot)
         self._place_rows()
 
+    def draft(self, drafts: Mapping[Any, Sequence[int]]) -> None:
+        """Read drafts with the pending tokens, in the next step only."""
+        if not (drafts or self._has_drafts):
+            return
+        self._has_drafts = bool(drafts)
+        for slot in self._decoding:
+            slot.draft = list(drafts.get(slot, ()))
+        self._place_rows()
+
     def decode(
         self, queries: Sequence[CandidateQuery] = (), exact_ids: Sequence[Tensor] = ()
     ) -> StepLogits:
@@ -189,12 +200,11 @@ class BatchedBackend(HuggingFaceBackend):
         exact_ids: Sequence[Tensor],
     ) -> StepLogits:
         """One pass for some of the slots, their rows one after the other."""
-        streams = [stream for slot in slots for stream in slot.streams]
-        for stream in streams:
-            self._extend(stream, stream.row.length + 1)
-        rows = [stream.row for stream in streams]
-        pending = [token for slot in slots for token in slot.pending]
-        step = [[token, row.length] for token, row in zip(pending, rows, strict=True)]
+        for slot in slots:
+            for stream in slot.streams:
+                self._extend(stream, stream.row.length + 1 + len(slot.draft))
+        rows, pending = zip(*(each for slot in slots for each in slot.fed()), strict=True)
+        step = [[token, row.length] for row, token in zip(rows, pending, strict=True)]
         fed, positions = to_device(step, torch.int64, self._cache.device).hsplit(2)
         output = self._played(rows, [[token] for token in pending])
         if output is None:
@@ -203,13 +213,14 @@ class BatchedBackend(HuggingFaceBackend):
             logits, _ = self._lm.next_logits(fed, positions, cache, masks, queries, exact_ids)
         else:
             logits = self._lm.logits_of(output, fed, positions, queries, exact_ids)
-        for stream in streams:  # not before, so that a pass which failed can be tried again
-            stream.row.length += 1
+        for slot in slots:  # not before, so that a pass which failed can be tried again
+            for stream in slot.streams:
+                stream.row.length += 1
         return logits
 
     def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Begin the next step, unless it will have requests that are new."""
-        if self._static is None or self._waiting or not self._decoding:
+        """Begin the next step, unless it will have requests that are new, or others have drafts."""
+        if self._static is None or self._waiting or not self._decoding or self._has_drafts:
             return
         streams = [stream for slot in self._decoding for stream in slot.streams]
         try:
@@ -253,7 +264,7 @@ class BatchedBackend(HuggingFaceBackend):
         place = 0
         for slot in self._decoding:
             slot.first_row = place
-            place += len(slot.streams)
+            place += slot.height
 
     # --- Memory ---
 

@@ -91,6 +91,8 @@ class BatchedSlot:
         streams: Its streams, in their order.
         answer: What was fed to them all.
         pending: What each is fed by the next step.
+        draft: What may follow that, and is read with it; once it was read, what is left to be
+            confirmed of it.
         first_row: Where the first of them is in the next step's logits, once it decodes.
     """
 
@@ -99,6 +101,7 @@ class BatchedSlot:
     streams: list[StreamRow] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     pending: list[int] = field(init=False)
+    draft: list[int] = field(default_factory=list)
     first_row: int | None = None
 
     def __post_init__(self) -> None:
@@ -115,7 +118,24 @@ class BatchedSlot:
         """Where the streams are now."""
         if self.first_row is None:
             return []
-        return list(range(self.first_row, self.first_row + len(self.streams)))
+        return list(range(self.first_row, self.first_row + self.height))
+
+    @property
+    def height(self) -> int:
+        """How many rows the next step has for it: each stream's at each place."""
+        return len(self.streams) * (1 + len(self.draft))
+
+    def fed(self) -> Iterator[tuple[CacheRow, int]]:
+        """What the next step reads: a place of a row after the other, and the token for it.
+
+        A drafted token is a row of its own in the pass, one that has the stream's blocks and is
+        longer: it finds there what the pass writes for the tokens before it. So requests with
+        drafts share passes with those without, and no token is padding.
+        """
+        yield from zip((stream.row for stream in self.streams), self.pending, strict=True)
+        for place, token in enumerate(self.draft, 1):
+            for stream in self.streams:
+                yield CacheRow(stream.row.blocks, stream.row.length + place), token
 
     @property
     def cached_tokens(self) -> list[int]:
@@ -123,9 +143,15 @@ class BatchedSlot:
         return [stream.cached_tokens for stream in self.streams]
 
     def feed(self, token: int) -> None:
-        """Feed ``token`` to every stream next."""
+        """Feed ``token`` to every stream next, unless it was drafted and is in already."""
         self.answer.append(token)
-        self.pending = [token] * len(self.streams)
+        if self.draft[:1] == [token]:
+            del self.draft[0]
+            for stream in self.streams:
+                stream.row.length += 1
+        else:
+            self.draft = []  # what lies behind the row is overwritten
+            self.pending = [token] * len(self.streams)
 
 
 @dataclass(frozen=True)
