@@ -30,10 +30,11 @@ such places."""
 MOST_DRAFTED = 8
 """The longest draft, in tokens."""
 
-COST = 0.15
-"""What a drafted token is taken to cost, in steps of one request: of a large model rather less."""
+COST = 0.25
+"""What a drafted token is taken to cost, in steps of one request. A large model takes far less for
+it, and a small one with a large vocabulary, which is mostly head, a little more."""
 
-ALLOWANCE = 0.03
+ALLOWANCE = 0.02
 """What is paid in at each step: the share of the time that drafts may take where none is right."""
 
 MOST_SAVED = MOST_DRAFTED * COST
@@ -79,7 +80,7 @@ class PromptLookup:
     prompt: Sequence[int]
     drafted: int = 0
     accepted: int = 0
-    _account: float = MOST_SAVED / 2
+    _account: float = MOST_SAVED / 4
 
     def __post_init__(self) -> None:
         """Keep the prompt as it is searched."""

@@ -274,6 +274,6 @@ def test_drafts_that_are_right_grow_to_their_longest() -> None:
 
 def test_a_backend_that_cannot_forget_refuses(model: Any) -> None:
     with Engine(HuggingFaceModel(model, backend="sequential")) as engine:
-        with pytest.raises(ConfigurationError, match="forget tokens .* 'sequential' can't"):
+        with pytest.raises(ConfigurationError, match=r"forget tokens .* 'sequential' can't"):
             engine.submit(request_for(speculates=True))
         assert ids_of(engine, request_for())
