@@ -199,7 +199,7 @@ EXAMPLES = {
     "seed": "3", "timeout": "2.5", "logprobs": "1", "trace": "yes", "chat_format": "hermes",
     "steer_thinking": "no", "steer_tool_calls": "on", "echo_guard": "0",
     "redact_preferences": "true", "cache_scope": "process", "kv_cache_memory": "1GiB",
-    "cuda_graphs": "no",
+    "cuda_graphs": "no", "speculation": "lookup",
 }  # fmt: skip
 
 

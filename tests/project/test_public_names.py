@@ -19,8 +19,9 @@ PUBLIC = {
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",
     "langchain_amulet.engine": """
-        BeamResult CacheScope Constraint Engine Finish HuggingFaceModel LoadOptions LoadedModel
-        ModelRuntime Pause Request Stats Token TokenStream Trace acquire declared_context load
+        BeamResult CacheScope Constraint DraftCounts Engine Finish HuggingFaceModel LoadOptions
+        LoadedModel ModelRuntime Pause Request Stats Token TokenStream Trace acquire
+        declared_context load
     """,
     "langchain_amulet.engine.backends": """
         BACKENDS Backend BackendLoader Beams CacheScope CacheUse CandidateQuery PROCESS HUGGING_FACE
