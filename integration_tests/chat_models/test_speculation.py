@@ -71,6 +71,8 @@ def test_it_may_be_the_model_s_own_setting_and_nothing_else_than_lookup() -> Non
 
 
 def test_a_backend_that_cannot_forget_says_so() -> None:
-    with ChatAmulet(model="pocket", backend="sequential", speculation="lookup") as llm:
-        with pytest.raises(ConfigurationError, match="leave speculation out"):
-            llm.invoke("Hello")
+    with (
+        ChatAmulet(model="pocket", backend="sequential", speculation="lookup") as llm,
+        pytest.raises(ConfigurationError, match="leave speculation out"),
+    ):
+        llm.invoke("Hello")

@@ -34,7 +34,7 @@ COST = 0.25
 """What a drafted token is taken to cost, in steps of one request. A large model takes far less for
 it, and a small one with a large vocabulary, which is mostly head, a little more."""
 
-ALLOWANCE = 0.02
+ALLOWANCE = 0.015
 """What is paid in at each step: the share of the time that drafts may take where none is right."""
 
 MOST_SAVED = MOST_DRAFTED * COST
@@ -80,7 +80,7 @@ class PromptLookup:
     prompt: Sequence[int]
     drafted: int = 0
     accepted: int = 0
-    _account: float = MOST_SAVED / 4
+    _account: float = COST
 
     def __post_init__(self) -> None:
         """Keep the prompt as it is searched."""
