@@ -41,6 +41,10 @@ SCALARS = {
 NUMBERS = {
     "minimum": obj(a={"type": "integer", "minimum": 18}),
     "maximum": obj(a={"type": "integer", "maximum": -3}),
+    "64 bits": obj(
+        a={"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+        b={"type": "number", "minimum": -1e300, "exclusiveMaximum": 1e300},
+    ),
     "both bounds": obj(a={"type": "integer", "minimum": 1, "maximum": 1000}),
     "exclusive bounds": obj(a={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 10}),
     "real bounds": obj(a={"type": "number", "minimum": -1.5, "maximum": 2.25}),
@@ -497,6 +501,7 @@ REFUSED: dict[str, Schema] = {
     "property that is none": obj(a={"type": "object", "properties": {"b": "text"}}),
     "negative length": obj(a={"type": "string", "maxLength": -1}),
     "contradiction": obj(a={"type": "integer", "minimum": 3, "maximum": 2}),
+    "numbers without an end": obj(a={"type": "number", "minimum": 1e30}),
 }
 """Schemas that must be refused before anything is decoded."""
 

@@ -27,7 +27,7 @@ from langchain_amulet.grammar.schema_tree import (
     with_targets,
 )
 from langchain_amulet.grammar.text_formats import with_pattern, without_escapes
-from langchain_amulet.grammar.values import REMARKS, values_of
+from langchain_amulet.grammar.values import REMARKS, values_of, with_near_bounds
 from langchain_amulet.validation import as_json
 
 UNHELD = (
@@ -65,7 +65,7 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
         whole = everywhere(whole, _closed)
     for change in (_with_names, _with_dependencies, _with_different_items):
         whole = _changed(whole, change)
-    for last in (with_counts, with_pattern, _quotable, _checked):
+    for last in (with_counts, with_near_bounds, with_pattern, _quotable, _checked):
         whole = everywhere(whole, last)
     return whole if isinstance(whole, dict) else {"not": {}}
 

@@ -1,4 +1,4 @@
-"""All values that are valid by a schema, where they are few and it is clear which.
+"""Which values are valid by a schema: all of them where they are few, and its bounds.
 
 This module knows what JSON schemas ask: nothing of grammars.
 """
@@ -11,11 +11,17 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from langchain_amulet.grammar.schema_tree import resolved
+from langchain_amulet.grammar.schema_tree import Schema, resolved, unheld
 
 MOST_VALUES = 1000
 DEEPEST = 6
 """How many schemas in one another are looked into."""
+
+LARGEST = 10**18
+"""The bound, either way, up to which grammars can hold numbers to bounds."""
+
+SIGNS = {"minimum": 1, "exclusiveMinimum": 1, "maximum": -1, "exclusiveMaximum": -1}
+"""The keywords that bound numbers, and by which sign a bound is a lower one."""
 
 REMARKS = frozenset(
     {"title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "id"}
@@ -83,6 +89,23 @@ def _listed(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> l
 def _between(low: Any, high: Any) -> list[Any] | None:
     are_whole = type(low) is int and type(high) is int
     return list(range(low, high + 1)) if are_whole and high - low < MOST_VALUES else None
+
+
+def with_near_bounds(schema: Schema, place: str) -> Schema:
+    """The schema with bounds beyond `LARGEST`, as those of 64 bits are, drawn in to it.
+
+    Raises:
+        SchemaError: Only numbers beyond it would be valid.
+    """
+    near = dict(schema)
+    for keyword, sign in SIGNS.items():
+        bound = schema.get(keyword)
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or abs(bound) <= LARGEST:
+            continue
+        if sign * bound > 0:
+            raise unheld(f"{keyword} at {place} asks for numbers beyond {sign * LARGEST:.0e}")
+        near[keyword] = -sign * LARGEST
+    return near
 
 
 def written(value: Any) -> str:
