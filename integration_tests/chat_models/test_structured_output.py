@@ -133,6 +133,8 @@ LISTS = {"title": "numbers", "type": "array", "items": {"type": "integer"}, "max
         {"title": "colour", "enum": ["red", "blue"]},
         {"title": "either", "anyOf": [{"type": "object"}, {"type": "null"}]},
         {"$defs": {"N": {"type": "integer"}}, "title": "n", "$ref": "#/$defs/N"},
+        {"definitions": {"N": {"type": "integer"}}, "title": "n", "$ref": "#/definitions/N"},
+        {"title": "n", "allOf": [{"type": "integer"}]},
         RootModel[Annotated[list[int], Field(max_length=3)]],
     ],
     ids=str,

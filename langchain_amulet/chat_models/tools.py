@@ -6,11 +6,8 @@ This module knows LangChain's and OpenAI's schemas: nothing of prompts, grammars
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from collections.abc import Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass, is_dataclass
-from types import MappingProxyType
 from typing import Any, cast
 
 from langchain_core.tools import BaseTool, Tool, create_schema_from_function
@@ -23,6 +20,7 @@ from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
+from langchain_amulet.grammar.schema_tree import resolved
 from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
@@ -56,7 +54,8 @@ VALUES = ("const", "enum", "default", "examples")
 UNTITLED = "answer"
 """The name of a schema that has none."""
 
-REFERENCE = re.compile(r'"#/\$defs/([^"]+)"')
+COMBINING = ("anyOf", "oneOf", "allOf")
+"""Below these keys of a JSON schema stand schemas for the same value."""
 
 
 @dataclass(frozen=True)
@@ -138,27 +137,29 @@ def as_schema(value: Any) -> Mapping[str, Any]:
     return {"title": function["name"], **described, **function["parameters"]}
 
 
-def is_of_objects(schema: Any, definitions: Mapping[str, Any] = MappingProxyType({})) -> bool:
-    """Whether nothing but objects is valid by a schema, as far as its outermost level says.
-
-    Args:
-        schema: The schema.
-        definitions: What it may refer to, besides its own.
-    """
-    if not isinstance(schema, Mapping):
-        return True
-    definitions = schema.get("$defs", definitions)
-    target = REFERENCE.fullmatch(json.dumps(schema.get("$ref")))
-    if target and target[1] in definitions:
-        others = {name: each for name, each in definitions.items() if name != target[1]}
-        return is_of_objects(definitions[target[1]], others)
-    if "type" in schema:
-        return schema["type"] in ("object", ["object"])
-    values = [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ())]
-    choices = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
-    return all(isinstance(value, Mapping) for value in values) and all(
-        is_of_objects(choice, definitions) for choice in choices
-    )
+def is_of_objects(schema: Any) -> bool:
+    """Whether nothing but objects is valid by a schema, as far as its outermost level says."""
+    ahead, looked_up = [schema], set()
+    while ahead:
+        part = ahead.pop()
+        if not isinstance(part, Mapping):
+            continue
+        if "$ref" in part:
+            # What refers to itself ends here, and what many refer to is looked at once.
+            reference = str(part["$ref"])
+            if reference in looked_up:
+                continue
+            looked_up.add(reference)
+            part = resolved(part, schema)
+        if "type" in part:
+            if part["type"] not in ("object", ["object"]):
+                return False
+            continue
+        values = [*part.get("enum", ()), *([part["const"]] if "const" in part else ())]
+        if not all(isinstance(value, Mapping) for value in values):
+            return False
+        ahead += [each for keyword in COMBINING for each in part.get(keyword, ())]
+    return True
 
 
 def as_tools(value: Any, strict: bool | None = None) -> tuple[dict[str, Any], ...]:
