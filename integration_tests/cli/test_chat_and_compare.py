@@ -243,12 +243,12 @@ def test_what_is_typed_is_never_read_as_markup(tiny: str) -> None:
 
 def test_help_lists_every_command(tiny: str) -> None:
     _, shown = chat(tiny, "/help")
-    for command in ("/prefer", "/strength", "/why", "/reset", "/quit"):
+    for command in ("/prefer", "/strength", "/why", "/reset", "/exit", "/quit"):
         assert command in shown
 
 
-def test_a_chat_ends_at_quit_and_at_the_end_of_input(tiny: str) -> None:
-    for typed in ("", "\n\n  \n", f"/quit\n{QUESTION}\n"):
+def test_a_chat_ends_at_exit_at_quit_and_at_the_end_of_input(tiny: str) -> None:
+    for typed in ("", "\n\n  \n", f"/exit\n{QUESTION}\n", f"/quit\n{QUESTION}\n"):
         ended = run("chat", "--model", tiny, typed=typed)
         assert ended.exit_code == 0
         assert "ask something" in ended.output

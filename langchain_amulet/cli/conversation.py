@@ -30,12 +30,15 @@ HELP = """\
                  /strength alone shows it
 /why             what steering did to the last answer, token by token
 /reset           forget the conversation, keep the preference
-/quit            leave
+/exit, /quit     leave
 
 With --user, and kept for the next time:
 /remember TEXT   answer in this style whenever nothing else is preferred
 /forget TEXT     no longer; /forget alone forgets all
 /preferences     what is remembered"""
+
+
+LEAVING = ("/exit", "/quit")
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,12 @@ class Conversation:
         self._trace: Sequence[TraceEntry] = ()  # of the last answer only: it outweighs the text
 
     def run(self) -> None:
-        """Read lines until /quit or the end of input."""
+        """Read lines until /exit, /quit or the end of input."""
         self._say(f"{self._llm.model}: ask something, or /help.", "dim")
         for line in self._lines():
             command, _, argument = line.partition(" ")
             try:
-                if command == "/quit":
+                if command in LEAVING:
                     return
                 if command.startswith("/"):
                     self._obey(command, argument.strip())
