@@ -29,6 +29,7 @@
     └── CorruptProfileError (ValueError)     what is stored for a user isn't a profile
 
     PreferenceWarning (UserWarning)          an answer that went on without a preference
+    SettingWarning (UserWarning)             an answer that went on without a setting
 
 Where langchain-core has an exception for the same condition, ours is one of those too, so that
 its retries and fallbacks know what is worth another try: ModelNotFoundError,
@@ -157,3 +158,7 @@ class CorruptProfileError(AmuletError, ValueError):
 
 class PreferenceWarning(UserWarning):
     """An answer went on without a preference: the program chose so, or misspelled its name."""
+
+
+class SettingWarning(UserWarning):
+    """An answer went on without a setting that stands where none is looked for."""

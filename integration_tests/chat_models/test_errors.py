@@ -8,6 +8,7 @@ import pytest
 import torch
 from langchain_core import exceptions as core
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import ConfigurableField
 
 from langchain_amulet import Amulet, ChatAmulet, Preference, errors
 from langchain_amulet.memory import as_memory
@@ -169,6 +170,37 @@ def test_a_name_in_configurable_that_is_nearly_the_users_is_pointed_out(
     way(llm, QUESTION, misspelled)  # without a memory nobody is looked for
     way(knowing, QUESTION, misspelled, user_id="ada")
     way(knowing, QUESTION, misspelled, preference="Be kind.")
+
+
+@every_way
+def test_a_setting_in_configurable_is_told_to_have_no_meaning_there(
+    llm: ChatAmulet, way: Way
+) -> None:
+    for name, setting in {"temperature": "temperature", "Max_Token": "max_tokens"}.items():
+        told = f"{name!r} in it means nothing.*pass {setting}="
+        with pytest.warns(errors.SettingWarning, match=told):
+            way(llm, QUESTION, {"configurable": {name: 1}})
+    with pytest.warns(errors.SettingWarning) as warned:  # with no value of its own, either
+        way(llm, QUESTION, {"configurable": {"method": "nosuch and private"}})
+    assert "private" not in str(warned[0].message)
+
+
+@every_way
+def test_what_takes_effect_or_is_others_passes_in_configurable(llm: ChatAmulet, way: Way) -> None:
+    others: Any = {"thread_id": "1", "checkpoint_ns": "", "__pregel_read": 1, "model": "x", 3: 4}
+    others |= {"system_prompt": "x", "timer": 1, "stopped": True, "temporary": 1, "tool": 1}
+    way(llm, QUESTION, {"configurable": others})
+    way(llm, QUESTION, {"configurable": {"temperature": llm.temperature, "max_tokens": 12}})
+    way(llm, QUESTION, {"configurable": {"temperature": 1.0}}, temperature=0.5)
+
+
+def test_a_setting_that_was_opened_passes_in_configurable(llm: ChatAmulet) -> None:
+    fields = {name: ConfigurableField(id=name) for name in ("max_tokens", "method")}
+    config: Any = {
+        "configurable": {"max_tokens": 3, "method": "balanced", "preference": "Be kind."}
+    }
+    metadata = llm.configurable_fields(**fields).invoke(QUESTION, config).response_metadata
+    assert metadata["strength"] == 1.0
 
 
 @pytest.mark.parametrize(

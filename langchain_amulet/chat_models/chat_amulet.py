@@ -36,6 +36,7 @@ from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_ti
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.environment import from_environment
 from langchain_amulet.chat_models.messages import as_prompt, to_turns
+from langchain_amulet.chat_models.misplaced import warn_of_misplaced
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
@@ -58,6 +59,7 @@ from langchain_amulet.preferences.preference import (
 from langchain_amulet.preferences.resolution import (
     PreferenceResolver,
     check_config,
+    configurable_in,
     find_user,
     without_user,
 )
@@ -346,6 +348,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         check_config(config)
         if "stream" in kwargs:  # LangChain's own, which it only asks whether it is true
             as_flag("stream", kwargs["stream"])
+        warn_of_misplaced(configurable_in(config), kwargs, self)
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)

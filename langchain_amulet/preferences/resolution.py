@@ -193,6 +193,11 @@ def check_config(config: object) -> None:
         check_type(f"{part} of the config", value, Mapping, NoneType, error=RequestError)
 
 
+def configurable_in(config: RunnableConfig | None = None) -> Mapping[str, Any]:
+    """What stands in ``configurable`` of a call's config, or of the runnable that is running."""
+    return _parts(config)[CONFIGURABLE]
+
+
 def without_user(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """A call's keyword arguments without its user, who is nothing to the model."""
     return {name: value for name, value in kwargs.items() if name != USER}

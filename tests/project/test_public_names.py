@@ -33,8 +33,8 @@ PUBLIC = {
         CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
         GenerationError MissingExtraError ModelNotFoundError PreferenceError PreferenceStoreError
         PreferenceTimeoutError PreferenceWarning QueueFullError ReentrantCallError RequestError
-        SchemaError TemplateLimitError ToolError UnsupportedContentError UnsupportedModelError
-        VocabularyMismatchError
+        SchemaError SettingWarning TemplateLimitError ToolError UnsupportedContentError
+        UnsupportedModelError VocabularyMismatchError
     """,
     "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
     "langchain_amulet.memory": """
