@@ -6,12 +6,13 @@ is made once is made. What a leak is and what isn't is told by exact counts: obj
 threads, open files, rows and requests of the engine, blocks of Python's allocator, and bytes that
 the C allocator has handed out. What the process has from the system besides is the allocators'
 own, and moves by megabytes; it is shown as it is, and after they were asked to give back what is
-free. Of the C allocator's bytes some grow for thousands of answers: oneDNN keeps what it made for
-each shape of a pass, 1,024 of them by default. ONEDNN_PRIMITIVE_CACHE_CAPACITY=0 in the environment
-turns that off, and then the bytes stay.
+free. The C allocator's bytes grow until all shapes of passes have been met, as oneDNN keeps what it
+made for each, 1,024 of them by default; ONEDNN_PRIMITIVE_CACHE_CAPACITY=0 in the environment makes
+that less and everything slow: with it they grew in rounds of 600 answers by 18.8, 10.5, 1.2 and
+0.03 MB. The tokenizer keeps up to 10,000 words besides, some 300 bytes each.
 
     python -m benchmarks.leaks
-    python -m benchmarks.leaks --answers 50000 --refusals 10000 --rounds 3
+    python -m benchmarks.leaks --answers 50000 --refusals 1112 --rounds 2   # 9 minutes of a core
 """
 
 from __future__ import annotations
@@ -249,7 +250,7 @@ def main() -> None:
                 out.print(table(counts))
             for number, (before, after) in enumerate(pairwise(counts), 2):
                 out.print(f"more objects after round {number}:", after.grown_since(before))
-            if len(counts) > 2 and (leaks := counts[-1].leaks_since(counts[-2])):
+            if len(counts) > 1 and (leaks := counts[-1].leaks_since(counts[-2])):
                 raise SystemExit(f"The last round left more behind: {', '.join(leaks)}.")
 
 
