@@ -193,6 +193,7 @@ def test_a_store_that_fails_is_logged_without_what_it_said(
 EXAMPLES = {
     "model": "no/such-model", "backend": "sequential", "device": "cpu", "device_map": "auto",
     "attn_implementation": "eager", "revision": "main", "max_rows": "7", "max_queue": "8",
+    "gguf_file": "q4.gguf",
     "prefill_chunk": "9", "compose": "true", "method": "amulet:kl_cap=0.5", "placement": "user",
     "max_preference_chars": "5", "temperature": "0.25", "top_p": "0.5", "top_k": "6",
     "min_p": "0.1", "repetition_penalty": "1.5", "presence_penalty": "0.5", "max_tokens": "11",
@@ -285,8 +286,8 @@ def test_quantisation_in_a_word_is_refused_with_the_class_to_use(value: Any) -> 
     [
         ("llama3.2:3b", "Ollama's names"),
         ("hf.co/owner:latest", "Ollama's names"),
-        ("./model.Q4_K_M.gguf", "llama.cpp's"),
-        ("owner/model.gguf", "llama.cpp's"),
+        ("./model.Q4_K_M.gguf", "with gguf_file"),
+        ("owner/model.gguf", "with gguf_file"),
         (__file__, "It is a file: name the folder"),
     ],
 )

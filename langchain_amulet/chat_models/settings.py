@@ -183,14 +183,16 @@ class LoadSettings(BaseModel):
     """Everything that decides which weights are loaded, and how; fixed once a model is made.
 
     Attributes:
-        model: ``"pocket"``, the model that comes with this package; or a local folder, or a
-            repository on the Hub.
+        model: ``"pocket"``, the model that comes with this package; or a local folder, a
+            repository on the Hub, or a GGUF file.
         backend: What loads and runs it: "auto", or the name of one.
         device: Such as "cpu" or "cuda:0"; None for a GPU if there is one.
         dtype: Such as "bfloat16"; None for what runs fastest.
         device_map: As in ``from_pretrained``.
         quantization_config: As in ``from_pretrained``.
         attn_implementation: As in ``from_pretrained``.
+        gguf_file: Which GGUF file of a folder or repository; None for the only one of a folder
+            without other weights.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
@@ -216,6 +218,7 @@ class LoadSettings(BaseModel):
         default=None, exclude=True, repr=False
     )
     attn_implementation: str | None = None
+    gguf_file: Annotated[str | None, Field(min_length=1)] = None
     revision: str | None = None
     trust_remote_code: bool = False
     use_safetensors: bool = True

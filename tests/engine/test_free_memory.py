@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from langchain_amulet.engine.backends.huggingface import free_memory
-from langchain_amulet.engine.backends.huggingface.free_memory import kv_cache_budget
+from langchain_amulet.engine.backends import free_memory
+from langchain_amulet.engine.backends.free_memory import kv_cache_budget
 
 GIB, CPU = 2**30, torch.device("cpu")
 

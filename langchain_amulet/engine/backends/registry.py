@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 from langchain_amulet.engine.backends.base import LoadedModel
 from langchain_amulet.engine.backends.huggingface.model import load_huggingface
 from langchain_amulet.engine.backends.huggingface.select import AUTO, FASTEST_FIRST
+from langchain_amulet.engine.backends.llama_cpp.backend import LlamaCppBackend
+from langchain_amulet.engine.backends.llama_cpp.model import load_llama_cpp
+from langchain_amulet.engine.loading.gguf import names_gguf
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.registry import Registry, import_named
@@ -24,6 +27,18 @@ Loader = TypeVar("Loader", bound=BackendLoader)
 
 HUGGING_FACE = frozenset({AUTO, *(backend.name for backend in FASTEST_FIRST)})
 """The backends whose models are folders and repositories of Hugging Face's."""
+
+OWN = HUGGING_FACE | {LlamaCppBackend.name}
+"""The package's own backends, which raise errors of the package alone."""
+
+
+def load_auto(model_id: str, options: LoadOptions) -> LoadedModel:
+    """Load a model by what runs its kind of file: llama.cpp for GGUF, or else transformers.
+
+    Raises as `load_llama_cpp` and `load_huggingface` do.
+    """
+    kind = load_llama_cpp if names_gguf(model_id, options.gguf_file) else load_huggingface
+    return kind(model_id, options)
 
 
 def _check(name: str, loader: Any) -> None:
@@ -52,7 +67,8 @@ def backend_registry() -> Registry[BackendLoader]:
     """A registry with the package's own backends."""
     registry: Registry[BackendLoader] = Registry("backend", "langchain_amulet.backends", _check)
     for name in sorted(HUGGING_FACE):
-        registry.add(name, load_huggingface)
+        registry.add(name, load_auto if name == AUTO else load_huggingface)
+    registry.add(LlamaCppBackend.name, load_llama_cpp)
     return registry
 
 
@@ -136,7 +152,7 @@ def load(model_id: str, options: LoadOptions | None = None) -> LoadedModel:
 
 def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
     loader = BACKENDS[options.backend]
-    if options.backend in HUGGING_FACE:
+    if options.backend in OWN:
         return loader(model_id, options)
     try:
         return loader(model_id, options)

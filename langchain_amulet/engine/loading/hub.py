@@ -14,6 +14,9 @@ from langchain_amulet.errors import ModelNotFoundError
 from langchain_amulet.validation import check_type, message_of, nearest
 
 CONFIG = "config.json"
+GGUF = ".gguf"
+"""How the files of llama.cpp end, in which a model is whole: weights, tokenizer, template."""
+
 POCKET = "pocket"
 """The name of the model that comes with the package."""
 
@@ -26,12 +29,12 @@ OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 
 
 def resolve_model(name: str) -> str:
-    """What to load for a model's name: the bundled folder, a local folder, or a Hub id."""
+    """What to load for a model's name: the bundled folder, a local folder or file, or a Hub id."""
     check_type("model", name, str)
     if name == POCKET:
         return str(POCKET_FOLDER)
-    folder = _folder(name)
-    return name if folder is None else str(folder)
+    local = _folder(name) or _gguf(name)
+    return name if local is None else str(local)
 
 
 def check_exists(model_id: str, revision: str | None = None) -> None:
@@ -46,8 +49,10 @@ def check_exists(model_id: str, revision: str | None = None) -> None:
     """
     folder = _folder(model_id)
     if folder is not None:
-        if not (folder / CONFIG).exists():
+        if not (folder / CONFIG).exists() and not any(folder.glob(f"*{GGUF}")):
             raise not_found(model_id, f"it has no {CONFIG}")
+    elif _gguf(model_id) is not None:
+        return
     elif model_id.startswith((".", "/", "~")):
         raise not_found(model_id, "there is no such folder")
     elif not _is_known(model_id, revision):
@@ -76,10 +81,10 @@ def _hint(model_id: str) -> str:
     """What a name that is no model's seems to be meant for."""
     if nearest(model_id, [POCKET]):
         return f" Did you mean {POCKET!r}?"
-    if model_id.casefold().endswith(".gguf"):
+    if model_id.casefold().endswith(GGUF):
         return (
-            " A .gguf file is llama.cpp's: name the repository with the weights that it was made "
-            "of, such as 'Qwen/Qwen2.5-7B-Instruct'."
+            " A .gguf file is named by its path, or by the repository that it is in, with "
+            "gguf_file for which of its files it is."
         )
     if OLLAMA.fullmatch(model_id):
         return (
@@ -91,19 +96,29 @@ def _hint(model_id: str) -> str:
     return ""
 
 
-def _is_file(name: str) -> bool:
-    try:
-        return Path(name).expanduser().is_file()
-    except (OSError, RuntimeError, ValueError):  # as in `_folder`
-        return False
-
-
 def _folder(name: str) -> Path | None:
     """The local folder of a name; None if there is none."""
+    path = local_path(name)
+    return path if path is not None and path.is_dir() else None
+
+
+def _gguf(name: str) -> Path | None:
+    """The GGUF file of a name; None if there is none."""
+    return local_path(name) if name.casefold().endswith(GGUF) and _is_file(name) else None
+
+
+def _is_file(name: str) -> bool:
+    path = local_path(name)
+    return path is not None and path.is_file()
+
+
+def local_path(name: str) -> Path | None:
+    """What is there by a name; None if nothing is."""
     try:
         path = Path(name).expanduser()
-        return path.resolve() if path.is_dir() else None
-    # Nobody's home, a name that is too long, characters that no name can have: no folder's name.
+        # A file by the name that it has here: in the Hub's cache that leads to one without an end.
+        return path.resolve() if path.is_dir() else path.absolute() if path.exists() else None
+    # Nobody's home, a name that is too long, characters that no name can have: nothing's name.
     except (OSError, RuntimeError, ValueError):
         return None
 

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils.hub import cached_file
 
 from langchain_amulet.engine.loading.architecture import drop_unread, loader_class
+from langchain_amulet.engine.loading.gguf import find_gguf, names_gguf
 from langchain_amulet.engine.loading.hub import check_exists, not_found
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
@@ -101,8 +102,7 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
         UnsupportedModelError: Not a decoder-only language model, or one that lacks weights.
         ConfigurationError: A setting that can't be, such as a device that isn't there.
     """
-    source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
-    source = {name: value for name, value in source.items() if value is not None}
+    model_id, source = _source(model_id, options)
     config = _config(model_id, source)
     kind = loader_class(model_id, config)
     tokenizer = AutoTokenizer.from_pretrained(model_id, **source)
@@ -110,9 +110,10 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
     # Said already: what is too long is refused by the engine, and counting it is no mistake.
     tokenizer.deprecation_warnings[TOO_LONG] = True
     with quiet_if_small(model_id):
-        loaded: Any = kind.from_pretrained(
-            model_id, **source, **_placement(config, options), output_loading_info=True
-        )
+        chosen = _placement(config, options)
+        if "gguf_file" in source:  # packed weights would be computed with by the library's kernels
+            chosen["quantization_config"] = GgufConfig(dequantize=True)
+        loaded: Any = kind.from_pretrained(model_id, **source, **chosen, output_loading_info=True)
     model, report = loaded
     _check_device_map(model, options)
     check_weights(model_id, model, report)
@@ -195,6 +196,19 @@ def dtype_of(name: str, setting: str = "dtype") -> torch.dtype:
     return found
 
 
+def _source(model_id: str, options: LoadOptions) -> tuple[str, dict[str, Any]]:
+    """Where the library finds a model: a GGUF file is one of the folder that it lies in."""
+    source = {"revision": options.revision, "trust_remote_code": options.trust_remote_code}
+    known = {name: value for name, value in source.items() if value is not None}
+    if not names_gguf(model_id, options.gguf_file):
+        return model_id, known
+    with needing("llama", "A GGUF file"):
+        importlib.import_module("gguf")
+    path = find_gguf(model_id, options.gguf_file, options.revision)
+    assert path is not None
+    return str(path.parent), {**known, "gguf_file": path.name}
+
+
 def _processors_template(model_id: str, source: dict[str, Any]) -> Any:
     """The chat template of what prepares images and text together, where it has one of its own."""
     known = {name: source[name] for name in ("revision",) if name in source}
@@ -212,7 +226,8 @@ def _processors_template(model_id: str, source: dict[str, Any]) -> Any:
 
 
 def _config(model_id: str, source: dict[str, Any]) -> Any:
-    check_exists(model_id, source.get("revision"))
+    if "gguf_file" not in source:
+        check_exists(model_id, source.get("revision"))
     try:
         return AutoConfig.from_pretrained(model_id, **source)
     except (ValueError, KeyError) as error:

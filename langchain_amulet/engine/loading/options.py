@@ -15,7 +15,8 @@ class LoadOptions:
 
     Attributes:
         backend: What loads and runs it: "auto", "batched" or "sequential" for a Hugging Face
-            model, see ``backends.registry`` for others.
+            model, "auto" or "llama_cpp" for a GGUF file, which the other two dequantise; see
+            ``backends.registry`` for others.
         device: Such as "cpu" or "cuda:0"; ``None`` for the first CUDA device, else the CPU.
             Ignored with ``device_map``.
         dtype: Such as "bfloat16"; ``None`` for the one that the environment variable
@@ -24,6 +25,8 @@ class LoadOptions:
         device_map: As in ``from_pretrained``.
         quantization_config: As in ``from_pretrained``. One that says the same shares weights.
         attn_implementation: As in ``from_pretrained``; ``None`` for the library's choice.
+        gguf_file: Which GGUF file of a folder or repository; ``None`` for the only one of a folder
+            without other weights.
         revision: Branch, tag or commit on the Hub.
         trust_remote_code: Run Python that comes with the model. Off, and better left off.
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
@@ -41,6 +44,7 @@ class LoadOptions:
     device_map: str | tuple[tuple[str, int | str], ...] | None = None
     quantization_config: Any = field(default=None, compare=False)
     attn_implementation: str | None = None
+    gguf_file: str | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     use_safetensors: bool = True

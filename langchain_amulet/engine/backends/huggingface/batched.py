@@ -30,11 +30,11 @@ from langchain_amulet.engine.backends.base import (
     Prompts,
     StepLogits,
 )
+from langchain_amulet.engine.backends.free_memory import kv_cache_budget
 from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves, is_out_of_memory
 from langchain_amulet.engine.backends.huggingface.attention_masks import attention_masks
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
-from langchain_amulet.engine.backends.huggingface.free_memory import kv_cache_budget
 from langchain_amulet.engine.backends.huggingface.kv_cache import (
     BLOCK,
     RESERVED,
