@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 
@@ -92,6 +93,10 @@ class EchoGuard:
         token_bytes: The bytes of the answering model's tokens.
         pieces: The same tokens by the words that they add.
         begun: What the answer goes on from, where its beginning is given.
+
+    Attributes:
+        spec: What another process, with the same tokens, can make the same guard of: the other
+            arguments, as plain data.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class EchoGuard:
     ) -> None:
         """Watch for these phrases."""
         self._bytes, self._pieces, self._begun = token_bytes, pieces, begun
+        self.spec: Mapping[str, Any] = {"found": sorted(found), "begun": begun}
         self._reach = SLACK + max((len(phrase.encode()) for phrase in found), default=0)
         self._by_beginning: defaultdict[str, list[str]] = defaultdict(list)
         for phrase in found:

@@ -37,9 +37,9 @@ def logits_width(model: Any) -> int:
     return int(model.config.get_text_config(decoder=True).vocab_size)
 
 
-def declared_stops(model: Any) -> frozenset[int]:
+def declared_stops(generation_config: Any) -> frozenset[int]:
     """The tokens that end an answer, as a model's settings for generation declare them."""
-    declared = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    declared = getattr(generation_config, "eos_token_id", None)
     several = declared if isinstance(declared, list) else [declared]
     return frozenset(int(token) for token in several if token is not None)
 

@@ -66,7 +66,7 @@ class HuggingFaceModel(LoadedModel):
             vocabulary_size=int(self.model.get_input_embeddings().num_embeddings),
             logits_width=logits_width(self.model),
             context_length=self._lm.context_length,
-            stop_ids=declared_stops(self.model),
+            stop_ids=declared_stops(getattr(self.model, "generation_config", None)),
             shares_pass=self._backend.shares_pass,
             backend=self._backend.name,
             device=str(self._lm.device),
