@@ -23,6 +23,7 @@
     │   ├── ReentrantCallError               code that a model runs asked the same model
     │   ├── DeadlineError (TimeoutError)     the call's timeout passed
     │   ├── CancelledError                   the call was cancelled from outside
+    │   ├── ServerError                      the server that decodes failed, or can't be reached
     │   └── GenerationError                  the model gave NaN, or a constraint failed
     ├── PreferenceStoreError (RuntimeError)  stored preferences that couldn't be read or written
     │   └── PreferenceTimeoutError (TimeoutError)  the store gave no answer in time
@@ -34,7 +35,8 @@
 Where langchain-core has an exception for the same condition, ours is one of those too, so that
 its retries and fallbacks know what is worth another try: ModelNotFoundError,
 ModelInvalidRequestError (RequestError), ContextOverflowError (ContextLengthError),
-ModelRateLimitError (QueueFullError) and ModelTimeoutError (DeadlineError).
+ModelRateLimitError (QueueFullError), ModelTimeoutError (DeadlineError) and ModelConnectionError
+(ServerError).
 
 A wrong value raises the same wherever it is given, to a model or to one of its calls: what is
 wrong with a setting by itself, its name included, is a ConfigurationError. A RequestError is about
@@ -49,6 +51,7 @@ from __future__ import annotations
 
 from langchain_core.exceptions import (
     ContextOverflowError,
+    ModelConnectionError,
     ModelInvalidRequestError,
     ModelRateLimitError,
     ModelTimeoutError,
@@ -138,6 +141,10 @@ class DeadlineError(EngineError, ModelTimeoutError, TimeoutError):
 
 class CancelledError(EngineError):
     """The call was cancelled from outside."""
+
+
+class ServerError(EngineError, ModelConnectionError):
+    """The server that decodes for this process failed, or can't be reached."""
 
 
 class GenerationError(EngineError):

@@ -173,10 +173,25 @@ def test_every_loading_option_reaches_the_loader() -> None:
         "prefill_chunk": 7,
         "kv_cache_memory": 2**30,
     }
-    assert fields.keys() == LoadSettings.model_fields.keys() - {"model"}
+    of_servers = {"base_url", "api_key"}
+    assert fields.keys() == LoadSettings.model_fields.keys() - {"model"} - of_servers
     options = ChatAmulet(**fields).load_options
     expected = {**fields, "device_map": (("", "cpu"),)}
     assert {name: getattr(options, name) for name in fields} == expected
+
+
+def test_a_server_s_address_and_key_reach_the_loader_and_nobody_else() -> None:
+    url = "http://127.0.0.1:1/v1"
+    llm = ChatAmulet(backend="vllm", base_url=url, api_key="very-secret")
+    assert (llm.load_options.base_url, llm.load_options.api_key) == (url, "very-secret")
+    shown = (repr(llm), llm.model_dump_json(), repr(llm.load_options), str(llm._identifying_params))
+    assert not any("very-secret" in text for text in shown)
+
+
+@pytest.mark.parametrize("settings", [{"backend": "vllm"}, {"base_url": "http://host/v1"}])
+def test_a_server_s_address_goes_with_its_backend(settings: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError, match="set both or none"):
+        ChatAmulet(**settings)
 
 
 @pytest.mark.parametrize("backend", ["batch", "examples.extending.own_backend:load", None, 3])

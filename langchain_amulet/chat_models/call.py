@@ -33,7 +33,7 @@ from langchain_amulet.chat_models.response import (
     count_prompts,
 )
 from langchain_amulet.chat_models.settings import CallSettings
-from langchain_amulet.engine import CacheScope, Constraint, Engine, Pause, Request, TokenStream
+from langchain_amulet.engine import AnyEngine, CacheScope, Constraint, Pause, Request, TokenStream
 from langchain_amulet.engine.backends import PROCESS
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import plan_of
@@ -260,7 +260,7 @@ class Draft:
         response: Makes chunks of its tokens.
     """
 
-    engine: Engine
+    engine: AnyEngine
     request: Request
     response: ResponseBuilder
 

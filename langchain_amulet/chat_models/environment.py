@@ -22,6 +22,8 @@ PREFIX = "LANGCHAIN_AMULET_"
 
 LEFT_OUT = frozenset(
     {
+        "api_key",
+        "base_url",  # which goes with a backend that the program names
         "chat_template",
         "chat_template_kwargs",
         "dtype",  # which the loader itself reads, for models of an evaluation, too

@@ -69,8 +69,6 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "n_ctx": _CONTEXT,
         "max_model_len": _CONTEXT,
         "keep_alive": "weights stay until close(): use that, or a `with` block",
-        "base_url": _LOCAL,
-        "api_key": _LOCAL,
         "organization": _LOCAL,
         "token": _TOKEN,
         "hf_token": _TOKEN,

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretStr,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
@@ -42,6 +43,7 @@ from langchain_amulet.chat_models.tools import (
 from langchain_amulet.engine.backends import LoadOptions, check_backend
 from langchain_amulet.engine.loading.hub import POCKET
 from langchain_amulet.engine.loading.loader import dtype_of
+from langchain_amulet.engine.remote.model import VLLM
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
 from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
@@ -198,6 +200,8 @@ class LoadSettings(BaseModel):
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
         cuda_graphs: Record short passes on a GPU and play them back, which spares it to wait for
             Python; off takes less of its memory.
+        base_url: The address of the vLLM server that runs the model, for the backend "vllm" alone.
+        api_key: What that server wants to be shown.
         max_rows: The most prompt streams decoded at a time, over all calls.
         max_queue: The most calls that may wait.
         prefill_chunk: The most prompt tokens computed between two decode steps; None for what
@@ -223,6 +227,8 @@ class LoadSettings(BaseModel):
     trust_remote_code: bool = False
     use_safetensors: bool = True
     cuda_graphs: bool = True
+    base_url: str | None = None
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     max_rows: int = Field(default=64, ge=1)
     max_queue: int = Field(default=4096, ge=1)
     prefill_chunk: int | None = Field(default=None, ge=1)
@@ -230,9 +236,19 @@ class LoadSettings(BaseModel):
 
     @property
     def load_options(self) -> LoadOptions:
-        """The same for the engine."""
+        """The same for the engine.
+
+        Raises:
+            ConfigurationError: There is a server's address without its backend, or the other way.
+        """
+        if (self.backend == VLLM) != (self.base_url is not None):
+            raise ConfigurationError(
+                "base_url is where a vLLM server is, so it goes with backend='vllm' and that with "
+                f"it, but they are {quoted(self.base_url)} and {self.backend!r}: set both or none."
+            )
         fixed = {name: getattr(self, name) for name in LoadSettings.model_fields}
         del fixed["model"]
+        fixed["api_key"] = self.api_key and self.api_key.get_secret_value()
         if isinstance(self.device_map, dict):
             fixed["device_map"] = tuple(self.device_map.items())
         return LoadOptions(**fixed)

@@ -87,7 +87,7 @@ class Engine:
         self._scheduler = Scheduler(Ensemble(self._main, max_rows), max_queue)
         self._finalizer = weakref.finalize(self, self._scheduler.close)
 
-    def attach(self, name: str, other: Engine) -> Backend:
+    def attach(self, name: str, other: object) -> Backend:
         """Let streams of requests name another engine's model, to be run here beside this one's.
 
         Weights are shared, and the other engine goes on as it is. The two must have the same
@@ -96,7 +96,7 @@ class Engine:
 
         Args:
             name: As in `Stream.model`.
-            other: Whose model it is; this engine itself for its own.
+            other: The engine whose model it is; this one itself for its own.
 
         Returns:
             What keeps the model attached: hold it for as long as requests may name it. Those that
@@ -104,6 +104,7 @@ class Engine:
         """
         check_type("name", name, str)
         check_type("other", other, Engine)
+        assert isinstance(other, Engine)
         with self._attaching:
             attached = self._attached.get(name)
             if attached is None or attached.model is not other._model:

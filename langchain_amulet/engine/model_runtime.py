@@ -25,6 +25,7 @@ from langchain_amulet.engine.backends.registry import load
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
+from langchain_amulet.engine.remote import RemoteEngine, RemoteModel
 from langchain_amulet.engine.scheduler import Stats
 from langchain_amulet.validation import check_type
 from langchain_amulet.waiting import Workers, in_ended_thread
@@ -32,6 +33,9 @@ from langchain_amulet.waiting import Workers, in_ended_thread
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+AnyEngine = Engine | RemoteEngine
+"""What has requests decoded, here or on a server."""
 
 WORKERS = 8
 """How many threads at a time load a model, or prepare what it is asked."""
@@ -60,7 +64,7 @@ class ModelRuntime:
         self._model_id, self._options = model_id, options
         self.workers = Workers(WORKERS)
         self._loading = threading.RLock()
-        self._opened: tuple[LoadedModel, Engine] | None = None
+        self._opened: tuple[LoadedModel, AnyEngine] | None = None
         self._derived: dict[Callable[[ModelRuntime], Any], Any] = {}
 
     @property
@@ -69,8 +73,8 @@ class ModelRuntime:
         return self._open()[0]
 
     @property
-    def engine(self) -> Engine:
-        """The engine that runs them. Raises as ``load`` and ``Engine`` do."""
+    def engine(self) -> AnyEngine:
+        """The engine that runs them, here or on a server. Raises as ``load`` and ``Engine`` do."""
         return self._open()[1]
 
     @property
@@ -92,21 +96,26 @@ class ModelRuntime:
         found: T = self._derived[make]
         return found
 
-    def _open(self) -> tuple[LoadedModel, Engine]:
+    def _open(self) -> tuple[LoadedModel, AnyEngine]:
         with _GATE.loading(), self._loading:
             if self._opened is None:
                 begun, options = time.monotonic(), self._options
                 loaded = _loaded(self._model_id, options)
-                engine = Engine(
-                    loaded,
-                    max_rows=options.max_rows,
-                    max_queue=options.max_queue,
-                    prefill_chunk=options.prefill_chunk,
-                    kv_cache_memory=options.kv_cache_memory,
-                )
-                self._opened = loaded, engine
+                self._opened = loaded, _engine(loaded, options)
                 _log(self._model_id, loaded.info, time.monotonic() - begun)
             return self._opened
+
+
+def _engine(loaded: LoadedModel, options: LoadOptions) -> AnyEngine:
+    if isinstance(loaded, RemoteModel):
+        return RemoteEngine(loaded, max_queue=options.max_queue)
+    return Engine(
+        loaded,
+        max_rows=options.max_rows,
+        max_queue=options.max_queue,
+        prefill_chunk=options.prefill_chunk,
+        kv_cache_memory=options.kv_cache_memory,
+    )
 
 
 def _log(model_id: str, info: ModelInfo, seconds: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from langchain_amulet.engine import Engine
+from langchain_amulet.engine import AnyEngine
 from langchain_amulet.steering import Plan, steer
 
 
@@ -64,7 +64,7 @@ class ScoringRequest:
         answer: Token ids of the answer.
     """
 
-    engine: Engine
+    engine: AnyEngine
     plan: Plan
     base: int
     prompts: tuple[tuple[int, ...], ...]

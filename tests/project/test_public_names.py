@@ -19,7 +19,8 @@ PUBLIC = {
     "langchain_amulet.chat_models": "ChatAmulet",
     "langchain_amulet.cli": "app",
     "langchain_amulet.engine": """
-        BeamResult CacheScope Constraint DraftCounts Engine Finish HuggingFaceModel LoadOptions
+        AnyEngine BeamResult CacheScope Constraint DraftCounts Engine Finish HuggingFaceModel
+        LoadOptions
         LoadedModel ModelRuntime Pause Request Stats Token TokenStream Trace acquire
         declared_context load
     """,
@@ -33,7 +34,7 @@ PUBLIC = {
         CorruptProfileError DeadlineError EmptyInputError EngineClosedError EngineError
         GenerationError MissingExtraError ModelNotFoundError PreferenceError PreferenceStoreError
         PreferenceTimeoutError PreferenceWarning QueueFullError ReentrantCallError RequestError
-        SchemaError SettingWarning TemplateLimitError ToolError UnsupportedContentError
+        SchemaError ServerError SettingWarning TemplateLimitError ToolError UnsupportedContentError
         UnsupportedModelError VocabularyMismatchError
     """,
     "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",

@@ -16,6 +16,7 @@ from langchain_amulet.engine.backends.llama_cpp.backend import LlamaCppBackend
 from langchain_amulet.engine.backends.llama_cpp.model import load_llama_cpp
 from langchain_amulet.engine.loading.gguf import names_gguf
 from langchain_amulet.engine.loading.options import LoadOptions
+from langchain_amulet.engine.remote.model import VLLM, load_vllm
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.registry import Registry, import_named
 from langchain_amulet.validation import check_type, choose, message_of, quoted, signature_of
@@ -69,6 +70,7 @@ def backend_registry() -> Registry[BackendLoader]:
     for name in sorted(HUGGING_FACE):
         registry.add(name, load_auto if name == AUTO else load_huggingface)
     registry.add(LlamaCppBackend.name, load_llama_cpp)
+    registry.add(VLLM, load_vllm)
     return registry
 
 
