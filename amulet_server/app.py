@@ -23,7 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from amulet_server.config import LOOPBACK
 from amulet_server.identity.authenticator import Authenticator
 from amulet_server.protocol.errors import ApiError, as_api_error, invalid
-from amulet_server.routes import chat, health, models, preferences
+from amulet_server.routes import chat, health, models, preferences, steering
 from amulet_server.routes.dependencies import note
 from amulet_server.service import Service
 from amulet_server.transport.logs import RequestLog
@@ -46,7 +46,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.authenticator = Authenticator(service.settings)
-    for room in (chat, models, preferences, health):
+    for room in (chat, models, preferences, steering, health):
         app.include_router(room.router)
     app.add_exception_handler(AmuletError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)

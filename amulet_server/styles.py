@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from amulet_server.config import ServerSettings
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.methods import Method, as_method
+from langchain_amulet.methods import METHODS, Method, as_method
 from langchain_amulet.preferences import Preference
 
 TRAIT = re.compile(r"(?P<name>[A-Za-z][\w.-]*?)\s*(?P<degree>\+{1,2}|-{1,2})?")
@@ -64,9 +64,16 @@ class StyleRegistry:
         """The names that a server's settings give.
 
         Raises:
-            ConfigurationError: A style names no trait, or its method can't work.
+            ConfigurationError: There is no such method, a style names no trait, or its method
+                can't work.
             PreferenceError: A trait or a style is no preference.
         """
+        for name in settings.methods:
+            if name not in METHODS:
+                raise ConfigurationError(
+                    f"What methods names must be registered, but {name!r} isn't: use some of "
+                    f"{', '.join(METHODS)}."
+                )
         traits = {name.casefold(): text for name, text in settings.traits.items()}
         plain = cls(settings.model_name, traits, settings.methods)
         styles = {name: NamedStyle((Preference(text),)) for name, text in settings.traits.items()}

@@ -34,7 +34,7 @@ class EventStream(StreamingResponse):
     def __init__(self, events: AsyncGenerator[list[str], None], patience: float) -> None:
         """Send nothing yet."""
         self._events, self._patience = events, patience
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        headers = {"X-Accel-Buffering": "no"}
         super().__init__(self._written(), headers=headers, media_type="text/event-stream")
 
     async def _written(self) -> AsyncGenerator[str, None]:

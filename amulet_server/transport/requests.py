@@ -51,13 +51,15 @@ class BoundedRequest(Request):
 
 
 class BoundedRoute(APIRoute):
-    """A route whose requests are `BoundedRequest`."""
+    """A route whose requests are `BoundedRequest`, and whose answers no cache keeps."""
 
     def get_route_handler(self) -> Handler:
         """The route's handler, given the request as such."""
         handle = super().get_route_handler()
 
         async def handle_bounded(request: Request) -> Response:
-            return await handle(BoundedRequest(request.scope, request.receive))
+            response = await handle(BoundedRequest(request.scope, request.receive))
+            response.headers["Cache-Control"] = "no-store"  # it is one user's
+            return response
 
         return handle_bounded

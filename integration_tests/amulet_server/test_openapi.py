@@ -30,6 +30,7 @@ OPERATIONS = (
     "DELETE /v1/preferences",
     "POST /v1/preferences/forget",
     "GET /v1/preferences/history",
+    "GET /v1/steering",
     "GET /health",
     "GET /ready",
     "GET /metrics",

@@ -80,3 +80,8 @@ def test_a_program_may_allow_a_method_that_isn_t_on_the_list() -> None:
 def test_a_trait_must_be_a_preference() -> None:
     with pytest.raises(PreferenceError):
         registry(traits={"empty": " "})
+
+
+def test_only_methods_that_there_are_may_be_asked_for() -> None:
+    with pytest.raises(ConfigurationError, match="'amulett' isn't"):
+        registry(methods=("pref", "amulett"))
