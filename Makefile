@@ -20,7 +20,7 @@ smollm2_method := balanced
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs results results-sampled clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs pictures results results-sampled clean site
 
 demo: .venv/demo $(filter smollm2,$(MODEL))
 	@echo ">> asking $(MODEL), once plainly and twice in a style"
@@ -71,6 +71,10 @@ docs: .venv/test
 site: .venv/test
 	@echo ">> the documentation as a site, into build/site"
 	$(BIN)/zensical build --strict --config-file zensical.toml
+
+pictures: .venv/test
+	@echo ">> the playground's pictures, made by its tests in Chromium"
+	PICTURES=1 $(BIN)/python -m pytest integration_tests/amulet_server/test_playground.py
 
 results: .venv/test build/reward/model.safetensors
 	@echo ">> the bundled model by all methods, greedy (about half an hour); again goes on"

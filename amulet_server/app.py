@@ -1,6 +1,7 @@
 """A service as an ASGI application.
 
-Leaves ``/`` free: routes may be added to what `create_app` returns, or it be mounted elsewhere.
+Routes may be added to what `create_app` returns, or it be mounted elsewhere. Where the settings
+turn off the playground, ``/`` is free.
 
 Knows routes and what lies around them. Doesn't know what they answer.
 """
@@ -22,6 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from amulet_server.config import LOOPBACK
 from amulet_server.identity.authenticator import Authenticator
+from amulet_server.playground.pages import add_playground
 from amulet_server.protocol.errors import ApiError, as_api_error, invalid
 from amulet_server.routes import chat, health, models, preferences, steering
 from amulet_server.routes.dependencies import note
@@ -48,6 +50,8 @@ def create_app(service: Service) -> FastAPI:
     app.state.authenticator = Authenticator(service.settings)
     for room in (chat, models, preferences, steering, health):
         app.include_router(room.router)
+    if service.settings.playground:
+        add_playground(app)
     app.add_exception_handler(AmuletError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)

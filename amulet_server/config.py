@@ -118,6 +118,7 @@ class ServerSettings(BaseSettings):
         trusted_header: A header by which a proxy says who is talking.
         task_header: A header that front ends send with calls of their own, such as for titles.
             These aren't steered.
+        playground: Whether there is a page for browsers at ``/``.
         methods: Methods that calls may ask for by name, besides strengths and numbers. Leave out
             those that load further models, and those that decode many answers for one.
         traits: What a preference's or style's traits stand for.
@@ -151,6 +152,7 @@ class ServerSettings(BaseSettings):
     signed_header: SignedHeader | None = None
     trusted_header: TrustedHeader | None = None
     task_header: str = "X-OpenWebUI-Task"
+    playground: bool = True
     methods: tuple[str, ...] = (
         "base",
         "pref",

@@ -47,11 +47,9 @@ def run(settings: ServerSettings) -> None:
 
 def _announce(settings: ServerSettings) -> None:
     who = "anybody who can reach it" if settings.lets_anybody_in else "callers with a key or header"
-    kept = settings.store is not None
-    Console(stderr=True).print(
-        Text(
-            f"Serving {settings.model_name} at http://{settings.host}:{settings.port}/v1 to {who}; "
-            f"preferences are {'kept' if kept else 'not kept, as there is no --store'}."
-        ),
-        soft_wrap=True,
-    )
+    kept = "kept" if settings.store is not None else "not kept, as there is no --store"
+    url = f"http://{settings.host}:{settings.port}"
+    lines = [f"Serving {settings.model_name} at {url}/v1 to {who}; preferences are {kept}."]
+    if settings.playground:
+        lines.append(f"The playground is at {url}/")
+    Console(stderr=True).print(Text("\n".join(lines)), soft_wrap=True)

@@ -32,7 +32,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_the_wheel_carries_the_model_in_at_most_16_megabytes(wheel: Path) -> None:
+def test_the_wheel_carries_the_playground_and_the_model_in_at_most_16_megabytes(
+    wheel: Path,
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
     pocket = {name: size for name, size in sizes.items() if "/pocket/" in name}
@@ -40,6 +42,9 @@ def test_the_wheel_carries_the_model_in_at_most_16_megabytes(wheel: Path) -> Non
         Path(name).name for name in pocket
     }
     assert sum(pocket.values()) <= 16 * 2**20
+    assert {f"amulet_server/playground/static/{name}" for name in ("index.html", "main.js")} <= set(
+        sizes
+    )
     assert not any(name.startswith(("tests/", "pocket/", "benchmarks/")) for name in sizes)
 
 
