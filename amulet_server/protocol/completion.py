@@ -90,10 +90,11 @@ def choice_delta(index: int, chunk: AIMessageChunk, writer: DeltaWriter) -> dict
     delta = writer.delta(chunk)
     if chunk.chunk_position == "last":
         return {"index": index, "delta": delta, **_ending(chunk)}
-    logprobs = _logprobs(chunk)
-    if not delta and logprobs is None:
+    logprobs, own = _logprobs(chunk), _own(chunk)
+    if not delta and logprobs is None and not own:
         return None
-    return {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}
+    said = {"index": index, "delta": delta, "finish_reason": None, "logprobs": logprobs}
+    return {**said, "amulet": own} if own else said
 
 
 def completion(head: Head, answers: Sequence[AIMessageChunk]) -> dict[str, Any]:
@@ -132,13 +133,17 @@ def _message(answer: AIMessageChunk) -> dict[str, Any]:
 
 
 def _ending(answer: AIMessageChunk) -> dict[str, Any]:
-    metadata = answer.response_metadata
-    own = {name: metadata[name] for name in OWN if metadata.get(name) is not None}
+    reason = answer.response_metadata.get("finish_reason")
     return {
-        "finish_reason": metadata.get("finish_reason") or "stop",
+        "finish_reason": reason or "stop",
         "logprobs": _logprobs(answer),
-        "amulet": own,
+        "amulet": _own(answer),
     }
+
+
+def _own(chunk: AIMessageChunk) -> dict[str, Any]:
+    metadata = chunk.response_metadata
+    return {name: metadata[name] for name in OWN if metadata.get(name) is not None}
 
 
 def _logprobs(chunk: AIMessageChunk) -> dict[str, Any] | None:

@@ -83,11 +83,15 @@ def test_streamed_in_every_way_they_are_the_same(llm: ChatAmulet) -> None:
 
 
 @pytest.mark.parametrize("stop", [None, ["never said", "nor this"]], ids=["free", "watched"])
-def test_each_chunk_has_log_probabilities_of_what_it_adds(
+def test_each_chunk_has_log_probabilities_and_trace_of_what_it_adds(
     llm: ChatAmulet, stop: list[str] | None
 ) -> None:
-    chunks = list(llm.stream(QUESTION, logprobs=True, stop=stop))
+    chunks = list(llm.stream(QUESTION, logprobs=True, trace=True, stop=stop))
     told = [chunk.response_metadata.get("logprobs", {}).get("content", []) for chunk in chunks]
+    traced = [chunk.response_metadata.get("trace", []) for chunk in chunks]
+    assert [[e["bytes"] for e in each] for each in traced] == [
+        [e["bytes"] for e in each] for each in told
+    ]
     texts = [chunk.text for chunk in chunks]
     for end in range(1, len(chunks)):  # never ahead of what is shown, unless part of a character
         assert len(spelled(chain(*told[:end]))) <= len("".join(texts[:end])) + 1

@@ -162,7 +162,7 @@ class ResponseBuilder:
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
     _shown: int = 0  # characters of what was said and thought and was passed on
-    _told: int = 0  # tokens whose log-probabilities were passed on
+    _told: int = 0  # tokens of which log-probabilities and trace were passed on
 
     def __post_init__(self) -> None:
         """Start without text."""
@@ -209,12 +209,12 @@ class ResponseBuilder:
         return [*chunks, self.writer.last(self._usage(cache_read), metadata)]
 
     def _written(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
-        """The chunks of these parts; log-probabilities go with the last of them."""
+        """The chunks of these parts; what is told of their tokens goes with the last of them."""
         if not parts:
             return []
         self._shown += sum(len(part.text) for part in parts if part.kind in ("text", "thought"))
         *others, last = parts
-        told = self._logprobs(self._certain)
+        told = self._told_of_tokens(self._certain)
         return [*map(self.writer.write, others), self.writer.write(last, told)]
 
     @property
@@ -227,12 +227,17 @@ class ResponseBuilder:
         starts = [start for start, _ in self._tokens]
         return bisect_left(starts, self._shown)
 
-    def _logprobs(self, until: int) -> dict[str, Any]:
-        """Log-probabilities of the tokens up to here that weren't told, as metadata of a chunk."""
-        if not self.info.logprobs or until <= self._told:
+    def _told_of_tokens(self, until: int) -> dict[str, Any]:
+        """What was asked for of the tokens up to here, and wasn't told, as metadata of a chunk."""
+        if until <= self._told:
             return {}
         tokens, self._told = self._tokens[self._told : until], until
-        return {"logprobs": {"content": [self._logprob(token) for _, token in tokens]}}
+        told: dict[str, Any] = {}
+        if self.info.logprobs:
+            told["logprobs"] = {"content": [self._logprob(token) for _, token in tokens]}
+        if self.info.trace:
+            told["trace"] = [self._trace(token) for _, token in tokens]
+        return told
 
     def _before_stop(self, parts: Sequence[OutputPart]) -> list[OutputPart]:
         """The parts up to a stop string in what is said; what may become one is held back."""
@@ -294,10 +299,9 @@ class ResponseBuilder:
             metadata["agreement"] = math.fsum(agreements) / len(agreements)
         if self.info.logprobs:
             metadata["logprobs"] = {"content": []}  # of an answer without tokens, too
-            metadata |= self._logprobs(len(self._visible))
         if self.info.trace:
-            metadata["trace"] = [self._trace(token) for token in self._visible]
-        return metadata
+            metadata["trace"] = []
+        return metadata | self._told_of_tokens(len(self._visible))
 
     @property
     def _visible(self) -> list[Token]:

@@ -156,11 +156,11 @@ class Conversation:
 
     def _reply(self, question: str) -> None:
         asked = [*self._messages, HumanMessage(question)]
-        answer, trace = "", self._trace
+        answer, trace = "", list[TraceEntry]()
         for chunk in self._llm.stream(asked, trace=True, **self._settings):
             self._console.out(chunk.text, end="", highlight=False)
             answer += chunk.text
-            trace = chunk.response_metadata.get("trace", trace)
+            trace += chunk.response_metadata.get("trace", [])
         self._console.print()
         # Only a whole answer is kept: the next one must not build on half of it.
         self._messages, self._trace = [*asked, AIMessage(answer)], trace
