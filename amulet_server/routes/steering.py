@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.transport.requests import BoundedRoute
-from langchain_amulet.methods import METHODS, STRENGTHS, Method
+from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method
 from langchain_amulet.methods.method import parts
 
 router = APIRouter(
@@ -77,7 +77,11 @@ async def describe_steering(service: ServiceDep, caller: CallerDep) -> SteeringI
         model=service.registry.model,
         method=method.name,
         parameters=_parameters(method),
-        methods=[_described(METHODS[name]) for name in service.registry.methods],
+        # Amulet may be asked for in any case: a strength by itself is Amulet's.
+        methods=[
+            _described(METHODS[name])
+            for name in dict.fromkeys((*service.registry.methods, Amulet.name))
+        ],
         strengths=dict(STRENGTHS),
         traits=dict(service.registry.traits),
         user=caller.user,

@@ -75,7 +75,8 @@ export class StoredPreferences {
   }
 
   async #forget(text, done) {
-    if (await this.#change("POST", "v1/preferences/forget", { text })) await this.#reload();
+    if (!(await this.#change("POST", "v1/preferences/forget", { text }))) return;
+    await this.#reload();
     say(done);
     element("stored-text").focus(); // the button that had the focus is gone
   }
