@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from amulet_evals.data.questions import QuestionSource
-from amulet_evals.data.styles import PAPER_STYLES
+from amulet_evals.data.styles import PAPER_STYLES, Example
 from amulet_evals.method_spec import method_of
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.engine.backends import import_backend
@@ -160,6 +160,8 @@ class Evaluation(Settings):
         questions: Where questions come from.
         limit: The most questions of each source.
         preferences: See `amulet_evals.data.styles.read_styles`.
+        examples: By styles' names, answers that are as wanted, for methods that show some, see
+            `amulet_evals.in_context.InContext`.
         methods: Methods, or labels with methods: as values, or as text or numbers for `method_of`.
         samples: Answers per question; more than one needs a temperature above 0.
         decoding: How answers are decoded.
@@ -173,6 +175,7 @@ class Evaluation(Settings):
     questions: tuple[QuestionSource, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
     preferences: dict[str, str | tuple[str, ...]] | tuple[str, ...] = PAPER_STYLES[:4]
+    examples: dict[str, tuple[Example, ...]] = Field(default_factory=dict)
     methods: Methods = Field(default_factory=lambda: as_methods(COMPARED), min_length=1)
     samples: int = Field(default=1, ge=1)
     decoding: Decoding = Field(default_factory=Decoding)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
@@ -23,20 +25,59 @@ PAPER_STYLES = (
 SENTENCE = "Your answer should be {} as much as possible."
 """How Amulet's paper asks for a style."""
 
+INTRODUCTION = "These answers to other questions are in the style that is wanted:"
+"""What stands in front of examples."""
+
 Preferences = Sequence[str] | Mapping[str, str | Sequence[str]]
 """Styles as they are given: see `read_styles`."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """A way to answer, and the wordings in which it is asked for."""
+    """A way to answer, and the wordings in which it is asked for.
+
+    Attributes:
+        name: Its name.
+        wordings: How it is asked for.
+        examples: Answers that are as wanted, see `shown`; empty for none.
+    """
 
     name: str
     wordings: tuple[str, ...]
+    examples: str = ""
 
     def wording(self, question: str, seed: int) -> str:
         """The wording that goes with a question: always the same one, and each its fair share."""
         return self.wordings[number(seed, self.name, question) % len(self.wordings)]
+
+
+class Example(BaseModel):
+    """An answer in a style.
+
+    Attributes:
+        question: What it answers.
+        answer: The answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    question: str = Field(min_length=1)
+    answer: str = Field(min_length=1)
+
+
+def shown(examples: Sequence[Example]) -> str:
+    """Examples as a preference shows them; empty for none."""
+    if not examples:
+        return ""
+    blocks = (f"Question: {each.question}\nAnswer: {each.answer}" for each in examples)
+    return "\n\n".join([INTRODUCTION, *blocks])
+
+
+def with_examples(
+    styles: Iterable[Style], examples: Mapping[str, Sequence[Example]]
+) -> tuple[Style, ...]:
+    """The styles, those that have examples with them."""
+    return tuple(replace(each, examples=shown(examples.get(each.name, ()))) for each in styles)
 
 
 def read_styles(given: Preferences) -> tuple[Style, ...]:

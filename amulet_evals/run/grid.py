@@ -14,6 +14,8 @@ from typing import Any
 from amulet_evals.data.questions import QuestionSet
 from amulet_evals.data.styles import Style
 from amulet_evals.hashing import digest, number
+from amulet_evals.in_context import InContext
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Amulet, Base, LinearAlignment, Method
 
 
@@ -27,6 +29,7 @@ class Case:
         question: The question.
         style: Name of the style.
         preference: How the answer is wanted, in words.
+        examples: Answers to other questions that are as wanted, for methods that show some.
     """
 
     questions: str
@@ -34,6 +37,21 @@ class Case:
     question: str
     style: str
     preference: str
+    examples: str = ""
+
+    @property
+    def with_examples(self) -> str:
+        """The preference with its examples behind it.
+
+        Raises:
+            ConfigurationError: The style has none.
+        """
+        if not self.examples:
+            raise ConfigurationError(
+                "A method that shows examples needs some of every style, but "
+                f"{self.style!r} has none: put them in examples."
+            )
+        return f"{self.preference}\n\n{self.examples}"
 
 
 @dataclass(frozen=True)
@@ -73,18 +91,23 @@ class MethodNote:
         ignores_preference: Whether it reads no preference, so that one answer counts for all.
         family: What it is called together with those that differ from it in one number.
         parameter: That number; None if there is none.
+        shows_examples: Whether it shows examples of the style, too.
     """
 
     definition: str
     ignores_preference: bool
     family: str
     parameter: float | None = None
+    shows_examples: bool = False
 
 
 def method_note(method: Method) -> MethodNote:
     """What is to be known of a method."""
     family, parameter = _family(method)
-    return MethodNote(_definition(method), isinstance(method, Base), family, parameter)
+    shows_examples = isinstance(method, InContext)
+    return MethodNote(
+        _definition(method), isinstance(method, Base), family, parameter, shows_examples
+    )
 
 
 def _definition(method: Method) -> str:
@@ -129,8 +152,9 @@ class Grid:
 
     def task(self, model: str, method: str, case: Case, sample: int = 0) -> Task:
         """What is to be answered; what a method doesn't read isn't part of it."""
-        ignored = self.methods[method].ignores_preference
-        preference = None if ignored else case.preference
+        note, preference = self.methods[method], None
+        if not note.ignores_preference:
+            preference = case.with_examples if note.shows_examples else case.preference
         return Task(model, method, case.question, preference, sample)
 
     def tasks(self, model: str) -> Iterator[Task]:
@@ -168,7 +192,14 @@ class Grid:
 def cases(sets: Iterable[QuestionSet], styles: Iterable[Style], seed: int) -> tuple[Case, ...]:
     """Every question in every style, style by style."""
     return tuple(
-        Case(each.name, question.id, question.text, style.name, style.wording(question.text, seed))
+        Case(
+            each.name,
+            question.id,
+            question.text,
+            style.name,
+            style.wording(question.text, seed),
+            style.examples,
+        )
         for each in sets
         for style in styles
         for question in each.questions
