@@ -20,7 +20,7 @@ smollm2_method := balanced
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs pictures results results-sampled clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs pictures results results-sampled results-real clean site
 
 demo: .venv/demo $(filter smollm2,$(MODEL))
 	@echo ">> asking $(MODEL), once plainly and twice in a style"
@@ -84,6 +84,15 @@ results-sampled: .venv/test build/reward/model.safetensors
 	@echo ">> the same sampled, then style against degeneration over strength"
 	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/sampled.json --out build/results/sampled
 	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/strengths.json --out build/results/strengths
+
+# REAL may be any model's folder or Hub id; the default is fetched.
+REAL ?= $(SMOLLM2)/dequantised
+
+results-real: .venv/test $(if $(filter $(SMOLLM2)/dequantised,$(REAL)),smollm2)
+	@test -n "$(QUESTIONS)" || { echo "name a file of questions: make results-real QUESTIONS=file"; exit 2; }
+	@echo ">> a real model by all methods, greedy, sampled and in conversations (hours without a GPU); again goes on"
+	$(BIN)/python -m amulet_evals.study decode --model $(REAL) --questions $(QUESTIONS) --out build/results/real
+	$(BIN)/python -m amulet_evals.study score --out build/results/real
 
 build/reward/model.safetensors: | .venv/test
 	@echo ">> training PAD's reward model (some minutes)"

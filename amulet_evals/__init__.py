@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amulet_evals.config import Decoding, Evaluation, RewardSettings, Scoring
     from amulet_evals.data.questions import QuestionSource
-    from amulet_evals.evaluation import evaluate
+    from amulet_evals.evaluation import evaluate, score
     from amulet_evals.reporting.report import report
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Scoring",
     "evaluate",
     "report",
+    "score",
 ]
 
 _HOMES = MappingProxyType(
@@ -39,6 +40,7 @@ _HOMES = MappingProxyType(
         "Scoring": "config",
         "evaluate": "evaluation",
         "report": "reporting.report",
+        "score": "evaluation",
     }
 )
 

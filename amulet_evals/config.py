@@ -112,6 +112,7 @@ class Scoring(Settings):
     Attributes:
         attributes: Whether length, readability, sentiment, formality and repetition are counted,
             and what answers repeat of their preferences.
+        nearness: A text encoder, a folder or a Hub id: how near answers are to their questions.
         functions: Functions of your own, as ``package.module:function``. Each is called with a
             question, an answer and a preference, and returns a number, higher for better.
         reward_models: Reward models.
@@ -122,6 +123,7 @@ class Scoring(Settings):
     """
 
     attributes: bool = True
+    nearness: str | None = None
     functions: tuple[str, ...] = ()
     reward_models: tuple[RewardSettings, ...] = ()
     judge: str | None = None

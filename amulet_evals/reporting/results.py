@@ -40,9 +40,10 @@ OF_ANSWERS: Mapping[str, Callable[[AnswerRecord], float | None]] = MappingProxyT
 )
 """What is known of an answer without any scorer."""
 
+# Who says least is never cut off, so that this isn't a matter of better or worse, either.
 DECODED_METRICS = (
     Metric(name="mean_kl", title="KL per token", better=None, **DECODED),
-    Metric(name="cut_off", title="cut off", better="lower", **DECODED),
+    Metric(name="cut_off", title="cut off", better=None, **DECODED),
     Metric(name="tokens", title="tokens", better=None, **DECODED),
 )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
@@ -68,6 +69,12 @@ def distinct(text: str, n: int) -> float:
     return len(grams) / grams.total() if grams else 1.0
 
 
+def longest_repeat(text: str) -> float:
+    """Words of the longest phrase that the text says again; 0 where no word comes twice."""
+    # A phrase that comes twice holds shorter ones that do, so that the lengths can be bisected.
+    return bisect_left(range(1, len(words(text)) + 1), True, key=lambda n: distinct(text, n) == 1.0)
+
+
 class English:
     """English word lists, read once: what words express, and which part of speech they are."""
 
@@ -106,6 +113,7 @@ def attributes() -> Mapping[str, Callable[[str], float | None]]:
         "sentiment": english.sentiment,
         "formality": english.formality,
         "repetition": repetition,
+        "longest_repeat": longest_repeat,
         "distinct_1": lambda text: distinct(text, 1),
         "distinct_2": lambda text: distinct(text, 2),
     }

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
 from amulet_evals.run.manifest import Metric, Needs
 from amulet_evals.scorers.attributes import attributes
@@ -30,21 +30,20 @@ class AttributeScorer:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """All of them; only less repetition and more variety are better for every style."""
+        """All of them; none is best: that depends on the style, and short texts repeat least."""
         return (
             self._metric("words", "words"),
             self._metric("readability", "school years"),
             self._metric("sentiment", "sentiment"),
             self._metric("formality", "formality"),
-            self._metric("repetition", "repeated 4-grams", "lower"),
-            self._metric("distinct_1", "distinct words", "higher"),
-            self._metric("distinct_2", "distinct 2-grams", "higher"),
+            self._metric("repetition", "repeated 4-grams"),
+            self._metric("longest_repeat", "longest repeat"),
+            self._metric("distinct_1", "distinct words"),
+            self._metric("distinct_2", "distinct 2-grams"),
         )
 
-    def _metric(
-        self, name: str, title: str, better: Literal["higher", "lower"] | None = None
-    ) -> Metric:
-        return Metric(name=name, title=title, scorer=self.name, needs=self.needs, better=better)
+    def _metric(self, name: str, title: str) -> Metric:
+        return Metric(name=name, title=title, scorer=self.name, needs=self.needs, better=None)
 
     def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:
         """All counts of each."""
@@ -68,10 +67,10 @@ class EchoScorer:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """That number; none is best."""
+        """That number; none is best: who says little or never saw the preference has few."""
         title = "echoed phrases"
         return (
-            Metric(name="echoes", title=title, scorer=self.name, needs=self.needs, better="lower"),
+            Metric(name="echoes", title=title, scorer=self.name, needs=self.needs, better=None),
         )
 
     def score(self, items: Sequence[ScorableAnswer]) -> Iterator[Score]:

@@ -1,7 +1,8 @@
-"""Have a model answer all that the study asks: ``python -m amulet_evals.study --model FOLDER``.
+"""Have a model answer all that the study asks, and score what there is.
 
-Decodes, and nothing else: scoring is another step, which may be done on another machine. The same
-command goes on where it stopped; `timeout` and Ctrl-C lose only the answers under way.
+``python -m amulet_evals.study decode`` has a model answer, and nothing else. The same command goes
+on where it stopped; `timeout` and Ctrl-C lose only the answers under way. ``score`` is another
+step, which decodes nothing and may be done on another machine and before all is answered.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from amulet_evals.config import Decoding, Evaluation
+from amulet_evals.config import Decoding, Evaluation, Scoring
 from amulet_evals.data.questions import QuestionSource
 from amulet_evals.data.styles import read_styles
 from amulet_evals.run.answering import Answering
@@ -23,7 +24,9 @@ from amulet_evals.run.folder import RunFolder
 from langchain_amulet import ChatAmulet
 
 FOLDER = Path(__file__).parent
-PARTS = ("greedy", "sampled", "conversations")
+ANSWERED = ("greedy", "sampled")
+"""Parts that are questions, one at a time."""
+PARTS = (*ANSWERED, "conversations")
 LASTING = ("pref", "subtle", "balanced", "amulet")
 """Methods that are compared over conversations."""
 TURNS = 20
@@ -81,7 +84,11 @@ def _conversations(
         asyncio.run(said)
 
 
-def main(
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def decode(
     model: Annotated[str, typer.Option(help="A folder or a Hub id; part of the answers' names.")],
     questions: Annotated[list[Path], typer.Option(help="Files of questions, a set each.")],
     out: Annotated[Path, typer.Option(help="Where the runs' folders are.")],
@@ -105,5 +112,21 @@ def main(
         print(f"{each}: {time.monotonic() - started:.0f} s", flush=True)
 
 
+@app.command()
+def score(
+    out: Annotated[Path, typer.Option(help="Where the runs' folders are.")],
+    nearness: Annotated[
+        str | None, typer.Option(help="A text encoder: answers' nearness to their questions.")
+    ] = None,
+) -> None:
+    """Score the answers to questions that there are, and make the reports. Decodes nothing."""
+    from amulet_evals import score as score_run  # needs what answers are decoded without
+
+    for part in ANSWERED:
+        if (out / part).is_dir():
+            scoring = Scoring(**_read(f"{part}.json")["scoring"], nearness=nearness)
+            print(score_run(out / part, scoring, _say))
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

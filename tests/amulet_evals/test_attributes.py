@@ -6,17 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amulet_evals.reporting.results import DECODED_METRICS
 from amulet_evals.run.grid import Task
 from amulet_evals.run.records import AnswerRecord
 from amulet_evals.scorers.attributes import (
     attributes,
     distinct,
     length,
+    longest_repeat,
     readability,
     repetition,
     sentences,
 )
-from amulet_evals.scorers.functions import EchoScorer
+from amulet_evals.scorers.functions import AttributeScorer, EchoScorer
 from amulet_evals.scorers.scoring import ScorableAnswer
 
 
@@ -104,3 +106,30 @@ def test_echoes_are_counted_but_for_what_question_and_system_message_say():
     assert count("Why use a formal letter?", recited) == 2.0
     assert count("Why?", recited, system="Never use a formal tone.") == 1.0
     assert count("Why?", "Why not?") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("", 0),
+        ("one", 0),
+        ("a b c d", 0),
+        ("a b c. A b c?", 3),
+        ("a b x a b y b", 2),
+        ("no " * 5, 4),
+    ],
+)
+def test_the_longest_repeat_is_the_longest_phrase_that_comes_again(text, count):
+    assert longest_repeat(text) == count
+
+
+@given(st.text(alphabet="ab ", max_size=30))
+def test_a_phrase_as_long_as_the_longest_repeat_comes_twice_and_no_longer_one_does(text):
+    longest = longest_repeat(text)
+    assert distinct(text, longest + 1) == 1.0
+    assert longest == 0 or distinct(text, longest) < 1.0
+
+
+def test_nothing_that_saying_less_would_win_is_ever_called_best():
+    counted = (*AttributeScorer().metrics, *EchoScorer().metrics, *DECODED_METRICS)
+    assert {metric.better for metric in counted} == {None}

@@ -58,7 +58,7 @@ PUBLIC = {
     """,
     "langchain_amulet.trace": "moved shade",
     "amulet_evals": """
-        Decoding Evaluation QuestionSource RewardSettings Scoring evaluate report
+        Decoding Evaluation QuestionSource RewardSettings Scoring evaluate report score
     """,
     "amulet_server": "ServerSettings Service create_app opened read_settings",
 }
