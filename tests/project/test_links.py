@@ -32,7 +32,7 @@ def test_what_a_page_links_to_in_the_repository_is_there(page: Path) -> None:
     for link in links(page):
         target, _, anchor = link.partition("#")
         if target.startswith(REPOSITORY):
-            target = re.sub(rf"^{REPOSITORY}/(blob|tree)/main/", "", target)
+            target = re.sub(rf"^{REPOSITORY}/(blob|raw|tree)/main/", "", target)
             path = ROOT / target
         elif ":" in target:
             continue
