@@ -37,6 +37,8 @@ TOTALS = {
     "cancelled": "Answers that their caller left.",
     "failed": "Answers that ended in an error.",
     "decode_steps": "Steps that made tokens.",
+    "drafted_tokens": "Tokens that were looked up for answers that speculate.",
+    "accepted_tokens": "Those of them that were drawn.",
     "prefill_tokens": "Prompt tokens that were computed.",
     "cache_hits": "Answers whose prompts began like what was there of earlier ones.",
     "cache_read_tokens": "Prompt tokens that weren't computed for that reason.",
