@@ -172,6 +172,7 @@ def test_every_loading_option_reaches_the_loader() -> None:
         "max_queue": 5,
         "prefill_chunk": 7,
         "kv_cache_memory": 2**30,
+        "gguf_file": "model.gguf",
     }
     of_servers = {"base_url", "api_key"}
     assert fields.keys() == LoadSettings.model_fields.keys() - {"model"} - of_servers

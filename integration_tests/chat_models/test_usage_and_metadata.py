@@ -97,9 +97,9 @@ def test_chunks_add_up_to_the_answer(llm: ChatAmulet) -> None:
 
 
 def test_events_v3_end_with_the_same_usage_and_metadata(llm: ChatAmulet) -> None:
-    answer = llm.invoke(QUESTION, preference="Be kind.", trace=True)
+    answer = llm.invoke(QUESTION, preference="Be kind.")
     with beta():
-        events = llm.stream_events(QUESTION, version="v3", preference="Be kind.", trace=True)
+        events = llm.stream_events(QUESTION, version="v3", preference="Be kind.")
         output = events.output
     assert output.text == answer.content
     assert counted(output.usage_metadata) == counted(answer.usage_metadata)

@@ -418,8 +418,8 @@ def of_evaluations(folder: Path) -> dict[str, Entry]:
 
 ELSEWHERE = {
     "it is given out and not taken": """
-        BeamResult Candidate Change Drawn Finish ModelInfo Profile Stats Steered StepLogits Token
-        TokenStream Trace ModelRuntime OutputPart CacheUse
+        AnyEngine BeamResult Candidate Change DraftCounts Drawn Finish ModelInfo Profile Stats
+        Steered StepLogits Token TokenStream Trace ModelRuntime OutputPart CacheUse
     """,
     "it computes with one token's tensors, in each step": """
         agreement amulet_utility combine draw iterate kept kl levelled mixture penalize steer

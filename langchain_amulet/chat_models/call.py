@@ -77,8 +77,7 @@ def prepare(
     codec = codec_of_call(model, settings, messages)
     plan, turns = plan_of(settings.method, settings.guidance), to_turns(messages)
     prompts = render(plan, handle, codec, settings, turns)
-    texts = [preference.text for preference in settings.preferences]
-    check_prompts_fit(model, plan, prompts, texts, settings.max_tokens)
+    check_prompts_fit(model, plan, prompts, settings.preferences, settings.max_tokens)
     return PreparedCall(
         model_name=model_name,
         model=model,

@@ -348,7 +348,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         check_config(config)
         if "stream" in kwargs:  # LangChain's own, which it only asks whether it is true
             as_flag("stream", kwargs["stream"])
-        warn_of_misplaced(configurable_in(config), kwargs, self)
+        if configurable := configurable_in(config):
+            warn_of_misplaced(configurable, kwargs, self)
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)

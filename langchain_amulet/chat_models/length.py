@@ -18,6 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_amulet.chat_models.model_handle import OpenModel
 from langchain_amulet.errors import ContextLengthError
+from langchain_amulet.preferences import Preference
 from langchain_amulet.steering import Plan
 
 CHARACTERS_PER_TOKEN = 8
@@ -58,7 +59,7 @@ def check_prompts_fit(
     model: OpenModel,
     plan: Plan,
     prompts: Sequence[Sequence[int]],
-    preferences: Sequence[str],
+    preferences: Sequence[Preference],
     max_tokens: int,
 ) -> None:
     """Refuse a call whose prompts leave no room for its answer, and say what the preference takes.
@@ -69,18 +70,20 @@ def check_prompts_fit(
         model: The model that answers. Prompts of others are for the engine to check.
         plan: Which streams there are.
         prompts: Token ids of each.
-        preferences: The texts that streams name by their numbers. None is quoted.
+        preferences: Those that streams name by their numbers. None is quoted.
         max_tokens: The most tokens of an answer.
 
     Raises:
         ContextLengthError: The longest prompt and the answer don't fit.
     """
+    limit = model.context_length
+    if limit is None or max(map(len, prompts)) + max_tokens <= limit:
+        return
     own = [each for each in zip(plan.streams, prompts, strict=True) if each[0].model is None]
     stream, prompt = max(own, key=lambda each: len(each[1]))
-    limit, wanted = model.context_length, len(prompt) + max_tokens
-    if limit is None or wanted <= limit:
+    if (wanted := len(prompt) + max_tokens) <= limit:
         return
-    texts = [preferences[index] for index in stream.preferences]
+    texts = [preferences[index].text for index in stream.preferences]
     taken = sum(len(model.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
     told = f", of which {taken} are the preference's" if texts else ""
     raise ContextLengthError(

@@ -186,7 +186,7 @@ class ResponseBuilder:
         self._length += len(text)
         parts = self.parser.feed(text)
         self._count(parts)
-        return self._written(self._before_stop(parts))
+        return self._written(self._before_stop(parts) if self.stops else parts)
 
     def finish(
         self, reason: str | None, cache_read: int = 0, drafts: DraftCounts | None = None
@@ -210,8 +210,8 @@ class ResponseBuilder:
 
     def _written(self, parts: Sequence[OutputPart]) -> list[ChatGenerationChunk]:
         """The chunks of these parts; what is told of their tokens goes with the last of them."""
-        if not parts:
-            return []
+        if not (parts and (self.info.logprobs or self.info.trace)):
+            return [self.writer.write(part) for part in parts]
         self._shown += sum(len(part.text) for part in parts if part.kind in ("text", "thought"))
         *others, last = parts
         told = self._told_of_tokens(self._certain)

@@ -7,6 +7,7 @@ Other packages add commands by entry points of the group ``langchain_amulet.comm
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -19,6 +20,11 @@ from langchain_amulet.cli.preferences import preferences
 from langchain_amulet.version import VERSION
 
 __all__ = ["app"]
+
+SPIN_COUNT = "10000"
+"""How often a thread of OpenMP's, by which PyTorch computes, looks for others to be done before it
+sleeps. Left to itself it looks for milliseconds, in which it keeps a core busy that another process
+needs, hundreds of times in each step of a model."""
 
 app = typer.Typer(
     cls=Commands,
@@ -48,4 +54,5 @@ def _before_commands(
         ),
     ] = False,
 ) -> None:
-    """Take what is said before a command."""
+    """Take what is said before a command, and set what must be before PyTorch is imported."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
