@@ -173,6 +173,7 @@ def _check(request: Request) -> None:
         "a mask of one's own": plan.mask is not None and type(plan.mask) not in MASKS.values(),
         "a second model": bool(plan.models),
         "a trace": request.trace,
+        "speculation": request.speculates,
         "a grammar (response_format, tools that may or must be called)": request.constraint
         is not None,
         "a guard of one's own": request.guard is not None
