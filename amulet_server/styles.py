@@ -21,6 +21,9 @@ from langchain_amulet.preferences import Preference
 TRAIT = re.compile(r"(?P<name>[A-Za-z][\w.-]*?)\s*(?P<degree>\+{1,2}|-{1,2})?")
 """A trait, and how much of it is wanted."""
 
+DEGREED = re.compile(r"[A-Za-z][\w.-]*?\s*[+-]+\s*\d*")
+"""What was meant for one, whatever is wrong with it: a word with signs behind it."""
+
 DEGREES: Mapping[str | None, float | str | None] = MappingProxyType(
     {None: None, "+": "balanced", "++": "strong", "-": -2.0, "--": -3.0}
 )
@@ -117,11 +120,18 @@ class StyleRegistry:
         """What a text asks for: traits if it is made of nothing else, else itself; none if empty.
 
         Raises:
-            PreferenceError: It can't be a preference.
+            PreferenceError: It can't be a preference, or parts of it are meant for traits and not
+                all of it is: as a preference it could ask for the contrary.
         """
         if not text.strip():
             return ()
         traits = self.from_traits(text)
+        if traits is None and any(DEGREED.fullmatch(part.strip()) for part in text.split(",")):
+            raise PreferenceError(
+                f"Traits with + or - behind them must be {', '.join(self.traits)}, each with +, "
+                "++, - or --, with commas between them and nothing beside them: mend them, or say "
+                "in a sentence what is wanted."
+            )
         return (Preference(text),) if traits is None else traits
 
     def from_traits(self, text: str) -> tuple[Preference, ...] | None:

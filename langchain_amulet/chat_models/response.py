@@ -297,9 +297,9 @@ class ResponseBuilder:
         agreements = [token.agreement for _, token in self._tokens if token.agreement is not None]
         if agreements:
             metadata["agreement"] = math.fsum(agreements) / len(agreements)
-        if self.info.logprobs:
+        if self.info.logprobs and not self._told:
             metadata["logprobs"] = {"content": []}  # of an answer without tokens, too
-        if self.info.trace:
+        if self.info.trace and not self._told:
             metadata["trace"] = []
         return metadata | self._told_of_tokens(len(self._visible))
 

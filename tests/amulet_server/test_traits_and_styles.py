@@ -29,7 +29,16 @@ def test_less_pushes_away_and_more_of_a_degree_pushes_further(more: str, less: s
     assert resolve_strength(found[less] or 0) < -1
 
 
-@pytest.mark.parametrize("text", ["Be brief, formal +", "formal +++", "formal + concise", "a -"])
+@pytest.mark.parametrize(
+    "text", ["Be brief, formal +", "formal +++", "concise +5", "formal -, funny +", "polite --"]
+)
+def test_what_is_meant_for_traits_and_isn_t_all_traits_is_refused(text: str) -> None:
+    with pytest.raises(PreferenceError, match="must be concise, creative") as refused:
+        registry().preferences(text)
+    assert text not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["Be brief, formal", "formal + concise", "Write C++, not Java."])
 def test_a_text_that_isn_t_made_of_traits_alone_is_a_preference_as_it_stands(text: str) -> None:
     assert registry().preferences(text) == (Preference(text),)
 

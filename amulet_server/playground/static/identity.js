@@ -1,6 +1,6 @@
 // Who is asking: an API key, where the server wants one.
 
-import { element } from "./dom.js";
+import { announce, element } from "./dom.js";
 
 const KEPT = "amulet-key"; // in sessionStorage: it ends with the tab
 
@@ -22,6 +22,7 @@ export class Identity {
     known.hidden = !offer.user;
     known.textContent = `You are ${offer.user}.`;
     element("identity").hidden = !(offer.user || this.server.key);
+    if (element("key").validationMessage) announce(""); // what was said of another key
     element("key").setCustomValidity("");
   }
 
