@@ -21,7 +21,7 @@ from langchain_amulet.version import VERSION
 
 __all__ = ["app"]
 
-SPIN_COUNT = "10000"
+SPIN_COUNT = "1000"
 """How often a thread of OpenMP's, by which PyTorch computes, looks for others to be done before it
 sleeps. Left to itself it looks for milliseconds, in which it keeps a core busy that another process
 needs, hundreds of times in each step of a model."""
