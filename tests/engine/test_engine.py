@@ -40,10 +40,12 @@ def test_an_unused_engine_starts_no_thread(model: Any) -> None:
 
 
 def test_an_engine_that_nobody_holds_is_collected_and_its_thread_ends(model: Any) -> None:
+    others = set(threading.enumerate())
     engine = Engine(HuggingFaceModel(model))
     ids_of(engine, request_for())
     gone = weakref.ref(engine)
-    thread = next(t for t in threading.enumerate() if t.name == "amulet-engine")
+    new = set(threading.enumerate()) - others
+    (thread,) = [each for each in new if each.name == "amulet-engine"]
     del engine
     gc.collect()
     assert gone() is None
