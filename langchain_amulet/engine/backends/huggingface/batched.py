@@ -53,7 +53,7 @@ from langchain_amulet.engine.backends.huggingface.stream_rows import (
     StreamRow,
     prefill_batch,
 )
-from langchain_amulet.engine.transfers import to_device
+from langchain_amulet.engine.transfers import rectangle, to_device
 from langchain_amulet.errors import ContextLengthError
 
 SLACK, SLACK_SHARE = 2048, 1 / 8
@@ -243,8 +243,7 @@ class BatchedBackend(HuggingFaceBackend):
         rows = [chunk.stream.row for chunk in batch]
         if self._played(rows, [chunk.tokens for chunk in batch]) is None:
             window = self._cache.prepare(rows, counts)
-            padded = [chunk.tokens + (0,) * (max(counts) - len(chunk.tokens)) for chunk in batch]
-            tokens = to_device(padded, torch.int64, self._cache.device)
+            tokens = rectangle([chunk.tokens for chunk in batch], self._cache.device)
             # One whole beginning needs no other mask than the model's own, which is quicker.
             is_plain = len(rows) == 1 and rows[0].length == 0
             masks = None if is_plain else self._masks(window)

@@ -31,7 +31,7 @@ from torch import Tensor
 from langchain_amulet.engine.backends.huggingface.attention_masks import attention_masks
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
 from langchain_amulet.engine.backends.huggingface.kv_cache import CacheRow, CacheWindow, KVCache
-from langchain_amulet.engine.transfers import Arrival, sent
+from langchain_amulet.engine.transfers import Arrival, rectangle, sent
 
 MOST_RECORDINGS = 64
 """How many are kept. They share one pool of memory, so each adds little but its inputs."""
@@ -110,7 +110,7 @@ class StaticPasses:
         self._met: set[Shape] = set()
         self._memory: tuple[int, ...] = ()
         self._begun: BegunPass | None = None
-        self._failures = self._pause = 0
+        self._pause = self._last_pause = 0
         self.is_on = True
 
     @property
@@ -170,8 +170,8 @@ class StaticPasses:
 
     def _learn(self, was_in_vain: bool) -> None:
         """Begin nothing for a while, and for longer each time, where it is always in vain."""
-        self._failures = self._failures + 1 if was_in_vain else 0
-        self._pause = min(2**self._failures, MOST_PAUSED) if was_in_vain else 0
+        longer = min(max(2, 2 * self._last_pause), MOST_PAUSED)
+        self._pause = self._last_pause = longer if was_in_vain else 0
 
     def _played(self, rows: Sequence[CacheRow], tokens: Tensor | Sequence[Sequence[int]]) -> Any:
         """The body's output for tokens fed to rows; None if there can't be a recording."""
@@ -191,7 +191,7 @@ class StaticPasses:
             recording.listing.copy_(listing)
             recording.tokens.zero_()
             width = max(counts)
-            fed = tokens if isinstance(tokens, Tensor) else _rectangle(tokens, self._lm.device)
+            fed = tokens if isinstance(tokens, Tensor) else rectangle(tokens, self._lm.device)
             recording.tokens[: len(rows), :width] = fed
             output = recording.play()
         except Exception:  # whatever can't be captured, out of memory too
@@ -294,11 +294,6 @@ def columns_bucket(columns: int) -> int:
     quarter = 1 << max(0, (columns - 1).bit_length() - 3)
     step = max(LEAST_COLUMNS, quarter)
     return -(-columns // step) * step
-
-
-def _rectangle(tokens: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    width = max(map(len, tokens))
-    return sent(torch.tensor([[*each, *[0] * (width - len(each))] for each in tokens]), device)
 
 
 def _of_rows(output: Any, hidden: Tensor) -> Any:
