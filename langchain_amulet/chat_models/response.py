@@ -13,6 +13,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, cast
 from uuid import uuid4
 
@@ -224,8 +225,7 @@ class ResponseBuilder:
             return len(self._tokens)
         # Parsers leave characters out and add none to what is said: whatever is still held back
         # begins behind as many characters of the answer as were passed on.
-        starts = [start for start, _ in self._tokens]
-        return bisect_left(starts, self._shown)
+        return bisect_left(self._tokens, self._shown, key=itemgetter(0))
 
     def _told_of_tokens(self, until: int) -> dict[str, Any]:
         """What was asked for of the tokens up to here, and wasn't told, as metadata of a chunk."""
