@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_amulet.engine import CacheScope
+from langchain_amulet.engine.backends.base import common_prefix
 from langchain_amulet.engine.backends.huggingface.kv_cache import BLOCK, CacheBlock
 from langchain_amulet.engine.backends.huggingface.prefix_cache import (
     Path,
     PrefixCache,
-    common_prefix,
 )
 
 ADA, BOB = CacheScope("ada"), CacheScope("bob")

@@ -355,3 +355,10 @@ class Backend(ABC):
             "Beam search needs a backend that can search, which those of Hugging Face models can, "
             f"but that of {type(self.model).__name__} can't: draw samples and choose among them."
         )
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens, from the start, two sequences have in common."""
+    pairs = enumerate(zip(first, second, strict=False))
+    unlike = (place for place, (one, other) in pairs if one != other)
+    return next(unlike, min(len(first), len(second)))

@@ -29,6 +29,7 @@ from langchain_amulet.engine.backends.base import (
     LoadedModel,
     Prompts,
     StepLogits,
+    common_prefix,
 )
 from langchain_amulet.engine.backends.free_memory import kv_cache_budget
 from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves, is_out_of_memory
@@ -44,7 +45,7 @@ from langchain_amulet.engine.backends.huggingface.kv_cache import (
     KVCache,
     blocks_for,
 )
-from langchain_amulet.engine.backends.huggingface.prefix_cache import PrefixCache, common_prefix
+from langchain_amulet.engine.backends.huggingface.prefix_cache import PrefixCache
 from langchain_amulet.engine.backends.huggingface.static_pass import Recorder, StaticPasses
 from langchain_amulet.engine.backends.huggingface.stream_rows import (
     MIN_COPIED,
@@ -219,8 +220,13 @@ class BatchedBackend(HuggingFaceBackend):
         return logits
 
     def foresee(self, drawn: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Begin the next step, unless it will have requests that are new, or others have drafts."""
+        """Begin the next step, unless it will have requests that are new, or others have drafts.
+
+        Nor is it begun anew for those of whom a token was drawn once more.
+        """
         if self._static is None or self._waiting or not self._decoding or self._has_drafts:
+            return
+        if sum(len(ids) for _, ids in drawn) < len(self._decoding):
             return
         streams = [stream for slot in self._decoding for stream in slot.streams]
         try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from langchain_amulet.engine.backends.base import CacheScope
+from langchain_amulet.engine.backends.base import CacheScope, common_prefix
 from langchain_amulet.engine.backends.huggingface.kv_cache import BLOCK, CacheBlock
 
 Tokens = tuple[int, ...]
@@ -170,10 +170,3 @@ class PrefixCache:
         """Scopes come and go with users and calls, so their roots must, too."""
         if node.scope is not None and not node.children and not node.holders:
             del self._roots[node.scope]
-
-
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens, from the start, two sequences have in common."""
-    pairs = enumerate(zip(first, second, strict=False))
-    unlike = (place for place, (one, other) in pairs if one != other)
-    return next(unlike, min(len(first), len(second)))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from langchain_amulet.engine.backends.base import Prompts
+from langchain_amulet.engine.backends.base import Prompts, common_prefix
 from langchain_amulet.engine.backends.huggingface.kv_cache import BLOCK, CacheBlock, CacheRow
-from langchain_amulet.engine.backends.huggingface.prefix_cache import Path, common_prefix
+from langchain_amulet.engine.backends.huggingface.prefix_cache import Path
 
 CHEAP_PASS = 32
 """Below this many tokens a pass costs about the same, so padding it is free."""

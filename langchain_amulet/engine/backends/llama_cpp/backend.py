@@ -28,6 +28,7 @@ from langchain_amulet.engine.backends.base import (
     Prompts,
     StepLogits,
     Steps,
+    common_prefix,
 )
 from langchain_amulet.engine.backends.free_memory import kv_cache_budget
 from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves
@@ -36,7 +37,6 @@ from langchain_amulet.engine.backends.llama_cpp.library import MAX_SEQUENCES
 from langchain_amulet.engine.backends.llama_cpp.sequences import (
     LlamaSequence,
     LlamaSlot,
-    common_prefix,
     leads,
     positions,
 )

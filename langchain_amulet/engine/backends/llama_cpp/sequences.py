@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from langchain_amulet.engine.backends.base import CacheScope, Prompts
+from langchain_amulet.engine.backends.base import CacheScope, Prompts, common_prefix
 
 
 @dataclass(eq=False)
@@ -116,10 +116,3 @@ def positions(prompts: Prompts, max_tokens: int, shares: bool = True) -> int:
     bodies = [prompt[:-1] for prompt in prompts]
     shared = sum(leads(bodies, stream)[1] for stream in range(len(bodies))) if shares else 0
     return sum(len(prompt) + max_tokens for prompt in prompts) - shared
-
-
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens, from the start, two sequences have in common."""
-    pairs = enumerate(zip(first, second, strict=False))
-    unlike = (place for place, (one, other) in pairs if one != other)
-    return next(unlike, min(len(first), len(second)))
