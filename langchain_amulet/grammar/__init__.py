@@ -7,5 +7,6 @@ schemas. Doesn't know models, prompts or how a token is chosen among those that 
 from langchain_amulet.grammar.compiler import GrammarCompiler
 from langchain_amulet.grammar.constraint import Grammar
 from langchain_amulet.grammar.json_schema import json_rule
+from langchain_amulet.grammar.resumption import Resumption
 
-__all__ = ["Grammar", "GrammarCompiler", "json_rule"]
+__all__ = ["Grammar", "GrammarCompiler", "Resumption", "json_rule"]

@@ -18,8 +18,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.grammar.constraint import Beginning, Grammar
-from langchain_amulet.grammar.json_schema import text_forms
-from langchain_amulet.grammar.schema_tree import unheld
+from langchain_amulet.grammar.guidance_words import reason_of
+from langchain_amulet.grammar.json_schema import asked_patterns, text_forms
+from langchain_amulet.grammar.pattern_faults import refusal
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
 from langchain_amulet.validation import check_count, check_type, check_whole
@@ -31,13 +32,28 @@ KEPT = 64
 class GrammarCompiler:
     """Grammars over the tokens of one tokenizer. Safe to share between threads."""
 
-    def __init__(self, tokenizer: Any, vocabulary: int) -> None:
-        """Make grammars for logits of width ``vocabulary``; nothing slow is done yet."""
+    def __init__(self, tokenizer: Any, vocabulary: int, *, is_timed: bool = True) -> None:
+        """Nothing slow is done yet.
+
+        Args:
+            tokenizer: Whose tokens they are over.
+            vocabulary: The width of the logits.
+            is_timed: Whether a search for a way out that goes on is given up by the clock, beside
+                being counted. Not where several processes have to come to the same tokens.
+        """
         check_count("vocabulary", vocabulary, 1)
         check_type("tokenizer", tokenizer, PreTrainedTokenizerBase)
-        self._tokenizer, self._width = tokenizer, vocabulary
+        self._tokenizer, self._width, self._is_timed = tokenizer, vocabulary, is_timed
         self._begin = lru_cache(maxsize=KEPT)(self._beginning)
         self._checked = lru_cache(maxsize=KEPT)(self._matcher)
+
+    def prepare(self) -> None:
+        """Do now what the first grammar would wait for, a second with a large vocabulary.
+
+        Raises:
+            ConfigurationError: The tokenizer is of no known kind.
+        """
+        _ = self._vocabulary
 
     def compile(
         self,
@@ -104,7 +120,8 @@ class GrammarCompiler:
         matcher = self._matcher(lark)
         spelled = [self._letters(end) for end in ends]
         guide = EndingSearch(self._vocabulary, spelled, text_forms(lark))
-        return Beginning(matcher, guide, guide.start(matcher, max_tokens))
+        way_out = guide.start(matcher, max_tokens, self._is_timed)
+        return Beginning(lark, ends, matcher, guide, way_out, self._is_timed)
 
     def _letters(self, text: str) -> tuple[int, ...]:
         """A text as tokens: control tokens by themselves, all else letter by letter."""
@@ -122,7 +139,7 @@ class GrammarCompiler:
         matcher = None if failed else LLMatcher(self._tokens, grammar, log_level=0)
         if matcher is None or matcher.is_error():
             reason = " ".join(reasons) or (matcher.get_error() if matcher else "")
-            raise unheld(reason.partition("failed to compile JSON schema:")[2] or reason)
+            raise refusal(reason_of(reason), asked_patterns(lark))
         return matcher
 
     @cached_property

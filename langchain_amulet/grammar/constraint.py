@@ -8,9 +8,11 @@ This module knows one answer's matcher and tokens: nothing of tools, prompts or 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,14 +41,20 @@ class Beginning:
     """Where all answers under one grammar begin; it may be shared between threads.
 
     Attributes:
+        lark: What it was compiled from.
+        ends: Texts that end a part of it, likewise.
         matcher: The grammar at its start. It is copied, and never moved on.
         guide: Finds ways out.
         way_out: The one from the start; None if none was found.
+        is_timed: Whether a search that goes on is given up by the clock, too.
     """
 
+    lark: str
+    ends: tuple[str, ...]
     matcher: LLMatcher
     guide: EndingSearch
     way_out: Ending | None
+    is_timed: bool = True
 
 
 class Grammar:
@@ -79,12 +87,21 @@ class Grammar:
         """
         if beginning.way_out is None:
             raise _too_short(beginning, max_tokens)
-        self._matcher = beginning.matcher.deep_copy()
+        self._beginning, self._matcher = beginning, beginning.matcher.deep_copy()
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
         self._stops, self._turn = sorted(stops), turn
         self._left, self._spare = max_tokens, float(AT_ONCE)
         self._refused: list[int] = []
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What it is made of: another compiler of the same tokens makes the same of it."""
+        return {
+            "lark": self._beginning.lark,
+            "ends": list(self._beginning.ends),
+            "turn": self._turn,
+        }
 
     def allowed(self) -> Tensor:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
@@ -110,9 +127,10 @@ class Grammar:
         if turn is not None and not self._matcher.validate_tokens([token]):
             self._refused.append(turn)
             return False
+        is_respelled = self._way_out.tokens[:1] != (token,) and self._respells(token)
         if not self._matcher.consume_token(token):
             raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
-        way_out = self._followed(token)
+        way_out = None if is_respelled else self._followed(token)
         # The grammar takes what it takes, however far that is from any end.
         if way_out is None:
             self._matcher.rollback(1)
@@ -123,10 +141,36 @@ class Grammar:
         return True
 
     def _followed(self, token: int) -> Ending | None:
-        effort = Effort(self._spare, time.thread_time() + SECONDS)
+        until = time.thread_time() + SECONDS if self._beginning.is_timed else math.inf
+        effort = Effort(self._spare, until)
         found = self._guide.follow(self._way_out, token, self._matcher, self._left - 1, effort)
         self._spare = effort.left
         return found
+
+    def _respells(self, token: int) -> bool:
+        r"""Whether a token writes a letter of a property's name by an escape.
+
+        llguidance tells names that a schema leaves open from others by how they are spelled, so
+        that ``"\u0061"`` would be none of those by which ``"a"`` has to be something.
+        """
+        spelled, place = self._vocabulary.spelled(token), self._way_out.place
+        if not place.escaped and b"\\" not in spelled:
+            return False
+        places = [place.after(spelled[:at]) for at in range(len(spelled))]
+        return any(
+            each.escaped and spelled[at] in b"u/" and self._is_in_open_name(spelled[:at])
+            for at, each in enumerate(places)
+        )
+
+    def _is_in_open_name(self, before: bytes) -> bool:
+        """Whether a name that a schema leaves open goes on behind a backslash after ``before``.
+
+        In all other JSON only control characters are escaped by numbers, those below 0020, and in
+        a text that isn't JSON anything may come.
+        """
+        tried = [[*self._vocabulary.bytewise(before + each)] for each in (b"u1", b"q")]
+        takes_any, is_free = (self._matcher.validate_tokens(ids) == len(ids) for ids in tried)
+        return takes_any and not is_free
 
     @property
     def _open_turn(self) -> int | None:
@@ -153,7 +197,11 @@ class Grammar:
 
 def _too_short(beginning: Beginning, max_tokens: int) -> ContextLengthError:
     is_worth_it = max_tokens < SEARCHED
-    enough = beginning.guide.start(beginning.matcher, SEARCHED) if is_worth_it else None
+    enough = (
+        beginning.guide.start(beginning.matcher, SEARCHED, beginning.is_timed)
+        if is_worth_it
+        else None
+    )
     longest = beginning.guide.longest_text(enough)
     most = max(max_tokens, SEARCHED)
     because = f" ({longest})" if longest else ""

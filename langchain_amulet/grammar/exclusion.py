@@ -5,10 +5,11 @@ This module knows what JSON schemas ask: nothing of grammars.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
+from langchain_amulet.grammar.pattern_dialects import finds_by_any, for_any
+from langchain_amulet.grammar.pattern_overlaps import are_apart
 from langchain_amulet.grammar.schema_tree import TYPES, Schema, joined, resolved
 from langchain_amulet.grammar.values import DEEPEST, REMARKS, candidates, kind_of, written
 
@@ -110,10 +111,8 @@ def _miss_the_pattern(values: list[Any] | None, schema: Mapping[str, Any]) -> bo
     pattern = schema.get("pattern")
     if values is None or not isinstance(pattern, str):
         return False
-    try:
-        return all(isinstance(each, str) and not re.search(pattern, each) for each in values)
-    except re.error:
-        return False
+    is_found = finds_by_any(pattern)
+    return all(isinstance(each, str) and not is_found(each) for each in values)
 
 
 def _are_apart(
@@ -123,7 +122,10 @@ def _are_apart(
     if kind in NUMBERS:
         return _ends_before(one, other, "minimum", "maximum")
     if kind == "string":
-        return _ends_before(one, other, "minLength", "maxLength")
+        patterns = [each["pattern"] for each in (one, other) if "pattern" in each]
+        return _ends_before(one, other, "minLength", "maxLength") or (
+            len(patterns) == 2 and are_apart(*map(for_any, patterns))
+        )
     if kind == "array":
         # Where neither needs an item, both take an empty list.
         is_filled = any(
@@ -211,8 +213,10 @@ def _without_choices(
     for keyword in ("anyOf", "oneOf"):
         choices = branch.get(keyword, ())
         apart = [each for each in choices if excludes(joined(base, each, root), other, root)]
-        if apart:
+        if apart and keyword == "anyOf":
             yield {**branch, keyword: apart}
+        elif apart:  # that no other one holds is still asked
+            yield {**branch, "allOf": [*branch.get("allOf", ()), {"anyOf": apart}]}
 
 
 def _objects(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_amulet.errors import SchemaError
+from langchain_amulet.grammar.asked_patterns import AskedPattern, all_asked, asked_as
 from langchain_amulet.grammar.pattern_endings import endings
 from langchain_amulet.grammar.rewriting import rewritten
 from langchain_amulet.grammar.schema_tree import Schema, all_of
@@ -59,8 +60,7 @@ def text_forms(lark: str) -> list[TextForm]:
 
     Once the endings have `MOST_LETTERS` together, no further forms are looked at.
     """
-    schemas = (each for schema in _schemas(lark) for each in all_of(schema))
-    asked = {asking[1:]: asking[0] for each in schemas for asking in _patterns(each)}
+    asked = {asking[1:]: asking[0] for each in _schemas(lark) for asking in _patterns(each)}
     found: list[TextForm] = []
     letters = 0
     for (pattern, fewest), told in asked.items():
@@ -71,7 +71,13 @@ def text_forms(lark: str) -> list[TextForm]:
     return found
 
 
+def asked_patterns(lark: str) -> Iterator[tuple[str, AskedPattern]]:
+    """The patterns in a grammar's schemas, each with what it was asked as."""
+    return (each for schema in _schemas(lark) for each in all_asked(schema))
+
+
 def _schemas(lark: str) -> Iterator[Schema]:
+    """All schemas in a grammar, those within others, too."""
     decoder, at = json.JSONDecoder(), lark.find(SYMBOL)
     while at >= 0:
         at += len(SYMBOL)
@@ -79,8 +85,7 @@ def _schemas(lark: str) -> Iterator[Schema]:
             schema, at = decoder.raw_decode(lark, at)
         except ValueError:
             schema = None  # those letters stand in some other symbol
-        if isinstance(schema, dict):
-            yield schema
+        yield from all_of(schema)
         at = lark.find(SYMBOL, at)
 
 
@@ -89,13 +94,15 @@ def _patterns(schema: Schema) -> Iterator[tuple[str, str, int]]:
     pattern, fewest = schema.get("pattern"), schema.get("minLength")
     fewest = fewest if isinstance(fewest, int) else 0
     if isinstance(pattern, str):
-        yield f"pattern {json.dumps(pattern)}", pattern, fewest
+        known = asked_as(schema, pattern)
+        yield known.told if known else f"pattern {json.dumps(pattern)}", pattern, fewest
     elif KNOWN.get(str(schema.get("format"))):
         yield f"format {json.dumps(schema['format'])}", KNOWN[schema["format"]], fewest
     elif fewest:
         yield f"minLength {fewest}", ".*", fewest
     for name in schema.get("patternProperties", ()):
-        yield f"patternProperties {json.dumps(name)}", name, 0
+        known = asked_as(schema, name)
+        yield known.told if known else f"patternProperties {json.dumps(name)}", name, 0
 
 
 def _written(texts: list[str]) -> tuple[str, ...]:

@@ -11,31 +11,43 @@ This module knows what these keywords ask: nothing of grammars.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
-from itertools import permutations
 from typing import Any
 
 from langchain_amulet.grammar.exclusion import narrowed
-from langchain_amulet.grammar.schema_tree import Schema, joined, unheld
+from langchain_amulet.grammar.schema_tree import Schema, from_outside, joined, unheld
+
+MOST_SCHEMAS, DEEPEST = 20_000, 128
+"""How many schemas are looked at, and how many names lead to one: what leads back to itself may ask
+for more of them without end."""
 
 
-def as_any_of(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
-    """The schema with ``anyOf`` instead of ``oneOf``: what is valid by it is valid by the schema.
-
-    Args:
-        schema: The schema.
-        place: Where in ``root`` it stands.
-        root: What its references are looked up in.
+def without_exclusions(schema: Schema) -> Any:
+    """The schema without ``oneOf`` and ``not``: what is valid by it is valid by the schema.
 
     Raises:
-        SchemaError: Two branches might both hold.
+        SchemaError: Two branches might both hold, or ``not`` can't be said in other words.
     """
+    count = itertools.count()
+
+    def change(each: Schema, place: str) -> Schema:
+        if next(count) > MOST_SCHEMAS or place.count("/") > DEEPEST:
+            raise unheld("what oneOf or not excludes asks for more and more of the same to be said")
+        return _as_any_of(_without_not(each, place, schema), place, schema)
+
+    # What is excluded has to be known as it is asked: by less of it, too much would be let through.
+    return from_outside(schema, change)
+
+
+def _as_any_of(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
+    """The schema with ``anyOf`` instead of ``oneOf``."""
     branches = schema.get("oneOf")
     if not isinstance(branches, list):
         return schema
     base = {key: value for key, value in schema.items() if key != "oneOf"}
     told_apart = [*branches]
-    for one, other in permutations(range(len(branches)), 2):
+    for one, other in itertools.permutations(range(len(branches)), 2):
         told_apart[one] = narrowed(told_apart[one], joined(base, branches[other], root), base, root)
         if told_apart[one] is None:
             first, second = sorted((one, other))
@@ -45,17 +57,8 @@ def as_any_of(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
     return {**base, "anyOf": told_apart}
 
 
-def without_not(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
-    """The schema without ``not``, by which nothing is valid that is to be valid by that.
-
-    Args:
-        schema: The schema.
-        place: Where in ``root`` it stands.
-        root: What its references are looked up in.
-
-    Raises:
-        SchemaError: It can't be said in other words.
-    """
+def _without_not(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
+    """The schema without ``not``, by which nothing is valid that is to be valid by that."""
     if "not" not in schema:
         return schema
     stricter: Any = {key: value for key, value in schema.items() if key != "not"}

@@ -4,7 +4,7 @@ A pattern becomes an automaton, and from each of its states the shortest text to
 Wherever a text stands, the shortest way to finish it is one of these, and the shortest of them
 that a matcher takes is that way: nobody has to know which state, or which pattern, it was.
 
-This module knows regular expressions, as Rust and JavaScript write them: nothing of JSON or tokens.
+This module knows regular expressions, as `pattern_dialects` makes them: nothing of JSON or tokens.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from unicodedata import category
 
-CLASSES: dict[str, Callable[[str], bool]] = {
-    "d": str.isdigit,
-    "w": lambda character: character.isalnum() or character == "_",
-    "s": str.isspace,
-}
 CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "f": "\f", "v": "\v", "a": "\a"}
+LETTERS = ("Letter", "Alphabetic")
+"""What Unicode calls letters by long names; the latter are a few signs more."""
+
 TRIED = "a0A -_." + "".join(map(chr, range(0x20, 0x7F))) + "é\n"
 """What a class of characters is represented by: the first of these that is in it."""
 
@@ -224,12 +223,14 @@ class _Reader:
             is_first = False
             character = self._next()
             self._literals.append(character)
-            if character == "[" or self._pattern[self._at - 1 : self._at + 1] in ("&&", "~~"):
-                raise UnreadPatternError(self._pattern)  # classes within classes
-            if character != "\\":
+            if self._pattern[self._at - 1 : self._at + 1] in ("[:", "&&", "--", "~~"):
+                raise UnreadPatternError(self._pattern)  # names, and sets set against each other
+            if character == "[":
+                yield self._class()
+            elif character != "\\":
                 yield self._range(character)
-            elif self._peek in "dwsDWSpP":
-                yield self._escaped()
+            elif self._peek in "pP":
+                yield self._property()
             else:
                 yield self._range(self._literal())
         self._next()
@@ -243,24 +244,20 @@ class _Reader:
 
     def _escaped(self) -> Callable[[str], bool]:
         """What stands behind a backslash."""
-        kind = self._peek
-        if kind.lower() in CLASSES:
-            matches = CLASSES[self._next().lower()]
-            return (lambda other: not matches(other)) if kind.isupper() else matches
-        if kind in "pP":
-            return self._property()
-        return self._literal().__eq__
+        return self._property() if self._peek in "pP" else self._literal().__eq__
 
     def _property(self) -> Callable[[str], bool]:
-        """Letters and digits; what else Unicode tells apart isn't read."""
-        known = {"L": str.isalpha, "Lu": str.isupper, "Ll": str.islower, "N": str.isdigit}
-        known |= {"Nd": str.isdigit, "Alphabetic": str.isalpha, "Letter": str.isalpha}
-        found = re.compile(r"p\{(\w+)\}|p(\w)").match(self._pattern, self._at)
-        name = found and (found[1] or found[2])
-        if found is None or name not in known:
+        """Unicode's categories, and letters; what else it tells apart isn't read."""
+        found = re.compile(r"[pP](?:\{(\w+)\}|(\w))").match(self._pattern, self._at)
+        if found is None:
+            raise UnreadPatternError(self._pattern)
+        name, is_negated = found[1] or found[2], found[0][0] == "P"
+        if name in LETTERS:
+            name = "L"
+        elif len(name) > 2:
             raise UnreadPatternError(self._pattern)
         self._at = found.end()
-        return known[name]
+        return lambda other: category(other).startswith(name) != is_negated
 
     def _literal(self) -> str:
         """A character behind a backslash."""
@@ -269,6 +266,8 @@ class _Reader:
         )
         if found is None:
             character = self._next()
+            if character.isalnum() and character not in CONTROLS:
+                raise UnreadPatternError(self._pattern)  # a class, or an assertion
             return CONTROLS.get(character, character)
         self._at = found.end()
         character = chr(int(found[1] or found[2] or found[3], 16))

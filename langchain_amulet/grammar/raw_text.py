@@ -9,7 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_amulet.grammar.asked_patterns import AskedPattern
+from langchain_amulet.grammar.pattern_dialects import check_meaning, for_all
 from langchain_amulet.grammar.pattern_endings import by_length, endings
+from langchain_amulet.grammar.pattern_faults import check_alone
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.text_formats import ALIASES, EXACT, KNOWN, PATTERNS
 
@@ -36,8 +39,24 @@ def text_patterns(schema: Mapping[str, Any]) -> list[str]:
     wanted = ALIASES.get(wanted, wanted) if isinstance(wanted, str) else None
     found = [EXACT.get(wanted) or PATTERNS.get(wanted) or STRICT.get(wanted)] if wanted else []
     found.append(schema.get("pattern"))
-    patterns = [_whole(each) for each in found if each is not None]
-    return patterns + _lengths(schema)
+    known = [each for each in found if each is not None]
+    return [_whole(for_all(each)) for each in known] + _lengths(schema)
+
+
+def check_patterns(schema: Mapping[str, Any], place: str) -> None:
+    """Refuse a schema with a pattern that no text can be held to.
+
+    Args:
+        schema: The schema.
+        place: Where it stands, in words.
+
+    Raises:
+        SchemaError: It has one; the message says where, and by which part of it.
+    """
+    if isinstance(pattern := schema.get("pattern"), str):
+        asked = AskedPattern("pattern", pattern, place)
+        check_meaning(pattern, asked.told)
+        check_alone(_whole(for_all(pattern)), asked)
 
 
 def text_endings(schema: Mapping[str, Any]) -> Sequence[str]:

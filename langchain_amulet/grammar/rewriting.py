@@ -8,13 +8,19 @@ This module knows what keywords of JSON schemas ask: nothing of grammars or toke
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, permutations
 from typing import Any
 
+from langchain_amulet.errors import SchemaError
+from langchain_amulet.grammar.asked_patterns import AS_ASKED, AskedPattern, all_asked
+from langchain_amulet.grammar.exclusion import kinds
 from langchain_amulet.grammar.object_counts import with_counts
-from langchain_amulet.grammar.one_of import as_any_of, without_not
+from langchain_amulet.grammar.one_of import without_exclusions
+from langchain_amulet.grammar.pattern_dialects import finds_by_all
+from langchain_amulet.grammar.readable_patterns import with_checked_patterns, with_readable_patterns
 from langchain_amulet.grammar.schema_shapes import SHAPES, check_shapes
 from langchain_amulet.grammar.schema_tree import (
     ANCHORED,
@@ -26,9 +32,9 @@ from langchain_amulet.grammar.schema_tree import (
     unheld,
     with_targets,
 )
-from langchain_amulet.grammar.text_formats import with_pattern, without_escapes
+from langchain_amulet.grammar.text_formats import with_pattern
 from langchain_amulet.grammar.values import REMARKS, values_of, with_near_bounds
-from langchain_amulet.validation import as_json
+from langchain_amulet.validation import as_json, check_whole
 
 UNHELD = (
     "not", "if", "contains", "propertyNames", "uniqueItems", "unevaluatedItems",
@@ -58,23 +64,26 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
     """
     schema = _as_json(schema)
     check_shapes(schema)
-    whole = _changed(with_targets(schema), _bare)
+    asking = everywhere(with_targets(schema), with_checked_patterns)
+    whole = _changed(asking, _bare)
     listed = everywhere(everywhere(whole, _without_the_vacuous), _with_all_required)
-    whole = _changed(_changed(listed, without_not), as_any_of)
+    whole = without_exclusions(listed)
     if not any(map(_is_composed, all_of(listed))):
         whole = everywhere(whole, _closed)
-    for change in (_with_names, _with_dependencies, _with_different_items):
+    for change in (_with_names, _with_dependencies, _with_different_items, _without_known_types):
         whole = _changed(whole, change)
-    for last in (with_counts, with_near_bounds, with_pattern, _quotable, _checked):
+    for last in (with_counts, with_near_bounds, with_pattern, with_readable_patterns, _checked):
         whole = everywhere(whole, last)
     return whole if isinstance(whole, dict) else {"not": {}}
 
 
 def _as_json(schema: Mapping[str, Any]) -> Schema:
     try:
-        return dict(as_json(schema))
+        plain = dict(as_json(schema))
     except ValueError as error:
         raise unheld(str(error)) from None
+    check_whole("A schema", json.dumps(plain, ensure_ascii=False), SchemaError)
+    return plain
 
 
 def _changed(root: Any, change: Callable[[Schema, str, Schema], Any]) -> Any:
@@ -133,22 +142,15 @@ def _with_all_required(schema: Schema, place: str) -> Schema:
     if not isinstance(listed, Mapping) or schema.get("additionalProperties") is False:
         return schema
     others = schema.get("additionalProperties", {})
-    patterns = schema.get("patternProperties", {})
+    finders = [finds_by_all(pattern) for pattern in schema.get("patternProperties", ())]
     missing = {
         name: others
         for name in required
         if isinstance(name, str)
         and name not in listed
-        and not any(_matches(pattern, name) for pattern in patterns)
+        and not any(finds(name) for finds in finders)
     }
     return {**schema, "properties": {**listed, **missing}} if missing else schema
-
-
-def _matches(pattern: str, name: str) -> bool:
-    try:
-        return bool(re.search(pattern, name))
-    except re.error:
-        return True
 
 
 def _is_composed(schema: Schema) -> bool:
@@ -179,9 +181,12 @@ def _with_names(schema: Schema, place: str, root: Schema) -> Schema:
     pattern = _pattern_of_names(dict(names), place)
     if pattern is None:
         return schema
-    properties = {name: s for name, s in listed.items() if _matches(pattern, name)}
+    is_allowed = finds_by_all(pattern)
+    properties = {name: s for name, s in listed.items() if is_allowed(name)}
     if others is not False:
         kept["patternProperties"] = {pattern: others}
+        known = (asked for _, asked in all_asked(names))
+        kept[AS_ASKED] = {pattern: next(known, AskedPattern("propertyNames", pattern, place))}
     return {**kept, "properties": properties, "additionalProperties": False}
 
 
@@ -255,6 +260,21 @@ def _with_different_items(schema: Schema, place: str, root: Schema) -> Any:
     return any_of([{"enum": lists}, {**rest, "type": others}], schema)
 
 
+def _without_known_types(schema: Schema, place: str, root: Schema) -> Schema:
+    """A choice without a type beside it, where all that it is of have that type.
+
+    Grammars would put it into each of them, and can't where one leads back to the choice.
+    """
+    if schema.keys() - REMARKS != {"type", "anyOf"}:
+        return schema
+    allowed = kinds({"type": schema["type"]}, root)
+    choices = [resolved(each, root) for each in schema["anyOf"]]
+    are_typed = all(isinstance(each, Mapping) and "$ref" not in each for each in choices)
+    if not are_typed or not all(kinds(each, root) <= allowed for each in choices):
+        return schema
+    return {key: value for key, value in schema.items() if key != "type"}
+
+
 def _different(values: list[Any], fewest: int, most: int) -> Iterator[list[Any]]:
     count = 0
     for size in range(fewest, most + 1):
@@ -272,17 +292,6 @@ def _up_to(lists: Any, most: int) -> Iterator[tuple[Any, ...]]:
             return
         found.append(each)
     yield from found
-
-
-def _quotable(schema: Schema, place: str) -> Schema:
-    """The schema with patterns that texts are held to as JSON writes them, with escapes."""
-    changed = dict(schema)
-    if isinstance(schema.get("pattern"), str):
-        changed["pattern"] = without_escapes(schema["pattern"])
-    if isinstance(schema.get("patternProperties"), Mapping):
-        named = schema["patternProperties"].items()
-        changed["patternProperties"] = {without_escapes(name): each for name, each in named}
-    return changed
 
 
 def _checked(schema: Schema, place: str) -> Schema:

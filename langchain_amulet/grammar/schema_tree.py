@@ -5,7 +5,6 @@ This module knows how schemas are nested: nothing of what keywords ask, or of gr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -48,16 +47,35 @@ def everywhere(schema: Any, change: Change, place: str = "#") -> Any:
     """A schema with all schemas in it changed, the innermost first."""
     if not isinstance(schema, Mapping):
         return schema
+    inner = _within(schema, lambda each, at: everywhere(each, change, at), place)
+    return change(inner, place)
+
+
+def from_outside(schema: Any, change: Change, place: str = "#") -> Any:
+    """A schema with all schemas in it changed, the outermost first, and what became of them.
+
+    So a change sees what is within a schema as it was asked.
+    """
+    if not isinstance(schema, Mapping):
+        return schema
+    changed = change(dict(schema), place)
+    return _within(changed, lambda each, at: from_outside(each, change, at), place)
+
+
+def _within(schema: Any, change: Change, place: str) -> Any:
+    """A schema with those right in it changed."""
+    if not isinstance(schema, Mapping):
+        return schema
     changed = dict(schema)
     for key, value in schema.items():
         inner = f"{place}/{key}"
         if key in NAMED and isinstance(value, Mapping):
-            changed[key] = {n: everywhere(s, change, f"{inner}/{n}") for n, s in value.items()}
+            changed[key] = {name: change(each, f"{inner}/{name}") for name, each in value.items()}
         elif key in LISTED and isinstance(value, list):
-            changed[key] = [everywhere(s, change, f"{inner}/{n}") for n, s in enumerate(value)]
+            changed[key] = [change(each, f"{inner}/{n}") for n, each in enumerate(value)]
         elif key in SINGLE:
-            changed[key] = everywhere(value, change, inner)
-    return change(changed, place)
+            changed[key] = change(value, inner)
+    return changed
 
 
 def all_of(schema: Any) -> Iterator[Schema]:
@@ -169,17 +187,8 @@ def unheld(reason: str) -> SchemaError:
     """What to raise for a schema that no answer can be held to, for this reason."""
     return SchemaError(
         "A schema must be one that answers can be held to while they are written, but: "
-        f"{_told(reason)}. Take that out of the schema, or check it afterwards."
+        f"{reason}. Take that out of the schema, or check it afterwards."
     )
-
-
-def _told(reason: str) -> str:
-    """The reason in a line: what is wrong with a pattern is said some lines below it."""
-    what, *lines = reason.strip().splitlines()
-    cause = next((line for line in lines if line.startswith("error: ")), None)
-    if cause is None:
-        return what
-    return f"{what} {cause.removeprefix('error: ')}, in {json.dumps(lines[0].strip())}"
 
 
 def _steps(reference: str) -> list[str]:

@@ -9,6 +9,7 @@ This module knows matchers and tokens: nothing of schemas, requests or models.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -43,8 +44,12 @@ of several letters may make it short enough."""
 MANY = 64
 """So many places that look alike are looked at, to find a few where a way may go on."""
 
-LONGEST = 3.0
-"""Seconds of computing that the way from the beginning may take. Most take thousandths of one."""
+MOST, LONGEST = 3_000_000, 3.0
+"""How much may be tried for the way from the beginning, in units of `Effort`, and how many seconds
+of computing that may be. Most take thousandths of one."""
+
+TOLD = 3
+"""How many forms of texts are named at the most, where it isn't known by which of them it is."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,13 @@ class EndingSearch:
         self._no_json = np.array(vocabulary.single(NO_JSON), dtype=np.int64)
         self._decided: dict[frozenset[int], int] = {}
 
-    def start(self, matcher: LLMatcher, limit: int) -> Ending | None:
+    def start(self, matcher: LLMatcher, limit: int, is_timed: bool = True) -> Ending | None:
         """The way from the beginning of an answer.
 
         Args:
             matcher: The grammar at its start; it is left as it is.
             limit: The most tokens that the way may have.
+            is_timed: Whether it is given up by the clock, too, after `LONGEST`.
 
         Returns:
             None if no way so short is found.
@@ -102,17 +108,20 @@ class EndingSearch:
         Raises:
             SchemaError: The grammar breaks down on the way, or no end is found soon.
         """
-        effort = Effort(until=time.thread_time() + LONGEST)
+        effort = Effort(MOST, time.thread_time() + LONGEST if is_timed else math.inf)
         # Who else starts from this matcher may do so now: it is only copied.
         walk = Walk(matcher.deep_copy(), JsonPosition(), self._vocabulary, effort)
         way = self._search(walk, None, limit)
         if walk.matcher.is_error():
-            raise unheld(walk.matcher.get_error())
+            # It was compiled, and only what it takes was written: a limit of its own was reached.
+            raise unheld(f"{self._all_told()} is too large: let it repeat less, or shorter texts")
         if way is None and effort.is_over:
+            longest = self.longest_text(None)
+            because = f" ({longest})" if longest else ""
             raise SchemaError(
-                "A schema's shortest answer must be found before decoding, but after "
-                f"{LONGEST:g} s and {len(walk.tokens)} tokens this one's wasn't: ask for fewer "
-                "items, properties or characters (minItems, required, minLength, pattern)."
+                "A schema's shortest answer must be found soon, before decoding, but after "
+                f"{len(walk.tokens)} tokens this one's wasn't{because}: ask for fewer items, "
+                "properties or characters (minItems, required, minLength, pattern)."
             )
         return way
 
@@ -129,7 +138,15 @@ class EndingSearch:
             if form.endings and (written is None or f'"{form.endings[-1]}"' in written)
         ]
         length, told = max(needed, default=(0, ""))
-        return f"a text by {told} alone has {length} characters" if length > LONG else ""
+        if length > LONG:
+            return f"a text by {told} alone has {length} characters"
+        unread = [] if way else [form.told for form in self._forms if not form.endings]
+        return f"the text by {unread[0]} may be too long" if unread else ""
+
+    def _all_told(self) -> str:
+        """What asks for texts, in words."""
+        told = [form.told for form in self._forms][:TOLD]
+        return " or ".join(told) or "what it asks of texts"
 
     def follow(
         self, way: Ending, token: int, matcher: LLMatcher, limit: int, effort: Effort

@@ -13,6 +13,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from langchain_amulet.grammar.asked_patterns import AS_ASKED, AskedPattern
+from langchain_amulet.grammar.pattern_dialects import finds_by_all
+from langchain_amulet.grammar.schema_tree import unheld
+
 _SPAN = "(0[13-9]|1[0-2])-[0-9]{2}|02-([01][0-9]|2[0-8])"
 _LEAP_YEAR = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)"
 _DATE = f"([1-9][0-9]{{3}}-({_SPAN})|{_LEAP_YEAR}-02-29)"
@@ -62,42 +66,63 @@ KNOWN = {
 }  # fmt: skip
 """Formats that llguidance knows, with patterns of short texts that have them."""
 
+CLASS = re.compile(r"\\.|\[(\^?)((?:\\.|[^\]\\])+)\]", re.DOTALL)
+"""An escape, or a class: whether it leaves out what it lists, and that."""
+
 
 def with_pattern(schema: dict[str, Any], place: str) -> dict[str, Any]:
     """The schema with its format said by a pattern, or not at all, where llguidance can't take it.
 
     Args:
         schema: The schema.
-        place: Where it stands; it is for the sake of those who change schemas everywhere.
+        place: Where it stands.
     """
     wanted = schema.get("format")
     if not isinstance(wanted, str):
         return schema
-    wanted = ALIASES.get(wanted, wanted)
+    asked, wanted = AskedPattern("format", wanted, place), ALIASES.get(wanted, wanted)
     if wanted not in KNOWN:
         kept = {key: value for key, value in schema.items() if key != "format"}
-        return {"pattern": PATTERNS[wanted], **kept} if wanted in PATTERNS else kept
+        return _by_pattern(PATTERNS[wanted], kept, asked) if wanted in PATTERNS else kept
     told = {**schema, "format": wanted}
     if wanted in LONGEST:
         told["maxLength"] = min(schema.get("maxLength", LONGEST[wanted]), LONGEST[wanted])
-    return {"pattern": EXACT[wanted], **told} if wanted in EXACT else told
+    return _by_pattern(EXACT[wanted], told, asked) if wanted in EXACT else told
 
 
-def without_escapes(pattern: str) -> str:
+def _by_pattern(pattern: str, schema: dict[str, Any], asked: AskedPattern) -> dict[str, Any]:
+    """A schema with the pattern of its format, if it has none of its own."""
+    return {"pattern": pattern, AS_ASKED: {pattern: asked}, **schema}
+
+
+def without_escapes(pattern: str, told: str) -> str:
     """The pattern with classes that leave out a quote or a backslash leaving out what is escaped.
 
     Where a class has all control characters in it, llguidance takes any escape for one of them:
     ``[^"]`` would let a quote through.
+
+    Args:
+        pattern: The pattern.
+        told: It in words.
+
+    Raises:
+        SchemaError: A class lists all of them, and not what is taken for them.
     """
-    return re.sub(r"\\.|\[\^(\]?)((?:\\.|[^\]\\])*)\]", _without_escapes, pattern, flags=re.DOTALL)
+    return CLASS.sub(lambda found: _without_escapes(found, told), pattern)
 
 
-def _without_escapes(found: re.Match[str]) -> str:
-    if found[2] is None:
-        return found[0]
-    try:
-        takes_both = all(re.match(found[0], each) for each in '"\\')
-    except re.error:
-        takes_both = False
-    first = "\\]" if found[1] else ""
-    return found[0] if takes_both else rf'[^"\\\x00-\x1f{first}{found[2]}]'
+def _without_escapes(found: re.Match[str], told: str) -> str:
+    whole, negation, members = found[0], found[1], found[2]
+    if members is None:
+        return whole
+    takes = finds_by_all(whole)
+    if takes('"') and takes("\\"):
+        return whole
+    if negation:
+        return rf'[^"\\\x00-\x1f{members}]'
+    if all(takes(chr(control)) for control in range(0x20)):
+        raise unheld(
+            f"{told} has in {whole} all control characters, but not quote and backslash: write "
+            "which of them it takes, or all three"
+        )
+    return whole

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from langchain_amulet.grammar.asked_patterns import AS_ASKED
 from langchain_amulet.grammar.schema_tree import Schema, resolved, unheld
 
 MOST_VALUES = 1000
@@ -24,8 +25,11 @@ SIGNS = {"minimum": 1, "exclusiveMinimum": 1, "maximum": -1, "exclusiveMaximum":
 """The keywords that bound numbers, and by which sign a bound is a lower one."""
 
 REMARKS = frozenset(
-    {"title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "id"}
-)
+    {
+        "title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "id",
+        AS_ASKED,
+    }
+)  # fmt: skip
 """Keywords that ask nothing."""
 
 LITERAL = re.compile(r"\^(?:\(([\w -]+(?:\|[\w -]+)*)\)|([\w -]+))\$")
@@ -82,6 +86,8 @@ def _listed(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> l
         return [texts[2]] if texts[2] else texts[1].split("|")
     if kind == "integer" and {"minimum", "maximum"} <= asking:
         return _between(schema["minimum"], schema["maximum"])
+    if kind == "string" and schema.get("maxLength") == 0:
+        return [""]
     of_type: dict[str, list[Any]] = {"boolean": [True, False], "null": [None]}
     return of_type.get(str(kind))
 

@@ -41,7 +41,10 @@ class Vocabulary:
 
     def letters(self, text: str) -> tuple[int, ...]:
         """A text as tokens, each of one byte where there are such."""
-        spelled = text.encode()
+        return self.bytewise(text.encode())
+
+    def bytewise(self, spelled: bytes) -> tuple[int, ...]:
+        """Bytes as tokens, each of one byte where there are such."""
         if all(byte in self._singles for byte in spelled):
             return tuple(self.single(spelled))
         return tuple(self._tokens.tokenize_bytes(spelled))

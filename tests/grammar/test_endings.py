@@ -10,7 +10,7 @@ import pytest
 from llguidance import LLMatcher
 
 from langchain_amulet.errors import SchemaError
-from langchain_amulet.grammar import constraint, json_rule, shortest_ending
+from langchain_amulet.grammar import GrammarCompiler, constraint, json_rule, shortest_ending
 from langchain_amulet.grammar.json_schema import MOST_LETTERS, text_forms
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
@@ -57,8 +57,23 @@ def test_a_search_for_the_first_way_is_over_after_some_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shortest_ending, "LONGEST", 0.05)
-    with pytest.raises(SchemaError, match=r"after 0\.05 s and \d+ tokens .+minItems"):
+    with pytest.raises(SchemaError, match=r"after \d+ tokens .+minItems"):
         grammar_of("start: " + json_rule(listed(INTEGER, minItems=PLENTY)), PLENTY)
+
+
+def test_without_a_clock_it_is_over_after_as_many_tokens_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shortest_ending, "MOST", 20_000)
+    monkeypatch.setattr(shortest_ending, "LONGEST", 0.0)
+    compiler = GrammarCompiler(TOKENIZER, PADDED, is_timed=False)
+    rule = "start: " + json_rule(listed(INTEGER, minItems=PLENTY))
+    told = set()
+    for limit in (PLENTY, 20):  # the latter is too few, which is told with how many are enough
+        with pytest.raises(SchemaError, match=r"after \d+ tokens .+minItems") as caught:
+            compiler.compile(rule, limit, frozenset({STOP}))
+        told.add(str(caught.value))
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("name", ["invoice", "tree", "any object", "pattern or nothing", "email"])

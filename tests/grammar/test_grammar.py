@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from langchain_amulet.engine import Constraint, Request
 from langchain_amulet.errors import ContextLengthError, SchemaError
-from langchain_amulet.grammar import GrammarCompiler, json_rule
+from langchain_amulet.grammar import Grammar, GrammarCompiler, json_rule
+from langchain_amulet.grammar.guidance_words import reason_of
 from langchain_amulet.grammar.json_position import JsonPosition
 from langchain_amulet.methods import Amulet, Guidance
 from support.draws import next_token
@@ -80,9 +81,21 @@ def test_the_reason_names_the_keyword_and_its_place() -> None:
         grammar_of("start: " + json_rule(REFUSED["unique items"]))
 
 
-def test_the_reason_says_what_is_wrong_with_a_pattern() -> None:
-    with pytest.raises(SchemaError, match=r"regex parse error: unclosed group, in \"\(a\"\. Take"):
-        grammar_of("start: " + json_rule(obj(a={"type": "string", "pattern": "(a"})))
+def test_a_pattern_that_is_too_large_is_refused_in_words() -> None:
+    words = {"type": "string", "pattern": r"^$|(^(?:\S+\s+){0,99}\S+$)", "maxLength": 5000}
+    with pytest.raises(SchemaError, match=r"pattern .+ at #/properties/words is too large"):
+        grammar_of("start: " + json_rule(obj(words=words)))
+
+
+def test_the_reason_is_said_in_a_line_without_the_grammar() -> None:
+    """Fails where llguidance says it otherwise: `guidance_words` is the place to read that."""
+    reason = r"Unsatisfiable schema: minimum \(5\) is greater than maximum \(3\)"
+    with pytest.raises(SchemaError, match=rf"but: {reason}\. Take"):
+        grammar_of("start: " + json_rule({"type": "integer", "minimum": 5, "maximum": 3}))
+
+
+def test_what_llguidance_says_in_a_layout_that_is_not_known_is_told_whole() -> None:
+    assert reason_of("one\n   two\n   ^^^\n\nthree:\n four") == "one, two, three: four"
 
 
 def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
@@ -92,8 +105,13 @@ def test_a_schema_that_no_text_is_long_enough_for_is_refused() -> None:
 
 def takes(schema: Schema, value: Any, limit: int = LIMIT) -> bool:
     """Whether the grammar takes the value, as the tokenizer spells it."""
-    grammar = grammar_of("start: " + json_rule(schema), limit)
-    for token in TOKENIZER.encode(json.dumps(value), add_special_tokens=False):
+    ids = TOKENIZER.encode(json.dumps(value), add_special_tokens=False)
+    return accepts(grammar_of("start: " + json_rule(schema), limit), ids)
+
+
+def accepts(grammar: Grammar, ids: list[int]) -> bool:
+    """Whether an answer may be these tokens."""
+    for token in ids:
         if not grammar.allowed()[token] or not grammar.accept(token):
             return False
     return bool(grammar.allowed()[STOP])
@@ -281,6 +299,61 @@ def test_what_a_class_leaves_out_is_not_let_through_escaped(pattern: str, sign: 
     schema = {"type": "string", "pattern": f"^{pattern}$"}
     assert not takes(schema, 3 * sign) or re.search(schema["pattern"], 3 * sign)
     assert takes(schema, "aaa")
+
+
+def test_a_class_that_would_let_any_escape_through_is_refused() -> None:
+    schema = {"type": "string", "pattern": "^[\\x00-\\x1f!]*$"}
+    with pytest.raises(SchemaError, match="all control characters, but not quote"):
+        json_rule(schema)
+    assert takes({**schema, "pattern": "^[\\x00-\\x7f]*$"}, '"\\')
+    assert not takes({**schema, "pattern": "^[\\x01-\\x1f!]*$"}, '"\\')
+
+
+OPEN: dict[str, Schema] = {
+    "listed": {**obj([], ab=INTEGER), "additionalProperties": True},
+    "listed, others of a type": {**obj([], ab=INTEGER), "additionalProperties": SHORT},
+    "by a pattern": {"type": "object", "patternProperties": {r"^a\w$": INTEGER}},
+}
+RESPELLED = [r"\u0061b", r"a\u0062", r"\u0061\u0062"]
+
+
+@pytest.mark.parametrize("schema", OPEN.values(), ids=OPEN)
+@pytest.mark.parametrize("name", RESPELLED)
+def test_a_name_spelled_by_escapes_does_not_pass_for_another_one(schema: Schema, name: str) -> None:
+    for value, is_valid in (("1", True), ('"x"', False)):
+        text = f'{{"{name}": {value}}}'
+        assert (json.loads(text) == {"ab": 1}) is is_valid
+        for ids in (TOKENIZER.encode(text, add_special_tokens=False), letters(text)):
+            assert not accepts(grammar_of("start: " + json_rule(schema)), ids)
+    assert takes(schema, {"ab": 1})
+    assert takes(schema, {'\\u"/\t': "x"})
+
+
+def letters(text: str) -> list[int]:
+    return TOKENIZER.convert_tokens_to_ids(["Ġ" if each == " " else each for each in text])
+
+
+def test_where_a_text_is_no_json_and_in_values_escapes_are_as_they_are() -> None:
+    text = r'<{"\u0061\/": 1}>'
+    for ids in (TOKENIZER.encode(text, add_special_tokens=False), letters(text)):
+        grammar = COMPILER.compile('start: "<" /[^>]*/ ">"', LIMIT, frozenset({STOP}), (">",))
+        assert accepts(grammar, ids)
+    assert takes(SCHEMAS["string"], {"a": "\x01"})
+
+
+def test_whoever_escapes_all_that_may_be_escaped_is_valid_all_the_same() -> None:
+    schema = {"type": "object", "patternProperties": {r"\w": INTEGER}}
+    liked = letters('\\u006"')
+    for seed in range(20):
+        grammar, rng, ids = grammar_of("start: " + json_rule(schema)), random.Random(seed), []
+        while not grammar.allowed()[STOP] or rng.random() < 0.7:
+            allowed = grammar.allowed().nonzero()[:, 0].tolist()
+            token = rng.choice([each for each in allowed if each in liked] or allowed)
+            if token == STOP:
+                break
+            if grammar.accept(token):
+                ids.append(token)
+        jsonschema.validate(json.loads(str(TOKENIZER.decode(ids))), schema)
 
 
 def test_items_that_differ_may_come_in_any_order() -> None:
