@@ -37,11 +37,12 @@ class Resembles:
 
     Attributes:
         embeddings: Any LangChain embeddings.
-        threshold: The least cosine similarity that counts.
+        threshold: The least cosine similarity that counts. It depends on the embeddings; by those
+            of MiniLM's size a question is seldom as like a topic of one word as 0.4.
     """
 
     embeddings: Embeddings
-    threshold: float = 0.5
+    threshold: float = 0.3
 
     def __call__(self, topics: Sequence[str], text: str) -> bool:
         """Compare."""

@@ -115,7 +115,7 @@ class PreferenceExtractor:
             self._report(
                 QueueFullError(
                     f"At most {self._capacity} turns may wait to be read for preferences, so one "
-                    f"of user {user_id!r} isn't: raise capacity, or take a faster model."
+                    f"of user {quoted(user_id)} isn't: raise capacity, or take a faster model."
                 )
             )
             return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from langchain_amulet.errors import PreferenceError, PreferenceStoreError
 from langchain_amulet.memory.conditions import Matcher, mentions
@@ -20,10 +20,10 @@ from langchain_amulet.memory.profile import (
     stored_preferences,
 )
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
-from langchain_amulet.validation import check_type, kind_of, quoted
+from langchain_amulet.validation import FlaglessNumbers, check_type, kind_of, quoted
 
 
-class Limits(BaseModel):
+class Limits(FlaglessNumbers):
     """How many preferences a user may have, how long they are, and how long they last.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable
 from functools import partial
 from threading import Lock
@@ -23,6 +22,7 @@ from langchain_amulet.errors import (
     PreferenceTimeoutError,
     PreferenceWarning,
 )
+from langchain_amulet.validation import warn
 from langchain_amulet.waiting import AnyFuture, Deadline, Procedure, Wait
 
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class FailurePolicy:
     def _warn(self, message: str) -> None:
         with self._lock:
             self.failures += 1
-        warnings.warn(message, PreferenceWarning, stacklevel=3)
+        warn(message, PreferenceWarning)
 
 
 class LookupCache(Generic[T]):

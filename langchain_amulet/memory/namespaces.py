@@ -16,6 +16,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
+from langchain_amulet.preferences.user_id import check_user_id, is_user_id
 from langchain_amulet.validation import quoted
 
 USER = "{user_id}"
@@ -30,11 +31,6 @@ finds those."""
 
 RESERVED = ("langgraph", HISTORY)
 """First labels that are taken."""
-
-USER_ID_BYTES = 256
-
-CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Those that nobody can see, and halves of characters (Unicode's Cc and Cs)."""
 
 NamespaceLike = Sequence[str] | Callable[[str], Sequence[str]]
 """Labels, in which ``{user_id}`` may stand; or a function of the user's id that gives them."""
@@ -143,37 +139,6 @@ class Namespace:
                 return None
             users.update(found.groups())
         return users.pop() if len(users) == 1 and is_user_id(*users) else None
-
-
-def is_user_id(text: str) -> bool:
-    """Whether this may be a user's id: other programs' keys may be anything."""
-    try:
-        check_user_id(text)
-    except PreferenceError:
-        return False
-    return True
-
-
-def check_user_id(user_id: object) -> None:
-    """Refuse what can't tell a user from all others, in any store.
-
-    Raises:
-        PreferenceError: It isn't a text, or is empty, too long or unprintable.
-    """
-    if not isinstance(user_id, str):
-        raise PreferenceError(
-            f"A user's id must be a text, not {quoted(user_id)}: use str() if this is one."
-        )
-    if not user_id.strip() or CONTROL_CHARACTERS.search(user_id):
-        raise PreferenceError(
-            "A user's id must have something to read and no control characters, not "
-            f"{quoted(user_id)}: leave it out for no preference."
-        )
-    if len(user_id.encode()) > USER_ID_BYTES:
-        raise PreferenceError(
-            f"A user's id may have at most {USER_ID_BYTES} bytes, but {user_id[:40]!r}... has "
-            f"{len(user_id.encode())}: use a shorter one, such as a hash of it."
-        )
 
 
 def _labels(value: Sequence[str]) -> tuple[str, ...]:

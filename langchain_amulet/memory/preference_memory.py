@@ -25,13 +25,14 @@ from langchain_amulet.memory.lookups import (
     Timeout,
 )
 from langchain_amulet.memory.merging import Edit
-from langchain_amulet.memory.namespaces import Namespace, NamespaceLike, check_user_id
+from langchain_amulet.memory.namespaces import Namespace, NamespaceLike
 from langchain_amulet.memory.preference_store import BasePreferenceStore
 from langchain_amulet.memory.profile import Change, Profile, StoredPreference
 from langchain_amulet.memory.reading import RecordReader
 from langchain_amulet.memory.store_access import access_to
 from langchain_amulet.memory.writing import RecordWriter
 from langchain_amulet.preferences.preference import Preference
+from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.validation import explained
 from langchain_amulet.waiting import Procedure, Wait, arun, in_executor, run
 

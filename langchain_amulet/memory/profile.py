@@ -226,7 +226,7 @@ def read_entries(value: Mapping[str, Any]) -> Entries:
     if set(value) == {"preferences"}:
         values, entries = value["preferences"], {}
         if isinstance(values, Mapping):
-            for name in sorted(values):
+            for name in sorted(values, key=str):
                 entries[name] = _read(values[name], f"preferences.{name}")
             return entries
         if isinstance(values, Sequence) and not isinstance(values, str):

@@ -21,7 +21,7 @@ from langchain_amulet.errors import (
     PreferenceStoreError,
     RequestError,
 )
-from langchain_amulet.memory.namespaces import Namespace, RecordLocation, is_user_id
+from langchain_amulet.memory.namespaces import Namespace, RecordLocation
 from langchain_amulet.memory.profile import (
     Change,
     Entries,
@@ -34,6 +34,7 @@ from langchain_amulet.memory.profile import (
 )
 from langchain_amulet.memory.store_access import StoreAccess
 from langchain_amulet.preferences.preference import check_lengths
+from langchain_amulet.preferences.user_id import is_user_id
 from langchain_amulet.validation import quoted
 from langchain_amulet.waiting import Procedure
 

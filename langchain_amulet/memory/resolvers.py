@@ -16,9 +16,9 @@ from langchain_amulet.errors import (
     PreferenceStoreError,
 )
 from langchain_amulet.memory.lookups import FailurePolicy, LookupSettings, OnFailure, Timeout
-from langchain_amulet.memory.namespaces import check_user_id
 from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, as_preferences
+from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.validation import explained, kind_of
 from langchain_amulet.waiting import Procedure, arun, run
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 from langchain_amulet.errors import AmuletError, CorruptProfileError, PreferenceStoreError
 from langchain_amulet.memory.limits import Limits
 from langchain_amulet.memory.merging import Edit, StoredState, merge, new_id
-from langchain_amulet.memory.namespaces import check_user_id
 from langchain_amulet.memory.preference_store import BasePreferenceStore
 from langchain_amulet.memory.profile import (
     Change,
@@ -25,6 +24,7 @@ from langchain_amulet.memory.profile import (
 )
 from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
+from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.validation import kind_of
 from langchain_amulet.waiting import Procedure, Wait, in_executor
 

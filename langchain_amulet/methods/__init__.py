@@ -9,6 +9,7 @@ log-probability, and a model that isn't the one that answers is given by its nam
 `Pref`             the conversation with the preferences in its prompt
 `LinearAlignment`  l_pref + ratio (l_pref - l_base)
 `Amulet`           l_pref + d (l_pref - l_base), d derived from the paper's loop
+`Auto`             the same, no further than a bound lets each token go
 `Iterated`         the paper's loop itself, for a utility of one's own
 `ContextSteering`  l_base + sum_k w_k (1 + d_k) (l_k - l_base)
 `Drift`            l_base + 1/beta sum_k p_k (l_k - l_base)
@@ -37,6 +38,7 @@ Knows neither tensors nor models, and no preference's text: only how strongly it
 """
 
 from langchain_amulet.methods.amulet import Amulet
+from langchain_amulet.methods.auto import Auto
 from langchain_amulet.methods.beam_search import BeamSearch
 from langchain_amulet.methods.best_of import BestOf
 from langchain_amulet.methods.context_steering import ContextSteering
@@ -61,6 +63,7 @@ __all__ = [
     "PAD",
     "STRENGTHS",
     "Amulet",
+    "Auto",
     "Base",
     "BeamPlan",
     "BeamSearch",

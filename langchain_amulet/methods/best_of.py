@@ -6,6 +6,7 @@ Knows what a scorer takes. Doesn't know how answers are drawn, or LangChain: a r
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,6 +131,11 @@ def _check_scorer(scorer: Any) -> None:
         raise ConfigurationError(
             f"scorer must be a function or a runnable, not {quoted(scorer)}: for one without "
             "a model of its own use GuidedReranking."
+        )
+    if inspect.iscoroutinefunction(scorer):
+        raise ConfigurationError(
+            "scorer must give a number at once, but this one is async, and gives what must be "
+            "awaited: write it as def scorer(messages, answer)."
         )
     signature = signature_of(scorer)
     more = {"preferences": ()} if _takes_preferences(scorer) else {}

@@ -18,6 +18,9 @@ from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream
 from langchain_amulet.validation import is_finite, quoted
 
+MOST_WEIGHTS = 1000
+"""As many as a call may have preferences."""
+
 
 @register
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Drift(Method):
                 "weights must be a list of numbers, one per preference, not "
                 f"{quoted(self.weights)}: "
                 f"write it as Drift({example}) or 'drift:weights={list(example)}'."
+            )
+        if len(self.weights) > MOST_WEIGHTS:
+            raise ConfigurationError(
+                f"There may be at most {MOST_WEIGHTS} weights, but there are "
+                f"{len(self.weights)}: give one for each preference."
             )
         for weight in self.weights:
             check_finite("A weight", weight, "0.0 for an attribute that doesn't matter")

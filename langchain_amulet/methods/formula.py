@@ -69,7 +69,12 @@ class Formula:
 
 def plausibility_mask(share: float) -> Mask | None:
     """The mask that keeps what has this share of the best; None for 0, which keeps everything."""
-    return None if is_finite(share) and share == 0.0 else Plausibility(share)
+    if not (is_finite(share) and 0.0 <= share <= 1.0):
+        raise ConfigurationError(
+            f"plausibility must be at least 0, which keeps all tokens, and at most 1, not "
+            f"{quoted(share)}: use a share such as 0.1."
+        )
+    return Plausibility(share) if share else None
 
 
 def check_model_name(what: str, name: object) -> None:

@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from langchain_amulet.errors import AmuletError, ConfigurationError
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.guidance import Guidance
 from langchain_amulet.methods.search import BeamPlan, SearchPlan
+from langchain_amulet.registry import own_code
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import message_of
 
 NAME = re.compile(r"[A-Za-z]\w*")
 """What a method can be called: nothing that means something else where methods are typed."""
@@ -66,6 +66,16 @@ def plan_of(method: Method, preferences: Sequence[Guidance]) -> Plan:
             f"A method's plan() must return a Plan, but that of {method.name!r} gave "
             f"{type(plan).__name__}: return one, such as Plan.plain(prompted(preferences))."
         )
+    named = {index for stream in plan.streams for index in stream.preferences}
+    if strange := sorted(named - {*range(len(preferences))}):
+        raise ConfigurationError(
+            f"A plan's streams may name preferences from 0 to {len(preferences) - 1}, as there are "
+            f"{len(preferences)}, but that of {method.name!r} names {strange[0]}: count them from "
+            "what plan() is given, as prompted(preferences) does."
+            if preferences
+            else f"A plan's streams can't name a preference where there is none, but that of "
+            f"{method.name!r} names {strange[0]}: return Plan.plain() then."
+        )
     return plan
 
 
@@ -86,15 +96,9 @@ def search_of(method: Method) -> SearchPlan | BeamPlan | None:
 
 def _asked(method: Method, what: str, ask: Callable[[], object]) -> object:
     """What a method answers, or the package's own error. It knows numbers, and no user's words."""
-    try:
+    rule = f"A method's {what}() must work for whatever a call prefers, but that of {method.name!r}"
+    with own_code(rule, "Mend it."):
         return ask()
-    except AmuletError:
-        raise
-    except Exception as error:  # whatever somebody's own code raises
-        raise ConfigurationError(
-            f"A method's {what}() must work for whatever a call prefers, but that of "
-            f"{method.name!r} raised {type(error).__name__}: {message_of(error)}. Mend it."
-        ) from error
 
 
 def unique_key() -> Any:

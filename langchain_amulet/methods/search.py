@@ -164,7 +164,7 @@ def checked_scores(values: Iterable[Any], count: int) -> list[float]:
 def _number(value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number):
         raise GenerationError(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field
+from numbers import Real
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -58,14 +59,26 @@ def as_method(value: Method | str | float, load: Load | None = None) -> Method:
         if not is_registered(type(value)):  # or else it was checked when it was registered
             check_kind(type(value))
         return value
-    if isinstance(value, (int, float)) or (isinstance(value, str) and value in STRENGTHS):
-        return Amulet(strength=value)
+    if isinstance(value, Real):  # NumPy's numbers, too
+        is_own = isinstance(value, (int, float))
+        return Amulet(strength=value if is_own else float(value))
     if not isinstance(value, str):
         raise _unknown(value)
-    if (number := _number(value)) is not None:
-        return Amulet(strength=number)
+    if (strength := read_strength(value)) is not None:
+        return Amulet(strength=strength)
     kind, parameters = _kind(value, load)
     return _make(kind, _read(parameters, value), load)
+
+
+def read_strength(text: str) -> str | float | None:
+    """The strength that a text is by itself, by name or as a number; None if it is a method's."""
+    name = text.strip()
+    if name in STRENGTHS:
+        return name
+    try:
+        return float(name)
+    except ValueError:
+        return None
 
 
 def spell(method: Method) -> str:
@@ -225,13 +238,6 @@ def _with_code(
         )
         raise ConfigurationError(f"{rule}: give it as a value, {kind.__name__}({name}=...).")
     return given
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _value(text: str) -> Any:

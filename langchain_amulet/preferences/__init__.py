@@ -4,5 +4,6 @@ Knows texts, strengths and LangChain's config. Doesn't know stores, prompts or m
 """
 
 from langchain_amulet.preferences.preference import Preference
+from langchain_amulet.preferences.traits import PRESETS, TRAITS, Trait
 
-__all__ = ["Preference"]
+__all__ = ["PRESETS", "TRAITS", "Preference", "Trait"]

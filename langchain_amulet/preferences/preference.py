@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.methods import Guidance, resolve_strength
-from langchain_amulet.validation import explanation
+from langchain_amulet.preferences.traits import find_preset, find_trait
+from langchain_amulet.validation import FlaglessNumbers, explanation
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but new lines and tabs, and halves of characters (Unicode's Cc and Cs)."""
 
+STORED = "a StoredPreference has it, which is kept for a user: make one, or leave it out"
+"""What to say of what only a preference that is stored can have."""
 
-class Preference(BaseModel):
+
+class Preference(FlaglessNumbers):
     """How a user wants to be answered.
 
     Attributes:
@@ -49,7 +53,8 @@ class Preference(BaseModel):
             super().__init__(**positional, **fields)
         except ValidationError as error:
             known = type(self).model_fields
-            raise explanation(error, PreferenceError, known, quoting=False) from None
+            others = {name: STORED for name in ("when", "expires_at") if name not in known}
+            raise explanation(error, PreferenceError, known, False, others) from None
 
     @field_validator("text", mode="before")
     @classmethod
@@ -67,6 +72,30 @@ class Preference(BaseModel):
         if strength is not None:
             resolve_strength(strength)
         return strength
+
+    @classmethod
+    def trait(cls, name: str, level: int = 1) -> Self:
+        """More or less of a named trait, at a strength that was measured for it.
+
+        Args:
+            name: One of `langchain_amulet.preferences.TRAITS`, whatever its case.
+            level: From -2, much less, to 2, much more, but not 0.
+
+        Raises:
+            PreferenceError: There is no such trait, or no such level.
+        """
+        text, strength = find_trait(name).at(level)
+        return cls(text, strength=strength)
+
+    @classmethod
+    def preset(cls, name: str) -> tuple[Self, ...]:
+        """The preferences that make a personality, one of `langchain_amulet.preferences.PRESETS`.
+
+        Raises:
+            PreferenceError: There is no such preset.
+        """
+        levels = find_preset(name)
+        return tuple(cls.trait(trait, level) for trait, level in levels.items())
 
     def guidance(self, layer: int = 0) -> Guidance:
         """What a method needs to know of it: numbers, not words.

@@ -22,26 +22,40 @@ how preferences are stored, of prompts or of models.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import NoneType
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, fields, is_dataclass
+from types import MappingProxyType, NoneType
+from typing import Any, Protocol, cast, runtime_checkable
+from uuid import UUID
 
+from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences.preference import Preference, as_preferences
-from langchain_amulet.validation import as_flag, check_type, nearest, quoted
+from langchain_amulet.preferences.user_id import USER, check_user_id, nearly_user
+from langchain_amulet.validation import as_flag, check_type, nearest, quoted, warn
 from langchain_amulet.waiting import Procedure, arun, run, twins
 
-PREFERENCE, STANDING, COMPOSE, USER = "preference", "standing_preference", "compose", "user_id"
-"""The names under which a call carries what it prefers, what is below it, and its user."""
+PREFERENCE, STANDING, COMPOSE = "preference", "standing_preference", "compose"
+"""The names under which a call carries what it prefers, and what is below it."""
 
 CONFIGURABLE, METADATA = "configurable", "metadata"
 """The parts of a config that are looked through, the nearest first."""
+
+PARTS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        CONFIGURABLE: (Mapping,),
+        METADATA: (Mapping,),
+        "tags": (list,),
+        "callbacks": (list, BaseCallbackManager),
+        "run_id": (UUID, str),
+        "max_concurrency": (int,),
+    }
+)
+"""The parts of a config that must be of some type, where LangChain would fail without a word."""
 
 ASKING = (PREFERENCE, STANDING, USER)
 """Arguments by any of which a call asks to be steered."""
@@ -127,7 +141,7 @@ class PreferenceResolver:
             return search.found()
         about = last_question(messages())
         stored = yield twins(self.memory.get, self.memory.aget, search.user_id, about)
-        return search.found(stored)
+        return search.found(as_preferences(stored))  # a memory may be anybody's
 
     def _search(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> _Search:
         value = _first(PREFERENCE, _mappings(kwargs, config))
@@ -136,15 +150,13 @@ class PreferenceResolver:
             return _Search(own=(), standing=(), compose=compose, user_id=None)
         own = None if value is ABSENT else as_preferences(value)
         if own is None and not self.default:
-            _warn_of_misspelling(PREFERENCE, config)
+            _warn_of_misspelling(PREFERENCE, _parts(config), _nearly_preference)
         is_resolved = STANDING in kwargs  # by an earlier search, such as the middleware's
         compose = compose or is_resolved
         needs_standing = not is_resolved and (own is None or (compose and own != ()))
         user_id = None
         if needs_standing and self.memory is not None:
-            user_id = find_user(config, kwargs)
-            if user_id is None:
-                _warn_of_misspelling(USER, config)
+            user_id = _as_id(_named(_mappings(kwargs, config), _context(config)))
         standing = as_preferences(kwargs[STANDING]) if is_resolved else self.default
         return _Search(own, standing, compose, user_id)
 
@@ -182,15 +194,28 @@ class _Search:
 
 
 def check_config(config: object) -> None:
-    """Refuse a config of which no part could be looked through.
+    """Refuse a config that can't be read, by LangChain or here.
 
     Raises:
-        RequestError: It, its ``configurable`` or its ``metadata`` is no dict.
+        RequestError: It is no dict, a part of it isn't what it must be, see `PARTS`, or no call may
+            be made at a time.
     """
     check_type("config", config, Mapping, NoneType, error=RequestError)
-    for part in (CONFIGURABLE, METADATA):
-        value = config.get(part) if isinstance(config, Mapping) else None
-        check_type(f"{part} of the config", value, Mapping, NoneType, error=RequestError)
+    given = config if isinstance(config, Mapping) else {}
+    for part, kinds in PARTS.items():
+        check_type(f"{part} of the config", given.get(part), *kinds, NoneType, error=RequestError)
+    most = given.get("max_concurrency")
+    if most is not None and most < 1:
+        raise RequestError(
+            f"max_concurrency of the config must be at least 1, not {quoted(most)}: give it, or "
+            "leave it out for as many calls as keep the model busy."
+        )
+    handlers = given.get("callbacks")
+    if isinstance(handlers, list) and not all(hasattr(each, "raise_error") for each in handlers):
+        raise RequestError(
+            f"callbacks of the config must be handlers, not {quoted(handlers)}: make them of "
+            "LangChain's BaseCallbackHandler."
+        )
 
 
 def configurable_in(config: RunnableConfig | None = None) -> Mapping[str, Any]:
@@ -214,17 +239,39 @@ def find_user(
     kwargs: Mapping[str, Any] | None = None,
     context: Any = None,
 ) -> str | None:
-    """In whose name a call is made; None for nobody's. What can be a user's id, the memory checks.
+    """In whose name a call is made; None for nobody's. See `named_user`.
+
+    Raises:
+        PreferenceError: It can't be a user's id.
+    """
+    return _as_id(named_user(config, kwargs, context))
+
+
+def named_user(
+    config: RunnableConfig | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    context: Any = None,
+) -> object:
+    """What stands for a call's user, whether it can be an id or not; None for nobody.
+
+    Tracers, gateways and graphs have a ``user_id`` of their own there, of any type: it is an id
+    where it is to be found in a memory. Of a UUID it is the text, of which there is but one.
+
+    Warns of what is called nearly ``user_id`` where nobody is named.
 
     Args:
         config: The call's config. That of the runnable that is running counts too.
         kwargs: The call's keyword arguments.
         context: The context of the graph that is running; None to look for it.
     """
-    if context is None:
-        context = getattr(running_graph(config), "context", None)
-    user_id = _first(USER, (*_mappings(kwargs or {}, config), _user_in(context)))
-    return None if user_id is ABSENT else user_id
+    context = _context(config) if context is None else context
+    said = _mappings(kwargs or {}, config)
+    named = _named(said, context)
+    if named is ABSENT:  # unlike None, which says that it is for nobody
+        places = {**_parts(config), "the graph's context": _named_in(context)}
+        _warn_of_misspelling(USER, places, nearly_user)
+        return None
+    return named
 
 
 def running_graph(config: RunnableConfig | None = None) -> Any:
@@ -264,30 +311,59 @@ def _first(name: str, mappings: Iterable[Mapping[str, Any]]) -> Any:
     return next((mapping[name] for mapping in mappings if name in mapping), ABSENT)
 
 
-def _user_in(context: Any) -> Mapping[str, Any]:
-    """What a graph's context says of its user: its schema may be any class."""
+def _context(config: RunnableConfig | None) -> Any:
+    """The context of the graph that is running; None outside of one."""
+    return getattr(running_graph(config), "context", None)
+
+
+def _named(said: Sequence[Mapping[str, Any]], context: Any) -> object:
+    """Whom a call names, or else its graph's context, whose schema may be any class; or ABSENT."""
+    named = {USER: getattr(context, USER)} if hasattr(context, USER) else {}
+    user = _first(USER, (*said, context if isinstance(context, Mapping) else named))
+    return str(user) if isinstance(user, UUID) else user
+
+
+def _as_id(user: object) -> str | None:
+    if user is None or user is ABSENT:
+        return None
+    check_user_id(user)
+    return cast("str", user)
+
+
+def _named_in(context: Any) -> Mapping[str, Any]:
+    """What a graph's context holds, by name."""
     if isinstance(context, Mapping):
         return context
-    return {USER: getattr(context, USER)} if hasattr(context, USER) else {}
+    slots = fields(context) if is_dataclass(context) and not isinstance(context, type) else ()
+    return {each.name: getattr(context, each.name, None) for each in slots} or dict(
+        getattr(context, "__dict__", {})
+    )
 
 
-def _warn_of_misspelling(name: str, config: RunnableConfig | None) -> None:
+def _nearly_preference(part: Mapping[str, Any]) -> str | None:
+    others = {str(other).casefold(): other for other in part}
+    starts = (other for other in others if other[:2] == PREFERENCE[:2])  # not "reference"
+    close = nearest(PREFERENCE, starts, least=0.8)
+    return None if close is None else others[close]
+
+
+def _warn_of_misspelling(
+    name: str,
+    places: Mapping[str, Mapping[str, Any]],
+    nearly: Callable[[Mapping[str, Any]], str | None],
+) -> None:
     """Warn of what is called nearly ``name``, where nothing is: the answer would go without.
 
-    It can't be refused: ``configurable`` and ``metadata`` are for all that takes part in a run.
+    It can't be refused: these places are for all that takes part in a run.
     """
-    parts = _parts(config)
-    if any(name in part for part in parts.values()):  # None, for nobody
+    if any(name in part for part in places.values()):  # None, for nobody
         return
-    for place, part in parts.items():  # LangChain copies what is configurable into metadata
-        others = {str(other).casefold(): other for other in part}
-        starts = (other for other in others if other[:2] == name[:2])  # not "reference"
-        close = nearest(name, starts, least=0.8)
+    for place, part in places.items():  # LangChain copies what is configurable into metadata
+        close = nearly(part)
         if close is not None:
-            warnings.warn(
-                f"The model looks for {name!r}, but {place} has {others[close]!r}, which means "
+            warn(
+                f"The model looks for {name!r}, but {place} has {close!r}, which means "
                 "nothing to it: rename it if it is meant for the model.",
                 PreferenceWarning,
-                stacklevel=2,
             )
             return

@@ -17,6 +17,7 @@ from langchain_amulet.methods import (
     PAD,
     STRENGTHS,
     Amulet,
+    Auto,
     Base,
     ContextSteering,
     Drift,
@@ -39,6 +40,7 @@ GUIDED = [
     Amulet(),
     Amulet.paper(),
     Amulet.within(0.5),
+    Auto(),
 ]
 EVERY_METHOD = [
     Base(),
@@ -123,6 +125,26 @@ def test_the_papers_amulet_is_amulet_without_a_mask() -> None:
     assert Amulet().plausibility == 0.1
 
 
+BOUNDED, FREE = Amulet(kl_cap=0.05), Amulet()
+TOLD, UNTOLD, UNHEARD = Guidance(strength=3.0), Guidance(), Guidance(weight=0.0)
+
+
+@pytest.mark.parametrize(
+    ("preferences", "same_as"),
+    [
+        ([], BOUNDED),
+        ([UNTOLD], BOUNDED),
+        ([TOLD, UNTOLD], BOUNDED),
+        ([TOLD], FREE),
+        ([TOLD, UNHEARD, TOLD], FREE),
+    ],
+)
+def test_auto_bounds_what_steers_as_far_as_nobody_said(
+    preferences: list[Guidance], same_as: Amulet
+) -> None:
+    assert Auto().plan(preferences) == same_as.plan(preferences)
+
+
 @pytest.mark.parametrize("method", EVERY_METHOD, ids=NAMES)
 def test_methods_are_values(method: Method) -> None:
     assert dataclasses.is_dataclass(method)
@@ -138,6 +160,7 @@ def test_methods_have_names() -> None:
         "pref",
         "linear_alignment",
         "amulet",
+        "auto",
         "iterated",
         "context_steering",
         "drift",

@@ -214,6 +214,7 @@ def test_types_that_nobody_can_look_up_are_not_checked():
 def test_a_strength_s_name_or_number_is_amulet_at_that_strength(name):
     number = STRENGTHS[name]
     assert as_method(name) == as_method(number) == as_method(str(number)) == Amulet(strength=name)
+    assert as_method(f" {name} ") == as_method(f" {number} ") == Amulet(strength=name)
 
 
 def test_a_method_is_itself():
@@ -253,7 +254,10 @@ def test_a_method_is_itself():
         ("amulet:lam=low", "lam must be finite and above 0, not 'low'"),
         ("amulet:eta=true", "eta must be finite and above 0, not True"),
         ("amulet:alpha=low", "alpha must be finite, not 'low'"),
-        ("amulet:plausibility=low", "plausibility must be above 0 and at most 1, not 'low'"),
+        (
+            "amulet:plausibility=low",
+            "plausibility must be at least 0, .* and at most 1, not 'low'",
+        ),
         ("linear_alignment:top_p=low", "top-p must be between 0 and 1, not 'low'"),
         (
             "drift:weights=2",

@@ -1,4 +1,4 @@
-"""Preferences in lists, and lists in those: however they are nested, they end."""
+"""What a preference may be made of; and lists of them, which end however they are nested."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.preferences.preference import MOST_PREFERENCES, as_preferences
+from langchain_amulet.memory import StoredPreference
+from langchain_amulet.preferences.preference import MOST_PREFERENCES, Preference, as_preferences
 
 
 def nested(depth: int) -> Any:
@@ -48,3 +49,20 @@ def test_what_never_ends_or_is_too_much_is_refused(value: Any) -> None:
     with pytest.raises(PreferenceError, match="at most 1000 preferences") as caught:
         as_preferences(value)
     assert "Be kind" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fields", [{"when": ["work"]}, {"expires_at": None}], ids=str)
+def test_what_only_a_stored_preference_has_is_said_to_be_its(fields: dict[str, Any]) -> None:
+    with pytest.raises(PreferenceError, match="unknown: a StoredPreference has it"):
+        Preference("Be kind.", **fields)
+    StoredPreference("Be kind.", **fields)
+    with pytest.raises(PreferenceError, match=r"'whem' is unknown: did you mean 'when'\?"):
+        StoredPreference("Be kind.", whem=["work"])
+
+
+@pytest.mark.parametrize("kind", [Preference, StoredPreference])
+@pytest.mark.parametrize("field", ["strength", "weight"])
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_truth_value_is_no_number(kind: type[Preference], field: str, flag: bool) -> None:
+    with pytest.raises(PreferenceError, match=f"'{field}' can't be {flag}: it must be a number"):
+        kind("Be kind.", **{field: flag})
