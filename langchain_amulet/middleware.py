@@ -7,7 +7,6 @@ This module knows agents' requests for an answer: nothing of prompts or decoding
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, cast, get_args
@@ -17,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 from langgraph.store.base import BaseStore
 
+from langchain_amulet.chat_models.cache_scope import CACHE_USER
 from langchain_amulet.chat_models.chat_amulet import ChatAmulet
 from langchain_amulet.chat_models.runnables import Fallbacks, Unbound, unbound
 from langchain_amulet.errors import ConfigurationError
@@ -24,12 +24,12 @@ from langchain_amulet.memory import PreferenceExtractor, as_memory, as_store, pr
 from langchain_amulet.memory.coercion import AgentStore
 from langchain_amulet.memory.resolvers import Resolve
 from langchain_amulet.preferences.resolution import (
-    USER,
     PreferenceSource,
     find_user,
     without_user,
 )
-from langchain_amulet.validation import as_flag, needing, quoted
+from langchain_amulet.preferences.user_id import USER
+from langchain_amulet.validation import as_flag, needing, quoted, warn
 from langchain_amulet.waiting import Procedure, arun, run
 
 with needing("agents", "Middleware for agents"):
@@ -123,10 +123,11 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
             self._report(bare.model)
             return None
         kwargs = {**bare.kwargs, **whole.kwargs, **request.model_settings}
-        kwargs[USER] = find_user(bare.config, kwargs, request.runtime.context)
+        user_id = find_user(bare.config, kwargs, request.runtime.context)
+        kwargs[USER] = user_id
         resolver = replace(bare.model.sources, memory=self._memory_for(request, bare.model))
         found = yield from resolver.finding(kwargs, bare.config, lambda: request.messages)
-        return {**found, USER: None}
+        return {**found, USER: None, CACHE_USER: user_id}
 
     def _memory_for(self, request: ModelRequest[Any], model: ChatAmulet) -> PreferenceSource:
         store = request.runtime.store
@@ -146,7 +147,7 @@ class PreferenceMiddleware(AgentMiddleware[Any, Any, Any]):
         )
         if self._behavior == "raise":
             raise ConfigurationError(message)
-        warnings.warn(message, stacklevel=3)
+        warn(message)
 
 
 class ExtractionMiddleware(AgentMiddleware[Any, Any, Any]):

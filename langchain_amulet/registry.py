@@ -13,6 +13,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property, reduce
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -152,16 +153,33 @@ def made_by(path: str, maker: Callable[[], Any]) -> Any:
     Raises:
         ConfigurationError: It needs arguments, or fails.
     """
-    try:
+    with own_code(
+        f"{path!r} must give something when it is called without arguments, but",
+        "Name a function that needs none, or what it would give.",
+    ):
         return maker()
+
+
+@contextmanager
+def own_code(rule: str, remedy: str) -> Iterator[None]:
+    """Make whatever somebody's own code raises meanwhile the package's error, with what it says.
+
+    For code that is given no user's words.
+
+    Args:
+        rule: What it must do, and who doesn't: the error goes on with "raised" and what it was.
+        remedy: What to do about it.
+
+    Raises:
+        ConfigurationError: It raised something else than an error of the package.
+    """
+    try:
+        yield
     except AmuletError:
         raise
-    except Exception as error:  # whatever somebody's own code raises
-        raise ConfigurationError(
-            f"{path!r} must give something when it is called without arguments, but raised "
-            f"{type(error).__name__}: {message_of(error)}. Name a function that needs none, or "
-            "what it would give."
-        ) from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {message_of(error)}"
+        raise ConfigurationError(f"{rule} raised {said}. {remedy}") from error
 
 
 def is_importable(path: str) -> bool:

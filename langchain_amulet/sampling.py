@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation import is_finite, quoted
 
 HEAD = 64
 """How many of the best candidates are sorted as a rule."""
@@ -83,13 +83,13 @@ class SamplingParams:
         self, name: str, low: float, high: float, remedy: str, open_below: bool = False
     ) -> None:
         value = getattr(self, name)
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        inside = is_number and math.isfinite(value) and low <= value <= high
+        inside = is_finite(value) and low <= value <= high
         if not inside or (open_below and value == low):
-            bounds = f"above {low:g}" if open_below else f"at least {low:g}"
+            bounds = f", above {low:g}" if open_below else f", at least {low:g}"
             bounds += f" and at most {high:g}" if high < math.inf else ""
+            bounds = bounds if low > -math.inf else ""
             raise ConfigurationError(
-                f"{name} must be a finite number, {bounds}, not {quoted(value)}: {remedy}."
+                f"{name} must be a finite number{bounds}, not {quoted(value)}: {remedy}."
             )
 
     def _check_count(self, name: str, least: int, remedy: str, most: float = math.inf) -> None:

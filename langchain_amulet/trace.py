@@ -6,27 +6,38 @@ where they are shown.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-# Nats by which steering raised (or lowered) the chosen token's log-probability over the
-# prompted one, and the style a token is shown in from there on.
-SHADES = ((0.0, "default"), (0.1, "cyan"), (0.7, "yellow"), (1.6, "bold magenta"))
+SHADES = ((1.0, "default"), (1.1, "cyan"), (2.0, "yellow"), (5.0, "bold magenta"))
+"""By what factor steering raised (or lowered) the chosen token's probability over the prompted one,
+and the rich style that a token is shown in from there on."""
 
 TraceEntry = Mapping[str, Any]
 
 
-def moved(entry: TraceEntry) -> float:
-    """Log p(steered) - log p(prompt only) of a chosen token, in nats.
+def ratio(entry: TraceEntry) -> float:
+    """Probability of a chosen token after steering, over that with the prompt alone.
+
+    What the method's mask and cap do is part of it.
 
     Args:
         entry: A token of a trace, with the probabilities ``pref`` and ``steered``.
     """
     tiny = 1e-30  # a token that the prompt alone rules out was moved a long way, not infinitely
-    return math.log(max(entry["steered"], tiny)) - math.log(max(entry["pref"], tiny))
+    return float(max(entry["steered"], tiny) / max(entry["pref"], tiny))
 
 
-def shade(nats: float) -> str:
-    """The rich style of a token that was moved by so many nats, up or down."""
-    return next(style for least, style in reversed(SHADES) if abs(nats) >= least)
+def distance(ratio: float) -> float:
+    """How far a ratio is from 1, up or down: itself or its inverse, whichever is larger."""
+    return max(ratio, 1.0 / ratio)
+
+
+def level(ratio: float) -> int:
+    """The index into `SHADES` of a token whose probability changed by this ratio."""
+    return sum(distance(ratio) >= least for least, _ in SHADES[1:])
+
+
+def as_factor(ratio: float) -> str:
+    """A ratio in writing, as in ``x1.55``."""
+    return f"x{ratio:.2f}" if 0.01 <= ratio < 1000.0 else f"x{ratio:.0e}"

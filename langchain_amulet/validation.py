@@ -10,13 +10,16 @@ import inspect
 import json
 import math
 import re
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import Any, ClassVar, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from langchain_amulet.errors import AmuletError, ConfigurationError, MissingExtraError
 
@@ -37,6 +40,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "string_type": "a text",
         "string_too_short": "a text with {min_length} or more characters",
         "string_too_long": "a text with {max_length} or fewer characters",
+        "too_short": "at least {min_length} long",
+        "too_long": "at most {max_length} long",
+        "list_type": "a list",
+        "tuple_type": "a list",
         "literal_error": "{expected}",
     }
 )
@@ -57,10 +64,54 @@ DEEPEST = 64
 OWN = frozenset({"langchain_amulet", "amulet_evals", "amulet_server"})
 """The packages that this distribution holds."""
 
+BETWEEN = OWN | {
+    "asyncio",
+    "concurrent",
+    "contextvars",
+    "threading",
+    "langchain",
+    "langchain_core",
+    "langgraph",
+}
+"""The packages through which a program's call gets to ours."""
+
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 FEW = 8
-"""How many values of a list or a dict are shown."""
+"""How many values of a list or a dict are shown, and how many of its faults told."""
+
+MOST_DIGITS = 60
+"""How many digits of a whole number are shown."""
+
+
+class FlaglessNumbers(BaseModel):
+    """Settings whose numbers aren't given as truth values, which pydantic takes for 0 and 1."""
+
+    _numbers: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Find the numbers once, as the settings of a call are read with every call."""
+        super().__pydantic_init_subclass__(**kwargs)
+        kinds = {name: [*_kinds(field.annotation)] for name, field in cls.model_fields.items()}
+        cls._numbers = frozenset(
+            name
+            for name, found in kinds.items()
+            if (int in found or float in found) and bool not in found
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_flags(cls, data: Any) -> Any:
+        given = data if isinstance(data, Mapping) else {}
+        flags = [name for name in given if name in cls._numbers and isinstance(given[name], bool)]
+        if flags:
+            refused = PydanticCustomError("flag", "it must be a number")
+            details = [
+                InitErrorDetails(type=refused, loc=(name,), input=given[name]) for name in flags
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, details)
+        return data
 
 
 @contextmanager
@@ -95,14 +146,19 @@ def explanation(
         others: What to write in place of names that are known to be meant for something.
     """
     details = error.errors(include_url=False)
-    for detail in details:
-        own = detail.get("ctx", {}).get("error")
+    given = [each.get("ctx", {}).get("error") for each in details]
+    raised = [own for own in given if isinstance(own, BaseException)]  # of dates it's a text
+    for own in raised:
+        # The collector can't look into a ValidationError, which holds what validators raised. With
+        # its frames that would hold what a user wrote, and by way of a thread's future what is
+        # raised in its place, whose context the ValidationError is: a circle, kept for ever.
+        own.__traceback__ = own.__context__ = own.__cause__ = None
+    for own in raised:
         if isinstance(own, AmuletError):
-            # A new one, as the ValidationError holds that one. The collector can't look into a
-            # ValidationError: an error that were both in it and raised from it would keep its
-            # frames, and what a user wrote, for ever.
-            return type(own)(*own.args)
-    return kind(" ".join(_sentence(detail, names, quoting, others) for detail in details))
+            return type(own)(*own.args)  # a new one, for the same reason
+    told = [_sentence(detail, names, quoting, others) for detail in details[:FEW]]
+    more = [f"And so on, {len(details)} times in all."] if len(details) > FEW else []
+    return kind(" ".join([*told, *more]))
 
 
 @contextmanager
@@ -221,6 +277,29 @@ def as_json(value: Any) -> Any:
         raise ValueError(f"JSON can't write it: {message_of(error)}") from None
 
 
+def as_written(value: Any) -> Any:
+    """Data as `as_json` gives it, with words in place of what JSON can't write, such as a date.
+
+    For what a program's own tools gave or were given, and what is to be read by a model: there it
+    is better read in other words than refused. `check_nesting` is for before.
+    """
+    if value is None or isinstance(value, (str, bool, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {_in_words(key): as_written(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_written(each) for each in value]
+    is_short = isinstance(value, int) and abs(value) < 10**MOST_DIGITS
+    return value if is_short else _in_words(value)
+
+
+def _in_words(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # whatever a class of the caller's raises, or too many digits
+        return quoted(value)
+
+
 def quoted(value: object, depth: int = 3) -> str:
     """A wrong value as an error may show it: numbers and names, but no words.
 
@@ -231,6 +310,13 @@ def quoted(value: object, depth: int = 3) -> str:
         value: The value.
         depth: How far into lists and dicts is looked, which may hold themselves.
     """
+    try:
+        return _quoted(value, depth)
+    except Exception:  # whatever a class of the caller's raises where it is looked at
+        return f"this {type(value).__name__}"
+
+
+def _quoted(value: object, depth: int) -> str:
     if isinstance(value, str):
         is_name = NAME.fullmatch(value) is not None
         return repr(value) if is_name else f"this text of {len(value)} characters"
@@ -241,6 +327,8 @@ def quoted(value: object, depth: int = 3) -> str:
         held = (quoted(each, depth - 1) for each in value.values())
         pairs = zip(inner, held, strict=True)
         return f"{{{', '.join(f'{key}: {each}' for key, each in pairs)}}}"
+    if isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+        return f"this whole number of more than {MOST_DIGITS} digits"
     if value is None or isinstance(value, (int, float, type)):
         return repr(value)
     return f"this {type(value).__name__}"
@@ -296,7 +384,10 @@ def is_finite(value: object) -> bool:
     """Whether it is a number that one can calculate with: neither infinite nor NaN, no bool."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond all that floats reach
+        return False
 
 
 def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -310,19 +401,43 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
 def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
     """The known name that an unknown one was probably meant for; None if there is none.
 
+    Capitals make no difference.
+
     Args:
         name: The unknown name.
         known: The names that there are.
         least: How alike they must be, from 0 to 1. Where something is wrong for certain, a far
             guess helps; where it may be right, only a near one is worth mentioning.
     """
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=least)), None)
+    folded = {each.casefold(): each for each in known}
+    close = get_close_matches(name.casefold(), list(folded), n=1, cutoff=least)
+    return folded[close[0]] if close else None
 
 
 def choose(name: str, known: Iterable[str]) -> str:
     """The beginning of the remedy for an unknown name: which one to use, or to use one at all."""
     close = nearest(name, known)
     return f"did you mean {close!r}? Use" if close else "use"
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn whoever called: the warning's place is the nearest code that isn't a library's of ours.
+
+    Args:
+        message: What it says.
+        category: Its kind.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of, whatever they are told of each other."""
+    yield annotation
+    for inner in get_args(annotation):
+        yield from _kinds(inner)
 
 
 def _held(value: object) -> list[object]:
@@ -346,11 +461,17 @@ def _sentence(detail: Any, names: Iterable[str], quoting: bool, others: Mapping[
         return f"{place!r} is missing: give it a value."
     is_shown = quoting or isinstance(detail["input"], (int, float))
     value = quoted(detail["input"]) if is_shown else f"this {type(detail['input']).__name__}"
-    return f"{place!r} can't be {value}: {_rule(detail)}."
+    return f"{place!r} can't be {value}: {rule_of(detail)}."
 
 
-def _rule(detail: Any) -> str:
-    if detail["type"] in RULES:
-        return f"it must be {RULES[detail['type']].format(**detail.get('ctx', {}))}"
+def rule_of(detail: Mapping[str, Any], rules: Mapping[str, str] = RULES) -> str:
+    """The rule that a value broke, as the end of a sentence.
+
+    Args:
+        detail: One of pydantic's complaints.
+        rules: What a value must be, by pydantic's names for the complaints.
+    """
+    if detail["type"] in rules:
+        return f"it must be {rules[detail['type']].format(**detail.get('ctx', {}))}"
     rule: str = detail["msg"].removeprefix("Value error, ")
     return f"{rule[0].lower()}{rule[1:]}"

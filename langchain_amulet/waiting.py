@@ -34,7 +34,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -109,6 +109,22 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     run_in_context = partial(contextvars.copy_context().run, _do, work, future)
     Thread(target=run_in_context, daemon=True).start()
     return future
+
+
+def interruptible(work: Callable[[], T], give_up: Callable[[], object]) -> T:
+    """Do work of which parts can't be interrupted, such as by leaving an executor of threads.
+
+    Args:
+        work: What to do, in a thread of its own.
+        give_up: Called if this thread is interrupted meanwhile, by Ctrl-C for one; it doesn't wait
+            for the work then.
+    """
+    future = in_thread(work)
+    try:
+        return future.result()
+    finally:
+        if not future.done():
+            give_up()
 
 
 def in_ended_thread(work: Callable[[], T]) -> T:
@@ -211,14 +227,19 @@ class Deadline:
     Attributes:
         at: By `time.monotonic`; infinite for never.
         error: What is raised then.
+        called_off: Once it is done, that moment is over for all who wait in threads; None where it
+            is a matter of time alone.
     """
 
     at: float
     error: Callable[[], Exception]
+    called_off: Future[None] | None = None
 
     @property
     def left(self) -> float:
         """Seconds until then, at least 0."""
+        if self.called_off is not None and self.called_off.done():
+            return 0.0
         return max(self.at - time.monotonic(), 0.0)
 
     def check(self) -> None:
@@ -240,14 +261,15 @@ class Deadline:
         """
         give_up = _cancel if give_up is None else give_up
         block = awaited.block
-        if self.at < math.inf:
+        if self.at < math.inf or self.called_off is not None:
             block = partial(self._block, awaited, give_up)
         return Wait(block, partial(self._suspend, awaited, give_up))
 
     def _block(self, awaited: Wait[T], give_up: Callable[[AnyFuture], object]) -> T:
         future = in_thread(awaited.block) if awaited.begin is None else awaited.begin()
+        ends: list[Future[Any]] = [future] if self.called_off is None else [future, self.called_off]
         try:
-            wait([future], self.left)
+            wait(ends, self.left if self.at < math.inf else None, FIRST_COMPLETED)
         finally:
             is_done = future.done()  # before it may be cancelled
             if not is_done:

@@ -1,19 +1,30 @@
 """What pydantic complains of becomes an error of the package, which keeps nothing alive."""
 
+import asyncio
 import errno
 import gc
 import sqlite3
+import time
 import traceback
 import weakref
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.validation import DEEPEST, check_nesting, explained, kind_of, quoted
+from langchain_amulet.validation import (
+    DEEPEST,
+    check_nesting,
+    explained,
+    is_finite,
+    kind_of,
+    quoted,
+)
+from langchain_amulet.waiting import Deadline, Procedure, Workers, arun, in_executor, limited, run
 
 
 def refuse(value: Any) -> Any:
@@ -25,6 +36,10 @@ class Small(BaseModel):
     wish: Annotated[Any, BeforeValidator(refuse)] = None
 
 
+class Diary(BaseModel):
+    day: datetime = Field(default=datetime(2026, 1, 1))
+
+
 class Never(BaseModel):
     @model_validator(mode="after")
     def _refuse(self) -> "Never":
@@ -33,29 +48,50 @@ class Never(BaseModel):
 
 REFUSALS: dict[str, Callable[[], object]] = {
     "a number out of its range": lambda: Small(size=0),
+    "a text that is no date": lambda: Diary(day="soon"),
     "a field's own validator": lambda: Small(wish="x"),
     "a model's own validator": lambda: Never(),
 }
 
 
+def elsewhere(work: Callable[[], object]) -> Procedure[None, object]:
+    """Have it done by another thread, if who runs this doesn't wait in their own."""
+    return (yield in_executor(work, Workers(1)))
+
+
+LATE = Deadline(time.monotonic() + 1000.0, TimeoutError)
+
+WAYS: dict[str, Callable[[Callable[[], object]], object]] = {
+    "in this thread": lambda work: run(elsewhere(work)),
+    "in time": lambda work: run(limited(elsewhere(work), LATE)),
+    "beside an event loop": lambda work: asyncio.run(arun(elsewhere(work))),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("make", REFUSALS.values(), ids=REFUSALS)
 def test_an_error_that_is_dropped_takes_along_what_its_call_held(
-    make: Callable[[], object],
+    make: Callable[[], object], way: Callable[[Callable[[], object]], object]
 ) -> None:
     class Held:
         """Stands for a conversation, or for weights."""
 
     def call() -> weakref.ref[Held]:
         held = Held()
-        try:
+
+        def refused() -> None:
             with explained(ConfigurationError):
                 make()
+
+        try:
+            way(refused)
         except (ConfigurationError, PreferenceError):
             return weakref.ref(held)
         raise AssertionError("nothing was refused")
 
-    left = call()
-    gc.collect()
+    left, end = call(), time.monotonic() + 10.0
+    while left() is not None and time.monotonic() < end:  # the thread may not be over yet
+        gc.collect()
     assert left() is None
 
 
@@ -153,3 +189,36 @@ def test_of_others_errors_the_kind_is_told_and_the_code_that_they_have() -> None
     assert kind_of(OSError("a wish")) == "OSError"
     assert kind_of(OSError(errno.ENOSPC, "a wish")) == "OSError (ENOSPC)"
     assert kind_of(failing("SELECT wish")) == "OperationalError (SQLITE_ERROR)"
+
+
+class Unlike:
+    """Says that it is a text."""
+
+    @property
+    def __class__(self) -> type:  # type: ignore[override]
+        return str
+
+
+class Uncounted(list[object]):
+    def __len__(self) -> int:
+        raise RuntimeError("counted")
+
+
+def test_a_value_that_cannot_be_looked_at_is_shown_by_its_kind() -> None:
+    assert quoted(Unlike()) == "this Unlike"
+    assert quoted([Uncounted()]) == "[this Uncounted]"
+    assert quoted(-(10**5000)) == "this whole number of more than 60 digits"
+
+
+def test_whole_numbers_beyond_floats_are_no_numbers_to_calculate_with() -> None:
+    assert [is_finite(number) for number in (2**1000, 10**400, -(10**5000))] == [True, False, False]
+
+
+def test_of_many_complaints_the_first_are_told_and_how_many_there_are() -> None:
+    class Sizes(BaseModel):
+        sizes: list[int]
+
+    with pytest.raises(ConfigurationError) as refused, explained(ConfigurationError):
+        Sizes.model_validate({"sizes": ["x"] * 10_000})
+    assert str(refused.value).endswith("And so on, 10000 times in all.")
+    assert len(str(refused.value)) < 1000

@@ -1,8 +1,10 @@
 """What a call finds of earlier ones, and whose: computed prompts are kept by user, unless told."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -32,6 +34,7 @@ class Context:
 @pytest.fixture
 def fresh(tiny: str) -> Iterator[ChatAmulet]:
     """A model that remembers nothing yet."""
+    gc.collect()  # copies that an earlier test has dropped hold the weights until then
     with ChatAmulet(
         model=tiny, dtype="float32", temperature=0, max_tokens=6, kv_cache_memory="64MiB"
     ) as llm:
@@ -40,7 +43,7 @@ def fresh(tiny: str) -> Iterator[ChatAmulet]:
 
 def cache_read(answer: Any) -> int:
     details = answer.usage_metadata["input_token_details"]
-    return int(details.get("cache_read", 0))
+    return int(details["cache_read"])
 
 
 def conversation(text: str = QUESTION) -> list[Any]:
@@ -114,6 +117,23 @@ def test_the_user_of_a_keyword_argument_counts_as_well(fresh: ChatAmulet) -> Non
         assert found_by(knowing, way, user_id=f"ada {way.__name__}") > 0
 
 
+@pytest.mark.parametrize("place", ["configurable", "metadata", "context"])
+def test_users_of_another_kind_than_text_are_told_apart_or_share_with_nobody(
+    fresh: ChatAmulet, place: str
+) -> None:
+    def found(user: object) -> int:
+        named: dict[str, Any] = {"user_id": user}
+        if place == "context":
+            return found_by(fresh, GRAPHS["graph"], context=named)
+        return found_by(fresh, invoke, {place: named})
+
+    known: list[object] = [7, 8, "7", UUID(int=7), UUID(int=8), None]
+    assert [found(user) for user in known] == [0] * len(known)
+    assert all(found(user) > 0 for user in [*known, str(UUID(int=7))])
+    for user in (["ada"], {"id": 1}, True, 7.0, object()):
+        assert [found(user), found(user)] == [0, 0]
+
+
 def test_samples_of_one_call_share_its_prompt_even_where_nothing_is_kept(
     fresh: ChatAmulet,
 ) -> None:
@@ -148,7 +168,10 @@ def test_a_budget_is_bytes_or_a_text(said: Any, size: int) -> None:
     assert ChatAmulet(kv_cache_memory=said).load_options.kv_cache_memory == size
 
 
-@pytest.mark.parametrize("value", ["much", 0, -1, "1 apple"])
+@pytest.mark.parametrize(
+    "value",
+    ["much", 0, -1, "1 apple", "4,5GiB", "10%", "1_000", "1.5", True, 5000.5, 1023, "3 b", ""],
+)
 def test_what_is_no_budget_is_refused(value: Any) -> None:
     with pytest.raises(ConfigurationError, match="kv_cache_memory"):
         ChatAmulet(kv_cache_memory=value)

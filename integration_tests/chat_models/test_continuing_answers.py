@@ -31,6 +31,43 @@ def test_the_answer_is_what_follows_the_beginning(pocket: ChatAmulet) -> None:
         assert "".join(chunk.text for chunk in chunks) == answer.text
 
 
+@pytest.mark.parametrize("gap", ["", " ", "   ", "\n", " \n\t "])
+@pytest.mark.parametrize("preference", [None, "Be uplifting."])
+def test_white_space_behind_the_beginning_is_the_answer_s(
+    pocket: ChatAmulet, gap: str, preference: str | None
+) -> None:
+    """It isn't in the prompt, and no token but one that begins with it comes first."""
+    begun = [BEGUN[0], AIMessage(f"It helps to maintain a{gap}")]
+    call = {**CONTINUING, "preference": preference, "logprobs": True}
+    assert prompts_of(pocket, begun, **CONTINUING) == prompts_of(pocket, BEGUN, **CONTINUING)
+    for temperature in (0.0, 3.0):
+        answer = pocket.invoke(begun, temperature=temperature, seed=1, **call)
+        logprobs = answer.response_metadata["logprobs"]["content"]
+        decoded = b"".join(bytes(each["bytes"]) for each in logprobs).decode(errors="replace")
+        assert f"It helps to maintain a{decoded}" == begun[1].text + answer.text
+        chunks = pocket.stream(begun, temperature=temperature, seed=1, **call)
+        assert "".join(chunk.text for chunk in chunks) == answer.text
+
+
+def test_a_beginning_that_ends_in_a_space_is_gone_on_with_as_without(pocket: ChatAmulet) -> None:
+    begun = [BEGUN[0], AIMessage("It helps to maintain a ")]
+    assert pocket.invoke(begun, **CONTINUING).text == (
+        pocket.invoke(BEGUN, **CONTINUING).text.removeprefix(" ")
+    )
+
+
+def test_tools_may_be_called_behind_white_space(pocket: ChatAmulet) -> None:
+    with_tools = pocket.bind_tools([clock], strict=True)
+    begun = [BEGUN[0], AIMessage("It helps to maintain a ")]
+    assert with_tools.invoke(begun, **CONTINUING).text.startswith("consistent")
+
+
+def test_a_search_by_beams_says_that_it_cannot_go_on_behind_white_space(pocket: ChatAmulet) -> None:
+    begun = [BEGUN[0], AIMessage("It helps to maintain a ")]
+    with pytest.raises(RequestError, match="beginning that ends in white space"):
+        pocket.invoke(begun, method="beam_search:n=2", **CONTINUING)
+
+
 def test_a_last_answer_is_answered_where_nothing_else_is_asked_for(pocket: ChatAmulet) -> None:
     assert not pocket.invoke(BEGUN).text.startswith(" ")
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine import backends
-from langchain_amulet.methods import Amulet, Iterated, LinearAlignment, Method
+from langchain_amulet.methods import Amulet, Auto, Iterated, LinearAlignment, Method
 from langchain_amulet.preferences.echo_guard import echoes
 from langchain_amulet.steering import amulet_utility
 from support.registries import restored
@@ -47,9 +47,9 @@ def parrot() -> Iterator[ChatAmulet]:
 
 @pytest.mark.parametrize(
     "method",
-    [Amulet(), Amulet(plausibility=0.0), Amulet(kl_cap=1.0), LinearAlignment(),
+    [Auto(), Amulet(), Amulet(plausibility=0.0), Amulet(kl_cap=1.0), LinearAlignment(),
      Iterated(utility=amulet_utility)],
-    ids=["masked", "unmasked", "capped", "linear_alignment", "iterated"],
+    ids=["by default", "masked", "unmasked", "capped", "linear_alignment", "iterated"],
 )  # fmt: skip
 def test_a_steered_answer_repeats_no_phrase_of_its_preference(
     parrot: ChatAmulet, method: Method
@@ -61,8 +61,8 @@ def test_a_steered_answer_repeats_no_phrase_of_its_preference(
 
 def test_nor_does_it_of_several_or_stored_ones(parrot: ChatAmulet) -> None:
     both = [PREFERENCE, "Always be kind and patient."]
-    steered = parrot.invoke(QUESTION, preference=both).text
-    assert echoes(steered, both) == 0
+    assert echoes(parrot.invoke(QUESTION, preference=both, echo_guard=False).text, both) == 3
+    assert echoes(parrot.invoke(QUESTION, preference=both).text, both) == 0
     standing = parrot.with_preference(both[1])
     assert echoes(standing.invoke(QUESTION, preference=PREFERENCE, compose=True).text, both) == 0
 

@@ -1,21 +1,25 @@
 """Every refusal says the rule, the value and the remedy, and is one of the package's errors."""
 
 import asyncio
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from langchain_core import exceptions as core
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage
+from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import ConfigurableField
 
 from langchain_amulet import Amulet, ChatAmulet, Preference, errors
 from langchain_amulet.memory import as_memory
+from langchain_amulet.methods import BestOf
 from support.models import save_model
 from support.ways import DIRECT, Way, invoke
 
-QUESTION = "How do I sleep better?"
+QUESTION, SECRET = "How do I sleep better?", "Sheba"
 every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
 
 
@@ -39,7 +43,7 @@ every_way = pytest.mark.parametrize("way", DIRECT.values(), ids=DIRECT)
         ({"stop": 7}, r"Stop strings must .*not 7: use None"),
         ({"placement": "top"}, r"'placement' can't be 'top': it must be 'system' or 'user'"),
         ({"preference_template": "Please."}, r"must contain {preference}.*'Please.': add it"),
-        ({"method": "amulett"}, r"method must be one of amulet, base, .*not 'amulett'"),
+        ({"method": "amulett"}, r"method must be one of amulet, auto, base, .*not 'amulett'"),
         ({"method": "ballanced"}, r"not 'ballanced': did you mean 'balanced'\? Use one of those"),
         (
             {"method": "best_of"},
@@ -108,12 +112,22 @@ def test_an_unknown_argument_is_refused_with_the_known_ones(llm: ChatAmulet, way
         way(llm, QUESTION, preferences="Be kind.")
 
 
+NUMBERS = (
+    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty", "seed",
+    "max_tokens", "max_preference_chars", "timeout",
+)  # fmt: skip
+"""Settings that are numbers: a truth value was meant for something else."""
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"temprature": 0.1},
         {"temperature": -1.0},
         {"temperature": "hot"},
+        *({name: flag} for name in NUMBERS for flag in (True, False)),
+        {"preference": {"text": "Be kind.", "strength": True}},
+        {"preference": {"text": "Be kind.", "weight": True}},
         {"max_tokens": 0},
         {"timeout": -1.0},
         {"stop": 7},
@@ -144,6 +158,18 @@ def test_a_name_in_metadata_that_is_nearly_the_preferences_is_pointed_out_once(
     llm.invoke(QUESTION, {"metadata": {name: 1, "preference": "Be kind."}})
 
 
+def test_a_warning_s_place_is_where_the_model_was_called(llm: ChatAmulet) -> None:
+    misspelt = {"metadata": {"preferences": "Be kind."}, "configurable": {"temperature": 0.1}}
+    with pytest.warns(UserWarning) as warned:
+        llm.invoke(QUESTION, misspelt)
+        (llm | StrOutputParser()).invoke(QUESTION, misspelt)
+        for _ in llm.stream(QUESTION, misspelt):
+            pass
+        asyncio.run(llm.ainvoke(QUESTION, misspelt))
+    assert len(warned) == 8
+    assert {warning.filename for warning in warned} == {__file__}
+
+
 @every_way
 def test_a_name_in_configurable_that_is_nearly_the_preferences_is_pointed_out(
     llm: ChatAmulet, way: Way
@@ -161,15 +187,16 @@ def test_a_name_in_configurable_that_is_nearly_the_users_is_pointed_out(
     llm: ChatAmulet, way: Way
 ) -> None:
     knowing = llm.model_copy(update={"memory": as_memory({"ada": "Be kind."}.get)})
-    for name in ("userid", "user-id", "userId", "user_ID"):
-        with pytest.warns(errors.PreferenceWarning, match=f"'user_id', .* has '{name}'"):
-            way(knowing, QUESTION, {"configurable": {name: "ada"}})
-    for nobodys in ({"users": 1, "user_name": "Ada", "thread_id": "1"}, {"user_id": None}):
+    for name in ("userid", "user-id", "userId", "user_ID", "user", "UID"):
+        for model in (llm, knowing):  # without a memory users are told apart for the cache
+            with pytest.warns(errors.PreferenceWarning, match=f"'user_id', .* has '{name}'") as all:
+                way(model, QUESTION, {"configurable": {name: "ada"}})
+            assert len(all) == 1
+    strangers: Any = {"users": 1, "user_name": "Ada", "thread_id": "1", "user": {"name": "Ada"}}
+    for nobodys in (strangers, {"user_id": None}):
         way(knowing, QUESTION, {"configurable": nobodys})
-    misspelled: Any = {"configurable": {"userid": "ada"}}
-    way(llm, QUESTION, misspelled)  # without a memory nobody is looked for
-    way(knowing, QUESTION, misspelled, user_id="ada")
-    way(knowing, QUESTION, misspelled, preference="Be kind.")
+        way(llm, QUESTION, {"configurable": nobodys})
+    way(knowing, QUESTION, {"configurable": {"userid": "ada"}}, user_id="ada")
 
 
 @every_way
@@ -334,6 +361,15 @@ async def test_a_batch_never_fills_the_queue_by_itself(tiny: str) -> None:
     assert await llm.abatch([]) == llm.batch([]) == []
 
 
+@pytest.mark.parametrize("value", [0, -1, "many", 0.5])
+async def test_a_batch_that_could_never_begin_is_refused(tiny: str, value: Any) -> None:
+    llm, config = ChatAmulet(model=tiny), cast("Any", {"max_concurrency": value})
+    with pytest.raises(errors.RequestError, match="max_concurrency of the config must be"):
+        llm.batch([QUESTION], config)
+    with pytest.raises(errors.RequestError, match="max_concurrency of the config must be"):
+        await llm.abatch([QUESTION], [config])
+
+
 @pytest.mark.parametrize(
     ("count", "max_queue"), [(200, 100), pytest.param(5000, 4096, marks=pytest.mark.exhaustive)]
 )
@@ -398,3 +434,66 @@ def test_so_is_a_message_that_does(llm: ChatAmulet) -> None:
 def test_a_choice_of_a_tool_in_no_form_is_refused(llm: ChatAmulet, choice: Any) -> None:
     with pytest.raises(errors.ToolError, match="tool_choice must be"):
         llm.invoke(QUESTION, tool_choice=choice)
+
+
+# --- Errors that name what is to be mended ---
+
+MESSAGES: dict[str, tuple[Any, str]] = {
+    "no content": ([("user", SECRET), {"role": "user"}], r"message 1 has no 'content': add it"),
+    "no role": ([{"content": SECRET}], r"message 0 has no 'role': add it"),
+    "a role": ([("user", SECRET), {"role": "usr", "content": SECRET}], r"message 1 has .* 'usr'"),
+    "a pair": ([("usr", SECRET)], r"message 0 has the role 'usr': use one of system"),
+    "a triple": ([("user", SECRET, SECRET)], "message 0 is of type tuple: use a message"),
+    "a number": ([("user", SECRET), 5], "message 1 is of type int: use a message"),
+    "content": ([{"role": "user", "content": 5}], "message 0 of the role 'user' .* type int"),
+    "one alone": (HumanMessage(SECRET), "this HumanMessage is at most one message: put it in a"),
+    "a dict alone": ({"role": "user", "content": SECRET}, "this dict is at most one message: put"),
+    "chat": ([("user", SECRET), ChatMessage(SECRET, role="bob")], "role of message 1 .*not 'bob'"),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), MESSAGES.values(), ids=MESSAGES)
+def test_a_message_that_cannot_be_read_is_named_and_not_quoted(
+    llm: ChatAmulet, given: Any, told: str
+) -> None:
+    with pytest.raises(errors.RequestError, match=told) as raised:
+        llm.invoke(given)
+    assert SECRET not in str(raised.value)
+
+
+async def scorer(messages: Any, answer: Any) -> float:
+    return 1.0
+
+
+SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "speculation": ({"speculation": False}, "'lookup' or None, not False: use None to turn it off"),
+    "capitals": ({"method": "AMULET"}, "did you mean 'amulet'"),
+    "penalty": ({"presence_penalty": math.nan}, "a finite number, not nan: use 0 for none"),
+    "timeout": ({"timeout": math.nan}, "'timeout' can't be nan: it must be a finite number"),
+    "nats": ({"method": "auto:nats=NaN"}, "nats must be finite and at least 0, not nan"),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), SETTINGS.values(), ids=SETTINGS)
+def test_a_wrong_value_is_told_by_the_name_that_it_was_given_by(
+    llm: ChatAmulet, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(errors.ConfigurationError, match=told):
+        ChatAmulet(**given)
+    with pytest.raises(errors.ConfigurationError, match=told):
+        llm.invoke(QUESTION, **given)
+
+
+def test_a_scorer_that_must_be_awaited_is_told_so() -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"this one is async.*write it as def"):
+        BestOf(2, scorer=scorer)
+
+
+def test_a_template_that_is_no_jinja_is_to_be_mended(llm: ChatAmulet) -> None:
+    with pytest.raises(errors.ChatTemplateError, match=r"must be one that Jinja reads.*Mend it"):
+        llm.invoke(QUESTION, chat_template="{{ x")
+
+
+@pytest.mark.parametrize("number", [np.float32(2.0), np.float64(2.0), np.int64(2)])
+def test_numbers_of_numpy_are_strengths(number: Any) -> None:
+    assert ChatAmulet(method=number).method == Amulet(strength=2.0)

@@ -177,10 +177,12 @@ async def test_cancelled_tasks_free_their_rows_at_once(
 async def test_who_calls_a_closed_model_is_told_while_others_finish(
     tiny: str, alone: list[AIMessage], llm: ChatAmulet
 ) -> None:
-    closing = ChatAmulet(**{name: getattr(llm, name) for name in llm.model_fields_set}, max_rows=4)
-    under_way = [asyncio.create_task(closing.ainvoke(text, **wish)) for text, wish in CALLS[:20]]
+    fields = {name: getattr(llm, name) for name in llm.model_fields_set} | {"max_rows": 4}
+    closing, other = ChatAmulet(**fields), ChatAmulet(**fields).load()  # on the same weights
     engine = engine_of(closing)
-    await until(lambda: submitted(engine.stats()) == 20)
+    before = submitted(engine.stats())
+    under_way = [asyncio.create_task(closing.ainvoke(text, **wish)) for text, wish in CALLS[:20]]
+    await until(lambda: submitted(engine.stats()) == before + 20)
     closing.close()
     began = time.monotonic()
     for call in (closing.ainvoke(CALLS[0][0]), asyncio.to_thread(closing.invoke, CALLS[0][0])):
@@ -188,6 +190,7 @@ async def test_who_calls_a_closed_model_is_told_while_others_finish(
             await call
     assert time.monotonic() - began < 1.0
     assert_same(list(await asyncio.gather(*under_way)), alone[:20])
+    other.close()
 
 
 async def test_who_waits_for_an_engine_that_is_closed_is_told(tiny: str) -> None:

@@ -6,14 +6,21 @@ import pickle
 import threading
 import time
 import weakref
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.runnables import ConfigurableField
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.errors import EngineClosedError
-from support.engines import engine_of
+from langchain_amulet.chat_models.model_handle import ModelHandle
+from langchain_amulet.engine import LoadedModel, load, model_runtime
+from langchain_amulet.errors import ConfigurationError, EngineClosedError
+from langchain_amulet.methods import BeamSearch, BestOf, Method
+from langchain_amulet.waiting import in_thread
+from support.engines import engine_of, whole
 from support.models import save_model
 from support.ways import DIRECT, Way, invoke
 
@@ -105,6 +112,20 @@ def test_a_copied_or_pickled_model_answers_the_same_and_takes_no_weights_along(t
         assert invoke(other, QUESTION) == expected
 
 
+def test_names_of_models_that_there_are_not_leave_nothing(tiny: str) -> None:
+    def handles() -> int:
+        gc.collect()
+        return sum(type(each) is ModelHandle for each in gc.get_objects())
+
+    with ChatAmulet(model=tiny, max_tokens=1) as llm:
+        llm.invoke(QUESTION, model="pocket")
+        before = handles()
+        for number in range(5):
+            with pytest.raises(ConfigurationError):
+                llm.invoke(QUESTION, model=f"no/such/{number}")
+        assert handles() == before
+
+
 def test_a_call_may_name_another_model(tiny: str, other_tiny: str) -> None:
     llm, other = make(tiny), make(other_tiny)
     answer = llm.invoke(QUESTION, model=other_tiny)
@@ -118,6 +139,102 @@ def test_fields_set_by_the_config_do_not_load_the_weights_again(tiny: str) -> No
         for temperature in (0.0, 0.5):
             warmer.invoke("Hello!", {"configurable": {"temperature": temperature}})
         assert engine_of(llm).stats().finished == 2
+
+
+LONG = {"max_tokens": 900, "temperature": 1.5, "seed": 16}  # 900 tokens by either model
+
+
+def begun(llm: ChatAmulet, way: Way, **call: object) -> Future[str]:
+    """A call in a thread of its own, whose answer has begun."""
+    answer = in_thread(partial(way, llm, QUESTION, **LONG, **call))
+    while not engine_of(llm).stats().decode_steps:
+        time.sleep(0.001)
+    return answer
+
+
+@every_way
+def test_closing_the_last_one_fails_what_is_under_way(tiny: str, way: Way) -> None:
+    llm = make(tiny, max_queue=79)
+    threads = engine_threads()
+    answer = begun(llm, way)
+    (own,) = engine_threads() - threads
+    llm.close()
+    with pytest.raises(EngineClosedError, match="was closed before this"):
+        answer.result(timeout=30)
+    assert not own.is_alive()
+
+
+@pytest.mark.parametrize("method", [BeamSearch(2), BestOf(2, scorer=lambda *_: 1.0)])
+def test_closing_fails_searches_that_are_under_way(tiny: str, method: Method) -> None:
+    llm, gate = make(tiny, max_queue=79), threading.Event()
+    engine = engine_of(llm)
+    engine.run(whole(lambda: gate.wait(30)))
+    answer = in_thread(partial(invoke, llm, QUESTION, method=method, **LONG))
+    while not (engine.stats().queued or engine._scheduler._jobs or engine._scheduler._begun):
+        time.sleep(0.001)
+    closing = in_thread(llm.close)
+    while not engine._scheduler._closed:
+        time.sleep(0.001)
+    gate.set()
+    closing.result(timeout=30)
+    with pytest.raises(EngineClosedError):
+        answer.result(timeout=30)
+
+
+def test_closing_fails_a_call_of_another_model_by_name(tiny: str, other_tiny: str) -> None:
+    llm, twin = make(tiny, max_queue=79), make(other_tiny, max_queue=79)
+    answer = begun(twin, lambda _, *args, **call: invoke(llm, *args, **call), model=other_tiny)
+    twin.close()  # which isn't the last
+    assert not answer.done()
+    llm.close()
+    with pytest.raises(EngineClosedError):
+        answer.result(timeout=30)
+
+
+def test_what_is_under_way_goes_on_while_another_holds_the_weights(tiny: str) -> None:
+    llm, other = make(tiny, max_queue=79), make(tiny, max_queue=79)
+    answer = begun(llm, invoke)
+    llm.close()
+    assert answer.result(timeout=60)
+    other.close()
+
+
+def test_a_model_that_is_closed_while_it_loads_fails_its_calls(
+    tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, goes_on = threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> LoadedModel:
+        loads.set()
+        assert goes_on.wait(30)
+        return load(*args)
+
+    monkeypatch.setattr(model_runtime, "load", slow)
+    llm = make(tiny, max_queue=80)
+    answer = in_thread(partial(invoke, llm, QUESTION))
+    assert loads.wait(30)
+    llm.close()  # which doesn't wait
+    assert not answer.done()
+    goes_on.set()
+    with pytest.raises(EngineClosedError, match="was closed before this call ended"):
+        answer.result(timeout=30)
+
+
+def test_who_asks_for_a_model_that_was_just_closed_gets_a_new_one(tiny: str) -> None:
+    llm = make(tiny, max_queue=79)
+    invoke(llm, QUESTION)
+    held = llm._handle.opened.engine
+    llm.close()
+    with make(tiny, max_queue=79) as again:
+        assert invoke(again, QUESTION)
+        assert again._handle.opened.engine is not held
+
+
+async def test_a_model_can_be_closed_by_an_async_block(tiny: str) -> None:
+    async with make(tiny, max_queue=79) as llm:
+        assert (await llm.ainvoke(QUESTION)).text
+    with pytest.raises(EngineClosedError, match="make a new ChatAmulet"):
+        await llm.ainvoke(QUESTION)
 
 
 def engine_threads() -> set[threading.Thread]:

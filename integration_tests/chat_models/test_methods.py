@@ -192,6 +192,17 @@ def test_an_answer_is_scored_by_all_models_of_a_method(llm: ChatAmulet, other: C
 # --- of one's own ------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Miscounting(Method):
+    """Whose plan names a preference that isn't there."""
+
+    name: ClassVar[str] = "miscounting"
+    index: int = 1
+
+    def plan(self, preferences: Sequence[Guidance]) -> Plan:
+        return Plan.plain((self.index,))
+
+
 class Prompted(Method):
     """A method in all but its form: no dataclass."""
 
@@ -231,6 +242,16 @@ def test_a_method_that_isn_t_a_value_is_refused_when_a_model_is_made(llm: ChatAm
         ChatAmulet(method=Prompted())
     with pytest.raises(ConfigurationError, match=rule):
         invoke(llm, QUESTION, method=Prompted())
+
+
+def test_a_plan_that_names_a_preference_which_is_not_there_is_refused(llm: ChatAmulet) -> None:
+    method = Miscounting()
+    with pytest.raises(ConfigurationError, match=r"from 0 to 0.*'miscounting' names 1"):
+        invoke(llm, QUESTION, **KIND, method=method)
+    with pytest.raises(ConfigurationError, match=r"where there is none.*names 1"):
+        invoke(llm, QUESTION, method=method)
+    with pytest.raises(ConfigurationError, match="at least 0, not -1"):
+        invoke(llm, QUESTION, **KIND, method=Miscounting(-1))
 
 
 def test_a_method_that_plans_something_else_than_a_plan_is_named(llm: ChatAmulet) -> None:

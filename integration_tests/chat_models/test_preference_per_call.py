@@ -113,7 +113,7 @@ def test_several_preferences_steer_together(llm: ChatAmulet, kind: str) -> None:
 
 def test_a_preference_brings_its_own_strength(llm: ChatAmulet, kind: str) -> None:
     named = invoke(llm, QUESTION, preference=Preference(KIND, strength="amulet"))
-    assert named == kind
+    assert named == invoke(llm, QUESTION, preference=KIND, method="amulet")
     prompted = invoke(llm, QUESTION, preference=KIND, method="pref")
     unmasked = {"method": "linear_alignment", "preference": Preference(KIND, strength=0.0)}
     assert invoke(llm, QUESTION, **unmasked) == prompted != kind

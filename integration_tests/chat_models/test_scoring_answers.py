@@ -9,12 +9,12 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ContextLengthError, EmptyInputError
-from langchain_amulet.methods import Amulet, Base, Method, Pref
+from langchain_amulet.methods import Amulet, Auto, Base, Method, Pref
 from support.engines import engine_of
 
 QUESTION = "How do I sleep better?"
 KIND: dict[str, Any] = {"preference": "Be kind."}
-METHODS = [Amulet(), Amulet.paper(), Amulet(kl_cap=0.5), Pref(), Base()]
+METHODS = [Auto(), Amulet(), Amulet.paper(), Amulet(kl_cap=0.5), Pref(), Base()]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,14 @@ def test_control_tokens_in_an_answer_stay_text(llm: ChatAmulet) -> None:
 def test_answers_that_cannot_be_read_are_refused(llm: ChatAmulet) -> None:
     with pytest.raises(EmptyInputError, match="An answer needs text"):
         llm.score(QUESTION, "")
-    with pytest.raises(ContextLengthError):
+
+
+def test_an_answer_that_does_not_fit_the_context_is_refused_with_the_preference_s_share(
+    llm: ChatAmulet,
+) -> None:
+    with pytest.raises(ContextLengthError, match=r"3 are the preference's.* or the answer\.$"):
+        llm.score(QUESTION, "word " * 3000, **KIND)
+    with pytest.raises(ContextLengthError, match=r"Shorten the conversation or the answer\.$"):
         llm.score(QUESTION, "word " * 3000)
 
 

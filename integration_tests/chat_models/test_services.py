@@ -15,15 +15,16 @@ from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.chat_models.environment import LEFT_OUT, variable
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings, ModelSettings
+from langchain_amulet.engine import Stats
 from langchain_amulet.errors import (
     ChatTemplateError,
     ConfigurationError,
-    EngineClosedError,
     ModelNotFoundError,
     PreferenceStoreError,
     PreferenceWarning,
     QueueFullError,
     RequestError,
+    SettingWarning,
 )
 from langchain_amulet.methods import BestOf, DeRa
 from support.engines import engine_of
@@ -89,7 +90,12 @@ def test_whatever_is_wrong_with_a_model_shows_when_it_is_loaded(tiny: str) -> No
     with pytest.raises(ChatTemplateError):
         made(tiny, chat_template="{{ raise_exception('No.') }}").load()
     with pytest.raises(RequestError, match="max_rows"):
-        made(tiny, max_rows=1).load()
+        made(tiny, max_rows=1, preference="Be kind.").load()
+
+
+def test_a_model_with_a_row_for_plain_calls_alone_is_loaded(tiny: str) -> None:
+    with made(tiny, max_rows=1, max_queue=94) as llm:
+        assert llm.load().invoke(QUESTION)
 
 
 def test_a_warm_up_is_no_run_that_callbacks_would_see(llm: ChatAmulet) -> None:
@@ -115,10 +121,7 @@ def test_stats_are_those_of_the_engine_that_all_share(tiny: str) -> None:
     assert other.stats() == one.stats() == engine_of(one).stats()
     assert one.stats().finished == 1
     other.close()
-    with pytest.raises(EngineClosedError, match="was closed"):
-        other.stats()
-    with pytest.raises(EngineClosedError, match="was closed"):
-        _ = other.model_info
+    assert other.stats() == Stats() and other.model_info is None  # as a scraper may ask at the end
     assert one.stats().finished == 1
 
 
@@ -200,7 +203,7 @@ EXAMPLES = {
     "seed": "3", "timeout": "2.5", "logprobs": "1", "trace": "yes", "chat_format": "hermes",
     "steer_thinking": "no", "steer_tool_calls": "on", "echo_guard": "0",
     "redact_preferences": "true", "cache_scope": "process", "kv_cache_memory": "1GiB",
-    "cuda_graphs": "no", "speculation": "lookup",
+    "cuda_graphs": "no", "compile": "yes", "speculation": "lookup",
 }  # fmt: skip
 
 
@@ -245,6 +248,37 @@ def test_a_wrong_value_is_refused_by_the_variables_name(monkeypatch: pytest.Monk
     assert ChatAmulet().max_rows == 64
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("LANGCHAIN_AMULET_DEVCE", "did you mean LANGCHAIN_AMULET_DEVICE? Rename it"),
+        ("LANGCHAIN_AMULET_MAX_NEW_TOKENS", "did you mean LANGCHAIN_AMULET_MAX_TOKENS? Rename it"),
+        ("LANGCHAIN_AMULET_STROE", "did you mean LANGCHAIN_AMULET_STORE? Rename it"),
+        ("LANGCHAIN_AMULET_ADDRESS", "`langchain-amulet serve` begin with LANGCHAIN_AMULET_SERVE_"),
+        ("LANGCHAIN_AMULET_PREFERENCE", "each program to set: write ChatAmulet(preference=...)"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_pointed_out_without_its_value(
+    name: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "a very secret pirate")
+    with pytest.warns(SettingWarning, match=f"{name} in the environment sets nothing") as told:
+        ChatAmulet()
+    assert len(told) == 1
+    assert remedy in str(told[0].message)
+    assert "pirate" not in str(told[0].message)
+
+
+def test_a_variable_that_something_else_reads_is_none_of_these(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Warnings are errors here."""
+    for name in ("STORE", "SERVE_PORT", "SERVER_PROT"):
+        monkeypatch.setenv(f"LANGCHAIN_AMULET_{name}", "1")
+    monkeypatch.setenv("LANGCHAIN_AMULET_DTYPE", "float32")
+    ChatAmulet()
+
+
 # --- What is written elsewhere ---
 
 
@@ -260,6 +294,7 @@ def test_a_setting_of_another_library_is_refused_with_what_to_write(name: str) -
     ("name", "remedy"),
     [
         ("num_predict", "use max_tokens"),
+        ("continue_final_message", "use chat_template_kwargs"),
         ("stop_sequences", r"use stop=\[...\]"),
         ("device", r"make another one, with ChatAmulet\(device=...\)"),
         ("memory", r"make another one, with ChatAmulet\(memory=...\)"),
@@ -288,6 +323,7 @@ def test_quantisation_in_a_word_is_refused_with_the_class_to_use(value: Any) -> 
         ("hf.co/owner:latest", "Ollama's names"),
         ("./model.Q4_K_M.gguf", "with gguf_file"),
         ("owner/model.gguf", "with gguf_file"),
+        ("owner/name-GGUF/q4.gguf", "use model='owner/name-GGUF' with gguf_file='q4.gguf'"),
         (__file__, "It is a file: name the folder"),
     ],
 )

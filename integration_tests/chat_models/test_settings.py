@@ -168,6 +168,7 @@ def test_every_loading_option_reaches_the_loader() -> None:
         "trust_remote_code": True,
         "use_safetensors": False,
         "cuda_graphs": False,
+        "compile": True,
         "max_rows": 3,
         "max_queue": 5,
         "prefill_chunk": 7,

@@ -51,13 +51,15 @@ def test_a_steered_model_calls_what_the_prompted_one_calls(
 ) -> None:
     prompted = called(pocket, messages, preference=style, method="pref")
     assert prompted
-    assert called(pocket, messages, preference=style) == prompted
+    assert called(pocket, messages, preference=style, method="amulet") == prompted
 
 
-def test_calls_are_steered_if_asked(pocket: ChatAmulet) -> None:
-    """Then a wish for short answers leaves out the second call."""
-    wish = {"preference": "Keep it short.", "steer_tool_calls": True}
-    assert called(pocket, HALF_WAY, **wish) != called(pocket, HALF_WAY, preference="Keep it short.")
+@pytest.mark.parametrize("style", STYLES)
+def test_calls_are_steered_if_asked(pocket: ChatAmulet, style: str) -> None:
+    """Then a wish for short answers, say, leaves out the second call."""
+    wish = {"preference": style, "method": "amulet"}
+    steered = called(pocket, HALF_WAY, **wish, steer_tool_calls=True)
+    assert steered != called(pocket, HALF_WAY, **wish)
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -14,10 +14,10 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
-from pydantic import BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel, field_validator
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.errors import ContextLengthError, SchemaError, ToolError
+from langchain_amulet.errors import ConfigurationError, ContextLengthError, SchemaError, ToolError
 
 
 class Person(BaseModel):
@@ -48,6 +48,7 @@ class Leaf(BaseModel):
     day: date
 
 
+COLOURS = Enum("COLOURS", "red blue")
 SCHEMA = Person.model_json_schema()
 METHODS = ["function_calling", "json_schema", "json_mode"]
 
@@ -180,6 +181,20 @@ def test_what_is_no_schema_is_refused(llm: ChatAmulet, schema: Any, method: Any)
         llm.with_structured_output(schema, method=method)
 
 
+@pytest.mark.parametrize("kind", [list[int], int | str, Person | None, COLOURS, int], ids=str)
+def test_a_type_without_fields_is_told_what_to_make_of_it(llm: ChatAmulet, kind: Any) -> None:
+    with pytest.raises(SchemaError, match="such as RootModel of that type, or a class with a"):
+        llm.with_structured_output(kind)
+    llm.with_structured_output(RootModel[kind], method="json_schema")
+
+
+@pytest.mark.parametrize("name", ["include_Raw", "includeraw", "Strict", "allow_truncate"])
+def test_an_argument_that_is_nearly_its_own_is_refused_at_once(llm: ChatAmulet, name: str) -> None:
+    given: Any = {name: True}
+    with pytest.raises(ConfigurationError, match=f"'{name}' is unknown .* did you mean"):
+        llm.with_structured_output(Person, **given)
+
+
 @pytest.mark.parametrize(
     ("method", "name"), [("function_calling", "tools"), ("json_schema", "response_format")]
 )
@@ -189,6 +204,24 @@ def test_what_a_method_sets_by_itself_cannot_be_given_too(
     given: dict[str, Any] = {name: None}
     with pytest.raises(SchemaError, match=rf"sets {name} by itself.*leave it out"):
         llm.with_structured_output(Person, method=method, **given)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("names", [{"name": "person", "strict": True}, {}])
+def test_a_schema_may_be_wrapped_as_openai_wraps_it(
+    llm: ChatAmulet, method: Any, names: dict[str, Any]
+) -> None:
+    wrapped = {"type": "json_schema", "json_schema": {**names, "schema": SCHEMA}}
+    Person.model_validate(llm.with_structured_output(wrapped, method=method).invoke("Who are you?"))
+
+
+def test_a_field_that_no_answer_could_have_is_refused_before_any_call(llm: ChatAmulet) -> None:
+    class Deep(BaseModel):
+        a: int = Field(validation_alias=AliasPath("aa", "b"))
+
+    for refused in (llm.with_structured_output, lambda cls: llm.bind_tools([cls])):
+        with pytest.raises(SchemaError, match=r"Deep reads 'a' from the path 'aa\.b'"):
+            refused(Deep)
 
 
 @pytest.mark.parametrize("schema", [Person, SCHEMA], ids=["class", "json"])

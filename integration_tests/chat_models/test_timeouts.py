@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_amulet import ChatAmulet, Preference
@@ -167,6 +167,47 @@ def test_a_message_far_beyond_the_context_is_refused_at_once(llm: ChatAmulet, te
     with pytest.raises(ContextLengthError, match="characters of the messages"):
         llm.score(text, "Rest.")
     assert time.monotonic() - start < 5.0
+
+
+SPACES = " " * 4_000_000
+"""What a tokenizer takes for one word, and half a minute for."""
+
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "description": SPACES, "parameters": {"type": "object"}},
+}
+BLOCK = {"type": "text", "text": "a b"}
+CALL = AIMessage("", tool_calls=[{"name": "f", "args": {"a": SPACES}, "id": "1"}])
+ENUM = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": [SPACES]}}}
+
+ELSEWHERE: dict[str, Callable[[ChatAmulet], Any]] = {
+    "an answer": lambda llm: llm.invoke([("user", "a"), ("ai", f"{SPACES}b"), ("user", "c")]),
+    "a call": lambda llm: llm.invoke([("user", "a"), CALL, ToolMessage("b", tool_call_id="1")]),
+    "many messages": lambda llm: llm.invoke([("user", "a"), ("ai", "b")] * 2_000),
+    "many blocks": lambda llm: llm.invoke([HumanMessage([BLOCK] * 20_000)]),
+    "a tool": lambda llm: llm.invoke("a", tools=[TOOL]),
+    "a schema": lambda llm: llm.invoke("a", response_format=ENUM),
+    "a scored answer": lambda llm: llm.score("a", f"{SPACES}b"),
+    "a scored call": lambda llm: llm.score("a", CALL),
+}
+
+
+@pytest.mark.parametrize("call", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_so_is_what_is_as_long_anywhere_else(llm: ChatAmulet, call: Callable[..., Any]) -> None:
+    invoke(llm, QUESTION)
+    start = time.monotonic()
+    with pytest.raises(ContextLengthError, match="characters"):
+        call(llm)
+    assert time.monotonic() - start < 10.0
+
+
+def test_a_long_text_that_a_template_leaves_out_is_looked_at_in_little_time(
+    llm: ChatAmulet,
+) -> None:
+    invoke(llm, QUESTION)
+    start = time.monotonic()
+    assert llm.invoke([HumanMessage(QUESTION, name=SPACES)]).text
+    assert time.monotonic() - start < 10.0
 
 
 def test_a_long_text_that_a_tokenizer_makes_short_is_answered(tmp_path: Any) -> None:

@@ -62,12 +62,12 @@ def test_stops_of_the_model_hold_until_a_call_sets_others_or_none(tiny: str) -> 
 def test_traces_show_every_setting_as_plain_data(llm: ChatAmulet) -> None:
     copy = llm.with_preference(Preference("Be kind.", strength="subtle"))
     shown = traced(copy).extra["invocation_params"]
-    assert shown["method"] == "amulet"
+    assert shown["method"] == "auto"
     assert shown["model_id"] == llm.model
     assert shown["_type"] == "chat-amulet"
     written = traced(copy).serialized["kwargs"]
     assert written["preference"] == [{"text": "Be kind.", "strength": "subtle", "weight": 1.0}]
-    assert written["method"] == "amulet"
+    assert written["method"] == "auto"
     assert "quantization_config" not in written
 
 

@@ -39,7 +39,7 @@ def test_metadata_says_how_the_answer_was_steered(llm: ChatAmulet) -> None:
     metadata = llm.invoke(QUESTION, preference="Be kind.").response_metadata
     assert metadata["model_name"] == llm.model
     assert metadata["finish_reason"] == "length"
-    assert metadata["method"] == "amulet"
+    assert metadata["method"] == "auto"
     assert metadata["strength"] == pytest.approx(4.6487, abs=1e-4)
     assert metadata["mean_kl"] > 0.0
 

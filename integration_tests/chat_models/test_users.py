@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -16,7 +17,12 @@ from langchain_core.tools import tool
 from langgraph.store.sqlite.aio import AsyncSqliteStore
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
-from langchain_amulet.errors import ConfigurationError, PreferenceError, RequestError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    PreferenceError,
+    PreferenceWarning,
+    RequestError,
+)
 from support.engines import engine_of
 from support.memories import KIND, Empty, Notes
 from support.ways import DIRECT, GRAPHS, INSIDE, QUESTION, Way, beta, invoke
@@ -33,6 +39,11 @@ every_place = pytest.mark.parametrize("place", ["configurable", "metadata"])
 @dataclass
 class Context:
     user_id: str | None
+
+
+@dataclass(slots=True)
+class Misspelt:
+    userid: str
 
 
 @tool
@@ -283,16 +294,70 @@ def test_with_the_cache_on_the_key_is_the_preference_and_not_the_user(
         set_llm_cache(None)
 
 
+def test_a_uuid_is_known_by_its_text_wherever_it_stands(knowing: ChatAmulet, notes: Notes) -> None:
+    user = UUID("0B5EC6E0-3A5F-4C2B-9D6A-6A1B2C3D4E5F")
+    notes.set("0b5ec6e0-3a5f-4c2b-9d6a-6a1b2c3d4e5f", KIND)
+    kind = invoke(knowing, QUESTION, user_id="ada")
+    assert invoke(knowing, QUESTION, user_id=user) == kind
+    for place in ("configurable", "metadata"):
+        assert invoke(knowing, QUESTION, {place: {"user_id": user}}) == kind
+    for way in GRAPHS.values():
+        assert way(knowing, QUESTION, context={"user_id": user}) == kind
+
+
 # --- What is refused ---
 
 
+NO_IDS = [5, 0.5, True, "", " ", "a\nb", ["ada"], {"id": 1}, b"ada", "a" * 257]
+
+
 @pytest.mark.parametrize(
-    ("user_id", "rule"), [("", "leave it out for no preference"), (7, r"use str\(\)")]
+    ("user_id", "rule"),
+    [("", "leave it out for no preference"), (7, r"7 is of type int: use str\(\)")],
 )
 @every_way
 def test_a_user_is_named_by_a_text(knowing: ChatAmulet, way: Way, user_id: Any, rule: str) -> None:
     with pytest.raises(PreferenceError, match=f"user's id must .*{rule}"):
         way(knowing, QUESTION, user_id=user_id)
+
+
+@pytest.mark.parametrize("user_id", NO_IDS)
+@pytest.mark.parametrize("asked", [{}, {"preference": FORMAL}], ids=["to look up", "said"])
+@every_place
+def test_what_can_not_be_an_id_is_refused_wherever_it_stands_if_there_is_a_memory(
+    knowing: ChatAmulet, place: str, asked: Any, user_id: Any
+) -> None:
+    with pytest.raises(PreferenceError, match="A user's id"):
+        knowing.invoke(QUESTION, {place: {"user_id": user_id}}, **asked)
+
+
+@pytest.mark.parametrize("user_id", [*NO_IDS, UUID(int=7), object()])
+@every_place
+def test_a_config_s_user_may_be_anything_to_a_model_that_stores_nothing(
+    llm: ChatAmulet, place: str, user_id: Any
+) -> None:
+    assert invoke(llm, QUESTION, {place: {"user_id": user_id}}) == invoke(llm, QUESTION)
+
+
+@every_way
+def test_a_number_in_metadata_is_another_program_s_in_every_way_of_calling(
+    llm: ChatAmulet, way: Way
+) -> None:
+    assert way(llm, QUESTION, {"metadata": {"user_id": 7}}) == invoke(llm, QUESTION)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{"userid": "ada"}, SimpleNamespace(userId="ada"), Misspelt("ada"), {"uid": "ada"}],
+    ids=repr,
+)
+@every_graph
+def test_a_name_in_a_context_that_is_nearly_the_users_is_pointed_out(
+    llm: ChatAmulet, knowing: ChatAmulet, way: Way, context: Any
+) -> None:
+    for model in (llm, knowing):
+        with pytest.warns(PreferenceWarning, match="'user_id', but the graph's context has"):
+            way(model, QUESTION, context=context)
 
 
 def test_a_user_is_nobody_to_a_model_without_a_memory(llm: ChatAmulet) -> None:

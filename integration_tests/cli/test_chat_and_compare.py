@@ -9,17 +9,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from rich.console import Console
+from rich.console import Capture, Console
+from rich.text import Text
 
 import langchain_amulet
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli.colours import Legend, coloured
 from langchain_amulet.cli.conversation import Conversation
+from langchain_amulet.cli.styles import in_words, styled
 from langchain_amulet.engine import Engine
 from langchain_amulet.methods import STRENGTHS
 from langchain_amulet.version import VERSION
@@ -87,7 +88,7 @@ def test_the_colours_are_explained_where_there_are_any(
     with console.capture() as shown:
         console.print(Legend())
     is_coloured = colours is not None and not no_color
-    assert ("moved by steering" in shown.get()) == is_coloured
+    assert ("by steering: x1.1 or more  x2 or more  x5 or more" in plain(shown)) == is_coloured
     assert bool(shown.get()) == is_coloured
 
 
@@ -103,6 +104,11 @@ def test_compare_takes_a_device_a_dtype_a_system_message_and_a_method(tiny: str)
         steered = llm.invoke(asked, preference="Be kind.", method="linear_alignment").text
         for text in (llm.invoke(asked).text, steered):
             assert text.split()[0] in shown.output
+
+
+def plain(shown: Capture) -> str:
+    """What is shown, without its colours."""
+    return Text.from_ansi(shown.get()).plain
 
 
 # --- what is refused ---
@@ -121,9 +127,10 @@ def test_an_unknown_model_is_one_line_and_a_failure(tmp_path: Path, command: tup
     ("arguments", "rule"),
     [
         (["compare", QUESTION, "-p", "Be kind.", "--strength", "bold"], "must be one of"),
-        (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "can't be empty"),
+        (["compare", QUESTION, "-p", "Be kind.", "-p", " "], "can't be empty: say in words"),
+        (["compare", QUESTION, "-p", "consise ++"], "Traits with + or - behind them must be"),
         (["chat", "--strength", "nan"], "must be a finite number or a name, not nan"),
-        (["chat", "--prefer", ""], "can't be empty"),
+        (["chat", "--prefer", "concise +, be kind"], "Traits with + or - behind them must be"),
         (["chat", "--method", "amulett"], "method must be one of"),
         (["chat", "--method", "pref", "--strength", "strong"], "give one of them"),
         (["compare", QUESTION, "-p", "Be kind.", "--dtype", "int4"], "dtype must be the name"),
@@ -152,11 +159,48 @@ def test_a_chat_answers_in_the_style_asked_for(tiny: str) -> None:
     _, plain, _, told, kind, _, off, again = chat(
         tiny, QUESTION, "/reset", "/prefer Be kind.", QUESTION, "/reset", "/prefer", QUESTION
     )
-    assert (told.strip(), off.strip()) == ("preference: Be kind.", "preference: off")
+    assert (told.strip(), off.strip()) == ("preference: Be kind.", "no preference")
     assert answer(tiny) in plain == again
     assert answer(tiny, preference="Be kind.") in kind != plain
     _, begun = chat(tiny, QUESTION, options=("--prefer", "Be kind."))
     assert begun == kind
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("typed", ["concise ++", "Concise", "formal -, concise +"])
+def test_traits_are_read_wherever_a_style_is_typed(tiny: str, typed: str) -> None:
+    style = styled(typed)
+    assert all(each.strength is not None for each in style)
+    _, told, first = chat(tiny, f"/prefer {typed}", QUESTION)
+    assert told.strip() == f"preference: {in_words(style)}"
+    assert answer(tiny, preference=style) in first
+    assert answer(tiny, preference=style) in chat(tiny, QUESTION, options=("-p", typed))[1]
+    options = ("--model", tiny, "--max-tokens", "2")
+    assert in_words(style)[:60] in run("compare", QUESTION, "-p", typed, *options).output
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("word", ["", " off", " Off", " none"])
+def test_a_style_is_turned_off_by_the_word_or_by_none(tiny: str, word: str) -> None:
+    _, off, plain = chat(tiny, f"/prefer{word}", QUESTION, options=("--prefer", "Be kind."))
+    assert off.strip() == "no preference"
+    assert answer(tiny) in plain
+
+
+@pytest.mark.parametrize(
+    "value", ["auto", "auto:nats=0.2", "pref", "amulet:kl_cap=0.5", "linear_alignment"]
+)
+def test_a_method_is_typed_as_a_strength_and_shown_as_typed(tiny: str, value: str) -> None:
+    _, begun = chat(tiny, "/strength", options=("--strength", value))
+    _, named = chat(tiny, "/strength", options=("--method", value))
+    _, _, told, shown = chat(tiny, "/strength strong", f"/strength {value}", "/strength")
+    assert begun == named == told == shown
+    assert shown.strip() == f"strength: {value}"
+
+
+def test_a_chat_returns_to_the_strength_that_it_began_with(tiny: str) -> None:
+    _, first, _, back = chat(tiny, "/strength", "/strength strong", "/strength auto")
+    assert first == back
 
 
 def test_a_chat_steers_as_strongly_as_asked(tiny: str) -> None:
@@ -232,10 +276,11 @@ def test_why_explains_the_last_answer(tiny: str) -> None:
         tiny, "/why", QUESTION, "/why", "/reset", "/why", options=("--prefer", "Be kind.")
     )
     assert "no answer yet" in early
-    assert "moved by steering" not in why  # without colours
-    for heading in ("token", "base", "prompted", "steered", "moved"):
+    assert "by steering" not in why  # without colours
+    for heading in ("token", "base", "prompted", "steered", "steered / prompted"):
         assert heading in why
-    assert len(re.findall(r"[+-]\d+\.\d\d nats", why)) == 12
+    assert "nats" not in why
+    assert len(re.findall(r" x\d\S*", why)) == 12
     assert "no answer yet" in late
 
 
@@ -277,14 +322,6 @@ def test_a_conversation_that_does_not_fit_any_more_is_told_how_to_begin_anew(tin
     assert refused.strip().endswith("/reset begins anew.")
     assert len(refused.strip().splitlines()) == 1
     assert answer(tiny, long) in first == again
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """Interrupts are heard even where the tests run in a shell's background, which ignores them."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heard")

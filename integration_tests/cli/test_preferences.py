@@ -12,6 +12,7 @@ from click.testing import Result
 from langgraph.store.sqlite import SqliteStore
 
 from langchain_amulet import PreferenceMemory
+from langchain_amulet.cli.styles import styled
 from langchain_amulet.memory import StoredPreference
 from support import terminal
 from support.terminal import QUESTION, answer, chat
@@ -83,7 +84,7 @@ def test_who_has_something_remembered_is_told_if_a_style_of_now_comes_before_it(
     )  # fmt: skip
     *kept, holds = told.split("\n")
     assert kept == listed.split("\n") == later.split("\n")
-    assert holds == "For now /prefer's style holds; /prefer alone turns it off."
+    assert holds == "For now /prefer's style holds; /prefer off turns it off."
 
 
 def test_a_chat_forgets_one_thing_or_all(tiny: str) -> None:
@@ -321,3 +322,51 @@ def test_without_the_library_that_keeps_them_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "langgraph.store.sqlite", None)
     for command in (("preferences", "list"), ("chat", "--user", "ada")):
         assert "pip install 'langchain-amulet[sqlite]'" in refused(*command)
+
+
+def test_traits_are_forgotten_as_they_were_remembered(tiny: str) -> None:
+    kept = [styled(trait)[0] for trait in ("formal -", "warm")]
+    *_, one, rest, none, missed = chat(
+        tiny, "/remember concise ++, formal -", "/remember warm", "/remember Concise",
+        "/remember " + KIND, "/forget concise", "/forget FORMAL -, warm +", "/forget " + KIND,
+        "/forget concise", options=("--user", "ada"),
+    )  # fmt: skip
+    shown = [f"  {each.text}  (strength {each.strength})" for each in kept]
+    assert one.split("\n") == ["remembered for ada:", *shown, f"  {KIND}"]
+    assert rest.split("\n") == ["remembered for ada:", f"  {KIND}"]
+    assert none.split("\n") == ["remembered for ada:", "  nothing"]
+    assert missed.split("\n")[0] == "There was nothing to forget."
+
+
+def test_the_other_command_forgets_traits_too_whatever_strength_they_were_given() -> None:
+    run("preferences", "set", "concise ++", "formal", KIND, "--user", "ada", "--strength", "strong")
+    # What a trait asks for at another level may be something else.
+    assert "nothing to forget" in run("preferences", "forget", "formal -", "--user", "ada").output
+    gone = run("preferences", "forget", "concise, formal +", "--user", "ada").output.splitlines()
+    texts = [styled(trait)[0].text for trait in ("concise", "formal")]
+    assert gone == [f"forgotten: {text}  (strength strong)" for text in texts]
+    assert listed("--user", "ada") == ["ada", f"  {KIND}  (strength strong)"]
+
+
+def test_words_that_look_like_traits_are_forgotten_as_words_and_else_pointed_out(
+    file: Path,
+) -> None:
+    run("preferences", "set", KIND, "--user", "ada")  # makes the file
+    with SqliteStore.from_conn_string(str(file)) as store:
+        PreferenceMemory(store).set("ada", ["concise", "C++"])
+    for text in ("C++", "concise"):
+        assert run("preferences", "forget", text, "--user", "ada").output == f"forgotten: {text}\n"
+    for text in ("C++", "concise +++"):
+        said = refused("preferences", "forget", text, "--user", "ada")
+        assert "Traits with + or - behind them must be" in said
+
+
+def test_traits_are_stored_as_what_they_ask_for(tiny: str) -> None:
+    run("preferences", "set", "--user", "ada", "concise ++")
+    (concise,) = styled("concise ++")
+    assert listed("--user", "ada") == ["ada", f"  {concise.text}  (strength {concise.strength})"]
+    run("preferences", "set", "--user", "ada", "concise ++", "--strength", "strong")
+    assert listed("--user", "ada") == ["ada", f"  {concise.text}  (strength strong)"]
+    _, told = chat(tiny, "/remember formal -", options=("--user", "ada"))
+    assert styled("formal -")[0].text in told
+    assert "Traits with + or -" in refused("preferences", "set", "--user", "ada", "consise ++")

@@ -1,6 +1,7 @@
 """An agent answers each user in their own style by one line of middleware."""
 
 import asyncio
+import gc
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -306,6 +307,29 @@ def test_within_langchains_own_fallbacks_each_model_gets_what_is_its(
         preferring = PreferenceMiddleware(Notes(ada=KIND), unsupported_model_behavior="ignore")
         agent = create_agent(closed, [], middleware=[ModelFallbackMiddleware(other), preferring])
         assert invoked(agent, ADA) == answer
+
+
+@pytest.mark.parametrize("fallen", [None, FALLBACKS["ours"]], ids=["one model", "several"])
+@every_way
+def test_an_agent_s_users_find_nothing_of_each_other_s_prompts(
+    tiny: str, closed: ChatAmulet, store: InMemoryStore, fallen: Any, way: Way
+) -> None:
+    gc.collect()  # copies that an earlier test has dropped hold the weights until then
+    with ChatAmulet(model=tiny, temperature=0, max_tokens=4, kv_cache_memory="64MiB") as fresh:
+        model = fallen(closed, fresh) if fallen else fresh
+        preferring = [PreferenceMiddleware()]
+        agent = create_agent(
+            model, [], middleware=preferring, store=store, context_schema=Context,
+            system_prompt="You are helpful. " * 12,
+        )  # fmt: skip
+
+        def found(user: str | None) -> int:
+            before = fresh.stats().cache_read_tokens
+            way(agent, context=Context(user))
+            return fresh.stats().cache_read_tokens - before
+
+        assert [found(user) for user in ("ada", "bob", "zoe", None)] == [0] * 4
+        assert all(found(user) > 0 for user in ("ada", "bob", "zoe", None))
 
 
 def test_an_unknown_behavior_is_refused() -> None:

@@ -72,15 +72,18 @@ class ChatFormat(ABC):
         name: What the family is called in settings.
         mark: A text that stands in the calls of this family and of no other. Where a chat template
             writes no calls, but speaks of it or has it for a token, they are taken for this one's.
-        inner_ends: Control tokens that end a part of an answer, and that a chat template may write
-            at a turn's end as well: answers go on behind them.
+        inner_tokens: Control tokens within answers, which a chat template may also write where a
+            turn begins or ends: answers go on behind them, and none begins by one.
+        is_headed: Whether an answer says by a token what it goes on with, so that calls are told
+            from text while they are decoded, though no token of their own begins them.
         thinking: The markers of thoughts; None if the model has none.
         said: Markers around what is said, which aren't shown.
     """
 
     name: ClassVar[str]
     mark: ClassVar[str] = ""
-    inner_ends: ClassVar[frozenset[str]] = frozenset()
+    inner_tokens: ClassVar[frozenset[str]] = frozenset()
+    is_headed: ClassVar[bool] = False
 
     thinking: Thinking | None = field(default=None, kw_only=True)
     said: frozenset[str] = field(default=frozenset(), kw_only=True)
@@ -157,6 +160,11 @@ class ChatFormat(ABC):
         thoughts = (self.thinking.opening, self.thinking.closing) if self.thinking else ()
         return frozenset(thoughts) | self.said | (self.region.texts if with_calls else frozenset())
 
+    @property
+    def part_ends(self) -> frozenset[str]:
+        """Control tokens behind which an answer goes on: inner ones, and the end of a thought."""
+        return self.inner_tokens | ({self.thinking.closing} if self.thinking else frozenset())
+
     def is_thinking(self, start: str) -> bool:
         """Whether an answer begins within a thought, by ``start``, what its prompt ends with."""
         return self.thinking is not None and self.thinking.is_open(start)
@@ -225,4 +233,7 @@ class ChatFormat(ABC):
             return ""
         opening, closing = map(compiler.spell, (self.thinking.opening, self.thinking.closing))
         thought = rf"{ANYTHING} {closing} /\n{{0,2}}/"
-        return thought if is_thinking else f"({opening} {thought})?"
+        if is_thinking:
+            return thought
+        unopened = f" | {closing}" if self.thinking.is_always_closed else ""
+        return f"({opening} {thought}{unopened})?"

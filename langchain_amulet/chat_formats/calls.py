@@ -23,6 +23,11 @@ APART = ("allOf", "anyOf", "oneOf", "if", "dependentRequired", "dependencies", "
 """What a schema may ask of arguments together, and that can't be kept to one by one."""
 
 
+LISTED = frozenset(("prefixItems", "contains", "uniqueItems", "unevaluatedItems", "enum", "const",
+                    "allOf", "anyOf", "oneOf", "not", "if"))  # fmt: skip
+"""What a schema may ask of items together, likewise."""
+
+
 @dataclass(frozen=True)
 class FunctionCall:
     """A call of a tool.
@@ -70,10 +75,59 @@ def parameters_of(function: Function) -> tuple[Parameter, ...]:
     properties = schema.get("properties") or {}
     required = schema.get("required") or ()
     names = dict.fromkeys((*properties, *required))
-    shared = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+    shared = _shared(schema)
     return tuple(
         Parameter(name, _with(shared, properties.get(name, {})), name in required) for name in names
     )
+
+
+def narrowed(parameter: Parameter, kind: str) -> Mapping[str, Any]:
+    """What is asked of an argument where it has this type of JSON; all, if that isn't told apart.
+
+    Args:
+        parameter: The argument.
+        kind: The type.
+    """
+    schema = resolved(parameter.schema, parameter.schema)
+    whole: Mapping[str, Any] = schema if isinstance(schema, Mapping) else {}
+    choices = whole.get("anyOf") or whole.get("oneOf") or ()
+    found = [resolved(each, parameter.schema) for each in choices]
+    fitting = [each for each in found if isinstance(each, Mapping) and each.get("type") == kind]
+    return fitting[0] if len(fitting) == 1 else whole
+
+
+def member_of(parameter: Parameter, name: str) -> Parameter | None:
+    """What an argument that is an object takes by this name; None if it doesn't say."""
+    function = {"parameters": {**_shared(parameter.schema), **narrowed(parameter, "object")}}
+    known = next((each for each in parameters_of(function) if each.name == name), None)
+    others = _object_schema(function).get("additionalProperties")
+    if known is None and isinstance(others, Mapping):
+        return Parameter(name, _with(_shared(parameter.schema), others), False)
+    return known
+
+
+def item_of(parameter: Parameter, name: str) -> Parameter:
+    """What an argument that is a list takes, by any name."""
+    items = narrowed(parameter, "array").get("items", {})
+    return Parameter(name, _with(_shared(parameter.schema), items), False)
+
+
+def inner_of(parameter: Parameter, item: str) -> tuple[Parameter, ...]:
+    """What an argument that is an object or a list takes in it, if that can be kept to one by one.
+
+    Args:
+        parameter: The argument.
+        item: What the items of a list are called.
+
+    Returns:
+        An object's members, what each item of a list is, or nothing.
+    """
+    if parameter.types == {"object"}:
+        function = {"parameters": {**_shared(parameter.schema), **narrowed(parameter, "object")}}
+        return parameters_of(function) if is_apart(function) else ()
+    is_list = parameter.types == {"array"}
+    asked = narrowed(parameter, "array").keys() & LISTED
+    return (item_of(parameter, item),) if is_list and not asked else ()
 
 
 def takes_any(function: Function) -> bool:
@@ -88,14 +142,18 @@ def check_apart(function: Function) -> None:
     Raises:
         SchemaError: Its schema asks something of several arguments together.
     """
-    schema = _object_schema(function)
-    found = next((key for key in APART if schema.get(key)), None)
+    found = _together(function)
     if found is not None:
         raise SchemaError(
             "Where a chat format writes arguments one by one, their schema must say of each what "
             f"is valid, but that of {function['name']!r} asks by {found!r} something of all of "
             "them together: ask it of one argument, or choose a chat_format that writes JSON."
         )
+
+
+def is_apart(function: Function) -> bool:
+    """Whether a tool's arguments can be kept to one by one."""
+    return _together(function) is None
 
 
 def types_of(schema: Any, root: Mapping[str, Any]) -> frozenset[str]:
@@ -117,12 +175,23 @@ def _type_of(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value), "object")
 
 
+def _together(function: Function) -> str | None:
+    """The keyword by which a tool's schema asks something of several arguments together."""
+    schema = _object_schema(function)
+    return next((key for key in APART if schema.get(key)), None)
+
+
 def _object_schema(function: Function) -> Mapping[str, Any]:
     schema = arguments_schema(function)
     found = resolved(schema, schema)
     if not isinstance(found, Mapping):
         return {}
-    return {**{key: schema[key] for key in ("$defs", "definitions") if key in schema}, **found}
+    return {**_shared(schema), **found}
+
+
+def _shared(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The definitions of a schema, to which parts of it refer."""
+    return {key: schema[key] for key in ("$defs", "definitions") if key in schema}
 
 
 def _with(shared: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from transformers.utils.chat_template_utils import encode_marked_chat, mark_cont
 
 from langchain_amulet.chat_formats.call_dialect import CallDialect
 from langchain_amulet.chat_formats.control_tokens import ControlTokens
+from langchain_amulet.chat_formats.long_texts import is_longer
 from langchain_amulet.chat_formats.rendering import rendered
 from langchain_amulet.chat_formats.shapes import PROBE, ShapeCache
 from langchain_amulet.chat_formats.turns import (
@@ -27,7 +28,12 @@ from langchain_amulet.chat_formats.turns import (
     fold_system,
     merge_turns,
 )
-from langchain_amulet.errors import ChatTemplateError, RequestError, TemplateLimitError
+from langchain_amulet.errors import (
+    ChatTemplateError,
+    ContextLengthError,
+    RequestError,
+    TemplateLimitError,
+)
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -60,6 +66,7 @@ class ChatTemplate:
             it is given tools. Neighbours of the same role are one turn before it and after it.
         dialect: The form in which the template reads turns.
         stops: Tokens that end the model's answers, besides that with which the template ends turns.
+        inner: Control tokens within answers, with which no turn ends.
 
     Raises:
         ChatTemplateError: There is no template. Also raised later, where the template refuses.
@@ -71,6 +78,7 @@ class ChatTemplate:
     adapt: Callable[[Sequence[Turn], bool], list[Turn]] = lambda turns, with_tools: list(turns)
     dialect: CallDialect = field(default_factory=CallDialect)
     stops: frozenset[int] = frozenset()
+    inner: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse a tokenizer without a template before anything is decoded."""
@@ -93,6 +101,7 @@ class ChatTemplate:
         turns: Sequence[Turn],
         tools: Sequence[Mapping[str, Any]] | None = None,
         prompting: bool = True,
+        limit: int | None = None,
     ) -> tuple[int, ...]:
         """Token ids of the conversation, up to where the model is to answer.
 
@@ -100,8 +109,10 @@ class ChatTemplate:
             turns: The conversation. Its control tokens become ordinary text.
             tools: JSON schemas of tools.
             prompting: Whether an answer is to follow; else the conversation ends as it is.
+            limit: How many tokens are read; None for any number. What is little longer passes.
 
         Raises:
+            ContextLengthError: What the template writes is far longer than the limit.
             ChatTemplateError: The template refuses the conversation.
             RequestError: A control token in a turn or tool can't be kept as text, half a character
                 is in one, or the last turn is to be continued and isn't an answer's beginning.
@@ -110,7 +121,7 @@ class ChatTemplate:
         if prompting and self.continues:
             _check_continued(turns)
         fitted = self.fit(turns, bool(tools))
-        ids = self._ids(fitted, tools, prompting)
+        ids = self._ids(fitted, tools, prompting, limit)
         if self.controls.may_arise([*turns, *fitted], tools):
             # Twice: before calls may become text, in which control tokens are left as they are,
             # and after texts were joined, which may have made new ones.
@@ -118,7 +129,7 @@ class ChatTemplate:
             harmless = [self.controls.taken_out(turn) for turn in harmless]
             # Names of arguments, descriptions and enums come from whoever wrote the tools.
             harmless_tools = self.controls.harmless(tools)
-            self.controls.check(ids, self._ids(harmless, harmless_tools, prompting))
+            self.controls.check(ids, self._ids(harmless, harmless_tools, prompting, limit))
         return ids
 
     def fit(self, turns: Sequence[Turn], with_tools: bool = False) -> list[Turn]:
@@ -229,7 +240,12 @@ class ChatTemplate:
         """The control token that the template writes after an answer; None if there is none."""
         answer: Turn = {"role": "assistant", "content": PROBE}
         answered = self._text_of([QUESTION, answer], prompting=False)
-        end = self.controls.at_start(answered.rpartition(PROBE)[2].lstrip())
+        behind = answered.rpartition(PROBE)[2].lstrip()
+        end = self.controls.at_start(behind)
+        if end in self.inner:
+            outer = self.controls.ids.keys() - self.inner
+            later = (found[0] for found in self.controls.pattern.finditer(behind))
+            end = next((each for each in later if each in outer), end)
         return self.controls.ids[end] if end else None
 
     @cached_property
@@ -251,7 +267,11 @@ class ChatTemplate:
     # --- Rendering ---
 
     def _ids(
-        self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None, prompting: bool
+        self,
+        turns: Sequence[Turn],
+        tools: Sequence[Mapping[str, Any]] | None,
+        prompting: bool,
+        limit: int | None,
     ) -> tuple[int, ...]:
         continued = {CONTINUE: True} if prompting and self.continues else {}
         # Marked before the template gets them: it alone is to write control tokens.
@@ -266,6 +286,12 @@ class ChatTemplate:
             tools=tools,
             add_generation_prompt=prompting and not continued,
         )
+        if limit is not None and is_longer(self.tokenizer, text, limit):
+            raise ContextLengthError(
+                f"Prompt and answer must fit the model's context of {limit} tokens, but the "
+                f"{len(text)} characters that the chat template writes are more than that: shorten "
+                "the conversation, or what is told along with it."
+            )
         try:
             return tuple(encode_marked_chat(self.tokenizer, text))
         except ValueError as error:
@@ -294,8 +320,15 @@ class ChatTemplate:
 
 def _check_continued(turns: Sequence[Turn]) -> None:
     last = turns[-1] if turns else {"role": "none"}
-    if last["role"] != "assistant" or last.get("tool_calls") or not last["content"].strip():
-        raise RequestError(
-            f"With {CONTINUE} the last message must be an answer's beginning, text without tool "
-            f"calls, but its role is {last['role']!r}: end with an AIMessage, or leave it out."
-        )
+    if last["role"] != "assistant":
+        wrong, remedy = f"its role is {last['role']!r}", "end with an AIMessage"
+    elif last.get("tool_calls"):
+        wrong, remedy = "it has tool calls", "answer them, or take them out"
+    elif not last["content"].strip():
+        wrong, remedy = "it is empty", "begin it"
+    else:
+        return
+    raise RequestError(
+        f"With {CONTINUE} the last message must be an answer's beginning, text without tool "
+        f"calls, but {wrong}: {remedy}, or leave {CONTINUE} out."
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -56,17 +56,17 @@ class ChatCodec:
     def start(self, prompt: Sequence[int]) -> str:
         """What a prompt ends with, from where the answer's turn begins.
 
-        That is what stands behind its last control token, the markers of thoughts aside: a template
-        may open a thought or not by what a conversation says.
+        That is what stands behind its last control token, the markers of thoughts and what else is
+        within answers aside: a template may open a thought or not by what a conversation says.
         """
         template = self.template
         if template.continues:
             return ""
         names = {index: text for text, index in template.controls.ids.items()}
         thinking = self.format.thinking
-        inner = (thinking.opening, thinking.closing) if thinking else ()
+        inner = {"", *self.format.part_ends, thinking.opening if thinking else ""}
         start = len(prompt)
-        while start and names.get(prompt[start - 1], "") in (*inner, ""):
+        while start and names.get(prompt[start - 1], "") in inner:
             start -= 1
         if not start:
             return template.generation_prompt
@@ -83,10 +83,9 @@ class ChatCodec:
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Tokens that end an answer: the model's own, and the template's end of a turn."""
-        template, thinking = self.template, self.format.thinking
-        inner = self.format.inner_ends | ({thinking.closing} if thinking else set())
+        template = self.template
         found = {*template.stops, template.tokenizer.eos_token_id, template.turn_end}
-        kept = {template.controls.ids.get(text) for text in inner}
+        kept = {template.controls.ids.get(text) for text in self.format.part_ends}
         return frozenset(token for token in found - kept if token is not None)
 
 
@@ -140,6 +139,7 @@ def _make(tokenizer: Any, stops: frozenset[int], key: _Key) -> ChatCodec:
     template = ChatTemplate(tokenizer, key.template, variables, stops=stops)
     template = in_its_dialect(template)
     found = find_format(template, key.chat_format)
+    template = replace(template, inner=found.format.inner_tokens)
     return ChatCodec(with_history(template, found.format), found.format, found.origin)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from langchain_amulet.chat_formats.long_texts import slices
 from langchain_amulet.chat_formats.turns import Turn, map_strings, strings_in
 from langchain_amulet.errors import RequestError
 
@@ -65,7 +66,9 @@ class ControlTokens:
 
     def stand_in(self, text: str) -> bool:
         """Whether the tokenizer would make a control token of a part of this text."""
-        made = {*self.tokenizer.encode(text, add_special_tokens=False)} - self._unknown
+        parts = slices(text, overlap=2 * self._longest)  # so that each token is whole in one
+        ids = (self.tokenizer.encode(part, add_special_tokens=False) for part in parts)
+        made = {index for each in ids for index in each} - self._unknown
         is_spelled = any(name in text for name, index in self.ids.items() if index in self._unknown)
         return is_spelled or not made.isdisjoint(self.ids.values())
 

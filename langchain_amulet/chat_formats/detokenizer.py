@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
+from itertools import takewhile
 from types import MappingProxyType
 from typing import Any
 
@@ -153,21 +154,34 @@ class Detokenizer:
     was split into tokens. Bytes that are no UTF-8 become U+FFFD.
     """
 
-    def __init__(self, tokens: TokenBytes) -> None:
-        """Start an empty text."""
-        self._tokens = tokens
+    def __init__(self, tokens: TokenBytes, before: int | None = None, gap: str = "") -> None:
+        """Start a text.
+
+        Args:
+            tokens: How tokens are spelled.
+            before: The token that it goes on from; None where it begins with its own first one.
+            gap: What it may begin with and isn't shown, as it is there already.
+        """
+        self._tokens, self._gap = tokens, gap.encode()
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._last: int | None = None  # the last token that had any bytes
+        self._last = before  # the last token that had any bytes
 
     def feed(self, token_id: int) -> str:
         """Add a token; returns what can be shown now, which may be nothing."""
         spelled = self._tokens.after(self._last, token_id)
         self._last = token_id if spelled else self._last
-        return self._utf8.decode(spelled)
+        return self._utf8.decode(self._shown(spelled) if self._gap else spelled)
 
     def flush(self) -> str:
         """End the text; returns what was held back."""
         return self._utf8.decode(b"", final=True)
+
+    def _shown(self, spelled: bytes) -> bytes:
+        """A token's bytes without those of the gap."""
+        pairs = zip(spelled, self._gap, strict=False)
+        common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self._gap = self._gap[common:] if common == len(spelled) else b""
+        return spelled[common:]
 
 
 def _from_byte_level(token: str) -> bytes:

@@ -13,20 +13,28 @@ from langchain_amulet.chat_formats.turns import Turn
 from langchain_amulet.errors import RequestError
 
 
-def encode_answer(template: ChatTemplate, answer: Turn) -> tuple[int, ...]:
+def encode_answer(
+    template: ChatTemplate, answer: Turn, limit: int | None = None
+) -> tuple[int, ...]:
     """Token ids of an answer, with its end of turn.
 
     Where the template would change what it has prompted for, as some do with thoughts, the answer's
     text is taken by itself.
 
+    Args:
+        template: The chat template.
+        answer: The answer.
+        limit: How many tokens the model reads; None for any number.
+
     Raises:
+        ContextLengthError: The answer is far longer than the limit.
         ChatTemplateError: The template refuses the answer.
         RequestError: A control token in the answer can't be kept as text.
     """
     # Thoughts aren't scored, and an answer that is given is whole.
     answer = {key: value for key, value in answer.items() if key != "reasoning_content"}
     prompt = _answering(template).encode([QUESTION])
-    whole = template.encode([QUESTION, answer], prompting=False)
+    whole = template.encode([QUESTION, answer], prompting=False, limit=limit)
     if whole[: len(prompt)] == prompt:
         written = whole[len(prompt) :]
     else:

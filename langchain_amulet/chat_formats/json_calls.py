@@ -26,7 +26,11 @@ from langchain_amulet.chat_formats.markup import (
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import CALL_IDS, NAMES, TemplateSample
 from langchain_amulet.chat_formats.regions import Marked
-from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
+from langchain_amulet.chat_formats.shaped_calls import (
+    ShapedCallFormat,
+    separator,
+    sequence_rules,
+)
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
@@ -85,7 +89,7 @@ class JsonCallShape:
 
         Where an answer can hold one call only, several stand below each other.
         """
-        between = f"{self.after}\n{self.before}" if self.between is None else self.between
+        between = separator(self)
         written = [
             filled(between if number else self.before, number)
             + _in_quotes(call.name)
@@ -100,11 +104,7 @@ class JsonCallShape:
     ) -> str:
         """The rules of an answer of calls, see `ChatFormat.call_grammar`."""
         names = [f"call_{index}" for index in range(len(functions))]
-        more = ""
-        if several and self.between is not None:
-            more = f"({spelled(self.between, compiler)} call)*"
-        parts = (spelled(self.before, compiler), "call", more, spelled(self.after, compiler))
-        rules = [f"calls: {' '.join(filter(None, parts))}", f"call: {' | '.join(names)}"]
+        rules = sequence_rules(self, names, several, compiler)
         for name, function in zip(names, functions, strict=True):
             start = spelled(_in_quotes(function["name"]) + self.middle, compiler)
             rules.append(f"{name}: {start} {json_rule(arguments_schema(function))}")

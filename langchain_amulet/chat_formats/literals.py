@@ -1,7 +1,6 @@
 """Values as models write them without saying of what type they are: JSON, Python's, or texts.
 
-This module knows how values are spelled: nothing of
-how calls are marked.
+This module knows how values are spelled: nothing of how calls are marked.
 """
 
 from __future__ import annotations
@@ -43,6 +42,14 @@ def literal(text: str, types: Collection[str] = ()) -> Any:
     found = _value(text.strip())
     is_wanted = not types or type_of(found) in types or {type_of(found), *types} >= {"number"}
     return found if is_wanted or "string" not in types else text
+
+
+def is_object(text: str) -> bool:
+    """Whether a text is an object in JSON."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def type_of(value: Any) -> str:

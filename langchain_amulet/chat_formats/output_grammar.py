@@ -104,9 +104,11 @@ def turn_to_calls(
 def _is_told_apart(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarCompiler) -> bool:
     """Whether calls can be told from free text while they are written.
 
-    They begin with a control token, or with a character that no text then begins with.
+    They begin with a control token, or with a character that no text then begins with, or each part
+    of an answer says what it is.
     """
-    if output.must_call or output.schema is not None or isinstance(chat_format.region, Bare):
+    is_bare = isinstance(chat_format.region, Bare)
+    if output.must_call or output.schema is not None or is_bare or chat_format.is_headed:
         return True
     return _opening_token(chat_format, compiler) is not None
 

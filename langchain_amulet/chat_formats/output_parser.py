@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Literal, Protocol
 
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked, Thinking, unsettled
@@ -34,7 +35,7 @@ class OutputPart:
 def joined(parts: Iterable[OutputPart]) -> list[OutputPart]:
     """The same parts in order, with neighbours that go on with each other as one."""
     found: list[OutputPart] = []
-    for kind, group in groupby(parts, key=lambda part: part.kind):
+    for kind, group in groupby(parts, key=attrgetter("kind")):
         if kind in ("call", "broken"):
             found.extend(group)
         elif text := "".join(part.text for part in group):
@@ -118,10 +119,11 @@ class RegionParser:
 
     def _parts(self, is_over: bool) -> Iterator[OutputPart]:
         while True:
-            if self._region == "text" and self._is_beginning and isinstance(self._calls, Bare):
-                if not is_over and self._calls.may_follow(self._held):
+            if self._region == "text" and self._is_beginning:
+                self._drop_unopened()
+                if not is_over and self._is_undecided:
                     return
-                self._begin_with_calls(self._calls)
+                self._begin_with_calls()
             marker, start = _first_marker(self._held, self._exits, is_over)
             yield from self._pass_on(start)
             if not marker:
@@ -148,9 +150,22 @@ class RegionParser:
             return {}
         return {marked.closing: "text"} if marked.closing else {marked.opening: "calls"}
 
-    def _begin_with_calls(self, bare: Bare) -> None:
-        """Enter calls if what is held is their beginning."""
-        start = bare.start_in(self._held)
+    def _drop_unopened(self) -> None:
+        """Drop the end of a thought that an answer begins with, as some do that don't think."""
+        closing = self._thinking.closing if self._thinking else ""
+        if closing and self._held.lstrip().startswith(closing):
+            self._held = self._held.lstrip().removeprefix(closing)
+
+    @property
+    def _is_undecided(self) -> bool:
+        """Whether what is held may become a thought's end, or calls, which only stand here."""
+        closing = self._thinking.closing if self._thinking else ""
+        may_call = isinstance(self._calls, Bare) and self._calls.may_follow(self._held)
+        return may_call or (bool(closing) and closing.startswith(self._held.lstrip()))
+
+    def _begin_with_calls(self) -> None:
+        """Enter calls if they aren't marked and what is held is their beginning."""
+        start = self._calls.start_in(self._held) if isinstance(self._calls, Bare) else None
         if start is not None:
             self._held = self._held[start:]
             self._enter("calls")

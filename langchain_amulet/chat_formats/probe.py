@@ -8,7 +8,7 @@ This module knows chat templates: nothing of any family's way of writing, or of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -132,9 +132,9 @@ class TemplateSample:
         """The control tokens that stand in a text."""
         return tuple(token for token in self.template.controls.ids if token in text)
 
-    def without_end(self, text: str) -> str:
-        """The text up to where the template ends the turn."""
-        ends = [end for end in self.template.ends if end in text]
+    def without_end(self, text: str, inner: Collection[str] = ()) -> str:
+        """The text up to where the template ends the turn, which ``inner`` tokens don't."""
+        ends = [end for end in self.template.ends if end in text and end not in inner]
         return text[: min(map(text.index, ends), default=len(text))].rstrip()
 
     def _start_in(self, text: str) -> int:

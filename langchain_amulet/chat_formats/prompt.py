@@ -50,6 +50,7 @@ class PromptBuilder:
         preference_template: A text with ``{preference}`` where a preference's text goes.
         tools: JSON schemas of tools.
         note: A text for the end of the system message, the same for every stream.
+        limit: How many tokens the model reads; None for any number.
     """
 
     template: ChatTemplate
@@ -57,12 +58,14 @@ class PromptBuilder:
     preference_template: str = "{preference}"
     tools: Sequence[Mapping[str, Any]] | None = None
     note: str = ""
+    limit: int | None = None
 
     def build(self, turns: Sequence[Turn], preferences: Sequence[str]) -> tuple[int, ...]:
         """Token ids of the conversation with these preferences, in order; none for the base.
 
         Raises:
             ChatTemplateError: The template refuses the conversation.
+            ContextLengthError: The prompt is far longer than the limit.
             RequestError: A control token can't be kept as text.
         """
         turns = merge_turns(turns)
@@ -71,7 +74,7 @@ class PromptBuilder:
             turns = self._with(turns, join_texts(self.note, lines), "system")
         else:
             turns = self._with(self._with(turns, self.note, "system"), lines, "user")
-        return self.template.encode(turns, self.tools)
+        return self.template.encode(turns, self.tools, limit=self.limit)
 
     def _with(self, turns: Sequence[Turn], text: str, placement: Placement) -> list[Turn]:
         if not text:

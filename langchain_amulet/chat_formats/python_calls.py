@@ -24,7 +24,11 @@ from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.python_call_parser import PythonCallParser
 from langchain_amulet.chat_formats.regions import Marked
-from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
+from langchain_amulet.chat_formats.shaped_calls import (
+    ShapedCallFormat,
+    separator,
+    sequence_rules,
+)
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 
@@ -63,8 +67,7 @@ class PythonShape:
 
     def write(self, calls: Sequence[FunctionCall]) -> str:
         """An answer of calls, below each other where an answer can hold one only."""
-        between = f"{self.after}\n{self.before}" if self.between is None else self.between
-        return self.before + between.join(map(_written, calls)) + self.after
+        return self.before + separator(self).join(map(_written, calls)) + self.after
 
     def grammar(
         self, functions: Sequence[Function], several: bool, compiler: GrammarCompiler
@@ -75,10 +78,7 @@ class PythonShape:
             SchemaError: A tool's arguments can't be kept to one by one.
         """
         names = [f"call_{index}" for index in range(len(functions))]
-        is_many = several and self.between is not None
-        more = f"({compiler.spell(self.between or '')} call)*" if is_many else ""
-        parts = (compiler.spell(self.before), "call", more, compiler.spell(self.after))
-        rules = [f"calls: {' '.join(filter(None, parts))}", f"call: {' | '.join(names)}"]
+        rules = sequence_rules(self, names, several, compiler)
         for name, function in zip(names, functions, strict=True):
             check_apart(function)
             arguments, parameters = f"{name}_arguments", parameters_of(function)

@@ -13,10 +13,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_amulet.chat_formats.calls import Parameter
+from langchain_amulet.chat_formats.calls import Parameter, narrowed
 from langchain_amulet.grammar import GrammarCompiler
-from langchain_amulet.grammar.raw_text import text_endings, text_patterns
-from langchain_amulet.grammar.schema_tree import resolved
+from langchain_amulet.grammar.raw_text import check_patterns, text_endings, text_patterns
 
 ANY = "(?s:.*)"
 """The pattern of any text."""
@@ -28,18 +27,32 @@ def is_raw_text(parameter: Parameter) -> bool:
 
 
 def raw_text_rules(
-    name: str, parameter: Parameter, end: str, compiler: GrammarCompiler
+    name: str,
+    parameter: Parameter,
+    end: str,
+    compiler: GrammarCompiler,
+    only_texts: bool = False,
 ) -> list[str]:
     """The rule ``name``: an argument that may be a text, and what ends it.
+
+    Args:
+        name: What the rule is called.
+        parameter: The argument.
+        end: What stands behind it.
+        compiler: Spells texts for the model's tokenizer.
+        only_texts: Whether it is told to be a text, and so none of the other values that its
+            schema lists.
 
     Raises:
         SchemaError: Its schema asks something of texts that can't be held to here.
     """
-    schema = _text_schema(parameter)
+    schema = narrowed(parameter, "string")
     choices = _choices(schema)
     if choices is not None:
-        listed = " | ".join(compiler.spell(_written(choice)) for choice in choices)
+        kept = [each for each in choices if isinstance(each, str) or not only_texts]
+        listed = " | ".join(compiler.spell(_written(choice)) for choice in kept)
         return [f"{name}: ({listed}) {compiler.spell(end)}"]
+    check_patterns(schema, f"argument {parameter.name!r}")
     patterns = [f"/{_escaped(each)}/" for each in text_patterns(schema)] or [f"/{ANY}/"]
     text = patterns[0] if len(patterns) == 1 else f"( {' & '.join(patterns)} )"
     if compiler.is_plain(end):  # the first end is the end: no text holds another
@@ -50,21 +63,12 @@ def raw_text_rules(
 
 def raw_endings(parameter: Parameter) -> Sequence[str]:
     """What may finish such a text from somewhere in it, the shortest first."""
-    schema = _text_schema(parameter)
+    schema = narrowed(parameter, "string")
     return () if _choices(schema) is not None else ("", *text_endings(schema))
 
 
 def _choices(schema: Mapping[str, Any]) -> Sequence[Any] | None:
     return [schema["const"]] if "const" in schema else schema.get("enum")
-
-
-def _text_schema(parameter: Parameter) -> Mapping[str, Any]:
-    """What is asked of an argument as a text."""
-    schema: Mapping[str, Any] = resolved(parameter.schema, parameter.schema)
-    choices = schema.get("anyOf") or schema.get("oneOf") or ()
-    found = [resolved(each, parameter.schema) for each in choices]
-    texts = [each for each in found if isinstance(each, Mapping) and each.get("type") == "string"]
-    return texts[0] if len(texts) == 1 else schema
 
 
 def _written(value: Any) -> str:

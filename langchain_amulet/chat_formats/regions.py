@@ -16,10 +16,13 @@ class Thinking:
     Attributes:
         opening: The text that begins a thought.
         closing: The text that ends it.
+        is_always_closed: Whether the model closes a thought in each answer, even one that it hasn't
+            begun.
     """
 
     opening: str
     closing: str
+    is_always_closed: bool = False
 
     def is_open(self, text: str) -> bool:
         """Whether a text ends within a thought."""
@@ -33,6 +36,7 @@ THINKING = (
     Thinking("<|START_THINKING|>", "<|END_THINKING|>"),
     Thinking("<seed:think>", "</seed:think>"),
     Thinking("<|channel>thought\n", "<channel|>"),
+    Thinking("<mm:think>", "</mm:think>", is_always_closed=True),
 )
 """Markers that chat templates use."""
 

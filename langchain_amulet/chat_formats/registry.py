@@ -5,11 +5,13 @@ This module knows which families there are: nothing of how any of them writes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from langchain_amulet.chat_formats.base import ChatFormat
+from langchain_amulet.chat_formats.calls import FunctionCall
 from langchain_amulet.chat_formats.chat_template import ChatTemplate
 from langchain_amulet.chat_formats.families.apertus import Apertus
 from langchain_amulet.chat_formats.families.command import Command
@@ -17,6 +19,7 @@ from langchain_amulet.chat_formats.families.deepseek import DeepSeek
 from langchain_amulet.chat_formats.families.deepseek_dsml import DeepSeekDsml
 from langchain_amulet.chat_formats.families.delimited import Delimited
 from langchain_amulet.chat_formats.families.functionary import Functionary
+from langchain_amulet.chat_formats.families.functionary_v3_2 import FunctionaryV32
 from langchain_amulet.chat_formats.families.gemma import Gemma
 from langchain_amulet.chat_formats.families.glm import Glm
 from langchain_amulet.chat_formats.families.gpt_oss import GptOss
@@ -24,9 +27,11 @@ from langchain_amulet.chat_formats.families.granite import Granite
 from langchain_amulet.chat_formats.families.hermes import Hermes
 from langchain_amulet.chat_formats.families.jamba import Jamba
 from langchain_amulet.chat_formats.families.kimi import Kimi
+from langchain_amulet.chat_formats.families.kimi_k3 import KimiK3
 from langchain_amulet.chat_formats.families.lfm2 import Lfm2
 from langchain_amulet.chat_formats.families.llama import Llama
 from langchain_amulet.chat_formats.families.minimax import MiniMax
+from langchain_amulet.chat_formats.families.minimax_m3 import MiniMaxM3
 from langchain_amulet.chat_formats.families.mistral import Mistral
 from langchain_amulet.chat_formats.families.olmo import Olmo
 from langchain_amulet.chat_formats.families.phi import Phi
@@ -35,8 +40,10 @@ from langchain_amulet.chat_formats.families.qwen_coder import QwenCoder
 from langchain_amulet.chat_formats.families.seed_oss import SeedOss
 from langchain_amulet.chat_formats.families.tagged import Tagged
 from langchain_amulet.chat_formats.families.xlam import XLam
+from langchain_amulet.chat_formats.output_parser import joined
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
+from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import Registry, place_of
 from langchain_amulet.validation import choose, message_of, quoted
@@ -50,17 +57,20 @@ SHIPPED = (
     QwenCoder,
     Glm,
     MiniMax,
+    MiniMaxM3,
     SeedOss,
     DeepSeekDsml,
     Mistral,
     DeepSeek,
     Kimi,
+    KimiK3,
     Command,
     Phi,
     Granite,
     Jamba,
     Apertus,
     Functionary,
+    FunctionaryV32,
     Lfm2,
     Olmo,
     Hermes,
@@ -184,9 +194,13 @@ def as_chat_format(value: Any) -> ChatFormat | str | None:
 
 
 Origin = Literal["chosen", "written", "spoken", "unread", "guessed"]
-"""How a format was found: it was chosen, or a chat template writes calls in it, or writes none but
-speaks of its marker or has it for a token; or nothing tells of it, since the template writes calls
-that no family reads, or no calls."""
+"""How a format was found: it was chosen, or a chat template writes calls in it; or writes none, or
+with a mistake, but speaks of its marker or has it for a token; or nothing tells of it, since the
+template writes calls that no family reads, or no calls."""
+
+READ = FunctionCall(f"{PROBE}_read", {f"{PROBE}_key": f"{PROBE}_value"})
+"""A made-up call that has to be read: another one than those by which families learn, so that what
+belongs to a call isn't taken for what stands around all of them."""
 
 
 @dataclass(frozen=True)
@@ -209,30 +223,57 @@ def find_format(template: ChatTemplate, chosen: ChatFormat | str | None = None) 
         template: The chat template, which tells a family's details by what it writes.
         chosen: A format, which is taken as it is; the name of a family, whose details the template
             tells as far as it writes calls of that family; or None for the family whose calls it
-            writes or speaks of. Where these are no family's, that is Hermes.
+            writes, such that they are read again, or speaks of. Where that is none it is Hermes.
     """
     if isinstance(chosen, ChatFormat):
         return FoundFormat(chosen, "chosen")
     sample = TemplateSample(template)
     asked = families() if chosen is None else (family_of(chosen),)
-    learnt = next(filter(None, (family.learn(sample) for family in asked)), None)
-    found = FoundFormat(learnt, "written") if learnt else _untold(sample, asked)
-    found = found if chosen is None else replace(found, origin="chosen")
+    learnt = [*filter(None, (family.learn(sample) for family in asked))]
+    if chosen is not None:
+        found = FoundFormat(learnt[0] if learnt else asked[0](), "chosen")
+    else:
+        read = next((each for each in learnt if _reads(each, sample)), None)
+        found = FoundFormat(read, "written") if read else _untold(sample, learnt)
     chat_format = found.format
     if chat_format.thinking is None:
         chat_format = replace(chat_format, thinking=sample.thinking, said=sample.said_markers)
     own = sample.response_template if chosen is None else None
     if own is None:
         return replace(found, format=chat_format)
-    reader = OwnResponseTemplate(own, chat_format, thinking=chat_format.thinking)
+    thinking, ends = chat_format.thinking, template.ends
+    reader = OwnResponseTemplate(own, chat_format, ends, thinking=thinking)
     return FoundFormat(reader, "written")
 
 
-def _untold(sample: TemplateSample, asked: Sequence[type[ChatFormat]]) -> FoundFormat:
-    """The format where a template writes no calls of the families that are asked."""
-    if len(asked) == 1:
-        return FoundFormat(asked[0](), "chosen")
+def _reads(chat_format: ChatFormat, sample: TemplateSample) -> bool:
+    """Whether a format reads a call as the template writes it, up to where answers end."""
+    texts = {name: {"type": "string"} for name in READ.arguments}
+    function = {"name": READ.name, "parameters": {"type": "object", "properties": texts}}
+    parser = chat_format.parser("", [function])
+    answer = sample.without_end(sample.answer([READ]), chat_format.part_ends)
+    parts = [*parser.feed(answer), *parser.finish()]
+    called = [part for part in joined(parts) if part.kind not in ("text", "thought")]
+    if [part.kind for part in called] != ["call", "arguments"]:
+        return False
+    name, arguments = called
+    try:
+        return name.text == READ.name and json.loads(arguments.text) == READ.arguments
+    except ValueError:
+        return False
+
+
+def _untold(sample: TemplateSample, learnt: Sequence[ChatFormat]) -> FoundFormat:
+    """The format where a template writes no calls that a family reads.
+
+    Args:
+        sample: What the template writes.
+        learnt: The families whose calls these look like, though none of them could read one.
+    """
     if sample.one_call:
-        return FoundFormat(Hermes(), "unread")
-    spoken = next((each for each in asked if each.mark and sample.speaks_of(each.mark)), None)
+        # Templates are copied with mistakes in them, and their models write as they were trained.
+        meant = next((type(each) for each in learnt if each.mark), None)
+        return FoundFormat(meant(), "spoken") if meant else FoundFormat(Hermes(), "unread")
+    marked = (each for each in families() if each.mark and sample.speaks_of(each.mark))
+    spoken = next(marked, None)
     return FoundFormat(spoken(), "spoken") if spoken else FoundFormat(Hermes(), "guessed")

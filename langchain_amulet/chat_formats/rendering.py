@@ -56,6 +56,11 @@ def rendered(
             "it: mend its loops, or pass chat_template=... that does less."
         )
     error = rendering.outcome.exception()
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        raise ChatTemplateError(
+            f"A chat template must be one that Jinja reads, but it says: {message_of(error)}. Mend "
+            "it, or leave chat_template out for the model's own."
+        ) from error
     if error is not None:
         is_shown = _is_its_own(error, source)
         said = _in_words(error) if is_shown else "something that isn't shown, as it may quote one"

@@ -39,12 +39,14 @@ class OwnResponseTemplate(ChatFormat):
     Attributes:
         template: The response template.
         written: How calls are written, and answers without tools are read.
+        ends: The texts of tokens that end answers, which otherwise aren't shown.
     """
 
     name: ClassVar[str] = "response_template"
 
     template: Mapping[str, Any] = field(hash=False)
     written: ChatFormat = field(default_factory=Hermes)
+    ends: tuple[str, ...] = ()
 
     @property
     def region(self) -> CallRegion:
@@ -59,7 +61,7 @@ class OwnResponseTemplate(ChatFormat):
     def markers(self, with_calls: bool) -> frozenset[str]:
         """What looks like a marker in the response template, besides those of what is written."""
         fields = json.dumps(self.template, ensure_ascii=False) if with_calls else ""
-        fields = re.sub(r"\\+(?=\W)", "", fields)  # patterns escape what stands in markers
+        fields = _unescaped(fields)
         found = re.findall(r"<[^<>\s]+>|\[[^\[\]\s]+\]", fields)
         return self.written.markers(with_calls) | super().markers(with_calls) | frozenset(found)
 
@@ -81,7 +83,7 @@ class OwnResponseTemplate(ChatFormat):
         """What takes an answer apart: by the response template if it may have calls in it."""
         if not functions:
             return super().parser(start)
-        return ResponseTemplateParser(self.template, start, functions)
+        return ResponseTemplateParser(self.template, start, functions, self.ends)
 
 
 class ResponseTemplateParser:
@@ -92,16 +94,29 @@ class ResponseTemplateParser:
     """
 
     def __init__(
-        self, template: Mapping[str, Any], start: str, functions: Sequence[Function]
+        self,
+        template: Mapping[str, Any],
+        start: str,
+        functions: Sequence[Function],
+        ends: Sequence[str] = (),
     ) -> None:
-        """Start reading where ``start``, the end of the prompt, leaves off."""
+        """Start reading where ``start``, the end of the prompt, leaves off.
+
+        Args:
+            template: The response template.
+            start: The end of the prompt.
+            functions: The tools that may be called.
+            ends: Texts that the answer may have ended with, and that aren't fed.
+        """
         self._template = dict(template)
         self._functions: list[Any] = [dict(each) for each in functions]
         self._parser = self._parser_after(start)
         calls = template["fields"].get("tool_calls", {})
         self._is_decoded = calls.get("content", "text") != "text"
         self._opening = _opening(calls)
+        self._end = next((each for each in ends if each in _closing(calls)), "")
         self._region = ""  # the text of the call that is open, where the template decodes it
+        self._is_open = False  # whether one is
         self._calls = JsonCallParser(self._opening)
         self._space = WhiteSpace()
 
@@ -113,10 +128,12 @@ class ResponseTemplateParser:
     def finish(self) -> list[OutputPart]:
         """End the answer; returns what was held back."""
         try:
-            _, events = self._parser.finalize()
+            # A call may be closed by what ends the answer, too.
+            events = self._parser.feed(self._end) if self._is_open else []
+            _, more = self._parser.finalize()
         except (ValueError, KeyError):
             return joined(self._space.dropped_from(self._unread()))
-        return joined([*self._parts(events), *self._space.finish()])
+        return joined([*self._parts([*events, *more]), *self._space.finish()])
 
     def _read(self, character: str) -> Iterator[OutputPart]:
         try:
@@ -151,6 +168,7 @@ class ResponseTemplateParser:
 
     def _decoded_call(self, event: Mapping[str, Any]) -> Iterable[OutputPart]:
         """Calls that the template decodes itself once they are whole."""
+        self._is_open = event["type"] != "region_close"
         if event["type"] == "region_open":
             self._region = ""
         elif event["type"] == "region_chunk":
@@ -167,6 +185,16 @@ class ResponseTemplateParser:
 
     def _parser_after(self, start: str) -> ResponseParser:
         return ResponseParser(self._template, prefix=start, tools=self._functions)
+
+
+def _unescaped(pattern: str) -> str:
+    """A pattern with markers in it as they are written."""
+    return re.sub(r"\\+(?=\W)", "", pattern)
+
+
+def _closing(field: Mapping[str, Any]) -> str:
+    """What calls end with, markers as they are written."""
+    return _unescaped(str(field.get("close_pattern", field.get("close", ""))))
 
 
 def _opening(field: Mapping[str, Any]) -> str | None:

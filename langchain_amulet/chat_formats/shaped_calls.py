@@ -14,13 +14,18 @@ from typing import Protocol
 
 from langchain_amulet.chat_formats.base import ChatFormat
 from langchain_amulet.chat_formats.calls import Function, FunctionCall
-from langchain_amulet.chat_formats.markup import closing_of, opening_of
+from langchain_amulet.chat_formats.markup import closing_of, opening_of, spelled
 from langchain_amulet.chat_formats.regions import Bare, CallRegion, Marked
 from langchain_amulet.grammar import GrammarCompiler
 
 
 class CallShape(Protocol):
     """The fixed strings of calls."""
+
+    @property
+    def before(self) -> str:
+        """What comes before the first call."""
+        ...
 
     @property
     def after(self) -> str:
@@ -60,6 +65,28 @@ class CallShape(Protocol):
     def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:
         """See `ChatFormat.endings`."""
         ...
+
+
+def separator(shape: CallShape) -> str:
+    """What comes between two calls: they stand below each other where an answer can hold one."""
+    return f"{shape.after}\n{shape.before}" if shape.between is None else shape.between
+
+
+def sequence_rules(
+    shape: CallShape, names: Sequence[str], several: bool, compiler: GrammarCompiler
+) -> list[str]:
+    """The rules ``calls`` and ``call``: one of the rules with these names, or one after the other.
+
+    Args:
+        shape: What comes around calls.
+        names: A rule for each tool, which is written by the caller.
+        several: Whether there may be more than one call, if the shape has that.
+        compiler: What spells markup.
+    """
+    is_many = several and shape.between is not None
+    more = f"({spelled(shape.between or '', compiler)} call)*" if is_many else ""
+    parts = (spelled(shape.before, compiler), "call", more, spelled(shape.after, compiler))
+    return [f"calls: {' '.join(filter(None, parts))}", f"call: {' | '.join(names)}"]
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,26 @@ This module knows the text between the markers of calls: nothing of tokens, prom
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from langchain_amulet.chat_formats.calls import Function, parameters_of
-from langchain_amulet.chat_formats.json_call_parser import SEPARATORS, named_call
+from langchain_amulet.chat_formats.argumentwise_parser import ArgumentwiseParser
+from langchain_amulet.chat_formats.calls import Function
+from langchain_amulet.chat_formats.json_call_parser import named_call
 from langchain_amulet.chat_formats.literals import typed
 from langchain_amulet.chat_formats.markup import pattern
-from langchain_amulet.chat_formats.output_parser import OutputPart, broken_call
+from langchain_amulet.chat_formats.output_parser import OutputPart
 
 CDATA = re.compile(r"\A<!\[CDATA\[(.*)\]\]>\Z", re.DOTALL)
 """A text as XML quotes it."""
 
 
-class TaggedCallParser:
+class TaggedCallParser(ArgumentwiseParser):
     """Reads the text between two markers of calls: `feed` it, then `finish` it.
 
     A value ends at the tag behind it that another argument or the call's end follows, so that texts
-    may hold tags. What can't be read belongs to a broken call.
+    may hold tags.
     """
 
     def __init__(
@@ -52,11 +52,7 @@ class TaggedCallParser:
             after: That behind a call, without the marker that closes all.
             functions: The tools, which say of what types arguments are.
         """
-        self._opening = opening
-        self._parameters = {
-            function["name"]: {each.name: each for each in parameters_of(function)}
-            for function in functions
-        }
+        super().__init__(opening, functions)
         over = pattern(after) if after.strip() else r"\s*\Z"
         follows = rf"(?=\s*{_start(key)}|{over if after.strip() else 'NEVER'})"
         self._head, self._last_head = _pair(named_call(before, middle, ()).pattern, follows, over)
@@ -70,62 +66,23 @@ class TaggedCallParser:
         self._is_typed = text is not None
         self._over = re.compile(over)
         self._has_mark_behind = bool(after.strip())
-        self._held = ""
-        self._has_calls = False
-        self._name: str | None = None
-        self._written = 0
 
-    def feed(self, text: str) -> list[OutputPart]:
-        """Add text; returns what is certain now."""
-        self._held += text
-        return list(self._parts(is_over=False))
+    def _next(self, is_over: bool) -> OutputPart | None:
+        if self._name is None:
+            head = (self._last_head if is_over else self._head).match(self._held)
+            return self._begin(head[1], head.end()) if head else None
+        argument = (self._last_argument if is_over else self._argument).match(self._held)
+        if argument:
+            return self._pass_on(self._read(argument), argument.end())
+        over = self._over.match(self._held) if is_over or self._has_mark_behind else None
+        return self._end(over.end()) if over else None
 
-    def finish(self) -> list[OutputPart]:
-        """End the text; returns what was held back."""
-        parts = list(self._parts(is_over=True))
-        if self._name is not None:
-            return [*parts, OutputPart("arguments", self._held), OutputPart("broken")]
-        if self._held.strip(SEPARATORS) or not self._has_calls:
-            return [*parts, *broken_call(self._opening + self._held)]
-        return parts
-
-    def _parts(self, is_over: bool) -> Iterator[OutputPart]:
-        while True:
-            if self._name is None:
-                head = (self._last_head if is_over else self._head).match(self._held)
-                if head is None:
-                    return
-                yield self._begin(head)
-            elif argument := self._next_argument(is_over):
-                yield self._pass_on(argument)
-            elif (is_over or self._has_mark_behind) and (over := self._over.match(self._held)):
-                yield self._end(over)
-            else:
-                return
-
-    def _begin(self, head: re.Match[str]) -> OutputPart:
-        self._held = self._held[head.end() :]
-        self._name, self._has_calls, self._written = head[1], True, 0
-        return OutputPart("call", head[1])
-
-    def _next_argument(self, is_over: bool) -> re.Match[str] | None:
-        return (self._last_argument if is_over else self._argument).match(self._held)
-
-    def _pass_on(self, argument: re.Match[str]) -> OutputPart:
-        self._held = self._held[argument.end() :]
+    def _read(self, argument: re.Match[str]) -> dict[str, Any]:
         name = argument["key"].strip()
-        parameter = self._parameters.get(self._name or "", {}).get(name)
         value: Any = CDATA.sub(r"\1", argument["value"])
         if not (self._is_typed and argument["text"] is not None):
-            value = typed(value, parameter, is_other=self._is_typed)
-        written = json.dumps({name: value}, ensure_ascii=False)[1:-1]
-        self._written += 1
-        return OutputPart("arguments", ("{" if self._written == 1 else ", ") + written)
-
-    def _end(self, over: re.Match[str]) -> OutputPart:
-        self._held = self._held[over.end() :]
-        self._name = None
-        return OutputPart("arguments", "}" if self._written else "{}")
+            value = typed(value, self._parameter(name), is_other=self._is_typed)
+        return {name: value}
 
 
 def _pair(first: str, follows: str, over: str) -> tuple[re.Pattern[str], re.Pattern[str]]:

@@ -22,14 +22,17 @@ from langchain_amulet.chat_formats.calls import (
 from langchain_amulet.chat_formats.markup import (
     filled,
     shared_end,
-    spelled,
     tags,
 )
 from langchain_amulet.chat_formats.output_parser import OutputParser
 from langchain_amulet.chat_formats.probe import NAMES, TemplateSample
 from langchain_amulet.chat_formats.raw_texts import is_raw_text, raw_endings, raw_text_rules
 from langchain_amulet.chat_formats.regions import Marked
-from langchain_amulet.chat_formats.shaped_calls import ShapedCallFormat
+from langchain_amulet.chat_formats.shaped_calls import (
+    ShapedCallFormat,
+    separator,
+    sequence_rules,
+)
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.chat_formats.tagged_call_parser import TaggedCallParser
 from langchain_amulet.chat_formats.turns import shared_start
@@ -109,7 +112,7 @@ class TaggedShape:
 
     def write(self, calls: Sequence[FunctionCall]) -> str:
         """An answer of calls, below each other where an answer can hold one only."""
-        between = f"{self.after}\n{self.before}" if self.between is None else self.between
+        between = separator(self)
         written = (
             filled(between if number else self.before, number)
             + f"{call.name}{self.middle}{''.join(self._arguments(call.arguments))}"
@@ -134,10 +137,7 @@ class TaggedShape:
             SchemaError: A tool's arguments can't be kept to one by one.
         """
         names = [f"call_{index}" for index in range(len(functions))]
-        is_many = several and self.between is not None
-        more = f"({spelled(self.between or '', compiler)} call)*" if is_many else ""
-        parts = (spelled(self.before, compiler), "call", more, spelled(self.after, compiler))
-        rules = [f"calls: {' '.join(filter(None, parts))}", f"call: {' | '.join(names)}"]
+        rules = sequence_rules(self, names, several, compiler)
         for name, function in zip(names, functions, strict=True):
             check_apart(function)
             start = compiler.spell(f"{function['name']}{self.middle}")
@@ -154,9 +154,10 @@ class TaggedShape:
             start = compiler.spell(f"{self.key}{parameter.name}{self.value}")
             value = json_rule(parameter.schema)
             return [f"{name}: {start} {value} {compiler.spell(self.end)}"]
-        value = self.value if self.text is None else self.text
+        is_told = self.text is not None
+        value = self.text if self.text is not None else self.value
         start = compiler.spell(f"{self.key}{parameter.name}{value}")
-        rules = raw_text_rules(f"{name}_value", parameter, self.end, compiler)
+        rules = raw_text_rules(f"{name}_value", parameter, self.end, compiler, only_texts=is_told)
         return [f"{name}: {start} {name}_value", *rules]
 
     def endings(self, functions: Sequence[Function]) -> tuple[str, ...]:

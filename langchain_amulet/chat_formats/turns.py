@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+from string import whitespace
 from typing import Any
 
 from langchain_amulet.errors import RequestError
@@ -14,6 +15,13 @@ from langchain_amulet.validation import check_whole
 
 Turn = dict[str, Any]
 """One message for a chat template: ``role``, ``content``, and what its role adds."""
+
+
+def without_gap(turns: Sequence[Turn]) -> tuple[list[Turn], str]:
+    """The conversation without the white space at its end, and that white space."""
+    *before, last = turns
+    said = last["content"].rstrip(whitespace)  # others are tokens of their own
+    return [*before, {**last, "content": said}], last["content"][len(said) :]
 
 
 def join_texts(*texts: str) -> str:

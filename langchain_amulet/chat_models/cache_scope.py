@@ -8,6 +8,7 @@ This module knows users and the engine's scopes: nothing of how prefixes are kep
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Literal
 from uuid import uuid4
 
@@ -20,15 +21,17 @@ ScopeName = Literal["process", "user", "off"]
 """How far computed prompts are shared."""
 
 
-def cache_scope(name: ScopeName, user: str | None) -> CacheScope:
+def cache_scope(name: ScopeName, user: object) -> CacheScope:
     """What one call shares with others.
 
     Args:
         name: "process" for all calls, "user" for those of the same user, "off" for none.
-        user: In whose name the call is made; None for nobody's.
+        user: In whose name the call is made, as `named_user` finds it; None for nobody's. Who
+            isn't named by a text or a number can't be told from others, and shares with none.
     """
     if name == "process":
         return CacheScope()
-    if name == "user":
+    is_told_apart = isinstance(user, (str, int, NoneType)) and not isinstance(user, bool)
+    if name == "user" and is_told_apart:
         return CacheScope(("user", user))
     return CacheScope(uuid4(), keeps=False)

@@ -10,7 +10,8 @@ how a search chooses among answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,13 +22,15 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
-from langchain_amulet.chat_formats.turns import Turn, strings_in
+from langchain_amulet.chat_formats.turns import Turn, strings_in, without_gap
 from langchain_amulet.chat_models.length import check_prompts_fit
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_of_call, render
 from langchain_amulet.chat_models.response import (
+    STREAMED,
     ChunkWriter,
+    Delivery,
     ResponseBuilder,
     ResponseInfo,
     count_prompts,
@@ -36,6 +39,7 @@ from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.engine import AnyEngine, CacheScope, Constraint, Pause, Request, TokenStream
 from langchain_amulet.engine.backends import PROCESS
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.grammar import Resumption
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
 from langchain_amulet.steering import Plan, strengths
@@ -50,9 +54,10 @@ def prepare(
     handle: ModelHandle,
     settings: CallSettings,
     messages: Sequence[BaseMessage],
-    output_version: str | None = None,
+    delivery: Delivery = STREAMED,
     deadline: Deadline | None = None,
     scope: CacheScope = PROCESS,
+    waits_for_room: bool = False,
 ) -> PreparedCall:
     """Plan a call and render the prompts of its plan.
 
@@ -61,9 +66,10 @@ def prepare(
         handle: The model, and those beside it that the method names.
         settings: What the call asks for.
         messages: The conversation.
-        output_version: See `ChunkWriter`.
+        delivery: How its answers are handed over.
         deadline: When the call fails.
         scope: Whose computed prompts it may make use of.
+        waits_for_room: Whether it is queued however many wait.
 
     Raises:
         ContextLengthError: The messages are far longer than the model's context, or the prompts
@@ -76,6 +82,7 @@ def prepare(
     model = handle.opened
     codec = codec_of_call(model, settings, messages)
     plan, turns = plan_of(settings.method, settings.guidance), to_turns(messages)
+    turns, gap = without_gap(turns) if codec.template.continues else (turns, "")
     prompts = render(plan, handle, codec, settings, turns)
     check_prompts_fit(model, plan, prompts, settings.preferences, settings.max_tokens)
     return PreparedCall(
@@ -87,9 +94,11 @@ def prepare(
         turns=turns,
         plan=plan,
         prompts=prompts,
-        output_version=output_version,
+        gap=gap,
+        delivery=delivery,
         deadline=deadline,
         scope=scope,
+        waits_for_room=waits_for_room,
     )
 
 
@@ -112,9 +121,11 @@ class PreparedCall:
         turns: The same as chat templates read it.
         plan: How the prompts' distributions become one.
         prompts: Token ids, one tuple per stream of the plan.
-        output_version: See `ChunkWriter`.
+        gap: White space behind the answer's beginning that the prompts leave to the answer.
+        delivery: How its answers are handed over.
         deadline: When the call fails; None for never.
         scope: Whose computed prompts it may make use of.
+        waits_for_room: Whether it is queued however many wait.
     """
 
     model_name: str
@@ -125,15 +136,18 @@ class PreparedCall:
     turns: Sequence[Turn]
     plan: Plan
     prompts: tuple[tuple[int, ...], ...]
-    output_version: str | None = None
+    gap: str = ""
+    delivery: Delivery = STREAMED
     deadline: Deadline | None = None
     scope: CacheScope = PROCESS
+    waits_for_room: bool = False
 
     def draft(self, **changes: Any) -> Draft:
         """One answer to this call; ``changes`` are to fields of its request.
 
         Raises:
             DeadlineError: The time is over.
+            CancelledError: The batch that it is part of was called off.
             SchemaError: The answer can't be held to a schema that it must have.
             ConfigurationError: A thought can't be left unsteered with this model.
         """
@@ -141,6 +155,7 @@ class PreparedCall:
         if self.deadline is not None:
             # Who waits gives up by itself. This is for a reader who doesn't come back.
             self.deadline.check()
+        if self.deadline is not None and self.deadline.at < math.inf:
             request = replace(request, timeout=self.deadline.left)
         return Draft(self.model.engine, request, self._response())
 
@@ -163,6 +178,7 @@ class PreparedCall:
             guard=self._guard(),
             cache_scope=self.scope,
             speculates=self.settings.speculation is not None,
+            waits_for_room=self.waits_for_room,
         )
 
     def _guard(self) -> EchoGuard | None:
@@ -213,8 +229,8 @@ class PreparedCall:
     # --- What each answer has for itself ---
 
     def _constraint(self) -> Constraint | None:
-        """What holds one answer to its grammar; None where it is free."""
-        return compile_output(
+        """What holds one answer to its grammar, or to its beginning; None where it is free."""
+        grammar = compile_output(
             self.settings.output,
             self.codec.format,
             self.model.grammars,
@@ -222,6 +238,13 @@ class PreparedCall:
             max_tokens=self.settings.max_tokens,
             stop_ids=self.codec.stop_ids,
         )
+        return Resumption(self.gap, *self._spelling, grammar) if self.gap else grammar
+
+    @cached_property
+    def _spelling(self) -> tuple[Mapping[int, bytes], int]:
+        """Tokens by which an answer may begin with its gap, and how many tokens there are."""
+        found = self.model.tokens_beginning_with("".join(sorted(set(self.gap))))
+        return {token: self.model.token_bytes.of(token) for token in found}, self.model.logits_width
 
     def _response(self) -> ResponseBuilder:
         """What makes chunks of one answer's tokens."""
@@ -233,7 +256,10 @@ class PreparedCall:
             # What a schema holds is no talk that a stop string could end.
             stops=() if self.settings.response_format else self.settings.stop,
             parser=self.codec.parser(self.prompts[0], functions),
-            writer=ChunkWriter(self.output_version),
+            writer=ChunkWriter(self.delivery.output_version),
+            in_one_piece=self.delivery.in_one_piece,
+            before=self.prompts[0][-1] if self.codec.template.continues else None,
+            gap=self.gap,
         )
 
     @cached_property
@@ -274,6 +300,8 @@ class Draft:
 
     def read(self, tokens: TokenStream) -> Chunks:
         """Make chunks of the tokens as they come."""
+        if self.response.in_one_piece and not self.response.stops:
+            yield from tokens.ended()
         while (token := (yield from tokens.next_token())) is not None:
             yield from self.response.feed(token)
             if self.response.stopped:

@@ -1,8 +1,8 @@
 """`ChatAmulet`: a local chat model that answers every caller in the style of their preference.
 
 This module connects LangChain to the parts, and does nothing by itself: what may be set is in
-`settings`, what becomes of a call in `call` and `search`, of its tokens in `response`, of its model
-in `model_handle`, what traces and caches are told in `description`.
+`settings`, what becomes of a call in `call` and `search`, of many in `batches`, of its tokens in
+`response`, of its weights in `lifetime`, what traces and caches are told in `description`.
 """
 
 from __future__ import annotations
@@ -19,33 +19,36 @@ from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
     BaseMessage,
-    HumanMessage,
     get_buffer_string,
 )
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import get_config_list
-from pydantic import ConfigDict, PrivateAttr, model_validator
+from pydantic import ConfigDict, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.turns import check_characters
+from langchain_amulet.chat_models.batches import Batching
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, cache_scope
-from langchain_amulet.chat_models.call import Chunks, prepare, warm_up
-from langchain_amulet.chat_models.deadline import DEADLINE, call_deadline, in_time
-from langchain_amulet.chat_models.description import Described
+from langchain_amulet.chat_models.call import Chunks, prepare
+from langchain_amulet.chat_models.deadline import (
+    BATCH,
+    DEADLINE,
+    call_deadline,
+    in_time,
+)
 from langchain_amulet.chat_models.environment import from_environment
+from langchain_amulet.chat_models.lifetime import Loadable
 from langchain_amulet.chat_models.messages import as_prompt, to_turns
 from langchain_amulet.chat_models.misplaced import warn_of_misplaced
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
+from langchain_amulet.chat_models.response import Delivery
 from langchain_amulet.chat_models.runnables import Bindable
 from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
 from langchain_amulet.chat_models.search import answer
 from langchain_amulet.chat_models.tools import as_tools
-from langchain_amulet.engine import Stats
-from langchain_amulet.engine.backends import ModelInfo
 from langchain_amulet.errors import ChatTemplateError, ConfigurationError, RequestError
 from langchain_amulet.fitting.answer_scores import AnswerScore
 from langchain_amulet.fitting.estimator import Estimator
@@ -61,6 +64,7 @@ from langchain_amulet.preferences.resolution import (
     check_config,
     configurable_in,
     find_user,
+    named_user,
     without_user,
 )
 from langchain_amulet.validation import as_flag, check_callable, check_type, explained
@@ -69,20 +73,13 @@ from langchain_amulet.waiting import (
     Procedure,
     arun,
     astream,
-    collected,
     in_executor,
     run,
     stream,
 )
 
-ROUNDS = 2
-"""How many times over a batch's calls fill all rows: some are made ready while others run."""
 
-THREADS = 32
-"""The most threads that a batch takes by itself."""
-
-
-class ChatAmulet(Bindable, Described):  # type: ignore[misc]
+class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
     Settings, with their defaults and meanings, are those of `chat_models.settings`: see
@@ -103,8 +100,6 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
 
-    _handle: ModelHandle = PrivateAttr()
-
     def __init__(self, **fields: Any) -> None:
         """Check the fields; loads nothing."""
         fields = from_environment(fields) | fields
@@ -114,69 +109,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
     @model_validator(mode="after")
     def _set_up_amulet(self) -> Self:
         self._add_version("langchain-amulet", VERSION)
-        self._handle = ModelHandle(self.model, self.load_options)
         return self
-
-    # --- Life ---
-
-    def load(self) -> Self:
-        """Do now what the first call would otherwise wait for; returns the model itself.
-
-        The weights are loaded, with those of other models that the method needs, and one token is
-        decoded. Whatever is wrong with the model, its settings or its chat template shows here.
-        ``timeout`` doesn't count.
-
-        Raises:
-            ConfigurationError: The model can't be found, loaded or run in this way.
-            RequestError: Its settings can't be used together, such as too few rows.
-        """
-        run(self._load())
-        return self
-
-    async def aload(self) -> Self:
-        """See `load`; doesn't block the event loop."""
-        await arun(self._load())
-        return self
-
-    def _load(self) -> Procedure[None, None]:
-        variables = {k: v for k, v in self.chat_template_kwargs.items() if k != CONTINUE}
-        # The shortest preference there can be, as a plan without one needs less of everything.
-        asked = {"preference": ".", "max_tokens": 1, "chat_template_kwargs": variables}
-        handle, settings = self._handle, self.for_call(None, asked)
-
-        def begun() -> Chunks:
-            return warm_up(prepare(self.model, handle, settings, [HumanMessage("Hello!")]))
-
-        yield from collected((yield in_executor(begun, handle.workers)))
-
-    @property
-    def model_info(self) -> ModelInfo | None:
-        """What was loaded, its device, dtype, backend and context included; None before that.
-
-        Raises:
-            EngineClosedError: The model was closed.
-        """
-        return self._handle.info
-
-    def stats(self) -> Stats:
-        """What the engine is doing for all who share these weights, and has done.
-
-        Raises:
-            EngineClosedError: The model was closed.
-        """
-        return self._handle.stats
-
-    def close(self) -> None:
-        """Let the weights go; later calls raise `EngineClosedError`. Copies are closed with it."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        """Close on leaving the block."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Let the weights go."""
-        self.close()
 
     def with_preference(self, preference: PreferenceLike) -> Self:
         """The same model on the same weights, with another preference of its own.
@@ -241,70 +174,6 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         async for chunk in super().astream(input, config, stop=stop, **resolved):
             yield chunk
 
-    def batch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Answer any number of conversations, as many at a time as keep the model busy."""
-        return super().batch(inputs, self._admitting(inputs, config, THREADS), **kwargs)
-
-    async def abatch(
-        self,
-        inputs: list[LanguageModelInput],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        **kwargs: Any,
-    ) -> list[AIMessage]:
-        """Answer any number of conversations, as many at a time as keep the model busy."""
-        return await super().abatch(inputs, self._admitting(inputs, config), **kwargs)
-
-    def batch_as_completed(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """Answer any number of conversations, and give out answers as they come; see `batch`."""
-        configs = self._admitting(inputs, config, THREADS)
-        return super().batch_as_completed(inputs, configs, **kwargs)
-
-    def abatch_as_completed(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """Answer any number of conversations, and give out answers as they come; see `abatch`."""
-        return super().abatch_as_completed(inputs, self._admitting(inputs, config), **kwargs)
-
-    def _admitting(
-        self,
-        inputs: Sequence[LanguageModelInput],
-        config: RunnableConfig | Sequence[RunnableConfig] | None,
-        most: int | None = None,
-    ) -> list[RunnableConfig]:
-        """Configs of a batch whose calls begin as others end, so that it can't fill the queue.
-
-        Args:
-            inputs: The conversations.
-            config: The batch's config, or one for each; its ``max_concurrency`` counts, if any.
-            most: The most calls at a time where the config doesn't say; None for no such limit.
-        """
-        check_type("inputs", inputs, list, tuple, error=RequestError)
-        for each in config if isinstance(config, list) else [config]:
-            check_config(each)
-        if isinstance(config, list) and len(config) != len(inputs):
-            raise RequestError(
-                f"A batch needs one config for all of its {len(inputs)} inputs, or one for each, "
-                f"not {len(config)}: leave some out, or add the missing ones."
-            )
-        busy = ROUNDS * self.max_rows if most is None else min(ROUNDS * self.max_rows, most)
-        return [
-            {**each, "max_concurrency": min(each.get("max_concurrency") or busy, self.max_queue)}
-            for each in get_config_list(config, len(inputs))
-        ]
-
     def stream_events(
         self,
         input: LanguageModelInput,
@@ -354,10 +223,11 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)
         timed = {} if deadline is None else {DEADLINE: deadline}
+        # Without a memory a config's user_id is another program's, and may be anything.
+        find = named_user if self.memory is None else find_user
         # What an earlier search found stays, as by now it may have taken the user out.
-        user = kwargs.get(CACHE_USER) or find_user(config, kwargs)
-        named = {} if user is None else {CACHE_USER: str(user)}
-        return without_user(kwargs) | found | named | timed
+        user = kwargs[CACHE_USER] if CACHE_USER in kwargs else find(config, kwargs)
+        return without_user(kwargs) | found | {CACHE_USER: user} | timed
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         return self._convert_input(input).to_messages()
@@ -380,7 +250,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         **kwargs: Any,
     ) -> ChatResult:
         # In one piece LangChain makes v1 blocks itself, and better.
-        return generate_from_stream(stream(self._answer(messages, stop, kwargs)))
+        whole = self._answer(messages, stop, kwargs, Delivery(in_one_piece=True))
+        return generate_from_stream(stream(whole))
 
     async def _agenerate(
         self,
@@ -389,7 +260,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        async with aclosing(astream(self._answer(messages, stop, kwargs))) as chunks:
+        whole = self._answer(messages, stop, kwargs, Delivery(in_one_piece=True))
+        async with aclosing(astream(whole)) as chunks:
             return generate_from_stream(iter([chunk async for chunk in chunks]))
 
     def _stream(
@@ -399,7 +271,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        answer = self._answer(messages, stop, kwargs, self.output_version)
+        answer = self._answer(messages, stop, kwargs, Delivery(self.output_version))
         with closing(stream(answer)) as chunks:
             for chunk in chunks:
                 if run_manager:
@@ -413,7 +285,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        answer = self._answer(messages, stop, kwargs, self.output_version)
+        answer = self._answer(messages, stop, kwargs, Delivery(self.output_version))
         async with aclosing(astream(answer)) as chunks:
             async for chunk in chunks:
                 if run_manager:
@@ -425,7 +297,7 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
         messages: Sequence[BaseMessage],
         stop: list[str] | None,
         kwargs: Mapping[str, Any],
-        output_version: str | None = None,
+        delivery: Delivery,
     ) -> Chunks:
         """Check the call, load the model, render the prompts; then decode.
 
@@ -439,7 +311,8 @@ class ChatAmulet(Bindable, Described):  # type: ignore[misc]
 
         def begun() -> Chunks:
             settings = self.for_call(stop, kwargs)
-            call = prepare(name, handle, settings, messages, output_version, deadline, scope)
+            of_batch = BATCH in kwargs
+            call = prepare(name, handle, settings, messages, delivery, deadline, scope, of_batch)
             return answer(call)
 
         def whole() -> Chunks:

@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
 
 from langchain_amulet.chat_models.text_patterns import (
@@ -31,6 +31,7 @@ from langchain_amulet.chat_models.text_patterns import (
     url,
     whole_numbers,
 )
+from langchain_amulet.errors import SchemaError
 
 UNBOUNDED = Decimal(10**15)
 """The largest amount of a finite number without bounds: floats are exact up to about there."""
@@ -51,6 +52,7 @@ def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
     """The JSON schema of a Pydantic class by which answers are written.
 
     Raises:
+        SchemaError: A field is read from a path alone.
         pydantic.errors.PydanticInvalidForJsonSchema: It holds what JSON can't, such as functions.
     """
     by_alias = cls.model_config.get("validate_by_alias") is not False
@@ -76,6 +78,16 @@ class ReadableSchema(GenerateJsonSchema):
 
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
         """Say nothing of defaults that JSON can't write: they are left out."""
+
+    def model_schema(self, schema: Any) -> JsonSchemaValue:
+        """Objects, whose class reads each field by a name."""
+        _check_named(schema["cls"])
+        return super().model_schema(schema)
+
+    def dataclass_schema(self, schema: Any) -> JsonSchemaValue:
+        """As `model_schema`."""
+        _check_named(schema["cls"])
+        return super().dataclass_schema(schema)
 
     def decimal_schema(self, schema: Any) -> JsonSchemaValue:
         """Numbers of so many digits; never so large that a reader would take them for infinite."""
@@ -214,6 +226,29 @@ class ReadableSchema(GenerateJsonSchema):
         if "enum" in keys or "const" in keys:
             return literally(keys.get("enum", [keys.get("const")]))
         return _pattern_of_kind(keys)
+
+
+def _check_named(cls: type[Any]) -> None:
+    """Refuse a field that its class looks for deeper than where the schema would ask for it.
+
+    Raises:
+        SchemaError: A field is read from a path alone.
+    """
+    config = getattr(cls, "model_config", None) or getattr(cls, "__pydantic_config__", {})
+    by_name = ("validate_by_name", "populate_by_name")
+    if config.get("validate_by_alias") is False or any(config.get(each) for each in by_name):
+        return
+    for name, field in getattr(cls, "__pydantic_fields__", {}).items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+        paths = [choice.path for choice in choices if isinstance(choice, AliasPath)]
+        if len(paths) == len(choices):
+            path = ".".join(map(str, paths[0]))
+            raise SchemaError(
+                f"A field must be read by a name that answers can have, but {cls.__name__} reads "
+                f"{name!r} from the path {path!r} alone: give it a name beside, as in "
+                f"AliasChoices({name!r}, AliasPath(...)), or nest the classes as the path does."
+            )
 
 
 def _pattern_of_kind(keys: Mapping[str, Any]) -> str | None:

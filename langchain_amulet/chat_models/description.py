@@ -19,7 +19,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.load import dumpd
 
 from langchain_amulet.chat_models.cache_scope import CACHE_USER
-from langchain_amulet.chat_models.deadline import DEADLINE
+from langchain_amulet.chat_models.deadline import BATCH, DEADLINE
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER
 from langchain_amulet.chat_models.settings import (
@@ -84,7 +84,7 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
     def _get_invocation_params(
         self, stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        for hidden in (CACHE_USER, DEADLINE):
+        for hidden in (BATCH, CACHE_USER, DEADLINE):
             kwargs.pop(hidden, None)
         return self._shown(super()._get_invocation_params(stop=stop, **kwargs))
 

@@ -1,9 +1,5 @@
 """Conversations that can't fit a model's context are refused before anything is made of them.
 
-To render and tokenise a prompt takes time that grows with its text, with some tokenizers and texts
-faster than that, and it is done several times for a call. So a text far longer than the context is
-looked at in slices first, only as far as is needed to be sure.
-
 What is rendered is counted exactly, and told apart from the preference that it holds.
 
 This module knows messages, prompts and a tokenizer: nothing of chat templates or how prompts are
@@ -16,19 +12,12 @@ from collections.abc import Iterator, Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from langchain_amulet.chat_formats.long_texts import is_longer
 from langchain_amulet.chat_models.model_handle import OpenModel
 from langchain_amulet.errors import ContextLengthError
 from langchain_amulet.preferences import Preference
 from langchain_amulet.steering import Plan
-
-CHARACTERS_PER_TOKEN = 8
-"""Where the context has fewer tokens than a text has characters by this, it is looked at."""
-
-SLICE = 4096
-"""How many characters are tokenised at a time, which no tokenizer takes long for."""
-
-SLACK = 16
-"""How many tokens more a text may have for being cut at one place."""
+from langchain_amulet.validation import quoted
 
 
 def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:
@@ -40,19 +29,13 @@ def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:
         ContextLengthError: It can't fit.
     """
     limit = model.context_length
-    texts = [text for message in messages for text in _texts(message)]
-    length = sum(map(len, texts))
-    if limit is None or length <= limit * CHARACTERS_PER_TOKEN:
-        return
-    tokens = 0
-    for part in _slices(texts):
-        ids = model.tokenizer.encode(part, add_special_tokens=False, verbose=False)
-        tokens += max(len(ids) - SLACK, 0)
-        if tokens > limit:
-            raise ContextLengthError(
-                f"Prompt and answer must fit the model's context of {limit} tokens, but the "
-                f"{length} characters of the messages are more than that: shorten the conversation."
-            )
+    # Together, as short texts by themselves would take long to look at and count for nothing.
+    text = "".join(text for message in messages for text in _texts(message))
+    if limit is not None and is_longer(model.tokenizer, text, limit):
+        raise ContextLengthError(
+            f"Prompt and answer must fit the model's context of {limit} tokens, but the "
+            f"{len(text)} characters of the messages are more than that: shorten the conversation."
+        )
 
 
 def check_prompts_fit(
@@ -60,7 +43,8 @@ def check_prompts_fit(
     plan: Plan,
     prompts: Sequence[Sequence[int]],
     preferences: Sequence[Preference],
-    max_tokens: int,
+    answer: int,
+    remedy: str = "lower max_tokens",
 ) -> None:
     """Refuse a call whose prompts leave no room for its answer, and say what the preference takes.
 
@@ -71,25 +55,26 @@ def check_prompts_fit(
         plan: Which streams there are.
         prompts: Token ids of each.
         preferences: Those that streams name by their numbers. None is quoted.
-        max_tokens: The most tokens of an answer.
+        answer: The most tokens of an answer.
+        remedy: How to have a shorter one.
 
     Raises:
         ContextLengthError: The longest prompt and the answer don't fit.
     """
     limit = model.context_length
-    if limit is None or max(map(len, prompts)) + max_tokens <= limit:
+    if limit is None or max(map(len, prompts)) + answer <= limit:
         return
     own = [each for each in zip(plan.streams, prompts, strict=True) if each[0].model is None]
     stream, prompt = max(own, key=lambda each: len(each[1]))
-    if (wanted := len(prompt) + max_tokens) <= limit:
+    if (wanted := len(prompt) + answer) <= limit:
         return
     texts = [preferences[index].text for index in stream.preferences]
     taken = sum(len(model.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
     told = f", of which {taken} are the preference's" if texts else ""
     raise ContextLengthError(
         f"Prompt and answer must fit the model's context of {limit} tokens, but {len(prompt)} + "
-        f"{max_tokens} is {wanted}{told}. Shorten the conversation"
-        f"{' or the preference,' if texts else ''} or lower max_tokens."
+        f"{quoted(answer)} is {quoted(wanted)}{told}. Shorten the conversation"
+        f"{' or the preference,' if texts else ''} or {remedy}."
     )
 
 
@@ -102,10 +87,3 @@ def _texts(message: BaseMessage) -> Iterator[str]:
         text = block.get("text") if isinstance(block, dict) else block
         if isinstance(text, str):
             yield text
-
-
-def _slices(texts: Sequence[str]) -> Iterator[str]:
-    for text in texts:
-        for start in range(0, len(text), SLICE):
-            # Halves of characters, which are refused later, can't be tokenised.
-            yield text[start : start + SLICE].encode("utf-8", "replace").decode()

@@ -24,9 +24,10 @@ from langchain_core.messages import (
     FunctionMessage,
     HumanMessage,
     ToolMessage,
+    is_data_content_block,
 )
 from langchain_core.messages.tool import ToolCall, tool_call
-from langchain_core.prompt_values import PromptValue
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_amulet.chat_formats.turns import Turn, join_texts
 from langchain_amulet.errors import (
@@ -35,7 +36,7 @@ from langchain_amulet.errors import (
     RequestError,
     UnsupportedContentError,
 )
-from langchain_amulet.validation import check_nesting, quoted
+from langchain_amulet.validation import as_written, check_nesting, quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -107,14 +108,83 @@ def as_prompt(convert: Callable[[Any], PromptValue], given: Any) -> PromptValue:
         RequestError: It is none of these.
     """
     try:
-        return convert(given)
+        prompt = convert(given)
+        messages = prompt.to_messages()
     except AmuletError:
         raise
-    except Exception as error:  # of whatever kind LangChain raises for what it doesn't know
+    except Exception:  # of whatever kind LangChain raises for what it doesn't know
         raise RequestError(
-            "A call needs a text, a list of messages or a prompt, but "
-            f"{quoted(given)} can't be read as one ({type(error).__name__}): give one of those."
+            f"A call needs a text, a list of messages or a prompt, but {_fault(convert, given)}."
         ) from None
+    traceable = [_traceable(message) for message in messages]
+    is_same = all(one is other for one, other in zip(messages, traceable, strict=True))
+    return prompt if is_same else ChatPromptValue(messages=traceable)
+
+
+def _fault(convert: Callable[[Any], PromptValue], given: Any) -> str:
+    """What of this can't be read, and what to do about it; nothing of what is said there."""
+    if isinstance(given, (BaseMessage, Mapping)):
+        return f"this {type(given).__name__} is at most one message: put it in a list"
+    for index, each in enumerate(given if isinstance(given, (list, tuple)) else ()):
+        try:
+            convert([each])
+        except Exception:
+            return f"message {index} {_message_fault(each)}"
+    return f"{quoted(given)} can't be read as one: give one of those"
+
+
+def _message_fault(message: Any) -> str:
+    if isinstance(message, Mapping):
+        role, content = message.get("role", message.get("type")), message.get("content")
+        if role is None or "content" not in message:
+            return f"has no {'role' if role is None else 'content'!r}: add it"
+    elif isinstance(message, (tuple, list)) and len(message) == 2:
+        role, content = message
+    else:
+        return (
+            f"is of type {type(message).__name__}: use a message, a text, a dict with 'role' and "
+            "'content', or a pair of both"
+        )
+    if role not in ROLES:
+        said = quoted(role) if isinstance(role, str) else f"this {type(role).__name__}"
+        return f"has the role {said}: use one of {', '.join(ROLES)}"
+    return (
+        f"of the role {role!r} has what can't be read, with content of type "
+        f"{type(content).__name__}: give a text, or a list of blocks"
+    )
+
+
+def _traceable(message: BaseMessage) -> BaseMessage:
+    """A message that LangChain can trace, which it does before it asks a model for anything.
+
+    Raises:
+        RequestError: A block has no type that could be one.
+        UnsupportedContentError: It could trace none of a picture that a human hands over.
+    """
+    content = [] if isinstance(message.content, str) else message.content
+    kinds = [block.get("type") for block in content if isinstance(block, dict)]
+    if wrong := [kind for kind in kinds if not isinstance(kind, str) and kind is not None]:
+        raise RequestError(
+            f"The type of a message's block must be a text, not {quoted(wrong[0])}: use 'text' for "
+            "what is to be read."
+        )
+    untold = [block for block in _blocks(message, "image") if _is_untraceable(block)]
+    if not untold:
+        return message
+    check_nesting(RequestError, "A message", untold)
+    # By identity, as blocks may hold arrays, which can't be compared.
+    theirs = set(map(id, untold))
+    told = [_block_text(each, message) if id(each) in theirs else each for each in content]
+    return message.model_copy(update={"content": told})
+
+
+def _is_untraceable(picture: dict[str, Any]) -> bool:
+    """Whether LangChain raises for a picture, as for data of which it isn't said what it is."""
+    is_there = "base64" in picture or "data" in picture
+    is_known = "mime_type" in picture and is_there
+    is_elsewhere = not picture.keys().isdisjoint(("url", "file_id"))
+    is_named = is_elsewhere or picture.get("source_type") == "id"
+    return is_data_content_block(picture) and not (is_known or is_named)
 
 
 def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
@@ -133,10 +203,12 @@ def to_turns(messages: Sequence[BaseMessage]) -> list[Turn]:
         RequestError: A message has a role that chat templates don't know, or holds lists and dicts
             in one another without end.
     """
+    for index, message in enumerate(messages):
+        _role(message, f"The role of message {index}")
+    messages = [own for message in messages for own in unfolded(message)]
     for message in messages:
         held = [message.content, *getattr(message, "tool_calls", ())]
         check_nesting(RequestError, "A message", held)
-    messages = [own for message in messages for own in unfolded(message)]
     turns = [_to_turn(message) for message in messages]
     if not any(turn["content"].strip() or turn.get("tool_calls") for turn in turns):
         raise EmptyInputError(
@@ -189,7 +261,7 @@ def _to_turn(message: BaseMessage) -> Turn:
             {
                 "type": "function",
                 "id": call["id"],
-                "function": {"name": call["name"], "arguments": call["args"]},
+                "function": {"name": call["name"], "arguments": as_written(call["args"])},
             }
             for call in message.tool_calls
         ]
@@ -218,12 +290,12 @@ def _thought(message: AIMessage) -> str:
     return "".join(thought for thought in thoughts if isinstance(thought, str))
 
 
-def _role(message: BaseMessage) -> str:
+def _role(message: BaseMessage, what: str = "A message's role") -> str:
     name = message.role if isinstance(message, ChatMessage) else message.type
     name = name.removesuffix("MessageChunk").lower()
     if name not in ROLES:
         raise RequestError(
-            f"A message's role must be one of {', '.join(ROLES)}, not {name!r}: "
+            f"{what} must be one of {', '.join(ROLES)}, not {quoted(name)}: "
             "use SystemMessage, HumanMessage, AIMessage or ToolMessage."
         )
     return ROLES[name]
@@ -252,7 +324,8 @@ def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
     if role == "assistant":
         return _answered(block)
     if role == "tool":
-        return _described(block) if _is_media(block) else json.dumps(block, ensure_ascii=False)
+        is_media = _is_media(block)
+        return _described(block) if is_media else json.dumps(as_written(block), ensure_ascii=False)
     raise UnsupportedContentError(
         f"This model reads text only, but a message of type {quoted(message.type)} holds a block "
         f"of type {quoted(kind)}: leave the block out, or describe it in words."
@@ -263,26 +336,26 @@ def _answered(block: Mapping[str, Any]) -> str:
     """A block of a past answer in words: other models' answers hold more than text."""
     kind = block.get("type")
     if kind == "refusal":
-        return str(block.get("refusal", ""))
+        return _text_at(block, "refusal")
     return "" if kind in SILENT_BLOCKS else _described(block)
 
 
 def _described(block: Mapping[str, Any]) -> str:
     """Words for what isn't text: what it is, and its kind of data or its name."""
-    name = block.get("name") or block.get("filename")
-    words = (block.get("type") or "block", name, _mime_type(block))
-    return f"[{' '.join(word for word in words if isinstance(word, str))}]"
+    name = _text_at(block, "name") or _text_at(block, "filename")
+    words = (_text_at(block, "type") or "block", name, _mime_type(block))
+    return f"[{' '.join(word for word in words if word)}]"
 
 
 def _mime_type(block: Mapping[str, Any]) -> str | None:
     """What kind of data a block holds, if it says so."""
     places = [block, *(value for value in block.values() if isinstance(value, Mapping))]
     for place in places:
-        named = place.get("mime_type") or place.get("media_type")
+        named = _text_at(place, "mime_type") or _text_at(place, "media_type")
         urls = (place.get("url"), place.get("image_url"))
         data = next((url for url in urls if isinstance(url, str) and url[:5] == "data:"), "")
         if named or data:
-            return str(named or data[5:].partition(";")[0])
+            return named or data[5:].partition(";")[0]
     return None
 
 
@@ -302,16 +375,18 @@ def _results_apart(message: HumanMessage) -> list[BaseMessage]:
     results = _blocks(message, "tool_result")
     if not results:
         return [message]
-    said = [block for block in message.content if block not in results]
+    theirs = set(map(id, results))
+    said = [block for block in message.content if id(block) not in theirs]
     rest: list[BaseMessage] = [message.model_copy(update={"content": said})] if said else []
     return [*map(_result, results), *rest]
 
 
 def _result(block: Mapping[str, Any]) -> BaseMessage:
+    content = block.get("content")
     return ToolMessage(
-        content=block.get("content") or "",
-        tool_call_id=block.get("tool_use_id", ""),
-        status="error" if block.get("is_error") else "success",
+        content=content if isinstance(content, (str, list)) else "",
+        tool_call_id=_text_at(block, "tool_use_id"),
+        status="error" if block.get("is_error") is True else "success",
     )
 
 
@@ -319,9 +394,9 @@ def _with_all_calls(message: AIMessage) -> AIMessage:
     """The message with the calls that stand elsewhere than in its ``tool_calls``."""
     known = {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
     more = [
-        tool_call(name=block.get("name", ""), args=dict(block["input"]), id=block.get("id"))
+        tool_call(name=_text_at(block, "name"), args=dict(block["input"]), id=_text_at(block, "id"))
         for block in _blocks(message, "tool_use")
-        if block.get("id") not in known and isinstance(block.get("input"), Mapping)
+        if _text_at(block, "id") not in known and isinstance(block.get("input"), Mapping)
     ]
     if not (message.tool_calls or message.invalid_tool_calls or more):
         more = _old_call(message.additional_kwargs.get("function_call"))
@@ -334,12 +409,19 @@ def _old_call(call: Any) -> list[ToolCall]:
     """The one call of a message in OpenAI's first form, which a `FunctionMessage` answers."""
     if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
         return []
+    given = call.get("arguments")
     try:
-        arguments = json.loads(call.get("arguments") or "{}")
-    except (TypeError, ValueError):
+        arguments = json.loads(given or "{}") if isinstance(given, str) else given
+    except ValueError:
         arguments = None
-    args = arguments if isinstance(arguments, dict) else {"arguments": call.get("arguments")}
+    args = arguments if isinstance(arguments, dict) else {"arguments": given}
     return [tool_call(name=call["name"], args=args, id=call["name"])]
+
+
+def _text_at(block: Mapping[str, Any], key: str) -> str:
+    """What a block says under a key; nothing where that is no text."""
+    value = block.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _blocks(message: BaseMessage, *kinds: str) -> list[dict[str, Any]]:

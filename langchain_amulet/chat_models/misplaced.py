@@ -8,14 +8,13 @@ This module knows names of settings: nothing of what they mean.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from langchain_amulet.chat_models.settings import AnswerSettings
 from langchain_amulet.errors import AmuletError, SettingWarning
 from langchain_amulet.preferences.resolution import PREFERENCE
-from langchain_amulet.validation import nearest
+from langchain_amulet.validation import nearest, warn
 
 LEAST = 0.85
 """How like a setting's name a name must be to be taken for it."""
@@ -35,12 +34,11 @@ def warn_of_misplaced(
     for name, value in configurable.items():
         setting = _meant(name, known)
         if setting is not None and _would_change(settings, setting, value):
-            warnings.warn(
+            warn(
                 f"A config's configurable may hold a preference and a user_id, but {name!r} in it "
                 f"means nothing to the model: pass {setting}=... to the call or bind it, or open "
                 f"it by configurable_fields({setting}=...).",
                 SettingWarning,
-                stacklevel=2,
             )
 
 

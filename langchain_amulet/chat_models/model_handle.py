@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
-from langchain_amulet.engine import LoadOptions, ModelRuntime, Stats, acquire
+from langchain_amulet.engine import LoadOptions, ModelRuntime, Stats, acquire, release
 from langchain_amulet.engine.backends import ModelInfo
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
@@ -53,12 +54,22 @@ class ModelHandle:
     name and options along and no weights.
     """
 
-    def __init__(self, name: str, options: LoadOptions) -> None:
-        """Hold the process's runtime for the model of that name; nothing is loaded yet."""
-        self._name, self._model_id = name, resolve_model(name)
+    def __init__(
+        self, name: str, options: LoadOptions, beside: set[ModelHandle] | None = None
+    ) -> None:
+        """Hold the process's runtime for the model of that name; nothing is loaded yet.
+
+        Args:
+            name: The model's name.
+            options: How it is loaded.
+            beside: Where this handle is kept once its model is loaded.
+        """
+        self._name, self._model_id, self._beside = name, resolve_model(name), beside
         self._options = options
-        self._runtime: ModelRuntime | None = acquire(self._model_id, options)
-        self._siblings: dict[str, ModelHandle] = {}
+        self._runtime: ModelRuntime | None = acquire(self._model_id, options, self)
+        # Kept once they are loaded: calls may name any number of models that there aren't.
+        self._siblings: WeakValueDictionary[str, ModelHandle] = WeakValueDictionary()
+        self._kept: set[ModelHandle] = set()
         self._companions: dict[str, Companion] = {}
 
     def __reduce__(self) -> tuple[type[ModelHandle], tuple[str, LoadOptions]]:
@@ -74,25 +85,21 @@ class ModelHandle:
             ModelNotFoundError: There is no such model.
             UnsupportedModelError: It isn't one that can be run.
         """
-        return self._held.derived(OpenModel)
+        opened = self._held.derived(OpenModel)
+        if self._beside is not None:
+            beside, self._beside = self._beside, None  # else it would hold what holds it
+            beside.add(self)
+        return opened
 
     @property
     def info(self) -> ModelInfo | None:
-        """What may be known of the model; None while it isn't loaded.
-
-        Raises:
-            EngineClosedError: The handle was closed.
-        """
-        return self._held.info
+        """What may be known of the model; None while it isn't loaded, or once it is closed."""
+        return None if self._runtime is None else self._runtime.info
 
     @property
     def stats(self) -> Stats:
-        """What the model's engine is doing and has done; nothing while it isn't loaded.
-
-        Raises:
-            EngineClosedError: The handle was closed.
-        """
-        return self._held.stats
+        """What the model's engine is doing and has done; nothing where `info` is None."""
+        return Stats() if self._runtime is None else self._runtime.stats
 
     @property
     def workers(self) -> Workers:
@@ -119,7 +126,11 @@ class ModelHandle:
         model_id = resolve_model(name)
         if model_id == self._model_id:
             return self
-        return self._siblings.setdefault(model_id, ModelHandle(name, self._options))
+        sibling = self._siblings.get(model_id)
+        if sibling is None:
+            sibling = ModelHandle(name, self._options, self._kept)
+            self._siblings[model_id] = sibling
+        return sibling
 
     def companion(self, name: str) -> OpenModel:
         """A second model, loaded the same way, whose name streams of this one's requests may have.
@@ -132,18 +143,32 @@ class ModelHandle:
         """
         opened = self.opened
         if name not in self._companions:
-            # A revision is one of this model's repository.
-            handle = ModelHandle(name, replace(self._options, revision=None))
+            # A revision and a file are of this model's repository.
+            own = replace(self._options, revision=None, gguf_file=None)
+            handle = ModelHandle(name, own)
             other = handle.opened
             check_same_tokens(opened.tokenizer.get_vocab(), other.tokenizer.get_vocab(), name)
             self._companions[name] = Companion(handle, opened.engine.attach(name, other.engine))
         return self._companions[name].handle.opened
 
+    def another(self) -> ModelHandle:
+        """A second hold on the same weights, which is closed by itself; closed if this one is."""
+        other = ModelHandle(self._name, self._options)
+        other._companions.update(self._companions)
+        if self._runtime is None:
+            other.close()
+        return other
+
     def close(self) -> None:
-        """Let the weights go; they are freed when nobody else holds them."""
-        self._runtime = None
-        self._siblings.clear()
+        """Let the weights go; if nobody else holds them, what is under way with them fails."""
+        runtime, self._runtime = self._runtime, None
+        self._kept = set()  # a new one, as a model that is loaded just now may be kept in the old
         self._companions.clear()
+        for each in self._siblings.valuerefs():
+            if (sibling := each()) is not None:
+                sibling.close()
+        if runtime is not None:
+            release(runtime, self)
 
 
 @dataclass(frozen=True)
@@ -173,11 +198,21 @@ class OpenModel:
         index = self.tokenizer.get_added_vocab().get(text)
         return None if index is None else int(index)
 
+    @property
+    def logits_width(self) -> int:
+        """How many tokens there are to choose among."""
+        return self._info.logits_width
+
+    @property
+    def traces(self) -> bool:
+        """Whether an answer's tokens can carry a trace."""
+        return self._info.traces
+
     def tokens_beginning_with(self, characters: str) -> frozenset[int]:
         """All tokens whose text begins with one of these, as that of calls without marks does."""
         if characters not in self._first_bytes:
             firsts = {character.encode() for character in characters}
-            of, size = self.token_bytes.of, self._info.logits_width
+            of, size = self.token_bytes.of, self.logits_width
             found = frozenset(index for index in range(size) if of(index)[:1] in firsts)
             self._first_bytes[characters] = found
         return self._first_bytes[characters]
@@ -185,12 +220,12 @@ class OpenModel:
     @cached_property
     def grammars(self) -> GrammarCompiler:
         """Grammars over the model's tokens; made at first use, as it takes up to a second."""
-        return GrammarCompiler(self.tokenizer, self._info.logits_width)
+        return GrammarCompiler(self.tokenizer, self.logits_width)
 
     @cached_property
     def word_pieces(self) -> WordPieces:
         """The tokens by the words that they add; made at first use, as `grammars`."""
-        return WordPieces(self.token_bytes, self._info.logits_width)
+        return WordPieces(self.token_bytes, self.logits_width)
 
     def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
         """Bytes of tokens, where these control tokens have theirs too."""

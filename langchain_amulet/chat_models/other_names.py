@@ -82,6 +82,9 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "store": "use memory=PreferenceMemory(store)",
         "request_timeout": "use timeout, in seconds",
         "reasoning": "use chat_template_kwargs, as in {'enable_thinking': True}",
+        "continue_final_message": (
+            "use chat_template_kwargs, as in {'continue_final_message': True}"
+        ),
         "enable_thinking": "use chat_template_kwargs, as in {'enable_thinking': True}",
         "tokenizer": "it comes with the model: leave it out",
         "pipeline": _MODEL,

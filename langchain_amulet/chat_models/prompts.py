@@ -39,6 +39,7 @@ def render(
         turns: The conversation.
 
     Raises:
+        ContextLengthError: A prompt is far longer than its model's context.
         RequestError: The conversation can't be answered, see `PromptBuilder`.
         ChatTemplateError: The chat template refuses the conversation.
         ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
@@ -93,8 +94,17 @@ def prompt_builder(
     settings: AnswerSettings,
     tools: Sequence[Mapping[str, Any]] = (),
     response_format: ResponseFormat | None = None,
+    limit: int | None = None,
 ) -> PromptBuilder:
-    """What makes prompts of conversations with a model's chat template, by these settings."""
+    """What makes prompts of conversations with a model's chat template, by these settings.
+
+    Args:
+        codec: How the model is talked to.
+        settings: What its answers depend on.
+        tools: JSON schemas of tools.
+        response_format: What answers are held to.
+        limit: The most tokens that a prompt may have: what is far longer is refused.
+    """
     template = codec.template
     notes = []
     if tools and not template.writes_tools:
@@ -109,6 +119,7 @@ def prompt_builder(
         preference_template=settings.preference_template,
         tools=(tools or None) if template.writes_tools else None,
         note="\n\n".join(notes),
+        limit=limit,
     )
 
 
@@ -126,10 +137,13 @@ def _stream_builder(
     handle: ModelHandle, codec: ChatCodec, settings: CallSettings, name: str | None
 ) -> PromptBuilder:
     """What makes prompts of a stream that this model reads; None for the one that answers."""
+    reader = handle.opened
     if name is not None:
-        companion = handle.companion(name)
+        reader = handle.companion(name)
         # The call's chat template is meant for the model that answers. Others have their own, or
         # that of the answering model where they never learned to chat.
-        template = None if companion.tokenizer.chat_template else codec.template.source
-        codec = codec_for(companion, settings.model_copy(update={"chat_template": template}))
-    return prompt_builder(codec, settings, settings.offered, settings.response_format)
+        template = None if reader.tokenizer.chat_template else codec.template.source
+        codec = codec_for(reader, settings.model_copy(update={"chat_template": template}))
+    return prompt_builder(
+        codec, settings, settings.offered, settings.response_format, reader.context_length
+    )

@@ -23,7 +23,12 @@ from langchain_core.messages.tool import ToolCallChunk, tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from langchain_amulet.chat_formats.detokenizer import Detokenizer, TokenBytes
-from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, PlainTextParser
+from langchain_amulet.chat_formats.output_parser import (
+    OutputParser,
+    OutputPart,
+    PlainTextParser,
+    joined,
+)
 from langchain_amulet.chat_formats.stop_strings import StopStrings
 from langchain_amulet.engine import DraftCounts, Token
 from langchain_amulet.grammar.json_position import JsonPosition
@@ -66,6 +71,22 @@ def count_prompts(plan: Plan, prompts: Sequence[Sequence[int]]) -> dict[str, int
 
 Block = dict[str, Any]
 """A content block of LangChain's, with its number in the answer as ``index``."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How an answer is handed to LangChain.
+
+    Attributes:
+        output_version: With "v1" a chunk's content is a numbered block, see `ChunkWriter`.
+        in_one_piece: Whether nobody looks at it before it is whole.
+    """
+
+    output_version: str | None = None
+    in_one_piece: bool = False
+
+
+STREAMED = Delivery()
 
 
 class ChunkWriter:
@@ -151,6 +172,9 @@ class ResponseBuilder:
         stops: Texts before which what is said ends; what is thought or called doesn't end at them.
         parser: Tells what is said from thoughts and calls of tools.
         writer: Makes chunks of these parts.
+        in_one_piece: Whether nothing is shown before the end, and then in as few chunks as can be.
+        before: The token that the answer goes on from; None where it begins a text of its own.
+        gap: White space with which it begins and which was there already.
     """
 
     info: ResponseInfo
@@ -158,16 +182,20 @@ class ResponseBuilder:
     stops: Sequence[str] = ()
     parser: OutputParser = field(default_factory=PlainTextParser)
     writer: ChunkWriter = field(default_factory=ChunkWriter)
+    in_one_piece: bool = False
+    before: int | None = None
+    gap: str = ""
     _tokens: list[tuple[int, Token]] = field(default_factory=list)
     _length: int = 0  # characters of the answer, of all kinds
     _thoughts: int = 0  # tokens
     _silent: int = 0  # tokens since the last that showed anything
     _shown: int = 0  # characters of what was said and thought and was passed on
     _told: int = 0  # tokens of which log-probabilities and trace were passed on
+    _kept: list[OutputPart] = field(default_factory=list)  # of an answer in one piece
 
     def __post_init__(self) -> None:
         """Start without text."""
-        self._text = Detokenizer(self.token_bytes)
+        self._text = Detokenizer(self.token_bytes, self.before, self.gap)
         self._said = StopStrings(self.stops)
 
     @property
@@ -182,12 +210,18 @@ class ResponseBuilder:
 
     def feed(self, token: Token) -> list[ChatGenerationChunk]:
         """Add a token; returns what there is to show, often nothing."""
-        self._tokens.append((self._length, token))
         text = self._text.feed(token.id)
         self._length += len(text)
+        # Behind bytes that turn out to be no character, which are shown with what follows them.
+        own = len(self.token_bytes.of(token.id).decode("utf-8", "ignore"))
+        self._tokens.append((self._length - (min(own, len(text)) or len(text)), token))
         parts = self.parser.feed(text)
         self._count(parts)
-        return self._written(self._before_stop(parts) if self.stops else parts)
+        shown = self._before_stop(parts) if self.stops else parts
+        if self.in_one_piece:
+            self._kept += shown
+            return []
+        return self._written(shown)
 
     def finish(
         self, reason: str | None, cache_read: int = 0, drafts: DraftCounts | None = None
@@ -203,7 +237,7 @@ class ResponseBuilder:
         text = self._text.flush()
         self._length += len(text)
         parts = self._before_stop([*self.parser.feed(text), *self.parser.finish()])
-        chunks = self._written([*parts, *self._released()])
+        chunks = self._written(joined([*self._kept, *parts, *self._released()]))
         metadata = self._metadata(self._finish(reason))
         if drafts is not None:
             metadata["speculation"] = drafts._asdict()
@@ -273,8 +307,8 @@ class ResponseBuilder:
         # Of all prompts only the longest is as long as the conversation: who trims or summarises by
         # these numbers would take a sum for it. What each stream cost is told in the details.
         prompt, written = self.info.input_tokens, len(self._tokens)
-        counts = {**self.info.prompt_tokens, "cache_read": cache_read}
-        details = {kind: count for kind, count in counts.items() if count}
+        asked = {kind: count for kind, count in self.info.prompt_tokens.items() if count}
+        details = {**asked, "cache_read": cache_read}
         usage = {
             "input_tokens": prompt,
             "output_tokens": written,

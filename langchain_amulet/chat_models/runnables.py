@@ -38,6 +38,7 @@ from pydantic.fields import FieldInfo
 from langchain_amulet.chat_models.structured_output import (
     Structure,
     assembled,
+    check_own_names,
     structure_arguments,
     with_more,
 )
@@ -116,7 +117,9 @@ class TakesTools:
         Raises:
             SchemaError: There is no such method, the schema is missing, is none or can't be held
                 to by this method, or an argument is one that the method sets by itself.
+            ConfigurationError: A name is nearly one of these.
         """
+        check_own_names(kwargs)
         arguments, parser = structure_arguments(schema, method, strict, allow_truncated)
         has_raw = as_flag("include_raw", include_raw)
         return assembled(self.bind(**with_more(arguments, kwargs, method)), parser, has_raw)

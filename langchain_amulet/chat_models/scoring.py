@@ -14,6 +14,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from torch import Tensor
 
 from langchain_amulet.chat_formats.given_answer import encode_answer
+from langchain_amulet.chat_models.length import check_prompts_fit
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.prompts import codec_of_call, render
@@ -136,13 +137,12 @@ def scoring_request(
     opened = handle.opened
     codec = codec_of_call(opened, settings, conversation)
     plan, base = plan.with_base()
-    return ScoringRequest(
-        engine=opened.engine,
-        plan=plan,
-        base=base,
-        prompts=render(plan, handle, codec, settings, to_turns(conversation)),
-        answer=encode_answer(codec.template, turn),
+    written = encode_answer(codec.template, turn, opened.context_length)
+    prompts = render(plan, handle, codec, settings, to_turns(conversation))
+    check_prompts_fit(
+        opened, plan, prompts, settings.preferences, len(written), remedy="the answer"
     )
+    return ScoringRequest(opened.engine, plan, base, prompts, written)
 
 
 def estimator_for(

@@ -152,6 +152,12 @@ def _drafts(call: PreparedCall, search: SearchPlan) -> tuple[Draft, ...]:
             f"To choose among {search.n} samples they must differ, but with temperature 0 all are "
             "the same: use a temperature above 0, such as 1."
         )
+    if search.trace and not call.model.traces:
+        raise RequestError(
+            f"The method {call.settings.method.name!r} ranks answers by what their tokens' "
+            "probabilities were before steering, which the model's backend can't tell: use another "
+            "method, or another backend."
+        )
     # A trace that was asked for is shown; one that only the search needs isn't.
     trace = call.request.trace or search.trace
     return tuple(

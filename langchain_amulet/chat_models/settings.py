@@ -5,13 +5,13 @@ This module knows which settings there are and what they may be: nothing of how 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import torch
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ByteSize,
     ConfigDict,
@@ -28,7 +28,7 @@ from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, ScopeName
-from langchain_amulet.chat_models.deadline import DEADLINE
+from langchain_amulet.chat_models.deadline import BATCH, DEADLINE
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.tools import (
     ANY,
@@ -46,14 +46,26 @@ from langchain_amulet.engine.loading.loader import dtype_of
 from langchain_amulet.engine.remote.model import VLLM
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import as_memory
-from langchain_amulet.methods import Amulet, Guidance, Method, as_method, spell
+from langchain_amulet.methods import Auto, Guidance, Method, as_method, spell
 from langchain_amulet.preferences.preference import Preference, as_preferences, check_lengths
-from langchain_amulet.preferences.resolution import USER, PreferenceSource
+from langchain_amulet.preferences.resolution import PreferenceSource
+from langchain_amulet.preferences.user_id import USER
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.validation import LONGEST_WAIT, as_flag, check_nesting, explained, quoted
+from langchain_amulet.validation import (
+    LONGEST_WAIT,
+    FlaglessNumbers,
+    as_flag,
+    check_nesting,
+    explained,
+    quoted,
+)
 
-NOT_OURS = frozenset({"model", "stream", CACHE_USER, DEADLINE})
-"""Arguments that say which model answers, by what way, for whom or until when: not how."""
+NOT_OURS = frozenset({"model", "stream", BATCH, CACHE_USER, DEADLINE})
+"""Arguments that say which model answers, by what way, in what batch, for whom or until when: not
+how."""
+
+Speculation = Literal["lookup"]
+"""Where drafts of tokens come from."""
 
 TAKEN = frozenset(
     {
@@ -67,6 +79,7 @@ TAKEN = frozenset(
         "return_assistant_tokens_mask",
         "return_dict",
         "return_tensors",
+        "self",
         "sanitize_control_tokens",
         "tokenize",
         "tokenizer_kwargs",
@@ -75,6 +88,14 @@ TAKEN = frozenset(
     }
 )
 """Names in ``chat_template_kwargs`` that would reach the tokenizer instead of the template."""
+
+SIZE = re.compile(r" *([0-9]+|[0-9]+(\.[0-9]+)? *[kmgtp]i?b) *", re.IGNORECASE)
+"""A number of bytes in writing, whole where no unit follows."""
+
+BYTES = TypeAdapter(ByteSize)
+
+LEAST_CACHE = 1024
+"""The fewest bytes of keys and values that can be meant: less holds no token of any real model."""
 
 
 def as_dtype(value: Any) -> str | None:
@@ -111,13 +132,29 @@ def as_bytes(value: Any) -> int | None:
     """A number of bytes, given as such or as a text with a unit; None for none."""
     if value is None:
         return None
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    is_written = isinstance(value, str) and SIZE.fullmatch(value) is not None
     try:
-        return int(TypeAdapter(Annotated[ByteSize, Field(ge=1)]).validate_python(value))
-    except ValidationError:
+        found = int(BYTES.validate_python(value)) if is_number or is_written else 0
+    except ValidationError:  # such as a unit that there isn't
+        found = 0
+    if found < LEAST_CACHE:
         raise ConfigurationError(
-            "kv_cache_memory must be at least a byte, as a number or with a unit, not "
-            f"{quoted(value)}: use '4GiB', or None for a share of what is free."
-        ) from None
+            f"kv_cache_memory must be at least {LEAST_CACHE} bytes, as a whole number, or as a "
+            f"text of a number with a decimal point or none and a unit, not {quoted(value)}: use "
+            "'4GiB', or None for a share of what is free."
+        )
+    return found
+
+
+def as_speculation(value: Any) -> Any:
+    """Where drafts come from; what isn't None must be the name of a way."""
+    if value is None or (isinstance(value, str) and value in get_args(Speculation)):
+        return value
+    raise ConfigurationError(
+        f"speculation must be one of {', '.join(map(repr, get_args(Speculation)))} or None, not "
+        f"{quoted(value)}: use None to turn it off."
+    )
 
 
 def _text(value: Any) -> str:
@@ -177,11 +214,7 @@ ChatFormatSetting = Annotated[
 ]
 
 
-Speculation = Literal["lookup"]
-"""Where drafts of tokens come from."""
-
-
-class LoadSettings(BaseModel):
+class LoadSettings(FlaglessNumbers):
     """Everything that decides which weights are loaded, and how; fixed once a model is made.
 
     Attributes:
@@ -200,6 +233,8 @@ class LoadSettings(BaseModel):
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
         cuda_graphs: Record short passes on a GPU and play them back, which spares it to wait for
             Python; off takes less of its memory.
+        compile: Compile the layers for decoding, for which all calls wait at the first answers, to
+            have a GPU's steps of few calls take fewer kernels; of no use on a CPU.
         base_url: The address of the vLLM server that runs the model, for the backend "vllm" alone.
         api_key: What that server wants to be shown.
         max_rows: The most prompt streams decoded at a time, over all calls.
@@ -227,6 +262,7 @@ class LoadSettings(BaseModel):
     trust_remote_code: bool = False
     use_safetensors: bool = True
     cuda_graphs: bool = True
+    compile: bool = False
     base_url: str | None = None
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     max_rows: int = Field(default=64, ge=1)
@@ -254,7 +290,7 @@ class LoadSettings(BaseModel):
         return LoadOptions(**fixed)
 
 
-class AnswerSettings(BaseModel):
+class AnswerSettings(FlaglessNumbers):
     """Everything that a call may set for its answer.
 
     Attributes:
@@ -301,7 +337,7 @@ class AnswerSettings(BaseModel):
 
     preference: PreferenceSetting = ()
     compose: bool = False
-    method: MethodSetting = Amulet()
+    method: MethodSetting = Auto()
     placement: Placement = "system"
     preference_template: str = "{preference}"
     max_preference_chars: int = Field(default=2000, ge=1)
@@ -314,7 +350,7 @@ class AnswerSettings(BaseModel):
     max_tokens: int = Field(default=256, ge=1)
     stop: Annotated[tuple[str, ...], BeforeValidator(as_stops)] = ()
     seed: int | None = None
-    timeout: float | None = Field(default=None, gt=0.0, le=LONGEST_WAIT)
+    timeout: float | None = Field(default=None, gt=0.0, le=LONGEST_WAIT, allow_inf_nan=False)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0)
     trace: bool = False
@@ -324,7 +360,7 @@ class AnswerSettings(BaseModel):
     steer_thinking: bool = True
     steer_tool_calls: bool = False
     echo_guard: bool = True
-    speculation: Speculation | None = None
+    speculation: Annotated[Speculation | None, BeforeValidator(as_speculation)] = None
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -379,7 +415,7 @@ class AnswerSettings(BaseModel):
             return CallSettings.model_validate(chosen)
 
 
-class ModelSettings(BaseModel):
+class ModelSettings(FlaglessNumbers):
     """Everything that is the model's alone: no call may set it, and it can be changed later.
 
     Attributes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Literal, get_args
 
@@ -21,14 +21,19 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
+from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.chat_models.tools import as_schema, is_of_objects, schema_tool
-from langchain_amulet.errors import SchemaError
-from langchain_amulet.validation import as_flag, quoted
+from langchain_amulet.errors import ConfigurationError, SchemaError
+from langchain_amulet.validation import as_flag, nearest, quoted
 
 logger = logging.getLogger(__name__)
 
 Structure = Literal["function_calling", "json_schema", "json_mode"]
 """By a call of a tool, by JSON that the model is told of, or by JSON that the caller asks for."""
+
+
+OWN_NAMES = ("schema", "include_raw", "strict", "allow_truncated")
+"""What ``with_structured_output`` takes that no call does."""
 
 
 def structure_arguments(
@@ -68,6 +73,20 @@ def _traceable(schema: Any, tool: dict[str, Any]) -> Any:
         return convert_to_json_schema(schema)
     except Exception:  # whatever a class can make the conversion raise; ours took it
         return tool
+
+
+def check_own_names(more: Iterable[str]) -> None:
+    """Refuse arguments that are called nearly as one of ``with_structured_output`` itself.
+
+    Raises:
+        ConfigurationError: One is: by a call it would be refused as none of its settings.
+    """
+    for name in set(more) - CallSettings.model_fields.keys():
+        if (meant := nearest(name.casefold(), OWN_NAMES, least=0.8)) is not None:
+            raise ConfigurationError(
+                f"{quoted(name)} is unknown to with_structured_output: did you mean {meant!r}? Use "
+                f"one of {', '.join(OWN_NAMES)}, or a call's setting."
+            )
 
 
 def with_more(arguments: dict[str, Any], more: dict[str, Any], method: Structure) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass, is_dataclass
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from langchain_core.tools import BaseTool, Tool, create_schema_from_function
 from langchain_core.utils.function_calling import convert_to_openai_function
@@ -86,8 +86,11 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         )
     try:
         function = as_json(_as_function(value, strict))
-        is_tool = isinstance(function.get("name"), str)
+        name = function.get("name")
+        is_tool = isinstance(name, str) and bool(name.strip())
         _check_function(function)
+    except SchemaError:
+        raise
     except Exception as error:  # whatever a signature or class can make the conversion raise
         check_shapes(_arguments_in(value))  # a schema that is none says better what is wrong
         raise ToolError(
@@ -111,14 +114,19 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
 def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     """A Pydantic class, a TypedDict or a JSON schema as a tool whose arguments it describes.
 
+    A schema may be wrapped as in a ``response_format`` of OpenAI's.
+
     Raises:
         SchemaError: It is none of these.
     """
     check_nesting(SchemaError, "A schema", value)
+    value = _unwrapped(value)
     if not (_is_described(value) or _is_saying(value)):
         raise _no_schema(value, "it is neither a class with fields nor a dict that says anything")
     try:
         function = as_json(_as_function(_titled(value), strict))
+    except SchemaError:
+        raise
     except Exception as error:  # whatever a class can make the conversion raise
         raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
     if not isinstance(function["name"], str):
@@ -286,8 +294,14 @@ def _reason(value: Any, error: Exception) -> str:
 def _no_schema(value: Any, reason: str) -> SchemaError:
     return SchemaError(
         "A schema must be a Pydantic class, a TypedDict or a JSON schema that says what is valid, "
-        f"but {_shown(value)} can't be read as one: {reason}. Use one of those."
+        f"but {_shown(value)} can't be read as one: {reason}. Use one of those{_wrap(value)}."
     )
+
+
+def _wrap(value: Any) -> str:
+    """How a type that says what is valid becomes a class that can be read, if it is one."""
+    is_type = get_origin(value) is not None or (isinstance(value, type) and value is not object)
+    return ", such as RootModel of that type, or a class with a field of it" if is_type else ""
 
 
 def _check_function(function: Mapping[str, Any]) -> None:
@@ -308,6 +322,14 @@ def _is_saying(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return False
     return not value.keys().isdisjoint((*SAYING, *WRAPPING, "schema", "title", "name"))
+
+
+def _unwrapped(value: Any) -> Any:
+    """What a ``response_format`` of OpenAI's says of an answer; anything else as it is."""
+    if not (isinstance(value, Mapping) and value.get("type") == "json_schema"):
+        return value
+    inner = value.get("json_schema")
+    return inner if isinstance(inner, Mapping) else value
 
 
 def _titled(value: Any) -> Any:

@@ -33,7 +33,10 @@ def chat(
         str | None, typer.Option(help="Who is talking; what they prefer is remembered.")
     ] = None,
     prefer: Annotated[
-        str | None, typer.Option("--prefer", "-p", help="A style to begin with.")
+        str | None,
+        typer.Option(
+            "--prefer", "-p", help="A style to begin with: words, or traits as in `concise ++`."
+        ),
     ] = None,
     strength: Strength = None,
     method: Steering = None,
@@ -46,6 +49,7 @@ def chat(
     """Talk with the model; /help lists what else can be typed."""
     from langchain_amulet.cli.conversation import Conversation, Person
     from langchain_amulet.cli.models import model_of, warm
+    from langchain_amulet.cli.styles import style_or_none
 
     console = Console()
     with reporting(), ExitStack() as stack:
@@ -57,7 +61,7 @@ def chat(
             backend=backend,
             device=device,
             dtype=dtype,
-            preference=prefer,
+            preference=None if prefer is None else style_or_none(prefer),
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,

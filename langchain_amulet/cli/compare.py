@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 def compare(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     prefer: Annotated[
-        list[str], typer.Option("--prefer", "-p", help="A style to answer in; may be repeated.")
+        list[str],
+        typer.Option(
+            "--prefer", "-p", help="A style: words, or traits as in `concise ++`; may be repeated."
+        ),
     ],
     model: Model = "pocket",
     backend: Backend = "auto",
@@ -52,12 +55,12 @@ def compare(
     seed: Seed = 0,
 ) -> None:
     """Answer QUESTION plainly, with the style in the prompt alone, and steered."""
-    from langchain_amulet import Preference
     from langchain_amulet.cli.models import model_of, warm
+    from langchain_amulet.cli.styles import in_words, styled
 
     console = Console()
     with reporting():
-        preferences = [Preference(text) for text in prefer]
+        styles = [styled(text) for text in prefer]
         llm = model_of(
             method,
             strength,
@@ -74,11 +77,11 @@ def compare(
             asked = [("system", system)] if system else []
             asked.append(("human", question))
             base = _ask(llm, asked, method="base")
-            for preference in preferences:
-                prompted = _ask(llm, asked, preference=preference, method="pref")
-                steered = _ask(llm, asked, preference=preference)
+            for style in styles:
+                prompted = _ask(llm, asked, preference=style, method="pref")
+                steered = _ask(llm, asked, preference=style)
                 shown = _side_by_side(base, prompted, steered, _title(llm.method))
-                console.print(Panel(shown, title=Text(preference.text), title_align="left"))
+                console.print(Panel(shown, title=Text(in_words(style)), title_align="left"))
             console.print(Legend())
 
 
@@ -101,7 +104,7 @@ def _ask(llm: ChatAmulet, asked: list[tuple[str, str]], **style: Any) -> _Answer
 
 def _title(method: Method) -> str:
     """What a method's column is called."""
-    return "Amulet" if method.name == "amulet" else method.name
+    return "Amulet" if method.name in ("amulet", "auto") else method.name
 
 
 def _side_by_side(base: _Answer, prompted: _Answer, steered: _Answer, title: str) -> Table:

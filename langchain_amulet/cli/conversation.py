@@ -19,22 +19,25 @@ from langchain_amulet.cli.colours import Legend, coloured, why
 from langchain_amulet.cli.models import method_at, strength_of
 from langchain_amulet.cli.options import one_line
 from langchain_amulet.cli.store import shown
+from langchain_amulet.cli.styles import forgotten, in_words, style_or_none, styled
 from langchain_amulet.errors import AmuletError, ContextLengthError
 from langchain_amulet.memory import PreferenceStore, StoredPreference
-from langchain_amulet.memory.namespaces import check_user_id
+from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.trace import TraceEntry
 
 HELP = """\
-/prefer TEXT     answer in this style from now on; /prefer alone turns it off
-/strength VALUE  how far to steer: subtle, balanced, strong, amulet or a number;
-                 /strength alone shows it
+/prefer TEXT     answer in this style from now on, in words or as traits such as
+                 concise ++, formal -; /prefer off, or alone, turns it off
+/strength VALUE  how far to steer: auto (as it begins), subtle, balanced, strong,
+                 amulet or a number, or a method's name; /strength alone shows it
 /why             what steering did to the last answer, token by token
 /reset           forget the conversation, keep the preference
 /exit, /quit     leave
 
 With --user, and kept for the next time:
 /remember TEXT   answer in this style whenever nothing else is preferred
-/forget TEXT     no longer; /forget alone forgets all
+/forget TEXT     no longer; in words or as traits, as they were remembered;
+                 /forget alone forgets all
 /preferences     what is remembered"""
 
 
@@ -114,8 +117,9 @@ class Conversation:
     def _obey(self, command: str, argument: str) -> None:
         match command:
             case "/prefer":
-                self._style = self._llm.with_preference(argument or None).preference
-                self._say(f"preference: {argument or 'off'}", "dim")
+                self._style = self._llm.with_preference(style_or_none(argument)).preference
+                words = in_words(self._style)
+                self._say(f"preference: {words}" if words else "no preference", "dim")
             case "/strength":
                 if argument:
                     self._llm = self._llm.model_copy(update={"method": method_at(argument)})
@@ -138,15 +142,17 @@ class Conversation:
             return
         user_id, store = self._person.user_id, self._person.store
         if command == "/remember":
-            store.add(user_id, argument)
-        elif command == "/forget" and not store.forget(user_id, argument or None):
-            self._say("There was nothing to forget.", "dim")
+            store.add(user_id, styled(argument))
+        elif command == "/forget":
+            gone = forgotten(store, user_id, argument) if argument else store.forget(user_id)
+            if not gone:
+                self._say("There was nothing to forget.", "dim")
         self._say(f"remembered for {user_id}:", "dim")
         kept = [shown(preference) for preference in self._person.preferences]
         for line in kept or [Text("nothing", "dim")]:
             self._console.print(Text("  "), line, sep="", soft_wrap=True)
         if command == "/remember" and self._style:
-            self._say("For now /prefer's style holds; /prefer alone turns it off.", "dim")
+            self._say("For now /prefer's style holds; /prefer off turns it off.", "dim")
 
     def _explained(self, error: AmuletError) -> str:
         """What went wrong in one line, with what can be typed about it."""

@@ -13,16 +13,28 @@ from rich.text import Text
 from transformers.utils.logging import disable_progress_bar
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.cli.options import typed
 from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.methods import STRENGTHS, Amulet, Method, as_method, spell
+from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Auto, Method, as_method, spell
+from langchain_amulet.methods.spec import read_strength
 from langchain_amulet.registry import import_named
+from langchain_amulet.validation import choose, quoted
 
 
 def method_at(strength: str) -> Method:
-    """Amulet at a strength as it is typed."""
-    return Amulet(strength=typed(strength))
+    """The method of a strength as it is typed: Amulet at it, or another one by its name.
+
+    Raises:
+        ConfigurationError: It is neither, or can't work.
+    """
+    name = strength.partition(":")[0].strip()
+    if read_strength(strength) is None and name not in METHODS:
+        known = [Auto.name, *STRENGTHS]
+        raise ConfigurationError(
+            f"A strength must be one of {', '.join(known)}, a number or a method's name, not "
+            f"{quoted(strength)}: {choose(name, (*known, *METHODS))} one of those."
+        )
+    return as_method(strength)
 
 
 def model_of(method: str | None, strength: str | None, **settings: Any) -> ChatAmulet:
@@ -30,7 +42,7 @@ def model_of(method: str | None, strength: str | None, **settings: Any) -> ChatA
 
     Args:
         method: A method as it is typed, which may name code.
-        strength: The strength of Amulet as it is typed, in place of a method.
+        strength: A strength as it is typed, in place of a method; see `method_at`.
         **settings: Other settings, None for those that are left out.
 
     Raises:
@@ -38,8 +50,8 @@ def model_of(method: str | None, strength: str | None, **settings: Any) -> ChatA
     """
     if method is not None and strength is not None:
         raise ConfigurationError(
-            "--strength is that of Amulet, and --method names another way to steer: give one of "
-            f"them, or a parameter, as in --method amulet:strength={strength}."
+            "--strength says how far to steer, and --method how: give one of them, or a parameter, "
+            f"as in --method amulet:strength={strength}."
         )
     chosen = {name: value for name, value in settings.items() if value is not None}
     chosen["backend"] = import_backend(chosen["backend"])
@@ -51,10 +63,11 @@ def model_of(method: str | None, strength: str | None, **settings: Any) -> ChatA
 
 
 def strength_of(method: Method) -> str:
-    """The strength of a method as it is typed; the method itself if it has none."""
-    value = getattr(method, "strength", None)
-    names = (name for name, known in STRENGTHS.items() if known == value)
-    return next(names, spell(method) if value is None else f"{value:g}")
+    """How a method is typed as a strength, see `method_at`: by its text if it is no strength."""
+    if not isinstance(method, Amulet) or method != Amulet(strength=method.strength):
+        return spell(method)
+    names = (name for name, known in STRENGTHS.items() if known == method.strength)
+    return next(names, f"{method.strength:g}")
 
 
 def warm(llm: ChatAmulet, console: Console) -> ChatAmulet:

@@ -22,7 +22,7 @@ from langchain_amulet.errors import AmuletError
 Model = Annotated[
     str,
     typer.Option(
-        help="`pocket`, a Hub id, or a local folder of a causal LM.",
+        help="`pocket`, a Hub id, a folder of a causal LM, or a GGUF file.",
         envvar="LANGCHAIN_AMULET_MODEL",
     ),
 ]
@@ -45,8 +45,8 @@ Steering = Annotated[
 Strength = Annotated[
     str | None,
     typer.Option(
-        help="Of Amulet: subtle, balanced, strong, amulet (the paper's, if nothing is said), or a "
-        "number."
+        help="How far to steer: subtle, balanced, strong, amulet (the paper's) or a number; or "
+        "auto, as if nothing is said: the paper's with a bound on how far a token is moved."
     ),
 ]
 MaxTokens = Annotated[

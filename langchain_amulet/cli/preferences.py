@@ -36,7 +36,10 @@ def list_preferences(
 
 @preferences.command("set")
 def set_preferences(
-    texts: Annotated[list[str], typer.Argument(help="What the user prefers, in words.")],
+    texts: Annotated[
+        list[str],
+        typer.Argument(help="What the user prefers: words, or traits as in `concise ++`."),
+    ],
     user: User,
     strength: Annotated[
         str | None, typer.Option(help="How far to steer: a name or a number, as in `chat`.")
@@ -44,24 +47,33 @@ def set_preferences(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Have a user prefer TEXTS, and nothing else."""
-    from langchain_amulet.memory import StoredPreference
+    from langchain_amulet import Preference
+    from langchain_amulet.cli.styles import styled
 
-    value = None if strength is None else typed(strength)
     with reporting(), opened(store) as memory:
-        memory.set(user, [StoredPreference(text=text, strength=value) for text in texts])
+        wanted = [each for text in texts for each in styled(text)]
+        if strength is not None:
+            change = {"strength": typed(strength)}
+            wanted = [Preference(**{**dict(each), **change}) for each in wanted]
+        memory.set(user, wanted)
 
 
 @preferences.command("forget")
 def forget_preferences(
     user: User,
-    text: Annotated[str | None, typer.Argument(help="The one to forget; all without it.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Argument(help="The one to forget, in words or as traits; all without it."),
+    ] = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Forget what a user prefers."""
+    from langchain_amulet.cli.styles import forgotten
+
     console = Console()
     with reporting(), opened(store) as memory:
-        forgotten = memory.forget(user, text)
-        for preference in forgotten:
+        gone = memory.forget(user) if text is None else forgotten(memory, user, text)
+        for preference in gone:
             console.print(Text("forgotten: ", "dim"), shown(preference), sep="", soft_wrap=True)
-        if not forgotten:
+        if not gone:
             console.print(Text("There was nothing to forget.", "dim"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -21,7 +22,10 @@ from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
 from langchain_amulet.validation import needing
 
 if TYPE_CHECKING:
+    import psycopg
     from langgraph.store.base import BaseStore
+    from langgraph.store.postgres import PostgresStore
+    from langgraph.store.sqlite import SqliteStore
 
     from langchain_amulet.memory import PreferenceStore, StoredPreference
 
@@ -38,6 +42,13 @@ CONNECTIONS = 8
 
 CONNECT_SECONDS = 10
 """How long a database may take to answer at first."""
+
+SETUP_LOCK = 0x414D554C4554
+"""Who makes a database's tables holds this one of its advisory locks: "AMULET" in ASCII."""
+
+SETUP_TRIES = 100
+SETUP_PAUSE = 0.05
+"""How often, and after how many seconds each, making tables is tried again."""
 
 Store = Annotated[
     str,
@@ -125,7 +136,7 @@ def _file(name: str, stack: ExitStack) -> BaseStore:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)  # before SQLite makes it for everybody to read
         store = stack.enter_context(SqliteStore.from_conn_string(str(path)))
-        store.setup()
+        _make_tables(store)
         store.conn.execute("PRAGMA journal_mode = WAL")  # so that who reads locks nobody out
     except (OSError, sqlite3.Error) as error:
         raise PreferenceStoreError(
@@ -135,22 +146,60 @@ def _file(name: str, stack: ExitStack) -> BaseStore:
     return store
 
 
+def _make_tables(store: SqliteStore) -> None:
+    """Make a file's tables, or find them made.
+
+    Whoever makes them at the same time has done what fails here, so that less is left to do.
+    """
+    for _ in range(SETUP_TRIES):
+        try:
+            store.setup()
+            return
+        except sqlite3.Error as error:
+            collided = isinstance(error, sqlite3.IntegrityError) or "duplicate column" in str(error)
+            if not collided:
+                raise
+            time.sleep(SETUP_PAUSE)
+    store.setup()
+
+
 def _database(url: str, stack: ExitStack) -> BaseStore:
     with needing("postgres", "A database of preferences"):
         import psycopg
         from langgraph.store.postgres import PostgresStore
     try:
-        psycopg.connect(url, connect_timeout=CONNECT_SECONDS).close()  # a pool would go on trying
-        # With a pool a connection that broke is replaced, and calls don't wait for one another.
-        pool: Any = {"min_size": 1, "max_size": CONNECTIONS}
-        store = stack.enter_context(PostgresStore.from_conn_string(url, pool_config=pool))
-        store.setup()
+        with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as first:
+            # After the first, as a pool would go on trying. With one a connection that broke is
+            # replaced, and calls don't wait for one another.
+            pool: Any = {"min_size": 1, "max_size": CONNECTIONS}
+            store = stack.enter_context(PostgresStore.from_conn_string(url, pool_config=pool))
+            _set_up_alone(store, first)
     except psycopg.Error as error:
         raise PreferenceStoreError(
             "Preferences must be kept in a database that can be reached and written, but that of "
             f"--store can't be ({type(error).__name__}): check the URL, and whether it runs."
         ) from None
     return store
+
+
+def _set_up_alone(store: PostgresStore, connection: psycopg.Connection[Any]) -> None:
+    """Make a database's tables, or find them made, while nobody else does.
+
+    Two at once fail, or leave an index that is never used. Who has waited for long goes ahead all
+    the same: the lock may have been left behind, as by a pool of connections in between.
+    """
+    end = time.monotonic() + CONNECT_SECONDS
+    while not _asked(connection, "SELECT pg_try_advisory_lock(%s)") and time.monotonic() < end:
+        # Waiting in the statement would be waited for by whoever makes an index.
+        time.sleep(SETUP_PAUSE)
+    try:
+        store.setup()
+    finally:
+        _asked(connection, "SELECT pg_advisory_unlock(%s)")
+
+
+def _asked(connection: psycopg.Connection[Any], about_lock: str) -> bool:
+    return connection.execute(about_lock, [SETUP_LOCK]).fetchone() == (True,)
 
 
 def shown(preference: StoredPreference) -> Text:

@@ -10,7 +10,7 @@ from langchain_amulet.engine.backends.base import CacheScope
 from langchain_amulet.engine.beam_search import BeamResult
 from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.model_info import declared_context
-from langchain_amulet.engine.model_runtime import AnyEngine, ModelRuntime, acquire
+from langchain_amulet.engine.model_runtime import AnyEngine, ModelRuntime, acquire, release
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
 from langchain_amulet.engine.scheduler import Stats
 from langchain_amulet.engine.token_stream import DraftCounts, TokenStream
@@ -36,4 +36,5 @@ __all__ = [
     "acquire",
     "declared_context",
     "load",
+    "release",
 ]

@@ -20,6 +20,7 @@ from langchain_amulet.engine.backends.base import Backend, Beams, Steps
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.engine.sampler import describe
 from langchain_amulet.errors import GenerationError, RequestError
+from langchain_amulet.grammar import Resumption
 
 
 @dataclass(frozen=True)
@@ -141,11 +142,13 @@ def check_for_beams(request: Request) -> None:
     Raises:
         RequestError: The request has a grammar, penalties or several streams.
     """
+    is_resumed = isinstance(request.constraint, Resumption)
     wrong = [
         name
         for name, is_so in (
             ("a guided method", not request.plan.is_plain),
-            ("a grammar", request.constraint is not None),
+            ("an answer's beginning that ends in white space", is_resumed),
+            ("a grammar", request.constraint is not None and not is_resumed),
             ("penalties", request.sampling.penalizes),
         )
         if is_so

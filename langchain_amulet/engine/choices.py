@@ -70,7 +70,6 @@ class ChoiceBatch:
         candidates: See `Choice`, ``[N, R]``, likewise; None where they aren't known.
         bases: The row of each plan's base stream, ``[N]``; any row where there is none.
         most_top_logprobs: The most alternatives that any of them reports.
-        is_plain: Whether none of them steers or masks.
     """
 
     choices: tuple[Choice, ...]
@@ -80,7 +79,6 @@ class ChoiceBatch:
     candidates: Tensor | None
     bases: Tensor
     most_top_logprobs: int
-    is_plain: bool
 
     @classmethod
     def of(cls, choices: Sequence[Choice], device: torch.device) -> ChoiceBatch:
@@ -98,5 +96,4 @@ class ChoiceBatch:
             else None,
             bases=to_device(bases, torch.int64, device),
             most_top_logprobs=max(choice.sampling.top_logprobs or 0 for choice in choices),
-            is_plain=all(plan.is_plain for plan in plans),
         )

@@ -141,7 +141,13 @@ class Engine:
             backend.check_memory(prompts, request.max_tokens)
         return TokenStream(self._scheduler.submit(request, readers), owner=self)
 
-    def run(self, steps: Steps[T], rows: int = 1, deadline: Deadline | None = None) -> Future[T]:
+    def run(
+        self,
+        steps: Steps[T],
+        rows: int = 1,
+        deadline: Deadline | None = None,
+        waits_for_room: bool = False,
+    ) -> Future[T]:
         """Do something else with the models, beside the requests.
 
         A step of it runs on the engine's thread after each step of the requests, in inference
@@ -152,6 +158,7 @@ class Engine:
             steps: What to do, yielding often.
             rows: How many sequences it holds in memory meanwhile.
             deadline: When it fails.
+            waits_for_room: As in `Request`.
 
         Returns:
             What ``steps`` return, to come, or what they raise, as `GenerationError` if it isn't an
@@ -164,7 +171,8 @@ class Engine:
         """
         check_type("steps", steps, Iterator)
         check_count("rows", rows)
-        job = Job(steps, self, rows, deadline)
+        check_type("waits_for_room", waits_for_room, bool)
+        job = Job(steps, self, rows, deadline, waits_for_room)
         self._scheduler.send(job)
         return job.outcome
 
@@ -236,7 +244,7 @@ class Engine:
         check_for_beams(request)
         grown = backend.beams(request.prompts[0])
         steps = beam_search(grown, backend, request, beams, length_penalty)
-        return self.run(steps, beams, _deadline(request))
+        return self.run(steps, beams, _deadline(request), request.waits_for_room)
 
     def stats(self) -> Stats:
         """What the engine is doing and has done."""

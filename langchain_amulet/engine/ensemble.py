@@ -29,6 +29,7 @@ from langchain_amulet.engine.backends.base import (
     Slot,
     StepLogits,
 )
+from langchain_amulet.engine.backends.candidates import best
 from langchain_amulet.engine.sampler import candidate_queries
 from langchain_amulet.engine.token_program import StepLogprobs
 from langchain_amulet.steering import Plan
@@ -250,8 +251,7 @@ class Ensemble:
                 known = [] if found is None else [found[listed].flatten()]
                 step = steps[backend] = _decode(backend, queries, known)
                 if backend is self.main and isinstance(step, StepLogits):
-                    found = step.candidates
-                    candidates = {} if found is None else self._candidates(queries, plans)
+                    found, candidates = self._candidates(step, queries, plans)
         pool = _Pool(self.main.model.info, steps)
         streams = {place: pool.place(*place, candidates.get(place, ())) for place in plans}
         logprobs = pool.filled(found)
@@ -272,19 +272,25 @@ class Ensemble:
 
     def _candidates(
         self,
+        step: StepLogits,
         queries: Mapping[Place, Sequence[CandidateQuery]],
         plans: Mapping[Place, Plan],
-    ) -> dict[Place, tuple[int, ...]]:
-        """Which queries are of tokens that are chosen among what the main model found best."""
-        rows = iter(range(sum(map(len, queries.values()))))
-        found = {place: tuple(islice(rows, len(group))) for place, group in queries.items()}
-        return {
-            place: found[place]
+    ) -> tuple[Tensor | None, dict[Place, tuple[int, ...]]]:
+        """The main model's best tokens, and the rows of them that each token is chosen among."""
+        choosing = [
+            place
             for place, plan in plans.items()
             if plan.mask is not None
             and (part := place[0].part_in(self.main))
             and {stream for stream, _ in plan.reference} <= set(part.streams)
-        }
+        ]
+        found = step.candidates
+        if found is None and choosing:
+            queries = {place: queries[place] for place in choosing}
+            found = best(step.logits, [query for group in queries.values() for query in group])
+        rows = iter(range(sum(map(len, queries.values()))))
+        listed = {place: tuple(islice(rows, len(group))) for place, group in queries.items()}
+        return found, {place: listed[place] for place in choosing}
 
     def _backends(self) -> list[Backend]:
         """The main model's first, then those that read for somebody."""

@@ -24,6 +24,7 @@ class Job(Generic[T]):
         owner: What must live until it is done, such as the engine.
         rows: How many sequences it holds in memory while it is under way.
         deadline: When it fails if it isn't done; None for never.
+        waits_for_room: As in `Request`.
         outcome: What came of it. Cancelling it, at any time, ends the work before its next step.
     """
 
@@ -31,6 +32,7 @@ class Job(Generic[T]):
     owner: object
     rows: int = 1
     deadline: Deadline | None = None
+    waits_for_room: bool = False
     outcome: Future[T] = field(default_factory=Future)
 
     @property

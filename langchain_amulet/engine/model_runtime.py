@@ -27,7 +27,8 @@ from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.remote import RemoteEngine, RemoteModel
 from langchain_amulet.engine.scheduler import Stats
-from langchain_amulet.validation import check_type
+from langchain_amulet.errors import ConfigurationError, EngineClosedError
+from langchain_amulet.validation import check_type, quoted
 from langchain_amulet.waiting import Workers, in_ended_thread
 
 T = TypeVar("T")
@@ -57,13 +58,17 @@ class ModelRuntime:
     Attributes:
         workers: Threads for what takes long around the model, such as loading it: its own, so that
             nothing else in the program waits for them.
+        holders: Whose releasing it, by the last of them, closes it: a call under way holds it, too,
+            and isn't to outlive them.
     """
 
     def __init__(self, model_id: str, options: LoadOptions) -> None:
         """Remember what to load; nothing is loaded yet."""
         self._model_id, self._options = model_id, options
         self.workers = Workers(WORKERS)
+        self.holders: weakref.WeakSet[object] = weakref.WeakSet()
         self._loading = threading.RLock()
+        self._closed = False
         self._opened: tuple[LoadedModel, AnyEngine] | None = None
         self._derived: dict[Callable[[ModelRuntime], Any], Any] = {}
 
@@ -98,12 +103,25 @@ class ModelRuntime:
 
     def _open(self) -> tuple[LoadedModel, AnyEngine]:
         with _GATE.loading(), self._loading:
-            if self._opened is None:
+            if self._opened is None and not self._closed:
                 begun, options = time.monotonic(), self._options
                 loaded = _loaded(self._model_id, options)
                 self._opened = loaded, _engine(loaded, options)
                 _log(self._model_id, loaded.info, time.monotonic() - begun)
+            if self._closed:  # while it was loaded, perhaps
+                self.close()
+                raise EngineClosedError(
+                    f"A closed model can't answer, and {self._model_id!r} was closed before this "
+                    "call ended: make a new ChatAmulet."
+                )
+            assert self._opened is not None
             return self._opened
+
+    def close(self) -> None:
+        """Fail what is under way with ``EngineClosedError``; waits for no load."""
+        self._closed = True
+        if self._opened is not None:
+            self._opened[1].close()
 
 
 def _engine(loaded: LoadedModel, options: LoadOptions) -> AnyEngine:
@@ -155,21 +173,71 @@ class _Runtimes:
     )
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def acquire(self, model_id: str, options: LoadOptions) -> ModelRuntime:
+    def acquire(self, model_id: str, options: LoadOptions, holder: object = None) -> ModelRuntime:
         with _GATE.loading(), self.lock:  # else a fork might take the lock along, and never open it
             key = (os.getpid(), model_id, options)
-            return self.runtimes.setdefault(key, ModelRuntime(model_id, options))
+            runtime = self.runtimes.setdefault(key, ModelRuntime(model_id, options))
+            if holder is not None:
+                runtime.holders.add(holder)
+            return runtime
+
+    def release(self, runtime: ModelRuntime, holder: object) -> None:
+        with _GATE.loading(), self.lock:
+            runtime.holders.discard(holder)
+            if runtime.holders:
+                return
+            # Calls under way may keep it for a while: who asks for the model now gets a new one.
+            for key in [key for key, each in self.runtimes.items() if each is runtime]:
+                del self.runtimes[key]
+        runtime.close()
 
 
 _RUNTIMES = _Runtimes()
 
 
-def acquire(model_id: str, options: LoadOptions | None = None) -> ModelRuntime:
+def acquire(
+    model_id: str, options: LoadOptions | None = None, holder: object = None
+) -> ModelRuntime:
     """The process's one runtime for a model and options; loads nothing yet.
 
-    Keep the runtime for as long as the model is needed: when the last holder lets go, its engine
+    Keep the runtime for as long as the model is needed: when it is dropped everywhere, its engine
     stops and its weights are freed.
+
+    Args:
+        model_id: What to load.
+        options: How; None for the defaults.
+        holder: Who is to `release` it; None for who only keeps it.
     """
     check_type("model_id", model_id, str)
     check_type("options", options, LoadOptions, NoneType)
-    return _RUNTIMES.acquire(model_id, LoadOptions() if options is None else options)
+    if holder is not None:
+        _check_holder(holder)
+    return _RUNTIMES.acquire(model_id, options or LoadOptions(), holder)
+
+
+def release(runtime: ModelRuntime, holder: object) -> None:
+    """Let go of a runtime; when no holder is left, what is under way fails.
+
+    Args:
+        runtime: What was acquired.
+        holder: Who acquired it. One that was dropped needn't let go.
+    """
+    check_type("runtime", runtime, ModelRuntime)
+    _check_holder(holder)
+    _RUNTIMES.release(runtime, holder)
+
+
+def _check_holder(holder: object) -> None:
+    if not hasattr(holder, "__weakref__") or not _is_told_apart(holder):
+        raise ConfigurationError(
+            f"A holder must be an object of a class of the program's own, not {quoted(holder)}: it "
+            "is only known by being one."
+        )
+
+
+def _is_told_apart(holder: object) -> bool:
+    try:
+        hash(holder)
+    except TypeError:  # as those are that compare by what they hold
+        return False
+    return True

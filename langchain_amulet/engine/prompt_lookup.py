@@ -7,8 +7,10 @@ been without a draft, with the same random number; where it is the drafted one, 
 in the same step. So the tokens are the same, in fewer steps.
 
 A draft costs time whether it is right or not. So drafts have an account, in steps of decoding: a
-token that was drafted rightly pays in the step that it saved, a draft is paid for in advance, and
-where the account is empty only a few hundredths of a step are paid in at each step.
+token that was drafted rightly pays in the step that it saved, and a draft is paid for in advance.
+Where nothing is left of what was saved, a hundredth of a step is paid in at each, up to one token's
+worth, and spent only where many tokens in a row stood somewhere before: of an answer that copies
+there are soon so many, and a text of few words has short repetitions all the time that say nothing.
 
 Knows token ids. Doesn't know requests, models, or how a token is drawn.
 """
@@ -23,9 +25,9 @@ import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int64]
 
-LEAST_MATCH, MOST_MATCHED = 2, 8
-"""How many last tokens must have stood somewhere before, and how many are looked at to choose among
-such places."""
+LEAST_MATCH, SURE_MATCH, MOST_MATCHED = 2, 4, 8
+"""How many last tokens must have stood somewhere before, as long as drafts were right lately; how
+many otherwise; and how many are looked at to choose among such places."""
 
 MOST_DRAFTED = 8
 """The longest draft, in tokens."""
@@ -34,7 +36,7 @@ COST = 0.25
 """What a drafted token is taken to cost, in steps of one request. A large model takes far less for
 it, and a small one with a large vocabulary, which is mostly head, a little more."""
 
-ALLOWANCE = 0.015
+ALLOWANCE = 0.01
 """What is paid in at each step: the share of the time that drafts may take where none is right."""
 
 MOST_SAVED = MOST_DRAFTED * COST
@@ -42,12 +44,13 @@ MOST_SAVED = MOST_DRAFTED * COST
 what is wrong now."""
 
 
-def continuation(tokens: Tokens, most: int) -> list[int]:
+def continuation(tokens: Tokens, most: int, least: int = LEAST_MATCH) -> list[int]:
     """What followed where the last tokens stood before: the latest of the longest such matches.
 
     Args:
         tokens: All that was read and written.
         most: The most tokens to give.
+        least: How many last tokens must have stood there.
 
     Returns:
         Token ids, none if the last ones are new.
@@ -60,7 +63,7 @@ def continuation(tokens: Tokens, most: int) -> list[int]:
         if not len(longer):
             break
         places, matched = longer, matched + 1
-    if matched < LEAST_MATCH:
+    if matched < least:
         return []
     start = int(places[-1]) + 1
     found: list[int] = tokens[start : start + most].tolist()
@@ -96,11 +99,14 @@ class PromptLookup:
         Returns:
             Token ids; none where nothing is found, or where drafts don't pay.
         """
-        self._account = min(MOST_SAVED, self._account + ALLOWANCE)
-        affordable = min(most, int(self._account / COST + 1e-9))
+        if self._account < COST:
+            self._account = min(COST, self._account + ALLOWANCE)
+        affordable = min(most, MOST_DRAFTED, int(self._account / COST + 1e-9))
         if affordable < 1:
             return []
-        found = continuation(np.concatenate([self._read, np.array(answer, np.int64)]), affordable)
+        least = LEAST_MATCH if self._account > COST else SURE_MATCH
+        known = np.concatenate([self._read, np.array(answer, np.int64)])
+        found = continuation(known, affordable, least)
         self._account -= COST * len(found)
         self.drafted += len(found)
         return found
@@ -108,4 +114,4 @@ class PromptLookup:
     def accept(self) -> None:
         """Note that a drafted token was drawn, which saved a step."""
         self.accepted += 1
-        self._account += 1.0
+        self._account = min(MOST_SAVED, self._account + 1.0)

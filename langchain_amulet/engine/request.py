@@ -26,7 +26,7 @@ class Constraint(Protocol):
     """
 
     def allowed(self) -> Tensor:
-        """Which tokens may come next: bool, shape ``[vocabulary]``."""
+        """Which tokens may come next: bool, shape ``[vocabulary]``, on the host."""
         ...
 
     def accept(self, token: int) -> bool:
@@ -106,6 +106,8 @@ class Request:
         cache_scope: Whose computed prompts it may make use of, and who of its own.
         speculates: Whether tokens are drafted by looking them up in the prompts and the answer, see
             ``prompt_lookup``.
+        waits_for_room: Whether it is queued however many wait, as those are whose caller has more
+            of them and waits for all.
 
     Raises:
         ConfigurationError: A number is out of its range.
@@ -125,6 +127,7 @@ class Request:
     guard: Guard | None = None
     cache_scope: CacheScope = PROCESS
     speculates: bool = False
+    waits_for_room: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can never be decoded."""
@@ -135,6 +138,7 @@ class Request:
         check_type("trace", self.trace, bool)
         check_type("pauses", self.pauses, tuple)
         check_type("speculates", self.speculates, bool)
+        check_type("waits_for_room", self.waits_for_room, bool)
         if len(self.prompts) != len(self.plan.streams):
             raise RequestError(
                 f"A request needs one prompt per stream of its plan: got {len(self.prompts)} "
@@ -175,7 +179,8 @@ class Token:
             and truncation.
         top_logprobs: The most likely ``(id, logprob)`` under the same distribution, best first;
             as many as the request asked for.
-        kl: KL divergence of the steered distribution from the prompted one, in nats.
+        kl: KL divergence of the steered distribution from the prompted one, in nats, both among
+            the tokens that the plan's mask keeps.
         trace: Where the probability came from, if the request asked.
         agreement: How far the plan's contrasts wanted the same here, from -1 to 1; ``None`` if
             there are fewer than two, or one of them was indifferent.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,9 @@ GROWTH = 16
 
 Foresight = Callable[[Sequence[tuple[Tensor, Tensor]]], None]
 """What is told what was drawn before the host knows it."""
+
+LENGTHENING = 4
+"""Lists of one program differ in length by so many times at most."""
 
 MOST_LISTED = 1024
 """Up to so many tokens that a grammar allows are looked at one by one, and nothing else is."""
@@ -107,16 +111,16 @@ class Sampler:
         foresee = self._foresee
         while scopes:
             outcomes = self._outcomes(step, draws, scopes, held, foresee)
-            scopes, foresee = {}, lambda drawn: None
+            scopes, foresee, flat = {}, lambda drawn: None, []
             for index, (scope, outcome) in outcomes.items():
-                try:
-                    result = _result(step, draws[index], scope, outcome)
-                except BaseException as error:
-                    result = error
-                if isinstance(result, Scope):
+                result = _result(draws[index], scope, outcome)
+                if result is None:
+                    flat.append(index)
+                elif isinstance(result, Scope):
                     scopes[index] = result
                 else:
                     found[index] = result
+            scopes |= _beyond(step, draws, flat, found)
         return [found[index] for index in range(len(draws))]
 
     def _outcomes(
@@ -188,9 +192,10 @@ def _groups(draws: Sequence[TokenDraw], scopes: Mapping[int, Scope]) -> dict[Has
     groups: dict[Hashable, list[int]] = {}
     for index, scope in scopes.items():
         plan = draws[index].choice.plan
+        has_candidates = bool(draws[index].choice.candidates)
+        kind = (scope.is_narrow, scope.width, has_candidates, plan.is_plain)
         # What a plan's own code raises, or how long it takes, is nobody else's business.
-        kind = (scope.kind, scope.width, plan.is_plain) if plan.is_batched else index
-        groups.setdefault(kind, []).append(index)
+        groups.setdefault(kind if plan.is_batched else index, []).append(index)
     return groups
 
 
@@ -198,16 +203,17 @@ def _first_scope(draw: TokenDraw, step: StepLogprobs) -> Scope:
     """Where a token is sought at first."""
     if draw.allowed is not None:
         _check_allowed(draw.allowed, step.pool.shape[1])
-        listed = draw.allowed.nonzero()[:, 0]
-        if len(listed) == 0:
+        mask = draw.allowed.numpy()
+        count = np.count_nonzero(mask)
+        if count == 0:
             raise GenerationError(_NOTHING_ALLOWED)
-        if len(listed) <= MOST_LISTED:
-            return _listed([token for token in listed.tolist() if token not in draw.barred])
+        if count <= MOST_LISTED:
+            return _listed(torch.from_numpy(np.setdiff1d(np.flatnonzero(mask), [*draw.barred])))
     if draw.choice.candidates and step.candidates is not None:
         # A utility of the user's own isn't asked to no purpose: what it is asked of comes first.
         if draw.choice.plan.is_batched or suffices(step, draw):
             return Scope("shortlist")
-        return _listed(survivors(step, draw).tolist())
+        return _listed(*survivors(step, [draw]))
     return Scope("everywhere", width=_width(draw))
 
 
@@ -217,10 +223,39 @@ def _width(draw: TokenDraw) -> int:
     return HEAD if top_k <= HEAD else HEAD * GROWTH
 
 
-def _listed(ids: Sequence[int]) -> Scope:
-    if not ids:
+def _listed(ids: Tensor) -> Scope:
+    """A list, together with others of about its length: they are padded to the longest."""
+    if not len(ids):
         raise GenerationError(_NOTHING_LEFT)
-    return Scope("list", torch.tensor(ids), len(ids))
+    width = HEAD
+    while width < len(ids):
+        width *= LENGTHENING
+    return Scope("list", ids, width)
+
+
+def _beyond(
+    step: StepLogprobs,
+    draws: Sequence[TokenDraw],
+    flat: Sequence[int],
+    found: dict[int, Token | BaseException],
+) -> dict[int, Scope]:
+    """Where tokens are sought of which more can pass the mask than the candidates."""
+    groups: dict[int | None, list[int]] = {}
+    for index in flat:
+        groups.setdefault(None if draws[index].choice.plan.is_batched else index, []).append(index)
+    scopes: dict[int, Scope] = {}
+    for group in groups.values():
+        try:
+            listed = survivors(step, [draws[index] for index in group])
+        except BaseException as error:  # a mask's own code can raise anything
+            found |= dict.fromkeys(group, error)
+            continue
+        for index, ids in zip(group, listed, strict=True):
+            try:
+                scopes[index] = _listed(ids)
+            except GenerationError as error:
+                found[index] = error
+    return scopes
 
 
 def _check_allowed(allowed: Tensor, vocabulary: int) -> None:
@@ -232,15 +267,15 @@ def _check_allowed(allowed: Tensor, vocabulary: int) -> None:
 
 
 def _result(
-    step: StepLogprobs, draw: TokenDraw, scope: Scope, outcome: Outcome | BaseException
-) -> Token | Scope | BaseException:
-    """The token, or where it is sought next, or what is wrong with it."""
+    draw: TokenDraw, scope: Scope, outcome: Outcome | BaseException
+) -> Token | Scope | BaseException | None:
+    """The token, or where it is sought next, or what is wrong with it; None if it is `_beyond`."""
     if isinstance(outcome, BaseException):
         return outcome
     if not outcome.is_sound:
         return GenerationError(_NO_DISTRIBUTION)
     if scope.kind == "shortlist" and not outcome.is_settled:
-        return _listed(survivors(step, draw).tolist())
+        return None
     if not outcome.is_possible:
         return GenerationError(_NOTHING_LEFT)
     if not outcome.is_settled:

@@ -120,6 +120,7 @@ class Scheduler:
         self._totals: Counter[str] = Counter()  # the fields of Stats that are never lowered
         self._thread: threading.Thread | None = None
         self._closed = self._was_full = False
+        self._asked: set[Scheduler] = set()  # whom the step under way asked, and may wait for
         self._process = os.getpid()
 
     def submit(self, request: Request, readers: tuple[Backend, ...]) -> Channel:
@@ -128,12 +129,12 @@ class Scheduler:
         Its events come through the channel.
         """
         state = RequestState(request, readers, Channel(self.wake))
-        self._enqueue(state, self._waiting)
+        self._enqueue(state, self._waiting, request.waits_for_room)
         return state.channel
 
     def send(self, job: Job[Any]) -> None:
         """Queue work with the models beside the requests; its outcome comes by its future."""
-        self._enqueue(job, self._jobs)
+        self._enqueue(job, self._jobs, job.waits_for_room)
 
     def wake(self) -> None:
         """Look again for something to do."""
@@ -201,6 +202,8 @@ class Scheduler:
         except BaseException as error:
             logger.error("A step failed with %s, and all requests with it", type(error).__name__)
             self._fail_all(_wrapped(error, len(self._under_way())))
+        finally:
+            self._asked.clear()
 
     def _wait(self) -> bool:
         """Sleep until there is something to do; whether the engine is still open then."""
@@ -210,15 +213,18 @@ class Scheduler:
             )
             return not self._closed
 
-    def _enqueue(self, item: T, queue: deque[T]) -> None:
+    def _enqueue(self, item: T, queue: deque[T], waits_for_room: bool) -> None:
         if self._process != os.getpid():  # a fork has neither the thread nor its locks' owners
             raise EngineClosedError(_FORKED)
-        if _STEPPING.get() is self:
-            raise ReentrantCallError(_REENTRANT)
+        if (asking := _STEPPING.get()) is not None:
+            # First, so that of two engines which ask each other at once one sees it.
+            asking._asked.add(self)
+            if self._waits_for(asking):
+                raise ReentrantCallError(_REENTRANT)
         with self._changed:
             if self._closed:
                 raise EngineClosedError(_CLOSED)
-            if len(queue) >= self._max_queue:
+            if len(queue) >= self._max_queue and not waits_for_room:
                 self._note_full()
                 raise QueueFullError(
                     f"At most {self._max_queue} requests may wait for the model, and that many "
@@ -228,6 +234,17 @@ class Scheduler:
             self._was_full = False
             queue.append(item)
             self._changed.notify_all()
+
+    def _waits_for(self, other: Scheduler) -> bool:
+        """Whether this engine's step can't end before the other's: itself, or through others."""
+        found, left = set[Scheduler](), [self]
+        while left:
+            engine = left.pop()
+            if engine is other:
+                return True
+            found.add(engine)
+            left.extend(each for each in tuple(engine._asked) if each not in found)
+        return False
 
     def _note_full(self) -> None:
         """Log that calls are refused: once, however many are until one is taken again."""
@@ -429,8 +446,9 @@ def _sharers(error: BaseException, found: Iterable[object]) -> int:
 _CLOSED = "The engine was closed before this request ended. Make a new one to go on."
 _REENTRANT = (
     "Code that a model runs between two tokens, such as a method's utility or a grammar, can't ask "
-    "the same model, which waits for that code: ask a second model (another name, or other "
-    "settings of loading), or ask before the call or after it, as a search's scorer does."
+    "the same model, which waits for that code, nor one that waits for this one: ask a second "
+    "model (another name, or other settings of loading), or ask before the call or after it, as a "
+    "search's scorer does."
 )
 _FORKED = (
     "An engine answers only in the process that made it, and this is a fork of that process. "

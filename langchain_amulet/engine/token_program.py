@@ -4,9 +4,10 @@ One program of tensor operations for all tokens together, in which nothing waits
 that the host wants to know of it is one tensor of numbers, a row for each token, which an `Outcome`
 reads.
 
-With a mask only few tokens can survive. So a program looks at the candidates that the forward pass
-found, at a list of tokens, or at the whole vocabulary, see `Scope`; and says of each token whether
-that was enough.
+With a mask only few tokens can survive. So a program looks, for each token that is to be chosen, at
+the candidates that the forward pass found or at a list of tokens, or else for all of them at the
+whole vocabulary, see `Scope`; and says of each whether that was enough. What a grammar allows comes
+to it as one bit per token of the vocabulary.
 
 Knows tensors and choices. Doesn't know requests, models, or what is done if it wasn't enough.
 """
@@ -18,13 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from langchain_amulet.engine.choices import ChoiceBatch, TokenDraw
 from langchain_amulet.engine.transfers import sent, to_device
 from langchain_amulet.sampling import HEAD, draw, penalize
-from langchain_amulet.steering import Steered, agreement, combine, kl, mixture
+from langchain_amulet.steering import Steered, agreement, combine, floors, kl, mixture
 
 ROUNDING = 0.25
 """By how many nats a bf16 logit that is no candidate may be too low; a bf16 step at 64 is 0.25."""
@@ -51,12 +54,17 @@ class Scope:
     Attributes:
         kind: Among the candidates of its reference, in a list, or everywhere.
         ids: The list: token ids, rising, at least one; None otherwise.
-        width: How many of the best are sorted at most.
+        width: How many of the best are sorted at most; of a list about how long it is.
     """
 
     kind: Literal["shortlist", "list", "everywhere"]
     ids: Tensor | None = None
     width: int = HEAD
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is a few columns and not all of them."""
+        return self.kind != "everywhere"
 
 
 class Outcome(NamedTuple):
@@ -102,7 +110,7 @@ def run(
         step: What they are chosen from.
         batch: How.
         draws: This step's part of that.
-        scopes: Where each is sought, all of them in the same way.
+        scopes: Where each is sought: all of them everywhere, or none of them.
 
     Returns:
         The numbers of each token, ``[N, fields]``, float64, on the device.
@@ -117,8 +125,10 @@ def run(
     width = scopes[0].width if ids is None else ids.shape[1]
     drawn = draw(scores, batch.sampling, uniforms, width)
     is_settled = drawn.is_settled
-    if scopes[0].kind == "shortlist":
-        is_settled = is_settled & _is_bound(step, batch, steered.floor)
+    if any(scope.kind == "shortlist" for scope in scopes):
+        is_settled = is_settled & (
+            _are_listed(scopes, pool.device) | _is_bound(step, batch, steered.floor)
+        )
     place = drawn.index[:, None]
     return report(pool, batch, steered, scores, ids, place, is_settled, drawn.is_possible)
 
@@ -148,7 +158,7 @@ def report(
     final = scores.log_softmax(1)
     token = place if ids is None else ids.gather(1, place)
     reference = steered.reference
-    moved = torch.zeros_like(place[:, 0]) if batch.is_plain else kl(steered.scores, reference)
+    moved = torch.zeros_like(place[:, 0]) if batch.plans.is_plain else kl(steered.scores, reference)
     found = (
         token[:, 0],
         final.gather(1, place)[:, 0],
@@ -172,41 +182,65 @@ def suffices(step: StepLogprobs, draw: TokenDraw) -> bool:
     return bool(_is_bound(step, batch, combine(step.pool, batch.plans, ids, allowed).floor))
 
 
-def survivors(step: StepLogprobs, draw: TokenDraw) -> Tensor:
-    """All token ids that can pass a plan's mask, rising: for where the reference is flat."""
-    batch = ChoiceBatch.of([draw.choice], step.pool.device)
-    _, allowed = _columns(step, batch, [draw], [Scope("everywhere")])
-    reference = mixture(step.pool, batch.plans)[0]
+def survivors(step: StepLogprobs, draws: Sequence[TokenDraw]) -> list[Tensor]:
+    """All token ids that can pass each plan's mask, rising: for where references are flat.
+
+    Waits for the device, once for all of them.
+    """
+    batch = ChoiceBatch.of([draw.choice for draw in draws], step.pool.device)
+    _, allowed = _columns(step, batch, draws, [Scope("everywhere")] * len(draws))
+    reference = mixture(step.pool, batch.plans)
     if allowed is not None:
-        reference = reference.where(allowed[0], -math.inf)
-    possible = reference > -math.inf
-    if (mask := draw.choice.plan.mask) is not None:
-        # A hair below the floor, so that ``combine`` draws the line and rounding here doesn't.
-        possible &= reference >= mask.floor(reference) - 1e-3
-    return possible.nonzero()[:, 0]
+        reference = reference.where(allowed, -math.inf)
+    # A hair below the floor, so that ``combine`` draws the line and rounding here doesn't.
+    floor = floors(reference, batch.plans)[:, None] - 1e-3
+    rows, ids = ((reference > -math.inf) & (reference >= floor)).nonzero().cpu().unbind(1)
+    return list(torch.split(ids, rows.bincount(minlength=len(draws)).tolist()))
 
 
 def _columns(
     step: StepLogprobs, batch: ChoiceBatch, draws: Sequence[TokenDraw], scopes: Sequence[Scope]
 ) -> tuple[Tensor | None, Tensor | None]:
     """The columns to look at, and which of them count, ``[N, columns]``; None for all."""
-    device, vocabulary = step.pool.device, step.pool.shape[1]
-    if scopes[0].kind == "list":
-        ids = sent(_side_by_side([scope.ids for scope in scopes if scope.ids is not None]), device)
-        return ids, _is_new(ids)
-    allowed = _allowed(draws, vocabulary, device)
-    if scopes[0].kind == "everywhere":
+    vocabulary = step.pool.shape[1]
+    ids = _narrow(step, batch, scopes) if scopes[0].is_narrow else None
+    allowed = _allowed(draws, scopes, ids, vocabulary, step.pool.device)
+    if ids is None:
         return None, allowed
-    assert step.candidates is not None and batch.candidates is not None
-    ids = step.candidates[batch.candidates].flatten(1).sort(1).values
     counts = _is_new(ids)
-    return ids, counts if allowed is None else counts & allowed.gather(1, ids)
+    return ids, counts if allowed is None else counts & allowed
 
 
-def _side_by_side(lists: Sequence[Tensor]) -> Tensor:
-    """Lists as rows; short ones repeat their last number."""
-    longest = max(map(len, lists))
-    return torch.stack([torch.cat([each, each[-1:].expand(longest - len(each))]) for each in lists])
+def _narrow(step: StepLogprobs, batch: ChoiceBatch, scopes: Sequence[Scope]) -> Tensor:
+    """The candidates of each token or its list, rising; short ones repeat their last number."""
+    device = step.pool.device
+    lists = [scope.ids for scope in scopes if scope.ids is not None]
+    found = _candidates(step, batch) if len(lists) < len(scopes) else None
+    if not lists and found is not None:
+        return found
+    width = max(*map(len, lists), 0 if found is None else found.shape[1])
+    nothing = torch.zeros(1, dtype=torch.int64)
+    own = [nothing if scope.ids is None else scope.ids for scope in scopes]
+    listed = sent(torch.stack([_stretched(ids, width) for ids in own]), device)
+    if found is None:
+        return listed
+    return torch.where(_are_listed(scopes, device)[:, None], listed, _stretched(found, width))
+
+
+def _candidates(step: StepLogprobs, batch: ChoiceBatch) -> Tensor:
+    """What the forward pass found for each token, rising, ``[N, columns]``."""
+    assert step.candidates is not None and batch.candidates is not None
+    return step.candidates[batch.candidates].flatten(1).sort(1).values
+
+
+def _stretched(ids: Tensor, width: int) -> Tensor:
+    """Numbers ``[..., columns]`` with the last one again, up to a width."""
+    return torch.cat([ids, ids[..., -1:].expand(*ids.shape[:-1], width - ids.shape[-1])], dim=-1)
+
+
+def _are_listed(scopes: Sequence[Scope], device: torch.device) -> Tensor:
+    """Which are lists, bool ``[N]``."""
+    return to_device([scope.ids is not None for scope in scopes], torch.bool, device)
 
 
 def _is_new(ids: Tensor) -> Tensor:
@@ -215,16 +249,38 @@ def _is_new(ids: Tensor) -> Tensor:
     return torch.cat([first, ids[:, 1:] != ids[:, :-1]], dim=1)
 
 
-def _allowed(draws: Sequence[TokenDraw], vocabulary: int, device: torch.device) -> Tensor | None:
-    """What each may draw, bool ``[N, vocabulary]``; None for everything."""
-    if all(draw.allowed is None and not draw.barred for draw in draws):
+def _allowed(
+    draws: Sequence[TokenDraw],
+    scopes: Sequence[Scope],
+    ids: Tensor | None,
+    vocabulary: int,
+    device: torch.device,
+) -> Tensor | None:
+    """Which of some columns each may draw, bool ``[N, columns]``; None for all of them.
+
+    A list holds nothing else, so nothing is sent of what it was made of.
+    """
+    held = {
+        row: _bits(draw, vocabulary)
+        for row, (draw, scope) in enumerate(zip(draws, scopes, strict=True))
+        if scope.ids is None and (draw.allowed is not None or draw.barred)
+    }
+    if not held:
         return None
-    allowed = torch.ones(len(draws), vocabulary, dtype=torch.bool)
-    for row, each in zip(allowed, draws, strict=True):
-        if each.allowed is not None:
-            row.copy_(each.allowed)
-        row[list(each.barred)] = False
-    return sent(allowed, device)
+    table = np.full((len(draws), -(-vocabulary // 8)), 255, dtype=np.uint8)
+    table[list(held)] = np.stack(list(held.values()))
+    bits = sent(torch.from_numpy(table), device)
+    if ids is not None:
+        return (bits.gather(1, ids >> 3) >> (ids & 7).byte() & 1).bool()
+    places = torch.arange(8, dtype=torch.uint8, device=device)
+    return (bits[:, :, None] >> places & 1).bool().flatten(1)[:, :vocabulary]
+
+
+def _bits(draw: TokenDraw, vocabulary: int) -> NDArray[np.uint8]:
+    """What a token may be: a bit for each, eight to a byte, the lowest first."""
+    mask = np.ones(vocabulary, bool) if draw.allowed is None else draw.allowed.numpy().copy()
+    mask[list(draw.barred)] = False
+    return np.packbits(mask, bitorder="little")
 
 
 def _repeated(

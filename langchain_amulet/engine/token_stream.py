@@ -13,11 +13,13 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from langchain_amulet.engine.request import Finish, Token
 from langchain_amulet.errors import CancelledError
 from langchain_amulet.waiting import Wait, arun, from_future, run
+
+T = TypeVar("T")
 
 Event = Token | Finish | BaseException
 """What a request's reader is told: a token, how the answer ended, or what went wrong."""
@@ -37,6 +39,7 @@ class Channel:
         """Make an empty mailbox; ``on_cancel`` wakes the engine and may be called by anyone."""
         self._events: deque[Event] = deque()
         self._waiting: Future[Event] | None = None  # only while there are no events
+        self._ending: Future[None] | None = None
         # Reentrant: a dropped stream may be collected while this very thread holds it.
         self._lock = threading.RLock()
         self._on_cancel = on_cancel
@@ -53,6 +56,8 @@ class Channel:
             self._closed = not isinstance(event, Token)
             waiting = self._keep(event)
         _wake(waiting, event)
+        if self._closed:
+            _wake(self._ending, None)
 
     def cancel(self) -> None:
         """Say that nobody reads any more; the reader, if there is one, is told."""
@@ -67,6 +72,7 @@ class Channel:
             )
             waiting = self._keep(error)
         _wake(waiting, error)
+        _wake(self._ending, None)
         self._on_cancel()
 
     def poll(self) -> Event | None:
@@ -87,6 +93,15 @@ class Channel:
             else:
                 self._waiting = arrival
             return arrival
+
+    def end(self) -> Future[None]:
+        """Done as soon as nothing more is to come, and all there is can be polled."""
+        with self._lock:
+            self._ending = Future()
+            has_ended = self._closed or self.cancelled
+        if has_ended:
+            _wake(self._ending, None)
+        return self._ending
 
     def _keep(self, event: Event) -> Future[Event] | None:
         """Keep an event to be polled, or else return who waits for it."""
@@ -125,7 +140,10 @@ class TokenStream:
 
     @property
     def cached_tokens(self) -> tuple[int, ...]:
-        """Tokens of each stream's prompt that were in the cache; known once there is a token."""
+        """Tokens of each stream's prompt that were in the cache.
+
+        Known once there is a token; of what a server decodes, once the answer is over.
+        """
         return self._channel.cached_tokens
 
     @property
@@ -160,6 +178,17 @@ class TokenStream:
         if isinstance(event, Finish):
             return None
         raise event
+
+    def ended(self) -> Generator[Wait[Any], Any, None]:
+        """A procedure that waits until no more tokens are to come, so that none is waited for.
+
+        Who needs an answer as a whole is woken once by it, instead of once per token.
+        """
+        try:
+            yield from_future(self._channel.end())
+        except BaseException:  # nobody waits any more
+            self.cancel()
+            raise
 
     def __iter__(self) -> TokenStream:
         """Iterate over the tokens."""
@@ -200,7 +229,7 @@ class TokenStream:
         self.cancel()
 
 
-def _wake(waiting: Future[Event] | None, event: Event) -> None:
+def _wake(waiting: Future[T] | None, event: T) -> None:
     # Not under the channel's lock: what a future calls when it is done is its reader's own.
     if waiting is None:
         return

@@ -104,7 +104,7 @@ def iterate(
 
 
 def _worth(utility: Utility, policy: Tensor, base: Tensor) -> Tensor:
-    worth: object = utility(policy, base)
+    worth: object = utility(policy.clone(), base.clone())  # which may work in place
     if isinstance(worth, Tensor) and worth.shape == policy.shape:
         # Where a token is impossible, a difference of logarithms has no value, and means none.
         if bool((worth.isfinite() | ~policy.isfinite() | ~base.isfinite()).all()):
@@ -114,7 +114,7 @@ def _worth(utility: Utility, policy: Tensor, base: Tensor) -> Tensor:
             "for one: mend it, or give such tokens 0."
         )
     shape = list(policy.shape)
-    found = list(worth.shape) if isinstance(worth, Tensor) else repr(worth)
+    found = list(worth.shape) if isinstance(worth, Tensor) else quoted(worth)
     raise ConfigurationError(
         f"A utility must return a tensor of its arguments' shape, {shape}, but returned "
         f"{found}: return one number for each token."

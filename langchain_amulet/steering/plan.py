@@ -117,7 +117,7 @@ class Plan:
         if not all(0 <= index < len(self.streams) for index in used):
             raise ConfigurationError(
                 f"A plan's indices must name its {len(self.streams)} streams, counted from 0, "
-                f"not {sorted(used)}: add the stream or mend the index."
+                f"not {quoted(sorted(used))}: add the stream or mend the index."
             )
         weights = [weight for _, weight in self.reference]
         if not (all(weight > 0.0 for weight in weights) and abs(sum(weights) - 1.0) < 1e-6):

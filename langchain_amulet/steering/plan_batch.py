@@ -40,6 +40,7 @@ class PlanBatch:
         beginnings: The row from which each contrast leads away, with all that it stands on,
             ``[N, C]``.
         solvers: The plans with a solver: which it is, the solver, and its base's row.
+        is_plain: Whether none of them steers or masks.
     """
 
     anchors: Tensor
@@ -55,6 +56,7 @@ class PlanBatch:
     layered: Tensor | None
     beginnings: Tensor
     solvers: tuple[tuple[int, Solver, int], ...]
+    is_plain: bool
 
     @classmethod
     def of(
@@ -103,6 +105,7 @@ class PlanBatch:
                 for index, (plan, own) in enumerate(pairs)
                 if plan.solver is not None
             ),
+            is_plain=all(plan.is_plain for plan in plans),
         )
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from amulet_evals.reporting.results import DECODED_METRICS
 from amulet_evals.run.grid import Task
-from amulet_evals.run.records import AnswerRecord
 from amulet_evals.scorers.attributes import (
     attributes,
     distinct,
@@ -20,6 +19,7 @@ from amulet_evals.scorers.attributes import (
 )
 from amulet_evals.scorers.functions import AttributeScorer, EchoScorer
 from amulet_evals.scorers.scoring import ScorableAnswer
+from support.evaluation import answer
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,8 @@ def test_nothing_is_fetched(monkeypatch, counted):
 def test_echoes_are_counted_but_for_what_question_and_system_message_say():
     def count(question: str, text: str, system: str = "") -> float | None:
         task = Task("pocket", "amulet", question, "Please use a formal tone.")
-        answer = AnswerRecord(task, text, 1, "stop", 0.0, (), None, 0.0, 0.0)
-        (score,) = EchoScorer(system).score([ScorableAnswer(question, answer, task.preference)])
+        found = answer(text, task)
+        (score,) = EchoScorer(system).score([ScorableAnswer(question, found, task.preference)])
         return score.values["echoes"]
 
     recited = "Of course. Please use a formal tone!"

@@ -6,6 +6,7 @@ from amulet_evals.data.questions import Question, QuestionSet
 from amulet_evals.data.styles import Style
 from amulet_evals.run.grid import Grid, Task, cases, method_note
 from langchain_amulet.methods import PAD, Amulet, Base, LinearAlignment, Pref
+from langchain_amulet.preferences import Preference
 
 METHODS = {"base": Base(), "pref": Pref(), "amulet": Amulet()}
 SETS = (
@@ -50,6 +51,20 @@ def test_keys_tell_tasks_apart_and_never_change():
     assert len({task.key for task in tasks}) == len(tasks)
     assert Task("m", "base", "A?", None).key == "324300898f7d4133"
     assert Task("m", "pref", "A?", "Be kind.", 1).key == "6ab425e6bc738a86"
+
+
+def test_a_style_of_traits_is_told_apart_from_its_words():
+    traits, kept = "concise ++, formal -", [Preference.trait("concise", 2)]
+    kept += [Preference.trait("formal", -1)]
+    words = " ".join(each.text for each in kept)
+    styles = (Style("traits", (traits,)), Style("words", (words,)))
+    notes = {label: method_note(method) for label, method in METHODS.items()}
+    whole = Grid(("m",), notes, cases(SETS[:1], styles, seed=0))
+    asked = [whole.task("m", "amulet", case) for case in whole.cases]
+    assert {task.preference for task in asked} == {words}
+    assert [task.wanted for task in asked] == [tuple(kept)] * 2 + [words] * 2
+    assert len({task.key for task in asked}) == 4
+    assert whole.task("m", "base", whole.cases[0]).wanted is None
 
 
 def test_all_methods_and_styles_draw_with_the_same_luck():

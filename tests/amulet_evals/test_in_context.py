@@ -48,6 +48,13 @@ def test_a_style_without_examples_is_refused_only_where_some_are_to_be_shown() -
         list(grid(styles, shown=InContext()).tasks("m"))
 
 
+def test_a_style_of_traits_is_refused_where_examples_are_to_be_shown() -> None:
+    styles = with_examples([Style("formal +", ("formal +",))], {"formal +": EXAMPLES["short"]})
+    assert len(list(grid(styles, pref=Pref()).tasks("m"))) == 1
+    with pytest.raises(ConfigurationError, match=r"'formal \+' is made of traits: word it"):
+        list(grid(styles, shown=InContext()).tasks("m"))
+
+
 @pytest.mark.parametrize("method", [Pref(), Amulet(), BeamSearch(2)])
 def test_the_method_inside_decides_how_to_decode_and_search(method: Method) -> None:
     preferences = (Guidance(),)

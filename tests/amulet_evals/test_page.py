@@ -17,7 +17,7 @@ def test_tokens_that_were_hardly_moved_are_one_stretch_of_text():
     assert found[1].text == "!"
     assert found[1].level == 3
     assert "10.0%" in found[1].tooltip
-    assert "+2.20 nats" in found[1].tooltip
+    assert "(x9.00)" in found[1].tooltip
 
 
 @pytest.mark.parametrize(("pref", "level"), [(0.99, 0), (0.85, 1), (0.4, 2), (0.1, 3), (0.0, 3)])

@@ -7,8 +7,10 @@ import pytest
 
 from amulet_evals.data.questions import Question, QuestionSet, QuestionSource, read_sets
 from amulet_evals.data.questions import read_questions as read
-from amulet_evals.data.styles import PAPER_STYLES, Style, read_styles
-from langchain_amulet.errors import ConfigurationError
+from amulet_evals.data.styles import PAPER_STYLES, Style, read_styles, traits_in
+from langchain_amulet.errors import ConfigurationError, PreferenceError
+from langchain_amulet.preferences import TRAITS, Preference
+from langchain_amulet.preferences.traits import read_levels
 
 TEXTS = ("What is the composition of the trails?", 'Why, "why"?\nAnd how?', "你好？")  # noqa: RUF001
 QUOTED = {text: text.replace('"', '""') for text in TEXTS}
@@ -123,6 +125,34 @@ def test_a_name_of_the_paper_stands_for_its_sentence():
 
 def test_any_other_text_is_its_own_name():
     assert read_styles(["Keep it short."]) == (Style("Keep it short.", ("Keep it short.",)),)
+
+
+@pytest.mark.parametrize("text", ["concise ++", "Warm, formal -", "concise+"])
+def test_traits_are_known_wherever_a_style_is_worded(tmp_path, text):
+    expected = tuple(Preference.trait(name, level) for name, level in read_levels(text, TRAITS))
+    for given in ([text], [write(tmp_path, "a.txt", text)], {text: ["Be short.", text]}):
+        (style,) = read_styles(given)
+        assert style.name == text
+        assert traits_in(style.wordings[-1]) == expected
+
+
+def test_names_of_the_paper_and_words_are_no_traits():
+    for text in (*PAPER_STYLES, "Be concise.", "concise answers, formal words"):
+        (style,) = read_styles([text])
+        assert traits_in(style.wordings[0]) == ()
+
+
+@pytest.mark.parametrize("text", ["concise +++", "concise ++, kind", "C++"])
+def test_what_is_meant_for_traits_and_isn_t_is_told(text):
+    for given in ([text], {"style": text}):
+        with pytest.raises(PreferenceError, match="Traits with"):
+            read_styles(given)
+
+
+def test_traits_that_push_away_from_their_words_are_no_style():
+    with pytest.raises(ConfigurationError, match="say in words what is wanted"):
+        read_styles(["creative -"])
+    assert read_styles(["formal --"])  # which has words of its own
 
 
 @pytest.mark.parametrize(

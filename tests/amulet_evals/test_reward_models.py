@@ -10,11 +10,11 @@ from transformers import BertConfig, BertForSequenceClassification, LlamaConfig,
 
 from amulet_evals import RewardSettings
 from amulet_evals.run.grid import Task
-from amulet_evals.run.records import AnswerRecord
 from amulet_evals.scorers.reward_models import ARMO_OBJECTIVES
 from amulet_evals.scorers.rewards import RewardScorer, batches
 from amulet_evals.scorers.scoring import ScorableAnswer
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError, UnsupportedModelError
+from support.evaluation import answer
 from support.models import NARROW
 from support.reward_models import TEMPLATE, save_armo, save_llama, save_qwen2
 from support.tokenizers import byte_level, wordpiece
@@ -29,9 +29,7 @@ def armo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def sample(text: str, question: str = "How are you?") -> ScorableAnswer:
     task = Task("m", "pref", question, PREFERENCE)
-    return ScorableAnswer(
-        question, AnswerRecord(task, text, 1, "stop", 0.0, (), 0.0, 0.0, 0.0), PREFERENCE
-    )
+    return ScorableAnswer(question, answer(text, task), PREFERENCE)
 
 
 def scorer(model: Path, **settings: Any) -> RewardScorer:

@@ -29,7 +29,7 @@ QUESTIONS = {"questions": ("q.json",)}
 def test_the_least_that_must_be_said_is_where_questions_are():
     evaluation = Evaluation(**QUESTIONS)
     assert evaluation.models == ("pocket",)
-    assert list(evaluation.methods) == ["base", "pref", "linear_alignment", "amulet"]
+    assert list(evaluation.methods) == ["base", "pref", "linear_alignment", "auto", "amulet"]
     assert evaluation.preferences == ("creative", "verbose", "concise", "uplifting")
     assert evaluation.decoding == Decoding(temperature=0.0, max_tokens=128)
     with pytest.raises(ConfigurationError, match="'questions' is missing"):

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from amulet_evals.reporting.bootstrap import Interval
-from amulet_evals.reporting.tables import Cell, Table, cell, in_csv, latex, markdown, number
+from amulet_evals.reporting.tables import (
+    Cell,
+    Table,
+    cell,
+    compared,
+    in_csv,
+    latex,
+    markdown,
+    number,
+)
 
 HIGHER = Table(
     title="reward: HelpSteer, Qwen/Qwen2-7B",
@@ -40,6 +49,15 @@ def test_markdown_has_methods_down_and_styles_across_and_the_best_in_bold():
         ["amulet", "**0.436** [+0.080, +0.120]", "0.434 [-0.010, +0.000]"],
         [r"beam\_search:n=16", "-", "0.434 n=100"],
     ]
+
+
+def test_methods_are_held_against_the_baseline_question_by_question():
+    numbers = {"pref": [np.array([1.0, 2.0, math.nan])], "amulet": [np.array([2.0, 3.0, 9.0])]}
+    found = compared(numbers, "pref")
+    assert found["pref"] == (Cell(1.5, 2),)
+    assert found["amulet"][0].difference == Interval(1.0, 1.0)
+    without = compared({"amulet": numbers["amulet"]}, "pref")
+    assert without["amulet"][0].difference is None
 
 
 def test_a_number_over_fewer_questions_than_others_says_so_in_every_format():

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from amulet_server import read_settings
 from amulet_server.identity.authenticator import Authenticator
@@ -34,7 +35,7 @@ TRUSTED = {"trusted_header": {"header": "X-User", "trusted_proxies": ["10.0.0.0/
 def caller(
     settings: dict[str, Any], headers: dict[str, str] | None = None, address: str = STRANGER
 ) -> Caller:
-    return Authenticator(read_settings(**settings)).caller(headers or {}, address)
+    return Authenticator(read_settings(**settings)).caller(Headers(headers or {}), address)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -126,6 +127,19 @@ def test_without_a_key_that_there_is_nobody_gets_in(headers: dict[str, str]) -> 
     assert caught.value.status == 401
 
 
+def test_who_shows_nothing_is_told_by_what_they_may() -> None:
+    ways = {
+        "an API key behind Bearer in Authorization": KEYS,
+        "a signed JWT in X-OpenWebUI-User-Jwt": SIGNED,
+        "X-User by a trusted proxy": TRUSTED,
+    }
+    for told, settings in ways.items():
+        with pytest.raises(ApiError, match=f"send {told}\\.$"):
+            caller(settings)
+    with pytest.raises(ApiError, match=f"send {' or '.join(ways)}\\.$"):
+        caller(KEYS | SIGNED | TRUSTED)
+
+
 @pytest.mark.parametrize("key", ["sk-of-ada", "sk-of-plain"])
 def test_a_key_without_the_right_speaks_for_nobody_else(key: str) -> None:
     with pytest.raises(ApiError) as caught:
@@ -168,6 +182,42 @@ def test_a_header_that_isn_t_signed_as_agreed_gets_nobody_in(headers: dict[str, 
         with pytest.raises(ApiError) as caught:
             caller(settings, headers | more)
         assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("claim", ["exp", "sub", "iss"])
+def test_a_claim_that_a_signed_header_lacks_is_named(claim: str) -> None:
+    with pytest.raises(ApiError, match=f"must have the claim '{claim}'") as caught:
+        caller(SIGNED, signed(**{claim: None}))
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize(
+    "settings, sent",
+    [
+        (TRUSTED, {"X-User": "ada"}),
+        (SIGNED, signed()),
+        (KEYS, bearer("sk-of-ada")),
+        (SIGNED | {"signed_header": {"secret": SECRET, "header": "Authorization"}}, bearer("x")),
+        ({}, bearer("anything")),
+    ],
+    ids=["trusted", "signed", "key", "signed key", "nobody's"],
+)
+@pytest.mark.parametrize("second", ["same", "another", ""])
+def test_what_shows_who_calls_may_not_be_sent_twice(
+    settings: dict[str, Any], sent: dict[str, str], second: str
+) -> None:
+    ((name, value),) = sent.items()
+    values = (value, value if second == "same" else second)
+    raw = [(name.lower().encode(), each.encode()) for each in values]
+    for headers in (raw, raw[::-1]):
+        with pytest.raises(ApiError, match="(?i)" + name) as caught:
+            Authenticator(read_settings(**settings)).caller(Headers(raw=headers), PROXY)
+        assert (caught.value.status, caught.value.detail.code) == (400, "repeated_header")
+
+
+def test_other_headers_may_be_sent_twice() -> None:
+    raw = [(b"x-user", b"ada"), (b"cookie", b"a"), (b"cookie", b"b")]
+    assert Authenticator(read_settings(**TRUSTED)).caller(Headers(raw=raw), PROXY).user == "ada"
 
 
 def test_a_public_key_is_no_secret_to_sign_with() -> None:

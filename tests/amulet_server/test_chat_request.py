@@ -10,10 +10,11 @@ from amulet_server import read_settings
 from amulet_server.protocol.call_arguments import call_arguments, tool_arguments
 from amulet_server.protocol.chat_request import ChatRequest
 from amulet_server.protocol.conversation import to_messages
-from amulet_server.protocol.errors import ApiError, invalid
+from amulet_server.protocol.errors import ApiError, as_api_error, invalid
 from amulet_server.protocol.message_input import AssistantInput
 from amulet_server.protocol.steering_request import steering_arguments
 from amulet_server.styles import StyleRegistry
+from amulet_server.transport.requests import fields_at
 from langchain_amulet.errors import PreferenceError, ToolError
 from langchain_amulet.methods import Amulet
 from langchain_amulet.preferences import Preference
@@ -45,7 +46,10 @@ NOTHING: dict[str, tuple[Any, Any]] = {
 
 MESSAGES = [{"role": "user", "content": "Hello!"}]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("look", "jump")]
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+SCHEMA: dict[str, Any] = {
+    "type": "json_schema",
+    "json_schema": {"name": "a", "schema": {"type": "object"}},
+}
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "logprobs": ({"logprobs": True}, {"logprobs": True, "top_logprobs": None}),
@@ -92,10 +96,16 @@ def request(**fields: Any) -> ChatRequest:
 
 
 def refusal(**fields: Any) -> ApiError:
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises((ValidationError, ApiError)) as caught:
         request(**fields)
+    if isinstance(caught.value, ApiError):
+        return caught.value
     complaints = [{**each, "loc": ("body", *each["loc"])} for each in caught.value.errors()]
-    return invalid(complaints, {"model": "pocket", "messages": MESSAGES, **fields})
+    return invalid(
+        complaints,
+        {"model": "pocket", "messages": MESSAGES, **fields},
+        lambda place: fields_at([ChatRequest], place[1:]),
+    )
 
 
 def steering(**fields: Any) -> dict[str, Any]:
@@ -112,6 +122,48 @@ def test_what_can_t_be_done_is_refused_by_its_name(field: str) -> None:
     error = refusal(**{field: REFUSED[field]})
     assert (error.status, error.detail.param) == (400, field)
     assert error.detail.code == "unknown_parameter"
+
+
+@pytest.mark.parametrize(
+    "field, near", [("prefrence", "preference"), ("max_token", "max_tokens"), ("limit", None)]
+)
+def test_a_field_that_is_misspelled_is_told_by_the_nearest_one_of_its_place(
+    field: str, near: str | None
+) -> None:
+    told = refusal(**{field: 1}).detail.message
+    assert ("did you mean" in told) == (near is not None)
+    assert near is None or f"did you mean '{near}'?" in told
+
+
+@pytest.mark.parametrize(
+    "fields, param, near",
+    [
+        ({"preference": {"text": "a", "strenght": 1}}, "preference.strenght", "strength"),
+        ({"preference": ["a", {"text": "a", "wieght": 1}]}, "preference[1].wieght", "weight"),
+        (
+            {"stream": True, "stream_options": {"include_usge": True}},
+            "stream_options.include_usge",
+            "include_usage",
+        ),
+        ({"messages": [{**MESSAGES[0], "nmae": "x"}]}, "messages[0].nmae", "name"),
+        (
+            {"response_format": {**SCHEMA, "json_schema": {**SCHEMA["json_schema"], "strct": 1}}},
+            "response_format.json_schema.strct",
+            "strict",
+        ),
+    ],
+)
+def test_a_field_within_another_that_is_misspelled_is_told_by_the_nearest_one_there(
+    fields: dict[str, Any], param: str, near: str
+) -> None:
+    error = refusal(**fields)
+    assert (error.detail.code, error.detail.param) == ("unknown_parameter", param)
+    assert f"did you mean '{near}'?" in error.detail.message
+
+
+def test_a_field_within_another_isn_t_told_by_one_of_the_whole() -> None:
+    message = {"role": "user", "content": "x", "tool": 1}
+    assert "did you mean" not in refusal(messages=[message]).detail.message
 
 
 @pytest.mark.parametrize("field", NOTHING)
@@ -159,15 +211,47 @@ def test_a_schema_is_passed_on_as_it_came() -> None:
             {"type": "json_schema", "json_schema": {"name": "a"}},
             "response_format.json_schema.schema",
         ),
-        ("top_logprobs", 2, None),
+        ("top_logprobs", 2, "top_logprobs"),
+        ("stream_options", {}, "stream_options"),
+        ("stop", [""], "stop[0]"),
     ],
 )
-def test_a_value_that_can_t_be_is_refused_by_its_field(
-    field: str, value: Any, param: str | None
-) -> None:
+def test_a_value_that_can_t_be_is_refused_by_its_field(field: str, value: Any, param: str) -> None:
     error = refusal(**{field: value})
     assert error.status == 400
-    assert error.detail.param == param  # what goes with what is about no field alone
+    assert error.detail.param == param
+
+
+@pytest.mark.parametrize(
+    "field, value, rule",
+    [
+        ("temperature", "hot", "it must be a number"),
+        ("temperature", 3, "it must be at most 2"),
+        ("n", 1.5, "it must be a whole number"),
+        ("stream", "yes", "it must be true or false"),
+        ("messages", [], "it must be at least 1 long"),
+        ("messages", "hi", "it must be a list"),
+        ("messages", [{"content": "x"}], "it must be an object with 'role'"),
+        ("metadata", [], "it must be an object"),
+    ],
+)
+def test_errors_say_what_a_value_must_be_as_json_has_it(field: str, value: Any, rule: str) -> None:
+    assert rule in refusal(**{field: value}).detail.message
+
+
+def test_what_the_package_says_in_python_is_said_in_json() -> None:
+    told = as_api_error(PreferenceError("Not True: use None for none, but it is 'None'."))
+    assert told.detail.message == "Not true: use null for none, but it is 'None'."
+
+
+@pytest.mark.parametrize("method", ["best_of", "proxy_tuning", "nothing:strength=1", "stong"])
+def test_an_error_about_a_method_names_those_that_calls_may_ask_for_alone(method: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        steering(preference="formal", method=method)
+    assert caught.value.detail.param == "method"
+    told = caught.value.detail.message
+    assert "base, pref, auto, amulet, linear_alignment, context_steering, subtle" in told
+    assert told.count("proxy_tuning") == (method == "proxy_tuning")
 
 
 @pytest.mark.parametrize(("field", "value"), [("frequency_penalty", 0.5), ("logit_bias", {"1": 5})])
@@ -253,13 +337,64 @@ def test_a_choice_of_tools_that_there_aren_t_is_refused(fields: dict[str, Any]) 
 
 
 def test_a_request_says_what_it_prefers_in_any_of_these_ways() -> None:
-    short = (Preference("Keep it short."),)
+    short, concise = (Preference("Keep it short."),), (Preference.trait("concise"),)
     assert steering() == {}
     assert steering(preference="Keep it short.") == {"preference": short}
     assert steering(preference={"text": "Keep it short."}) == {"preference": short}
-    assert steering(preference=["concise"]) == {"preference": short}
-    assert steering(metadata={"preference": "concise"}) == {"preference": short}
-    assert steering(model="pocket@concise") == {"preference": short}
+    assert steering(preference=["concise"]) == {"preference": concise}
+    assert steering(metadata={"preference": "concise"}) == {"preference": concise}
+    assert steering(model="pocket@concise") == {"preference": concise}
+
+
+def test_a_style_s_name_is_that_style_in_any_of_these_ways_and_in_an_object_it_is_words() -> None:
+    friendly = Preference.preset("friendly")
+    for way in (
+        {"preference": "friendly"},
+        {"preference": ["friendly"]},
+        {"metadata": {"preference": "friendly"}},
+        {"model": "pocket@friendly"},
+    ):
+        assert steering(**way) == {"preference": friendly}
+    assert steering(preference={"text": "friendly"}) == {"preference": (Preference("friendly"),)}
+
+
+@pytest.mark.parametrize("text", ["C++, Python", "Be kind, formal ++", "friendly, consise"])
+def test_the_text_of_an_object_is_words_as_they_stand(text: str) -> None:
+    assert steering(preference={"text": text}) == {"preference": (Preference(text),)}
+    with pytest.raises(ApiError, match=r"object's text|did you mean") as caught:
+        steering(preference=text)
+    assert caught.value.detail.param == "preference"
+
+
+def test_the_method_of_a_style_that_is_named_counts_behind_the_request_s_own() -> None:
+    styles = {"pirate": {"preference": "Arr!", "method": "strong"}, "mild": {"preference": "Hm."}}
+    own = StyleRegistry.of(read_settings(styles=styles))
+
+    def method(**fields: Any) -> Any:
+        return steering_arguments(request(**fields), own).get("method")
+
+    strong = Amulet(strength="strong")
+    assert method(preference="pirate") == method(model="pocket@pirate") == strong
+    assert method(model="pocket@pirate", preference="mild") == strong
+    assert method(preference="pirate", method="subtle") == Amulet(strength="subtle")
+    assert method(preference="pirate", guidance_scale=1.5) == Amulet(strength=0.5)
+    assert method(preference="mild") is None
+
+
+@pytest.mark.parametrize(
+    "model, near",
+    [("poket", "pocket"), ("pocket@frendly", "pocket@friendly"), ("friendly", "pocket@friendly")],
+)
+def test_a_model_that_is_misspelled_is_told_by_the_nearest_one(model: str, near: str) -> None:
+    with pytest.raises(ApiError, match=f"here, not '{model}': did you mean '{near}'") as told:
+        steering(model=model)
+    assert (told.value.status, told.value.detail.code) == (404, "model_not_found")
+
+
+def test_of_a_model_that_can_be_no_name_nothing_is_told() -> None:
+    with pytest.raises(ApiError) as told:
+        steering(model="a very secret pirate")
+    assert "pirate" not in told.value.detail.message
 
 
 def test_the_nearest_of_these_ways_counts() -> None:
@@ -276,6 +411,60 @@ def test_a_request_may_turn_off_what_is_stored(nothing: Any) -> None:
 def test_a_guidance_scale_is_one_more_than_a_strength_and_1_asks_for_nothing() -> None:
     assert steering(guidance_scale=3.0) == {"method": Amulet(strength=2.0)}
     assert steering(guidance_scale=1) == {}
+
+
+OWN_STRENGTHS: tuple[dict[str, Any], ...] = (
+    {"preference": "creative +"},
+    {"preference": "friendly, concise ++"},
+    {"preference": ["formal", {"text": "Be kind.", "strength": 1}]},
+    {"metadata": {"preference": "warm --"}},
+    {"model": "pocket@friendly"},
+)
+"""Ways to prefer nothing but what has a strength of its own."""
+
+
+@pytest.mark.parametrize("way", OWN_STRENGTHS)
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("guidance_scale", 2.0),
+        ("method", "strong"),
+        ("method", 1.5),
+        ("method", " 0.5"),
+        ("metadata", {"method": "strong"}),
+    ],
+)
+def test_a_strength_that_would_be_no_preference_s_is_refused_by_its_field(
+    way: dict[str, Any], field: str, value: Any
+) -> None:
+    both = {**way.get("metadata", {}), **value} if field == "metadata" else value
+    with pytest.raises(ApiError, match="leave it out") as caught:
+        steering(**{**way, field: both})
+    assert (caught.value.status, caught.value.detail.param) == (400, field)
+
+
+@pytest.mark.parametrize("way", OWN_STRENGTHS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"method": "pref"},
+        {"method": "amulet"},
+        {"method": "amulet:kl_cap=0.5"},
+        {"guidance_scale": 1},
+        {"method": "strong", "compose": True},
+        {"guidance_scale": 2.0, "negative_prompt": "Be rude."},
+    ],
+)
+def test_what_does_something_to_preferences_with_strengths_of_their_own_is_taken(
+    way: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    assert steering(**way, **fields)["preference"]
+
+
+def test_a_strength_is_taken_where_one_preference_has_none_or_there_is_none() -> None:
+    assert steering(preference=["formal", "Be kind."], method="strong")["method"]
+    assert steering(preference=None, guidance_scale=2.0)["method"]
+    assert steering(guidance_scale=2.0)["method"]
 
 
 def test_a_negative_prompt_is_pushed_away_from_on_top_of_what_is_stored() -> None:
@@ -307,5 +496,15 @@ def test_a_method_that_calls_may_not_ask_for_is_refused_by_its_field() -> None:
 
 
 def test_a_preference_over_its_limits_is_refused() -> None:
-    with pytest.raises(PreferenceError):
+    with pytest.raises(ApiError) as caught:
         steering(preference="a\x00b")
+    assert (caught.value.detail.param, caught.value.detail.code) == (
+        "preference",
+        "invalid_preference",
+    )
+
+
+def test_a_strength_that_there_isn_t_is_the_preference_s() -> None:
+    with pytest.raises(ApiError) as caught:
+        steering(preference={"text": "Be kind.", "strength": "storng"})
+    assert caught.value.detail.param == "preference"

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessageChunk
+from langchain_core.messages.ai import UsageMetadata
+from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from amulet_server.protocol.completion import (
@@ -76,3 +78,23 @@ def test_an_answer_in_one_piece_is_one_of_openai_s() -> None:
     message = ChatCompletion.model_validate(written).choices[0].message
     assert (message.content, message.annotations) == ("Hé", [])
     assert message.tool_calls
+
+
+def test_the_prompt_is_counted_once_and_as_kept_what_no_choice_computed() -> None:
+    found = [
+        AIMessageChunk("", usage_metadata=used(prompt=5, kept=3, answer=2)),
+        AIMessageChunk("", usage_metadata=used(prompt=5, kept=4, answer=1)),
+    ]
+    told = CompletionUsage.model_validate(usage(found), strict=True)
+    assert (told.prompt_tokens, told.completion_tokens, told.total_tokens) == (5, 3, 8)
+    assert told.prompt_tokens_details and told.prompt_tokens_details.cached_tokens == 3
+    assert usage([])["prompt_tokens_details"] == {"cached_tokens": 0}
+
+
+def used(prompt: int, kept: int, answer: int) -> UsageMetadata:
+    return {
+        "input_tokens": prompt,
+        "output_tokens": answer,
+        "total_tokens": prompt + answer,
+        "input_token_details": {"cache_read": kept},
+    }

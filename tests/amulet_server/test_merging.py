@@ -47,6 +47,27 @@ async def test_what_came_before_a_failure_is_given_first() -> None:
     assert found == [(0, 0)]
 
 
+async def test_what_ends_all_of_them_is_told_and_no_stream_goes_on() -> None:
+    ended: list[int] = []
+    stop = asyncio.Event()
+
+    async def end() -> None:
+        await stop.wait()
+        raise ValueError("of who stops")
+
+    stream = merged([counted(10**9, ended), counted(10**9, ended)], end)
+    assert await anext(stream)
+    stop.set()
+    with pytest.raises(ValueError, match="of who stops"):
+        _ = [item async for item in stream]
+    assert ended == [10**9, 10**9]
+
+
+async def test_nothing_is_waited_for_once_all_streams_are_over() -> None:
+    stream = merged([counted(2, [])], asyncio.Event().wait)
+    assert sum([len(come) async for come in stream]) == 2
+
+
 async def test_closing_it_ends_all_streams() -> None:
     ended: list[int] = []
     stream = merged([counted(10**9, ended), counted(10**9, ended)])

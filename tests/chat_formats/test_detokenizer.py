@@ -185,3 +185,32 @@ class Counting:
     def decode(self, ids: list[int], **options: bool) -> str:
         self._report(len(ids))
         return str(self._tokenizer.decode(ids, **options))
+
+
+# --- Texts that go on ---
+
+
+@every_decoded_kind
+def test_a_text_goes_on_where_another_ended_in_any_token(kind: str) -> None:
+    ids = encode(kind, " ".join(WORDS))
+    for place in range(1, len(ids)):
+        if not SPELLINGS[kind].after(None, ids[place]):
+            continue
+        text = Detokenizer(SPELLINGS[kind], before=ids[place - 1])
+        told = "".join([*(text.feed(token) for token in ids[place:]), text.flush()])
+        assert decode(kind, ids).endswith(told)
+        assert told.startswith(" ") == (decode(kind, ids)[-len(told)] == " ")
+
+
+@every_kind_with_bytes
+@given(gap=st.text("  \n\t\u2003", min_size=1), more=st.text())
+def test_a_gap_that_is_there_already_is_not_shown(kind: str, gap: str, more: str) -> None:
+    ids = encode(kind, f"a{gap}{more}")
+    text = Detokenizer(SPELLINGS[kind], gap=f"a{gap}")
+    assert "".join([*(text.feed(token) for token in ids), text.flush()]) == more
+
+
+def test_what_begins_without_the_gap_is_shown_whole() -> None:
+    text = Detokenizer(SPELLINGS["byte_level"], gap="  ")
+    shown = [text.feed(token) for token in encode("byte_level", " x  y")]
+    assert "".join([*shown, text.flush()]) == "x  y"

@@ -49,6 +49,23 @@ OWN_BARE = OwnResponseTemplate(
     }
 )
 
+OWN_ENDED = OwnResponseTemplate(
+    {
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {
+            "content": {"content": "text", "content_args": {"strip": False}},
+            "tool_calls": {
+                "open_pattern": r'\{"name":\s*"(?P<name>[^"]+)",\s*"arguments":\s*',
+                "close_pattern": r"\}\s*<\|im_end\|>",
+                "content": "json",
+                "repeats": True,
+                "transform": {"function": {"name": "{name}", "arguments": "{content}"}},
+            },
+        },
+    },
+    ends=("<|im_end|>",),
+)
+
 
 def broken(name: str, arguments: str) -> Called:
     return Called(name, arguments, is_broken=True)
@@ -68,6 +85,17 @@ CASES = {
         '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>\n',
         Parts(calls=(WEATHER, NOW)),
     ),
+    "a call that the end of the answer closes": (
+        OWN_ENDED,
+        '{"name": "weather", "arguments": {"city": "Größe 你好"}}',
+        Parts(calls=(WEATHER,)),
+    ),
+    "such a call that is cut off": (
+        OWN_ENDED,
+        '{"name": "weather", "arguments": {"ci',
+        Parts(calls=(broken("", 'tool call: {"ci'),)),
+    ),
+    "text where such calls may be": (OWN_ENDED, "Hi {you}}!", Parts("Hi {you}}!")),
     "hermes with text": (
         TAGGED,
         'Let me look.\n<tool_call>{"name": "now"}</tool_call> Done.',

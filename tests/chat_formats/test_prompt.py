@@ -332,10 +332,18 @@ def test_an_answer_is_continued_where_it_ends_in_every_stream(name: str) -> None
     assert found.generation_prompt == ""
 
 
-@pytest.mark.parametrize("last", [[], [AIMessage(" ")]])
-def test_only_an_answer_that_was_begun_can_be_continued(last: list[BaseMessage]) -> None:
+@pytest.mark.parametrize(
+    ("last", "rule"),
+    [
+        ([], "its role is 'user'"),
+        ([AIMessage("")], "it is empty"),
+        ([AIMessage(" ")], "it is empty"),
+        ([AIMessage("a", tool_calls=CALLING.tool_calls)], "it has tool calls"),
+    ],
+)
+def test_only_an_answer_that_was_begun_can_be_continued(last: list[BaseMessage], rule: str) -> None:
     found = ChatTemplate(TOKENIZERS["byte_level"], CHATML, CONTINUING)
-    with pytest.raises(RequestError, match="must be an answer's beginning"):
+    with pytest.raises(RequestError, match=f"must be an answer's beginning.*but {rule}: "):
         found.encode(to_turns([*QUESTION, *last]))
 
 

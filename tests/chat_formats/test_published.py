@@ -25,7 +25,7 @@ from langchain_amulet.chat_formats.registry import SHIPPED
 from langchain_amulet.errors import ConfigurationError, RequestError, SchemaError
 from langchain_amulet.grammar import GrammarCompiler
 from support.output_parts import Parts, parts
-from support.published import PUBLISHED, Published, calls
+from support.published import ARGUMENT, EACH, JSON, NAME, PUBLISHED, Published, calls
 
 QUESTION = {"role": "user", "content": "How is it?"}
 FUNCTIONS: list[dict[str, Any]] = [
@@ -64,6 +64,11 @@ def read(chat_format: ChatFormat, text: str, seed: int = 0, start: str = "") -> 
         found += parser.feed(text[:size])
         text = text[size:]
     return parts(joined([*found, *parser.finish()]))
+
+
+def prompted(codec: ChatCodec) -> tuple[int, ...]:
+    """The prompt for an answer to the question."""
+    return codec.template.encode([QUESTION])
 
 
 def called(answer: Parts) -> list[tuple[str, Any]]:
@@ -110,7 +115,7 @@ def test_calls_that_the_template_writes_are_read_in_whatever_pieces_they_come(
     codec = CODECS[name]
     written = answer_of(codec.template, CASES[case])
     for seed in range(4):
-        answer = read(codec.format, written, seed)
+        answer = read(codec.format, written, seed, codec.start(prompted(codec)))
         assert called(answer) == CASES[case]
         assert answer.text == ""
 
@@ -120,9 +125,11 @@ def test_a_format_writes_calls_as_its_template_does(name: str) -> None:
     codec, calls = CODECS[name], CASES[1]
     written = codec.format.write_calls([FunctionCall(*call) for call in calls])
     assert called(read(codec.format, written)) == calls
-    again = answer_of(codec.template, [("weather", {"city": "Rome"})])
+    again = PUBLISHED[name].opened + answer_of(codec.template, [("weather", {"city": "Rome"})])
     ours = codec.format.write_calls([FunctionCall("weather", {"city": "Rome"})])
-    assert "".join(ours.split()) == "".join(without_id(again).split())
+    ours, again = ("".join(each.split()) for each in (ours, without_id(again)))
+    assert ours in again
+    assert not read(codec.format, again.replace(ours, "")).calls
 
 
 def without_id(written: str) -> str:
@@ -153,7 +160,7 @@ def forced(codec: ChatCodec, output: OutputSpec, seed: int, limit: int = 250) ->
         output,
         codec.format,
         compiler,
-        is_thinking=False,
+        is_thinking=codec.is_thinking(prompted(codec)),
         max_tokens=limit,
         stop_ids=codec.stop_ids,
     )
@@ -167,7 +174,7 @@ def forced(codec: ChatCodec, output: OutputSpec, seed: int, limit: int = 250) ->
             break
         if grammar.accept(token):
             written += text.feed(token)
-    return read(codec.format, written + text.flush(), seed)
+    return read(codec.format, written + text.flush(), seed, codec.start(prompted(codec)))
 
 
 ARGUMENTS = st.dictionaries(
@@ -204,6 +211,15 @@ def test_a_schema_that_speaks_of_all_arguments_together_is_refused_where_they_ar
         forced(codec, output, 0)
 
 
+@pytest.mark.parametrize("name", ["deepseek_dsml", "kimi_k3"])
+def test_what_is_told_to_be_a_text_is_one_of_the_texts_that_a_schema_lists(name: str) -> None:
+    listed = {"type": "object", "properties": {"a": {"enum": [1, "x", 2]}}, "required": ["a"]}
+    function = {"name": "pick", "parameters": listed}
+    for seed in range(4):
+        answer = forced(CODECS[name], OutputSpec([function], must_call=True, several=False), seed)
+        assert called(answer) == [("pick", {"a": "x"})]
+
+
 def test_a_value_may_hold_the_tag_that_ends_values() -> None:
     codec, text = CODECS["qwen_coder"], "a\n</parameter>\nb"
     calls = [("weather", {"city": text, "days": 2})]
@@ -223,6 +239,36 @@ def test_calls_that_no_family_reads_are_not_left_to_a_model() -> None:
     assert codec.origin == "unread"
     with pytest.raises(ConfigurationError, match="where a chat format reads its calls"):
         codec.check_read()
+
+
+TAG_EACH = f'{EACH}<p name="{{{{ k }}}}">{{{{ v }}}}</p>\n{{% endfor %}}'
+UNREAD = {
+    "a call that names its tool in front of the markers, too": Published(
+        calls(f'to={NAME}<|message|><calls>\n<call name="{NAME}">\n{TAG_EACH}</call>\n</calls>'),
+        ("<|message|>",),
+    ),
+    "a call that begins with the token that ends turns": Published(
+        calls(f'<|im_end|>\nfunction call<|sep|>{{"name": "{NAME}", "arguments": {JSON}}}'),
+        ("<|sep|>",),
+    ),
+    "a call without quotation marks": Published(calls(f"[{NAME}(city={JSON}r)]")),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_family_that_does_not_read_what_the_template_writes_is_not_its_own(name: str) -> None:
+    codec = CodecCache(UNREAD[name].template.tokenizer).codec()
+    assert codec.origin == "unread"
+    with pytest.raises(ConfigurationError, match="none reads those that this chat template writes"):
+        codec.check_read()
+
+
+def test_a_template_that_writes_calls_with_a_mistake_is_read_as_its_family_writes_them() -> None:
+    unclosed = Published(calls(f"<tool_call>{NAME}\n{EACH}{ARGUMENT}{{% endfor %}}<tool_call>"))
+    codec = CodecCache(unclosed.template.tokenizer).codec()
+    assert (codec.format.name, codec.origin) == ("glm", "spoken")
+    right = answer_of(CODECS["glm"].template, CASES[1])
+    assert called(read(codec.format, right)) == CASES[1]
 
 
 def test_a_template_without_calls_is_of_the_family_whose_token_its_model_has() -> None:

@@ -17,11 +17,21 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, create_model
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    create_model,
+)
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.text_patterns import dates_between, whole_numbers
+from langchain_amulet.errors import SchemaError
 from support.sampled import sampled
 
 
@@ -216,6 +226,42 @@ def test_classes_are_read_by_the_names_that_they_take() -> None:
 
     for text in sampled(class_schema(Found), count=2):
         Found.model_validate_json(text)
+
+
+class Deep(BaseModel):
+    a: int = Field(validation_alias=AliasPath("aa", "b"))
+
+
+@pydantic.dataclasses.dataclass
+class DeepData:
+    a: int = Field(validation_alias=AliasPath("aa", "b"))
+
+
+@pytest.mark.parametrize(
+    "alias", [AliasPath("aa", "b"), AliasPath("aa"), AliasChoices(AliasPath("aa", 0))]
+)
+def test_a_field_that_is_read_from_a_path_alone_is_refused_by_name(alias: Any) -> None:
+    cls = create_model("Deeper", a=(int, Field(validation_alias=alias)))
+    with pytest.raises(SchemaError, match=r"Deeper reads 'a' from the path 'aa"):
+        class_schema(cls)
+
+
+@pytest.mark.parametrize("kind", [Deep, list[Deep], DeepData, dict[str, Deep | None]])
+def test_so_is_one_of_a_class_within(kind: Any) -> None:
+    with pytest.raises(SchemaError, match=r"Deep(Data)? reads 'a' from the path 'aa\.b'"):
+        class_schema(create_model("Outer", inner=(kind, ...)))
+
+
+@pytest.mark.parametrize("by", ["validate_by_name", "populate_by_name"])
+def test_a_field_that_has_a_name_beside_its_path_is_read_by_it(by: str) -> None:
+    alias = AliasPath("aa", "b")
+    named = create_model(
+        "Named", a=(int, Field(validation_alias=alias)), __config__=ConfigDict(**{by: True})
+    )
+    chosen = create_model("Chosen", a=(int, Field(validation_alias=AliasChoices(alias, "c"))))
+    for cls, name in ((named, "a"), (chosen, "c")):
+        assert list(class_schema(cls)["properties"]) == [name]
+        assert cls.model_validate({name: 3}).a == 3
 
 
 def test_shared_classes_are_written_once() -> None:

@@ -1,7 +1,12 @@
 """LangChain's messages as the turns that chat templates read, whoever wrote them."""
 
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +21,7 @@ from langchain_core.messages import (
 )
 
 from langchain_amulet.chat_models.messages import to_turns
-from langchain_amulet.errors import EmptyInputError, UnsupportedContentError
+from langchain_amulet.errors import EmptyInputError, RequestError, UnsupportedContentError
 
 CALLING = AIMessage("Let me see.", tool_calls=[{"name": "clock", "args": {"zone": "é"}, "id": "1"}])
 TOOL = ToolMessage("12:00", tool_call_id="1", name="clock")
@@ -236,3 +241,45 @@ def test_content_that_a_text_model_cannot_read_is_refused_by_name(kind: str) -> 
 def test_a_call_without_text_is_refused(messages: list[BaseMessage]) -> None:
     with pytest.raises(EmptyInputError, match=r"at least one message with text.*add a question"):
         to_turns(messages)
+
+
+BEYOND_JSON: Mapping[str, Any] = {
+    "date": datetime(2024, 2, 29, tzinfo=UTC),
+    "amount": Decimal("1.50"),
+    "share": np.float32(0.5),
+    "bytes": b"x",
+    "names": {"x"},
+    "long": 10**5000,
+}
+
+
+def test_what_json_cannot_write_is_told_in_words_in_results_and_in_calls() -> None:
+    call = AIMessage("", tool_calls=[{"name": "pay", "args": dict(BEYOND_JSON), "id": "1"}])
+    rows = ToolMessage([{"row": 1, "paid": dict(BEYOND_JSON)}], tool_call_id="1")
+    calling, result = to_turns([call, rows])
+    told = calling["tool_calls"][0]["function"]["arguments"]
+    assert told["date"] == "2024-02-29 00:00:00+00:00"
+    assert told["amount"] == "1.50"
+    assert json.loads(json.dumps(told)) == told
+    assert json.loads(result["content"]) == {"row": 1, "paid": told}
+
+
+def test_a_call_in_its_first_form_that_holds_itself_is_refused() -> None:
+    whole: dict[str, Any] = {}
+    whole["a"] = whole
+    call = AIMessage("", additional_kwargs={"function_call": {"name": "look", "arguments": whole}})
+    with pytest.raises(RequestError, match="hold themselves"):
+        to_turns([call])
+
+
+@pytest.mark.parametrize("odd", [None, 3, ["x"], {"a": 1}], ids=repr)
+def test_fields_of_blocks_that_are_no_texts_say_nothing(odd: Any) -> None:
+    image = {"type": "image", "url": "x", "name": odd, "mime_type": odd}
+    said = {"type": "tool_use", "id": odd, "name": "look", "input": {}}
+    results: list[str | dict[Any, Any]] = [
+        {"type": "tool_result", "tool_use_id": odd, "content": "seen", "is_error": np.zeros(2)},
+        {"type": "text", "text": "And?"},
+    ]
+    turns = to_turns([HumanMessage("Look."), AIMessage([image, said]), HumanMessage(results)])
+    assert [turn["content"] for turn in turns] == ["Look.", "[image]", "seen", "And?"]
+    assert turns[1]["tool_calls"][0]["id"] == turns[2]["tool_call_id"] == ""

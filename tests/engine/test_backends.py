@@ -359,7 +359,9 @@ def test_a_backend_that_fails_to_load_is_named() -> None:
     def burning(model_id: str, options: LoadOptions) -> LoadedModel:
         raise OSError("disk on fire")
 
-    with pytest.raises(ConfigurationError, match="'burning' raised OSError for 'it': disk") as e:
+    with pytest.raises(
+        ConfigurationError, match="'burning', asked for 'it', raised OSError: disk"
+    ) as e:
         load("it", LoadOptions(backend="burning"))
     assert isinstance(e.value.__cause__, OSError)
 

@@ -6,13 +6,19 @@ The weights are those of the bundled model, which was trained, so that what it s
 from __future__ import annotations
 
 import importlib.util
+import json
+import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from huggingface_hub.hf_api import api as hub
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, LoadOptions, Request, load
 from langchain_amulet.engine.backends import CacheScope
@@ -31,6 +37,7 @@ from langchain_amulet.steering import Plan, steer
 from support.gguf_files import rounded, write_gguf
 from support.tiny_engine import AMULET, ids_of
 
+MODULE = "langchain_amulet.engine.backends.llama_cpp"
 QUESTIONS = ("How do I sleep better?", "How can I save money?", "How do I learn a language?")
 PREFERENCES = ("Keep it short.", "Be uplifting.", "Be creative.")
 GREEDY = SamplingParams(temperature=0.0)
@@ -171,6 +178,18 @@ def test_a_request_that_can_never_fit_is_refused_with_figures(
         assert ids_of(engine, request_for(tokenizer, 0, max_tokens=4))
 
 
+@pytest.mark.parametrize("room", [0, 1, 45])
+def test_less_memory_than_rows_is_refused_with_figures_and_ends_no_process(
+    model: LlamaCppModel, tokenizer: Any, room: int
+) -> None:
+    each = model._weights.bytes_per_token("float32")
+    with (
+        Engine(model, max_rows=64, kv_cache_memory=max(1, room * each)) as engine,
+        pytest.raises(ContextLengthError, match=rf"{room} tokens of {each} bytes"),
+    ):
+        engine.submit(request_for(tokenizer, 0, max_tokens=90))
+
+
 def test_requests_wait_for_memory_and_all_are_answered(
     model: LlamaCppModel, tokenizer: Any
 ) -> None:
@@ -203,6 +222,15 @@ def test_a_library_whose_structs_are_others_is_refused_by_name() -> None:
             library.check_defaults(given, moved)
 
 
+def test_such_a_library_is_found_out_when_a_file_is_loaded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(library.MODEL_DEFAULTS, "main_gpu", 3)
+    monkeypatch.setattr(f"{MODULE}.model.llama_library", library.llama_library.__wrapped__)
+    with pytest.raises(ConfigurationError, match=r"xllamacpp [\d.]+ main_gpu of ModelParams"):
+        load(str(path))
+
+
 def test_a_library_of_another_kind_is_refused_by_name() -> None:
     origin = importlib.util.find_spec("_ctypes").origin  # type: ignore[union-attr]
     with pytest.raises(ConfigurationError, match="C interface"):
@@ -215,10 +243,111 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
         library.llama_library.__wrapped__()
 
 
+@pytest.mark.parametrize("backend", ["auto", "batched"])
+def test_without_what_reads_its_tokenizer_the_extra_is_named_too(
+    backend: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingExtraError, match=r"gguf, .*langchain-amulet\[llama\]"):
+        load(str(path), LoadOptions(backend=backend))
+
+
 def test_a_file_that_is_none_is_refused_with_what_the_library_says(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
     with pytest.raises(UnsupportedModelError, match=r"broken\.gguf"):
         load(str(tmp_path / "broken.gguf"))
+
+
+def test_the_only_file_of_a_folder_is_the_model_and_its_later_parts_are_none(
+    path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "only.gguf").symlink_to(path)
+    (tmp_path / "only-00002-of-00002.gguf").write_bytes(b"")
+    assert load(str(tmp_path)).info.backend == "llama_cpp"
+
+
+def test_a_file_of_a_repository_is_found_by_its_name_and_revision(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the Hub's cache keeps it: a link to a file whose name says nothing."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached, commit = tmp_path / "models--owner--name-GGUF", "c" * 40
+    for folder in ("refs", "blobs", f"snapshots/{commit}"):
+        (cached / folder).mkdir(parents=True)
+    (cached / "refs/v2").write_text(commit)
+    (cached / "blobs/0123").symlink_to(path)
+    (cached / f"snapshots/{commit}/q4.gguf").symlink_to("../../blobs/0123")
+    named = LoadOptions(gguf_file="q4.gguf", revision="v2")
+    assert load("owner/name-GGUF", named).info.backend == "llama_cpp"
+    with pytest.raises(ModelNotFoundError, match=r"no 'q8\.gguf': use one of .* q4\.gguf\.$"):
+        load("owner/name-GGUF", replace(named, gguf_file="q8.gguf"))
+    with pytest.raises(ModelNotFoundError, match="owner/name-GGUF"):
+        load("owner/name-GGUF", replace(named, revision="v3"))
+    with pytest.raises(ConfigurationError, match=r"gguf_file must say .*: use one of q4\.gguf\."):
+        load("owner/name-GGUF", LoadOptions(backend="llama_cpp", revision="v2"))
+
+
+class HubOfOne(BaseHTTPRequestHandler):
+    """What the Hub answers of a repository that has two files, and of all that it hasn't."""
+
+    def do_HEAD(self) -> None:
+        is_known = self.path.startswith("/owner/name-GGUF/")
+        self.send_response(404)
+        self.send_header("X-Error-Code", "EntryNotFound" if is_known else "RepoNotFound")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        is_known = self.path.startswith("/api/models/owner/name-GGUF/")
+        files = [
+            {"type": "file", "path": name, "size": 1, "oid": "0"}
+            for name in ("README.md", "q4.gguf", "q6-00001-of-00002.gguf", "q6-00002-of-00002.gguf")
+        ]
+        self.send_response(200 if is_known else 404)
+        self.end_headers()
+        self.wfile.write(json.dumps(files).encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def repository(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The name of a repository with GGUF files, on a Hub of this machine."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), HubOfOne)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    constants = "huggingface_hub.constants"
+    monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(f"{constants}.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(
+        f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE",
+        f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+    )
+    monkeypatch.setattr(hub, "endpoint", url)
+    yield "owner/name-GGUF"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_file_that_a_repository_hasn_t_is_told_by_those_that_it_has(repository: str) -> None:
+    rule = r"has no 'q5\.gguf': use one of .* q4\.gguf, q6-00001-of-00002\.gguf\.$"
+    with pytest.raises(ModelNotFoundError, match=rule):
+        load(repository, LoadOptions(gguf_file="q5.gguf"))
+    rule = r"gguf_file must say .* q4\.gguf, q6-00001-of-00002\.gguf\.$"
+    with pytest.raises(ConfigurationError, match=rule):
+        load(repository, LoadOptions(backend="llama_cpp"))
+
+
+@pytest.mark.parametrize("named", [{"gguf_file": "q4.gguf"}, {"backend": "llama_cpp"}], ids=str)
+@pytest.mark.parametrize("name", ["owner/none", "./none", "no/such/name"])
+def test_what_is_no_repository_is_no_model_whatever_file_of_it_is_named(
+    repository: str, name: str, named: dict[str, str]
+) -> None:
+    with pytest.raises(ModelNotFoundError, match=f"'{name}' isn't"):
+        load(name, LoadOptions(**named))
 
 
 def test_a_folder_of_several_files_needs_the_name_of_one(path: Path, tmp_path: Path) -> None:
@@ -226,23 +355,103 @@ def test_a_folder_of_several_files_needs_the_name_of_one(path: Path, tmp_path: P
         (tmp_path / name).symlink_to(path)
     with pytest.raises(ConfigurationError, match=r"gguf_file.*one\.gguf, two\.gguf"):
         load(str(tmp_path))
-    with pytest.raises(ModelNotFoundError, match=r"no file 'three\.gguf'"):
-        load(str(tmp_path), LoadOptions(gguf_file="three.gguf"))
+    for name, there in (("tow", r"two\.gguf, one\.gguf"), ("oen", r"one\.gguf, two\.gguf")):
+        rule = rf"has no '{name}\.gguf': use one of those that are there, {there}\.$"
+        with pytest.raises(ModelNotFoundError, match=rule):
+            load(str(tmp_path), LoadOptions(gguf_file=f"{name}.gguf"))
     assert load(str(tmp_path), LoadOptions(gguf_file="two.gguf")).info.backend == "llama_cpp"
 
 
+@pytest.mark.parametrize("backend", ["auto", "llama_cpp", "batched"])
+def test_a_path_where_no_file_is_is_refused_by_those_that_lie_beside_it(
+    backend: str, path: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "poket.gguf"
+    options = LoadOptions(backend=backend)
+    with pytest.raises(ModelNotFoundError, match=r"there is none at .*: check the path, or"):
+        load(str(missing), options)
+    (tmp_path / "pocket.gguf").symlink_to(path)
+    with pytest.raises(ModelNotFoundError, match=r"none at .*that folder's, pocket\.gguf\.$"):
+        load(str(missing), options)
+
+
+def test_a_server_of_vllm_s_has_no_such_file(path: Path) -> None:
+    vllm = LoadOptions(backend="vllm", base_url="http://127.0.0.1:1/v1")
+    for model, options in (
+        (str(path), vllm),
+        (str(path.parent), vllm),
+        ("owner/name", replace(vllm, gguf_file=path.name)),
+    ):
+        with pytest.raises(ConfigurationError, match=r"vLLM server's .* GGUF file is named"):
+            load(model, options)
+
+
+def test_a_later_part_of_a_model_is_refused_by_the_first_one(path: Path, tmp_path: Path) -> None:
+    name = "q4-00002-of-00003.gguf"
+    (tmp_path / name).symlink_to(path)
+    for model, options in (
+        (str(tmp_path / name), LoadOptions()),
+        (str(tmp_path), LoadOptions(gguf_file=name)),
+        ("owner/name-GGUF", LoadOptions(gguf_file=name)),
+    ):
+        with pytest.raises(ConfigurationError, match=r"name '.*q4-00001-of-00003\.gguf'\.$"):
+            load(model, options)
+
+
+def test_a_file_is_named_once(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"is a file itself: leave gguf_file out"):
+        load(str(path), LoadOptions(gguf_file=path.name))
+
+
+def test_weights_of_hugging_face_s_are_nothing_for_llama_cpp(path: Path, tmp_path: Path) -> None:
+    llama = LoadOptions(backend="llama_cpp")
+    with pytest.raises(ConfigurationError, match=r"llama\.cpp runs GGUF files.*leave backend out"):
+        load(str(POCKET_FOLDER), llama)
+    with pytest.raises(ConfigurationError, match=r"neither is nor has one"):
+        load(str(tmp_path), llama)
+    with pytest.raises(ConfigurationError, match=r"neither is nor has one"):
+        load(__file__, llama)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "q4.gguf").symlink_to(path)
+    with pytest.raises(ConfigurationError, match=r"gguf_file must say .*: use one of q4\.gguf"):
+        load(str(tmp_path), llama)
+    with pytest.raises(ModelNotFoundError, match=r"holds no GGUF file, so leave gguf_file out"):
+        load(str(POCKET_FOLDER), LoadOptions(gguf_file="q4.gguf"))
+
+
 @pytest.mark.parametrize(
-    "chosen",
+    "chosen, value",
     [
-        {"device": "meta"},
-        {"dtype": "float64"},
-        {"attn_implementation": "eager"},
-        {"device_map": "auto"},
+        ({"device": "meta"}, "'meta'"),
+        ({"dtype": "float64"}, "'float64'"),
+        ({"dtype": "int8"}, "'int8'"),
+        ({"attn_implementation": "eager"}, "'eager'"),
+        ({"device_map": "auto"}, "'auto'"),
+        ({"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}, "this BitsAndBytesConfig"),
+        ({"compile": True}, "True"),
     ],
+    ids=str,
 )
-def test_settings_that_llama_cpp_has_no_use_for_are_refused(path: Path, chosen: Any) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(chosen))):
+def test_settings_that_llama_cpp_has_no_use_for_are_refused_with_what_to_do(
+    path: Path, chosen: Any, value: str
+) -> None:
+    (name,) = chosen
+    with pytest.raises(ConfigurationError, match=rf"^{name} .*{value}.*: (use|leave it out)"):
         load(str(path), LoadOptions(**chosen))
+
+
+def test_a_dtype_of_the_environment_is_refused_by_the_variable_s_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGCHAIN_AMULET_DTYPE", "int8")
+    with pytest.raises(ConfigurationError, match=r"^LANGCHAIN_AMULET_DTYPE in .*not 'int8'"):
+        load(str(path))
+
+
+def test_a_dequantised_file_isn_t_quantised_in_another_way(path: Path) -> None:
+    chosen = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    with pytest.raises(ConfigurationError, match=r"^quantization_config .*: leave it out"):
+        load(str(path), LoadOptions(backend="batched", **chosen))
 
 
 def test_a_file_is_dequantised_for_the_backend_of_hugging_face_where_that_is_asked_for(

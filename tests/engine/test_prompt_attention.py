@@ -102,6 +102,22 @@ def test_in_bfloat16_it_is_as_precise_as_that_dtype(heads: tuple[int, int]) -> N
     assert ours.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+def test_one_token_per_row_is_computed_by_it_where_the_columns_are_many(
+    window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def last(tensors: list[Tensor]) -> list[Tensor]:
+        query, key, value, mask = tensors
+        return [query[:, :, -1:], key, value, mask[:, :, -1:]]
+
+    few, _ = both(last(drawn(6, 2, torch.bfloat16, window)))
+    monkeypatch.setattr(module, "MANY_COLUMNS", 2 * (BEFORE + TOKENS))
+    ours, theirs = both(last(drawn(6, 2, torch.bfloat16, window)))
+    exact = both(last(drawn(6, 2, torch.float32, window)))[1]
+    assert torch.equal(few, theirs) and not torch.equal(ours, theirs)
+    assert (ours.float() - exact).abs().max() < 0.03
+
+
 def test_what_it_is_not_for_is_the_library_s_to_the_bit() -> None:
     query, key, value, mask = drawn(6, 2, torch.bfloat16, None)
     one_token = [query[:, :, -1:], key, value, mask[:, :, -1:]]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from threading import Barrier
 
 import pytest
 import torch
@@ -106,6 +107,47 @@ def test_a_utility_may_ask_another_engine(engine: Engine, model: HuggingFaceMode
 
         assert len(answer(engine, Iterated(utility, updates=1))) == 4
         assert len(asked) == 4
+
+
+def asking(engine: Engine, before: Callable[[], object] = int) -> Method:
+    """A method whose utility asks an engine, each time."""
+
+    def utility(policy: Tensor, base: Tensor) -> Tensor:
+        before()
+        answer(engine)
+        return policy
+
+    return Iterated(utility, updates=1)
+
+
+def test_nor_may_an_engine_that_it_asks_ask_back(engine: Engine, model: HuggingFaceModel) -> None:
+    with Engine(model) as second, Engine(model) as third:
+        request = request_for(asking(engine))
+
+        def ask() -> None:
+            list(third.submit(request))
+
+        with pytest.raises(ReentrantCallError):
+            answer(engine, asking(second, ask))
+        assert answer(engine, asking(second)) == answer(engine, asking(third))
+
+
+def test_two_engines_that_ask_each_other_at_once_are_told(
+    engine: Engine, model: HuggingFaceModel
+) -> None:
+    both = Barrier(2, timeout=30)
+
+    def meeting() -> Callable[[], object]:
+        """Wait for the other at the first token, and for nobody at others."""
+        first = iter([both.wait])
+        return lambda: next(first, int)()
+
+    with Engine(model) as other, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(answer, engine, asking(other, meeting()))
+        second = pool.submit(answer, other, asking(engine, meeting()))
+        told = [each.exception(30) for each in (first, second)]
+        assert any(isinstance(error, ReentrantCallError) for error in told)
+        assert answer(engine) == answer(other)
 
 
 def test_what_a_reader_does_with_a_token_may_ask_the_engine(engine: Engine) -> None:

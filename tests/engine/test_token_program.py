@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import pytest
@@ -87,7 +87,8 @@ def assert_same(found: Token | BaseException, expected: Token | BaseException) -
     assert found.logprob == pytest.approx(expected.logprob, abs=1e-5)
     assert found.kl == pytest.approx(expected.kl, abs=1e-5)
     assert found.agreement == pytest.approx(expected.agreement, abs=1e-5)
-    assert found.trace == (expected.trace and pytest.approx(expected.trace))
+    traces = [token.trace and astuple(token.trace) for token in (found, expected)]
+    assert traces[0] == (traces[1] and pytest.approx(traces[1], abs=1e-5))
     assert [token for token, _ in found.top_logprobs] == [t for t, _ in expected.top_logprobs]
 
 
@@ -167,6 +168,57 @@ def test_a_program_has_as_many_operators_for_many_requests_as_for_one() -> None:
         return sum(recorder.counts.values())
 
     assert operators(1) == operators(40)
+
+
+def allowing(*ranges: range) -> list[Tensor | None]:
+    """For each range, that nothing outside of it may be drawn; and first that anything may."""
+    masks: list[Tensor | None] = [None]
+    for each in ranges:
+        mask = torch.zeros(VOCABULARY, dtype=torch.bool)
+        mask[list(each)] = True
+        masks.append(mask)
+    return masks
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
+    """How many tokens were asked for at each call of a function of the sampler's."""
+    calls, plain = list[int](), getattr(module, name)
+
+    def noted(*args: Any) -> Any:
+        calls.append(len(args[-1]))
+        return plain(*args)
+
+    monkeypatch.setattr(module, name, noted)
+    return calls
+
+
+def test_whoever_a_grammar_leaves_few_or_many_tokens_shares_the_program_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masks = allowing(range(1), range(7, 60), range(0, 3000, 70), range(5, 2990), range(3000))
+    step, draws = a_step([AMULET] * len(masks), 4.0)
+    size = len(SAMPLINGS)
+    draws = [replace(draw, allowed=masks[index // size]) for index, draw in enumerate(draws)]
+    programs = counted(monkeypatch, "run")
+    together = Sampler().draw(step, draws)
+    assert programs[0] == len(draws)
+    for draw, found in zip(draws, together, strict=True):
+        assert_same(found, Sampler().draw(step, [draw])[0])
+        assert isinstance(found, Token) and (draw.allowed is None or draw.allowed[found.id])
+
+
+def test_what_the_candidates_do_not_settle_is_looked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    masks = allowing(range(1500), range(1000, 3000), range(10))
+    step, draws = a_step([AMULET, replace(AMULET, mask=TopP(0.9))] * 2, 0.3)
+    size = len(SAMPLINGS)
+    draws = [replace(draw, allowed=masks[index // size]) for index, draw in enumerate(draws)]
+    looks = counted(monkeypatch, "survivors")
+    together = Sampler().draw(step, draws)
+    assert len(looks) == 1 and looks[0] >= size
+    for draw, found in zip(draws, together, strict=True):
+        assert_same(found, Sampler().draw(step, [draw])[0])
 
 
 def test_what_is_on_the_device_is_made_anew_only_when_somebody_joins_or_leaves(

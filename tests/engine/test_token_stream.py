@@ -41,6 +41,12 @@ def by_procedure(tokens: TokenStream) -> Procedure[Token, int]:
     return count
 
 
+def at_the_end(tokens: TokenStream) -> Procedure[Token, int]:
+    """The same, of who doesn't look before all is there."""
+    yield from tokens.ended()
+    return (yield from by_procedure(tokens))
+
+
 async def listed(tokens: Any) -> list[Token]:
     return [token async for token in tokens]
 
@@ -50,6 +56,8 @@ READERS: dict[str, Callable[[TokenStream], list[Token]]] = {
     "async for": lambda tokens: asyncio.run(listed(tokens)),
     "stream": lambda tokens: list(stream(by_procedure(tokens))),
     "astream": lambda tokens: asyncio.run(listed(astream(by_procedure(tokens)))),
+    "stream at the end": lambda tokens: list(stream(at_the_end(tokens))),
+    "astream at the end": lambda tokens: asyncio.run(listed(astream(at_the_end(tokens)))),
 }
 every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 
@@ -102,17 +110,28 @@ def test_what_has_come_is_read_without_waiting() -> None:
     assert not any(isinstance(step, Wait) for step in procedure)
 
 
+def test_who_waits_for_the_end_is_woken_once() -> None:
+    channel, tokens = opened()
+    procedure = at_the_end(tokens)
+    waiting = next(procedure)
+    assert isinstance(waiting, Wait)
+    for event in (*TOKENS, END):
+        channel.put(event)
+    assert not any(isinstance(step, Wait) for step in procedure)
+
+
+@pytest.mark.parametrize("procedure", [TokenStream.next_token, TokenStream.ended])
+def test_a_procedure_that_is_dropped_while_it_waits_frees_the_rows(procedure: Any) -> None:
+    channel, tokens = opened()
+    waiting = procedure(tokens)
+    assert isinstance(next(waiting), Wait)
+    waiting.close()
+    assert channel.cancelled
+
+
 def test_a_procedure_returns_after_the_last_token() -> None:
     assert run(by_procedure(written(*TOKENS, END))) == len(TOKENS)
     assert asyncio.run(arun(by_procedure(written(*TOKENS, END)))) == len(TOKENS)
-
-
-def test_a_procedure_that_is_closed_while_it_waits_cancels_the_request() -> None:
-    channel, tokens = opened()
-    procedure: Generator[Any, Any, Any] = tokens.next_token()
-    assert isinstance(next(procedure), Wait)
-    procedure.close()
-    assert channel.cancelled
 
 
 def test_whatever_interrupts_a_thread_that_waits_cancels_the_request() -> None:

@@ -22,7 +22,7 @@ PUBLIC = {
         AnyEngine BeamResult CacheScope Constraint DraftCounts Engine Finish HuggingFaceModel
         LoadOptions
         LoadedModel ModelRuntime Pause Request Stats Token TokenStream Trace acquire
-        declared_context load
+        declared_context load release
     """,
     "langchain_amulet.engine.backends": """
         BACKENDS Backend BackendLoader Beams CacheScope CacheUse CandidateQuery PROCESS HUGGING_FACE
@@ -37,26 +37,26 @@ PUBLIC = {
         SchemaError ServerError SettingWarning TemplateLimitError ToolError UnsupportedContentError
         UnsupportedModelError VocabularyMismatchError
     """,
-    "langchain_amulet.grammar": "Grammar GrammarCompiler json_rule",
+    "langchain_amulet.grammar": "Grammar GrammarCompiler Resumption json_rule",
     "langchain_amulet.memory": """
         Change Limits Matcher PreferenceExtractor PreferenceMemory PreferenceSource
         PreferenceStore Profile Resembles ResolverMemory SimplePreferenceStore StoredPreference
         as_memory as_store mentions preference_tools
     """,
     "langchain_amulet.methods": """
-        Amulet Base BeamPlan BeamSearch BestOf CODE Candidate ContextSteering DeRa Drift
+        Amulet Auto Base BeamPlan BeamSearch BestOf CODE Candidate ContextSteering DeRa Drift
         Guidance GuidedReranking Iterated LinearAlignment METHODS Method PAD Pref ProxyTuning
         Ranking STRENGTHS SearchPlan as_method prompted register resolve_strength spell
         unique_key
     """,
     "langchain_amulet.middleware": "ExtractionMiddleware PreferenceMiddleware",
-    "langchain_amulet.preferences": "Preference",
+    "langchain_amulet.preferences": "PRESETS Preference TRAITS Trait",
     "langchain_amulet.sampling": "Drawn SamplingBatch SamplingParams draw penalize",
     "langchain_amulet.steering": """
         Contrast Mask Plan PlanBatch Plausibility Solver Steered Stream TopK TopP Utility agreement
-        amulet_utility combine iterate kept kl levelled mixture steer strength strengths
+        amulet_utility combine floors iterate kept kl levelled mixture steer strength strengths
     """,
-    "langchain_amulet.trace": "moved shade",
+    "langchain_amulet.trace": "as_factor distance level ratio",
     "amulet_evals": """
         Decoding Evaluation QuestionSource RewardSettings Scoring evaluate report score
     """,

@@ -113,6 +113,20 @@ def test_a_utility_that_is_no_number_for_a_possible_token_is_refused(value: floa
     assert iterate(pref, base, utility=broken)[3] == -math.inf
 
 
+def test_a_utility_that_works_in_place_changes_nothing_but_its_own_copies() -> None:
+    pref, base = random_logprobs(0), random_logprobs(1)
+    given = pref.clone(), base.clone()
+    found = iterate(pref, base, utility=lambda policy, base: policy.sub_(base).mul_(2.0))
+    assert (pref.equal(given[0]), base.equal(given[1])) == (True, True)
+    torch.testing.assert_close(found, iterate(pref, base), rtol=0.0, atol=1e-9)
+
+    def broken(policy: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        return base.fill_(math.nan)
+
+    with pytest.raises(GenerationError, match="finite number"):
+        iterate(pref, base, utility=broken)
+
+
 @pytest.mark.parametrize("updates", [-1, 2.5, True, 200_001, 100_000_000_000])
 def test_updates_that_would_take_for_ever_are_refused(updates: Any) -> None:
     with pytest.raises(ConfigurationError, match="updates must be a whole number from 0 to 200000"):

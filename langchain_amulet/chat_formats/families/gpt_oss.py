@@ -22,6 +22,7 @@ from typing import ClassVar, Self
 
 from langchain_amulet.chat_formats.base import ANYTHING, ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.calls import Function, FunctionCall, arguments_schema
+from langchain_amulet.chat_formats.literals import is_object
 from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, joined
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import CallRegion, Marked, Thinking, unsettled
@@ -53,7 +54,8 @@ class GptOss(ChatFormat):
     name: ClassVar[str] = "gpt_oss"
     mark: ClassVar[str] = "<|channel|>analysis"
     region: ClassVar[CallRegion] = Marked(RECIPIENT)
-    inner_ends: ClassVar[frozenset[str]] = frozenset({END})
+    inner_tokens: ClassVar[frozenset[str]] = frozenset({END})
+    is_headed: ClassVar[bool] = True
 
     start: str = "<|start|>"
     thinking: Thinking | None = field(default=ANALYSIS, kw_only=True)
@@ -191,13 +193,6 @@ class ChannelParser:
             yield OutputPart("text", text)
 
     def _end(self) -> Iterator[OutputPart]:
-        if self._kind == "arguments" and not _is_object(self._arguments):
+        if self._kind == "arguments" and not is_object(self._arguments):
             yield OutputPart("broken")
         self._kind = None
-
-
-def _is_object(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False

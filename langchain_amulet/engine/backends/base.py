@@ -32,6 +32,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError, RequestError
+from langchain_amulet.validation import quoted
 
 T = TypeVar("T")
 
@@ -91,6 +92,7 @@ class ModelInfo:
         stop_ids: Tokens that end an answer, as the model itself declares them.
         max_streams: The most prompt streams that its backend can hold; None for no limit.
         shares_pass: Whether all requests go through one forward pass per step.
+        traces: Whether tokens can carry a ``Trace``.
         backend: The name of what runs it; empty where that has none.
         device: Where it runs.
         dtype: What it computes in.
@@ -102,6 +104,7 @@ class ModelInfo:
     stop_ids: frozenset[int] = frozenset()
     max_streams: int | None = None
     shares_pass: bool = True
+    traces: bool = True
     backend: str = ""
     device: str = "cpu"
     dtype: str = "float32"
@@ -122,8 +125,8 @@ class ModelInfo:
         if self.context_length is not None and wanted > self.context_length:
             raise ContextLengthError(
                 f"Prompt and answer must fit the model's context of {self.context_length} tokens, "
-                f"but {len(prompt)} + {max_tokens} is {wanted}. Shorten the conversation or lower "
-                "max_tokens."
+                f"but {len(prompt)} + {quoted(max_tokens)} is {quoted(wanted)}. Shorten the "
+                "conversation or lower max_tokens."
             )
 
 
@@ -194,8 +197,8 @@ class StepLogits:
 
     Attributes:
         logits: ``[rows, logits_width]``, float32, normalised or not. The caller may overwrite it.
-        candidates: The best token ids of each query, best first, ``[queries, k]``; None if they
-            weren't sought, and then the whole vocabulary is looked through.
+        candidates: The best token ids of each query, best first, ``[queries, k]``; None if the
+            backend has no use for them itself, and then they are sought in ``logits``.
         failures: The slots for which the step failed alone, with what it raised; their rows mean
             nothing, and they are still to ``leave``.
     """

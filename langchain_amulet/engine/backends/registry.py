@@ -17,9 +17,9 @@ from langchain_amulet.engine.backends.llama_cpp.model import load_llama_cpp
 from langchain_amulet.engine.loading.gguf import names_gguf
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.remote.model import VLLM, load_vllm
-from langchain_amulet.errors import AmuletError, ConfigurationError
-from langchain_amulet.registry import Registry, import_named
-from langchain_amulet.validation import check_type, choose, message_of, quoted, signature_of
+from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.registry import Registry, import_named, own_code
+from langchain_amulet.validation import check_type, choose, quoted, signature_of
 
 BackendLoader = Callable[[str, LoadOptions], LoadedModel]
 """Loads a model, given its name (for a local folder its path) and what else the caller chose."""
@@ -156,13 +156,9 @@ def _loaded(model_id: str, options: LoadOptions) -> LoadedModel:
     loader = BACKENDS[options.backend]
     if options.backend in OWN:
         return loader(model_id, options)
-    try:
+    named = f"{options.backend!r}, asked for {quoted(model_id)},"
+    with own_code(
+        f"A backend must load a LoadedModel, but {named}",
+        "Mend it, or name a model that it can load.",
+    ):
         return loader(model_id, options)
-    except AmuletError:
-        raise
-    except Exception as error:  # whatever somebody's own code raises
-        raise ConfigurationError(
-            f"A backend must load a LoadedModel, but {options.backend!r} raised "
-            f"{type(error).__name__} for {quoted(model_id)}: {message_of(error)}. Mend it, or name "
-            "a model that it can load."
-        ) from error

@@ -6,12 +6,14 @@ Knows folders and Hugging Face's Hub. Doesn't know what a model is made of.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from huggingface_hub import file_exists, try_to_load_from_cache
 
 from langchain_amulet.errors import ModelNotFoundError
-from langchain_amulet.validation import check_type, message_of, nearest
+from langchain_amulet.validation import FEW, check_type, message_of, nearest
 
 CONFIG = "config.json"
 GGUF = ".gguf"
@@ -23,6 +25,9 @@ POCKET = "pocket"
 POCKET_FOLDER = Path(__file__).parents[2] / "pocket"
 """Where that model lies."""
 
+
+OWNER = re.compile(r"([\w-][\w.-]*/[\w.-]+)/([\w./-]+)")
+"""How a file of a repository would be named, if it were named by one text."""
 
 OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 """How Ollama names models: with what it calls a tag."""
@@ -53,7 +58,9 @@ def check_exists(model_id: str, revision: str | None = None) -> None:
             raise not_found(model_id, f"it has no {CONFIG}")
     elif _gguf(model_id) is not None:
         return
-    elif model_id.startswith((".", "/", "~")):
+    elif model_id.casefold().endswith(GGUF):
+        raise no_file(model_id)
+    elif is_path(model_id):
         raise not_found(model_id, "there is no such folder")
     elif not _is_known(model_id, revision):
         raise not_found(model_id, f"the Hub has no such repository, revision or {CONFIG}")
@@ -71,21 +78,40 @@ def not_found(model_id: str, reason: object) -> ModelNotFoundError:
     )
     hint = _hint(model_id)
     return ModelNotFoundError(
-        f"A model must be a {place} with a config, a tokenizer and safetensors weights, but "
-        f"{_shortened(repr(model_id))} isn't: {_shortened(message_of(reason))}.{hint} Check the "
-        f"name, the revision and the access rights.{offline}"
+        f"A model must be a {place} with a config, a tokenizer and safetensors weights, or a GGUF "
+        f"file, but {shortened(repr(model_id))} isn't: {shortened(message_of(reason))}.{hint} "
+        f"Check the name, the revision and the access rights.{offline}"
     )
+
+
+def no_file(path: str) -> ModelNotFoundError:
+    """What to raise for a GGUF file that isn't there."""
+    folder, owner = _folder(str(Path(path).parent)), OWNER.fullmatch(path)
+    names = [] if folder is None else [each.name for each in folder.glob(f"*{GGUF}")]
+    remedy = "check the path, or for a file of the Hub "
+    if names:
+        remedy = f"use one of that folder's, {those_there(Path(path).name, names)}"
+    elif owner is not None:
+        remedy += f"use model={owner[1]!r} with gguf_file={owner[2]!r}"
+    else:
+        remedy += "name its repository, with gguf_file for which of the files there it is"
+    return ModelNotFoundError(
+        f"A GGUF file is named by its path, but there is none at {shortened(repr(path))}: {remedy}."
+    )
+
+
+def those_there(name: str, files: Sequence[str]) -> str:
+    """The names of files that are there, those first that are most like one that isn't."""
+    found = sorted(files)
+    found.sort(key=lambda each: SequenceMatcher(None, name, each).ratio(), reverse=True)
+    more = len(found) - FEW
+    return ", ".join(found[:FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def _hint(model_id: str) -> str:
     """What a name that is no model's seems to be meant for."""
     if nearest(model_id, [POCKET]):
         return f" Did you mean {POCKET!r}?"
-    if model_id.casefold().endswith(GGUF):
-        return (
-            " A .gguf file is named by its path, or by the repository that it is in, with "
-            "gguf_file for which of its files it is."
-        )
     if OLLAMA.fullmatch(model_id):
         return (
             " It is written as Ollama's names are: those of the Hub have an owner and no colon, "
@@ -107,6 +133,11 @@ def _gguf(name: str) -> Path | None:
     return local_path(name) if name.casefold().endswith(GGUF) and _is_file(name) else None
 
 
+def is_path(name: str) -> bool:
+    """Whether a name can be a path alone, and no repository's."""
+    return name.startswith((".", "/", "~"))
+
+
 def _is_file(name: str) -> bool:
     path = local_path(name)
     return path is not None and path.is_file()
@@ -123,7 +154,7 @@ def local_path(name: str) -> Path | None:
         return None
 
 
-def _shortened(text: str, limit: int = 400) -> str:
+def shortened(text: str, limit: int = 400) -> str:
     """What may have been typed or sent by anybody, at a length that one can read."""
     return text if len(text) <= limit else f"{text[:limit]}..."
 

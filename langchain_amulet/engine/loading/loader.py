@@ -23,7 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufCo
 from transformers.utils.hub import cached_file
 
 from langchain_amulet.engine.loading.architecture import drop_unread, loader_class
-from langchain_amulet.engine.loading.gguf import find_gguf, names_gguf
+from langchain_amulet.engine.loading.gguf import find_gguf, names_gguf, need_reader
 from langchain_amulet.engine.loading.hub import check_exists, not_found
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.loading.packing import pack
@@ -123,7 +123,9 @@ def from_pretrained(model_id: str, options: LoadOptions) -> tuple[Any, Any]:
         model.to(device_of(options.device))
     if kind is not AutoModelForCausalLM:
         drop_unread(model)
-    if options.pack and options.quantization_config is None and model.device.type == "cpu":
+    # What is packed a compiler can't look into.
+    packs = options.pack and not options.compile and options.quantization_config is None
+    if packs and model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return model, tokenizer
 
@@ -140,7 +142,7 @@ def device_of(name: str | None) -> torch.device:
         device = torch.empty(0, device=name).device
     # By the kind of device, and of torch; for some it imports a module that isn't there.
     except (RuntimeError, AssertionError, ImportError, AttributeError) as error:
-        reason = message_of(str(error).partition("\n")[0])
+        reason = message_of(str(error).partition("\n")[0].partition(". ")[0])
         raise ConfigurationError(
             f"device must be one that this machine and this torch have, not {name!r}: {reason}. "
             "Use 'cpu', or None for a GPU if there is one."
@@ -191,7 +193,8 @@ def dtype_of(name: str, setting: str = "dtype") -> torch.dtype:
         raise ConfigurationError(
             f"{setting} must be the name of a torch dtype for weights, not {name!r}: use "
             "'bfloat16', 'float16', 'float32' or 'float64', or leave it out for what runs fastest. "
-            "For fewer bits use a model that is quantised, or quantization_config."
+            "For fewer bits use a model that is quantised, such as a GGUF file, or for Hugging "
+            "Face weights quantization_config."
         )
     return found
 
@@ -202,8 +205,13 @@ def _source(model_id: str, options: LoadOptions) -> tuple[str, dict[str, Any]]:
     known = {name: value for name, value in source.items() if value is not None}
     if not names_gguf(model_id, options.gguf_file):
         return model_id, known
-    with needing("llama", "A GGUF file"):
-        importlib.import_module("gguf")
+    need_reader()
+    if options.quantization_config is not None:
+        raise ConfigurationError(
+            "quantization_config is for Hugging Face weights, but a GGUF file is dequantised as a "
+            "whole for this backend: leave it out, or leave backend out for llama.cpp, which runs "
+            "the file as it is."
+        )
     path = find_gguf(model_id, options.gguf_file, options.revision)
     assert path is not None
     return str(path.parent), {**known, "gguf_file": path.name}

@@ -32,6 +32,7 @@ class LoadOptions:
         use_safetensors: Refuse weights in pickle files, which can run code when they are loaded.
         pack: Lay the linear layers out for decoding on a CPU, see ``packing``.
         cuda_graphs: Record short passes on a GPU and play them back, see ``static_pass``.
+        compile: Compile the layers for decode steps, see ``compilation``; they aren't packed then.
         base_url: Where the server is that runs it; for backends that have one alone.
         api_key: What that wants to be shown.
         max_rows: See ``Engine``.
@@ -52,6 +53,7 @@ class LoadOptions:
     use_safetensors: bool = True
     pack: bool = True
     cuda_graphs: bool = True
+    compile: bool = False
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     max_rows: int = 64

@@ -16,6 +16,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+ROWS = 8
+"""How many rows the layout is chosen for. One that is chosen for a single row serves no more:
+in float32 two rows take twice as long then, where with this one eight take as long as one."""
+
 
 class PackedLinear(nn.Module):
     """A ``torch.nn.Linear`` for inference on the CPU; ``weight`` is kept only for a head."""
@@ -73,7 +77,7 @@ def _packed(child: nn.Module, keep_weight: bool) -> PackedLinear | None:
 
 
 def _reorder(weight: Tensor) -> Tensor:
-    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, ROWS)
     return packed
 
 

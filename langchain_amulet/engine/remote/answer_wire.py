@@ -38,6 +38,14 @@ REFUSED, GIVEN_UP = "amulet refused: ", "amulet gave up: "
 """How the reasons begin for which a server's scheduler ends an answer, the first before it begins;
 they come as vLLM's ``stop_reason``."""
 
+TOKENIZER = f"{REFUSED}A server decodes prompts of its own tokenizer, which has "
+"""How a request of other tokens is refused: before the `fingerprint` of the server's, by which a
+client finds out what that is."""
+
+CACHED = "amulet cached: "
+"""What comes there at the end of each row of a whole answer: before the number of its prompt's
+tokens that weren't computed, of which vLLM tells that of one row alone."""
+
 
 class TokenFailure(IntEnum):
     """Why there is no token; each as the negative value of all rows."""
@@ -45,6 +53,7 @@ class TokenFailure(IntEnum):
     LOCKSTEP = 1
     NO_DISTRIBUTION = 2
     OTHER = 3
+    GRAMMAR = 4
 
 
 EXPLAINED: Mapping[float, str] = {
@@ -53,6 +62,8 @@ EXPLAINED: Mapping[float, str] = {
     TokenFailure.NO_DISTRIBUTION: "a stream's logits are no distribution, or nothing is left to "
     "choose. Check the weights, or use dtype float32 or bfloat16",
     TokenFailure.OTHER: "the server failed to choose it. Its log says why",
+    TokenFailure.GRAMMAR: "the server can't hold it to the answer's grammar, though this process "
+    "can. Its log says why; use releases of llguidance that are near each other",
 }
 
 

@@ -10,24 +10,23 @@ Knows requests and the two wires. Doesn't know how a server schedules or decodes
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
 import threading
 import weakref
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import httpx
 from torch import Tensor
 
-from langchain_amulet.engine.backends.base import CacheScope, Prompts
+from langchain_amulet.engine.backends.base import Prompts
 from langchain_amulet.engine.beam_search import BeamResult
+from langchain_amulet.engine.remote.completion import completion
 from langchain_amulet.engine.remote.http import refusal, timeouts, unreachable
 from langchain_amulet.engine.remote.model import RemoteModel
-from langchain_amulet.engine.remote.request_wire import ARGUMENT, write
 from langchain_amulet.engine.remote.sse import Answer, events
 from langchain_amulet.engine.request import Finish, Request
 from langchain_amulet.engine.scheduler import Stats
@@ -41,6 +40,9 @@ from langchain_amulet.errors import (
     RequestError,
 )
 from langchain_amulet.validation import check_count, check_type, message_of
+
+LONGEST_END = 2.0
+"""Seconds that closing waits for connections to be closed."""
 
 
 class RemoteEngine:
@@ -73,10 +75,11 @@ class RemoteEngine:
             EngineClosedError: The engine was closed.
         """
         check_type("request", request, Request)
+        model = self._model
         for prompt in request.prompts:
-            self._model.info.check_prompt(prompt, request.max_tokens)
-        body = _body(self._model.name, request)
-        if self._calls.under_way >= self._max_queue:
+            model.info.check_prompt(prompt, request.max_tokens)
+        body = completion(model.name, request, model.fingerprint, model.address.api_key)
+        if self._calls.under_way >= self._max_queue and not request.waits_for_room:
             raise QueueFullError(
                 f"At most {self._max_queue} requests may be under way, and that many are. Try "
                 "again later, or raise max_queue."
@@ -125,6 +128,7 @@ class _Calls:
         # Reentrant: a dropped stream may be collected while this very thread holds it.
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._client: httpx.AsyncClient | None = None
         self._running: dict[Future[None], Channel] = {}
         self._rows = 0
@@ -173,18 +177,24 @@ class _Calls:
             call.cancel()
         if loop is not None and self._process == os.getpid():
             loop.call_soon_threadsafe(lambda: loop.create_task(self._stop(loop)))
+            if self._thread and self._thread is not threading.current_thread():
+                self._thread.join(LONGEST_END)  # a program may end next, and connections with it
 
     async def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        await _others()
         if self._client is not None:
             await self._client.aclose()
+        await loop.shutdown_asyncgens()
+        await _others()  # those by which Python closes generators that were left half-way
         loop.stop()
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(
+            self._thread = threading.Thread(
                 target=_serve, args=[self._loop], name="amulet-remote", daemon=True
-            ).start()
+            )
+            self._thread.start()
         return self._loop
 
     def _forget(self, call: Future[None], request: Request) -> None:
@@ -230,12 +240,21 @@ class _Calls:
                 said = (await response.aread()).decode("utf-8", "replace")
                 raise refusal(address, response.status_code, said)
             answer = Answer(request)
-            async for part in events(response.aiter_lines()):
-                for event in answer.feed(part):
-                    channel.put(event)
-                    if isinstance(event, Finish):
-                        return
+            async with aclosing(events(response.aiter_lines())) as parts:
+                async for part in parts:
+                    for event in answer.feed(part):
+                        if isinstance(event, Finish):
+                            channel.cached_tokens = tuple(answer.cached)
+                            channel.put(event)
+                            return
+                        channel.put(event)
         raise answer.broken()
+
+
+async def _others() -> None:
+    """Wait for whatever else is under way on this event loop; calls were cancelled before."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -244,36 +263,3 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
-
-
-def _body(model: str, request: Request) -> dict[str, Any]:
-    """What vLLM is asked: all prompts in one call, greedy, as the token is chosen by steering."""
-    salt = _salt(request.cache_scope)
-    wanted = request.sampling.top_logprobs
-    return {
-        "model": model,
-        "prompt": [list(prompt) for prompt in request.prompts],
-        "max_tokens": request.max_tokens,
-        "temperature": 0.0,
-        "top_p": 1.0,
-        "top_k": 0,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "ignore_eos": True,
-        "stop_token_ids": sorted(request.stop_ids),
-        "logprobs": 0 if not wanted else wanted + 1,
-        "return_token_ids": True,
-        "return_tokens_as_token_ids": True,
-        "stream": True,
-        "vllm_xargs": {ARGUMENT: write(request)},
-        **({} if salt is None else {"cache_salt": salt}),
-    }
-
-
-def _salt(scope: CacheScope) -> str | None:
-    """What keeps vLLM from sharing computed prompts with other scopes; None for all that share."""
-    if not scope.keeps:
-        return secrets.token_hex(16)
-    if scope.name is None:
-        return None
-    return hashlib.sha256(repr(scope.name).encode("utf-8", "replace")).hexdigest()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from langchain_amulet.engine.remote.answer_wire import GIVEN_UP, REFUSED, token_of
+from langchain_amulet.engine.remote.answer_wire import CACHED, GIVEN_UP, REFUSED, token_of
 from langchain_amulet.engine.request import Finish, Request, Token
 from langchain_amulet.errors import (
     AmuletError,
@@ -26,7 +26,7 @@ DATA = "data:"
 DONE = "[DONE]"
 
 
-async def events(lines: AsyncIterable[str]) -> AsyncIterator[Mapping[str, Any]]:
+async def events(lines: AsyncIterable[str]) -> AsyncGenerator[Mapping[str, Any], None]:
     """The JSON objects of a stream of server-sent events."""
     async for line in lines:
         if line.startswith(DATA) and (said := line.removeprefix(DATA).strip()) != DONE:
@@ -39,15 +39,18 @@ class Answer:
 
     Attributes:
         request: What was asked.
+        cached: How many tokens of each prompt weren't computed; known as the answer ends.
     """
 
     request: Request
+    cached: list[int] = field(init=False)
     _rows: list[deque[_RowToken]] = field(init=False)
     _count: int = 0
 
     def __post_init__(self) -> None:
         """Start without tokens."""
         self._rows = [deque() for _ in self.request.prompts]
+        self.cached = [0] * len(self._rows)
 
     def feed(self, said: Mapping[str, Any]) -> Iterator[Token | Finish]:
         """Take in an event; gives the tokens that all rows have now, and how the answer ended.
@@ -60,11 +63,18 @@ class Answer:
         if "error" in said:
             raise _failed(said["error"])
         for choice in said.get("choices", ()):
-            if isinstance(choice.get("stop_reason"), str):
-                raise _ended(choice["stop_reason"])
+            self._end(choice["index"], choice.get("stop_reason"))
             self._rows[choice["index"]].extend(_row_tokens(choice))
         while all(self._rows):
             yield from self._advance()
+
+    def _end(self, row: int, reason: object) -> None:
+        """Take in why a row ends, if it does: a text is the scheduler's."""
+        if not isinstance(reason, str):
+            return
+        if not reason.startswith(CACHED):
+            raise _ended(reason)
+        self.cached[row] = int(reason.removeprefix(CACHED))
 
     def broken(self) -> AmuletError:
         """What to raise where the stream ended and the answer hadn't."""

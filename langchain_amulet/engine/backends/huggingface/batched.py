@@ -36,6 +36,7 @@ from langchain_amulet.engine.backends.halving import decode_in_halves, in_halves
 from langchain_amulet.engine.backends.huggingface.attention_masks import attention_masks
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
+from langchain_amulet.engine.backends.huggingface.compilation import hide_cache
 from langchain_amulet.engine.backends.huggingface.kv_cache import (
     BLOCK,
     RESERVED,
@@ -82,6 +83,8 @@ class BatchedBackend(HuggingFaceBackend):
         self._memory = kv_cache_budget(lm.device) if kv_cache_memory is None else kv_cache_memory
         limit = self._memory // (BLOCK * max(1, lm.bytes_per_token)) - RESERVED
         self._cache, self._prefixes = KVCache(lm.device, max(0, limit)), PrefixCache()
+        if lm.is_compiled:
+            hide_cache(self._cache.cache)
         self._waiting: list[BatchedSlot] = []
         self._decoding: list[BatchedSlot] = []
         self._numbers = count()
@@ -119,8 +122,8 @@ class BatchedBackend(HuggingFaceBackend):
                 f"The keys and values of a request must fit kv_cache_memory, here {self._memory} "
                 f"bytes for {self._cache.limit * BLOCK} tokens of {each} bytes, but prompts of "
                 f"{[len(prompt) for prompt in prompts]} tokens with max_tokens={max_tokens} each "
-                f"take {needed * BLOCK} tokens. Shorten the conversation, lower max_tokens or "
-                "raise kv_cache_memory."
+                f"take {needed * BLOCK} tokens. Raise kv_cache_memory, lower max_tokens or "
+                "shorten the conversation."
             )
 
     def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from langchain_amulet.engine.backends.base import CandidateQuery, StepLogits, Steps
+from langchain_amulet.engine.backends.huggingface.compilation import compile_layers
 from langchain_amulet.engine.backends.huggingface.lm_head import LMHead
 from langchain_amulet.engine.backends.huggingface.substitute import Substitute
 from langchain_amulet.engine.loading.model_info import context_length
@@ -64,6 +65,7 @@ class CausalLM:
         body: All of it but its head.
         head: Its output embedding.
         context_length: The most positions it has; None for no limit.
+        is_compiled: Whether its layers are compiled for decode steps.
     """
 
     def __init__(self, model: Any) -> None:
@@ -75,6 +77,13 @@ class CausalLM:
         self.signature = ForwardSignature.of(model)
         self.body: nn.Module = model.base_model
         self._body_signature = ForwardSignature.of(self.body)
+        self.is_compiled = False
+
+    def compile(self) -> None:
+        """Have its layers compiled for decode steps, see ``compilation``."""
+        if not self.is_compiled:
+            compile_layers(self.model, self.body, self.config.num_hidden_layers)
+            self.is_compiled = True
 
     @cached_property
     def substitute(self) -> Substitute:

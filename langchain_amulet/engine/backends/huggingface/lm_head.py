@@ -23,10 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from langchain_amulet.engine.backends.base import CandidateQuery
-from langchain_amulet.engine.transfers import rectangle, to_device
-
-CANDIDATES = 64
-"""How many tokens are sought for each query."""
+from langchain_amulet.engine.backends.candidates import best
 
 SMALL_VOCABULARY = 8192
 """Up to this many logits, all are computed in float32, from a copy of the weight that is kept."""
@@ -37,7 +34,7 @@ class RefinedPass:
     """What came of a forward pass whose logits were refined.
 
     Attributes:
-        candidates: The best token ids of each query, ``[queries, k]``, k being ``CANDIDATES`` or
+        candidates: The best token ids of each query, ``[queries, k]``, k being `CANDIDATES` or
             the vocabulary size if that is smaller; None without queries.
     """
 
@@ -71,7 +68,7 @@ class LMHead:
         def refine(hidden: Tensor, rounded: Tensor) -> Tensor:
             logits = self._float32(hidden, rounded)
             if queries:
-                found.candidates = _best(logits, queries)
+                found.candidates = best(logits, queries)
             sought = [*exact_ids, *([] if found.candidates is None else [found.candidates])]
             if sought and self._is_rounded(rounded):
                 ids = torch.cat([each.flatten().to(logits.device) for each in sought])
@@ -152,26 +149,3 @@ class LMHead:
     def _float32_weight(self) -> Tensor | None:
         """A copy of a small head's weight, kept: converting it would take longer than a step."""
         return None if self._weight is None else self._weight.float()
-
-
-def _best(logits: Tensor, queries: Sequence[CandidateQuery]) -> Tensor:
-    """The best token ids of each query, ``[queries, k]``.
-
-    A query reads its own rows only, so that what isn't a number in others can't reach it.
-    """
-    rows = rectangle([[row for row, _ in query] for query in queries], logits.device)
-    sums = logits[rows[:, 0]]
-    longest = rows.shape[1]
-    if longest > 1:
-        weights = to_device(
-            [
-                [*(weight for _, weight in query), *[0.0] * (longest - len(query))]
-                for query in queries
-            ],
-            logits.dtype,
-            logits.device,
-        )
-        sums = sums * weights[:, :1]
-        for place in range(1, longest):
-            sums = sums + logits[rows[:, place]] * weights[:, place, None]
-    return sums.topk(min(CANDIDATES, logits.shape[-1])).indices

@@ -35,6 +35,8 @@ class HuggingFaceModel(LoadedModel):
         backend: "batched" or "sequential"; "auto" for the first of these that can run it, which
             a short probe finds out.
         cuda_graphs: Whether short passes on a GPU are recorded and played back, where they can be.
+        compile: Whether the layers are compiled for decode steps, see ``compilation``; by the
+            batched backend alone.
 
     Attributes:
         model: The model.
@@ -45,7 +47,12 @@ class HuggingFaceModel(LoadedModel):
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any = None, backend: str = AUTO, cuda_graphs: bool = True
+        self,
+        model: Any,
+        tokenizer: Any = None,
+        backend: str = AUTO,
+        cuda_graphs: bool = True,
+        compile: bool = False,
     ) -> None:
         """Choose the backend by a short probe of the model."""
         missing = [name for name in NEEDED if not hasattr(model, name)]
@@ -58,6 +65,8 @@ class HuggingFaceModel(LoadedModel):
         self._lm = CausalLM(model)
         self._backend = select_backend(self, self._lm, backend)
         self._cuda_graphs = cuda_graphs and self._lm.device.type == "cuda"
+        if compile and self._backend is BatchedBackend:
+            self._lm.compile()
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -95,6 +104,8 @@ def load_huggingface(model_id: str, options: LoadOptions) -> HuggingFaceModel:
     model_id = resolve_model(model_id)
     with loading(model_id):
         model, tokenizer = from_pretrained(model_id, options)
-        loaded = HuggingFaceModel(model, tokenizer, options.backend, options.cuda_graphs)
+        loaded = HuggingFaceModel(
+            model, tokenizer, options.backend, options.cuda_graphs, options.compile
+        )
         _ = loaded.info  # which reads numbers off the config, and those may be anything
     return loaded

@@ -1,11 +1,11 @@
-"""Attention over prompts that is quicker on a CPU than the library's own, by the same formula.
+"""Attention over what is kept that is quicker on a CPU than the library's own, by the same formula.
 
 Where a chunk of a prompt attends to what is kept before it, the library's ``sdpa`` copies keys and
 values for every query head that shares them, and torch's kernel for bfloat16 is slower than its
 matrix products. So bfloat16 is computed by such products, a few queries at a time, which round
-scores as the library's ``eager`` does; other dtypes by torch's kernel without the copies. Whatever
-else a model asks for (one token per row, no mask or one of truth values, soft caps, sinks, dropout)
-is left to the library.
+scores as the library's ``eager`` does; other dtypes by torch's kernel without the copies. One token
+per row is computed likewise where the copies would be large, in bfloat16. Whatever else a model
+asks for (no mask or one of truth values, soft caps, sinks, dropout) is left to the library.
 
 It is registered with transformers by a name, which a model's config then says; models that run by
 another attention are left as they are. Knows queries, keys, values and masks. Doesn't know the
@@ -31,6 +31,10 @@ REPLACED = "sdpa"
 
 MOST_SCORES = 2**23
 """How many scores of queries and keys are there at a time: 16 MiB, and few passes over the keys."""
+
+MANY_COLUMNS = 4096
+"""From how many columns on, of all rows together, copies of them cost more than products of few
+queries, for which torch has no good kernel."""
 
 PLAIN = frozenset({"sliding_window", "position_ids", "use_cache", "is_causal"})
 """What a layer may say besides without changing the result: windows are in the mask."""
@@ -94,16 +98,18 @@ def _fits(query: Tensor, key: Tensor, mask: Tensor | None, others: dict[str, Any
     if any(value is not None for name, value in others.items() if name not in PLAIN):
         return False
     whole_heads = query.shape[1] % key.shape[1] == 0
-    rows, tokens = query.shape[0], query.shape[2]
-    return whole_heads and tokens > 1 and mask.shape == (rows, 1, tokens, key.shape[2])
+    rows, tokens, columns = query.shape[0], query.shape[2], key.shape[2]
+    is_long = query.dtype == torch.bfloat16 and rows * columns >= MANY_COLUMNS
+    return whole_heads and (tokens > 1 or is_long) and mask.shape == (rows, 1, tokens, columns)
 
 
 def _by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """The same for queries that were scaled, by two matrix products for some tokens at a time."""
     rows, heads, tokens, dim = query.shape
     shared, columns = key.shape[1], key.shape[2]
-    # Heads first, as the cache gathers them: so flattening copies nothing.
-    keys = key.transpose(0, 1).flatten(0, 1).mT
+    # Heads first, as the cache gathers them: so flattening copies nothing. Where the last block
+    # isn't full the columns aren't side by side, and torch's product would copy each by itself.
+    keys = key.transpose(0, 1).flatten(0, 1).contiguous().mT
     values = value.transpose(0, 1).flatten(0, 1)
     grouped = query.reshape(rows, shared, -1, tokens, dim).transpose(0, 1)
     attended = query.new_empty(rows, tokens, shared, heads // shared, value.shape[-1])

@@ -27,6 +27,7 @@ from langchain_amulet.engine.backends.huggingface.attention_masks import narrow_
 from langchain_amulet.engine.backends.huggingface.backend import HuggingFaceBackend
 from langchain_amulet.engine.backends.huggingface.batched import BatchedBackend
 from langchain_amulet.engine.backends.huggingface.causal_lm import CausalLM
+from langchain_amulet.engine.backends.huggingface.compilation import NAME as COMPILED
 from langchain_amulet.engine.backends.huggingface.prompt_attention import (
     NAME,
     REPLACED,
@@ -53,6 +54,9 @@ STEPS = 3
 BATCHED_ATTENTIONS = frozenset({"eager", "sdpa"})
 """The attentions that the batched backend's masks are made for. Others read a mask of that kind as
 something else: flex attention takes memory for it that isn't its own, which ends the process."""
+
+OWN = frozenset({NAME, COMPILED})
+"""The package's own attentions, which take the same masks."""
 
 PROBE_CHUNK = WINDOW + 2
 """How many prompt tokens the probe's passes may have: fewer than a prompt, as a beginning has the
@@ -139,7 +143,7 @@ def _mismatch(model: LoadedModel, lm: CausalLM, backend: type[HuggingFaceBackend
     if backend is BatchedBackend and not keeps_only_keys_and_values(lm):
         return "needs a cache of nothing but keys and values"
     # Before the probe, as what it would find out may be that the process is gone.
-    if backend is BatchedBackend and not (used := attentions(lm) - {NAME}) <= BATCHED_ATTENTIONS:
+    if backend is BatchedBackend and not (used := attentions(lm) - OWN) <= BATCHED_ATTENTIONS:
         known, odd = sorted(BATCHED_ATTENTIONS), sorted(used - BATCHED_ATTENTIONS)
         return f"computes attention by {' or '.join(known)}, not by {', '.join(odd)}"
     prompts = _probe_prompts(lm)

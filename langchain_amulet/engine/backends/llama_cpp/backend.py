@@ -71,7 +71,9 @@ class LlamaCppBackend(Backend):
         self._limit = self._affordable(kv_cache_memory)
         numbers = min(2 * self._max_rows, MAX_SEQUENCES)
         batch = max(self._max_rows, prefill_chunk)
-        self._context = LlamaContext(weights, max(1, self._limit), numbers, batch, dtype)
+        # The library ends the process over a context of fewer positions than sequences.
+        size = max(self._limit, numbers)
+        self._context = LlamaContext(weights, size, numbers, batch, dtype)
         self._free = list(range(numbers))
         self._kept: list[LlamaSequence] = []  # in the order in which they may go
         self._waiting: list[LlamaSlot] = []

@@ -20,16 +20,16 @@ from langchain_amulet.engine.backends.base import Backend, LoadedModel, ModelInf
 from langchain_amulet.engine.backends.llama_cpp.backend import LlamaCppBackend
 from langchain_amulet.engine.backends.llama_cpp.context import KV_TYPES, LlamaModel
 from langchain_amulet.engine.backends.llama_cpp.library import MAX_SEQUENCES, llama_library
-from langchain_amulet.engine.loading.gguf import find_gguf
-from langchain_amulet.engine.loading.hub import not_found
+from langchain_amulet.engine.loading.gguf import find_gguf, need_reader, no_gguf
 from langchain_amulet.engine.loading.loader import DTYPE_VARIABLE, TOO_LONG, loading
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import ConfigurationError, UnsupportedModelError
+from langchain_amulet.validation import quoted
 
 PROBE = "It's 12345.67\n\n  naïve  \t«Ωμέγα»  你好 🙂 don't\r\n\tfoo_bar(x) == 'y'"
 """What splits differently by almost any two ways of cutting a text into words."""
 
-UNUSED = ("device_map", "quantization_config", "attn_implementation")
+UNUSED = ("device_map", "quantization_config", "attn_implementation", "compile")
 """Settings that llama.cpp has no use for."""
 
 
@@ -88,7 +88,7 @@ def load_llama_cpp(model_id: str, options: LoadOptions) -> LlamaCppModel:
     with loading(model_id):
         path = find_gguf(model_id, options.gguf_file, options.revision)
         if path is None:
-            raise not_found(model_id, "it is no GGUF file, nor a folder that holds one")
+            raise no_gguf(model_id, options.revision)
         return LlamaCppModel(path, kept_in(options))
 
 
@@ -99,10 +99,10 @@ def kept_in(options: LoadOptions) -> str:
         ConfigurationError: It can't be, or a setting is of no use for such a file.
     """
     for name in UNUSED:
-        if getattr(options, name) is not None:
+        if value := getattr(options, name):
             raise ConfigurationError(
-                f"{name} is for Hugging Face models, and a GGUF file is as it is: leave it out, or "
-                "use backend='batched', which dequantises the file."
+                f"{name} is for Hugging Face models, but is {quoted(value)} for a GGUF file, which "
+                "is as it is: leave it out, or name a folder or repository of such a model."
             )
     if options.device not in (None, "cpu"):
         raise ConfigurationError(
@@ -111,9 +111,11 @@ def kept_in(options: LoadOptions) -> str:
         )
     dtype = options.dtype or os.environ.get(DTYPE_VARIABLE) or "float16"
     if dtype not in KV_TYPES:
+        setting = "dtype" if options.dtype else f"{DTYPE_VARIABLE} in the environment"
         raise ConfigurationError(
-            f"dtype is for a GGUF file what keys and values are kept in, {', '.join(KV_TYPES)}, "
-            f"not {dtype!r}: use one of those, or leave it out for float16."
+            f"{setting} is for a GGUF file what keys and values are kept in, "
+            f"{', '.join(KV_TYPES)}, not {dtype!r}: use one of those, or leave it out for float16. "
+            "The weights are as in the file: for fewer bits name another one."
         )
     return dtype
 
@@ -135,6 +137,7 @@ def check_causal(weights: LlamaModel) -> None:
 
 def load_tokenizer(path: Path) -> Any:
     """The tokenizer that a file describes, with its chat template."""
+    need_reader()
     tokenizer: Any = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
     # Said already: what is too long is refused by the engine, and counting it is no mistake.
     tokenizer.deprecation_warnings[TOO_LONG] = True
