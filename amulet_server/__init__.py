@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amulet_server.app import create_app
-    from amulet_server.config import ServerSettings, read_settings
+    from amulet_server.config import ServerSettings
+    from amulet_server.config_reading import read_settings
     from amulet_server.service import Service, opened
 
 __all__ = ["ServerSettings", "Service", "create_app", "opened", "read_settings"]
@@ -27,7 +28,7 @@ _HOMES = MappingProxyType(
         "Service": "service",
         "create_app": "app",
         "opened": "service",
-        "read_settings": "config",
+        "read_settings": "config_reading",
     }
 )
 

@@ -18,8 +18,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from amulet_server.config import LOOPBACK
 from amulet_server.identity.authenticator import Authenticator
@@ -28,9 +26,31 @@ from amulet_server.protocol.errors import ApiError, as_api_error, invalid
 from amulet_server.routes import chat, health, models, preferences, steering
 from amulet_server.routes.dependencies import note
 from amulet_server.service import Service
+from amulet_server.transport.browsers import KnownHosts, OpenOrigins
 from amulet_server.transport.logs import RequestLog
+from amulet_server.transport.requests import names_at
 from langchain_amulet.errors import AmuletError
 from langchain_amulet.version import VERSION
+
+ELSEWHERE = (
+    "Nothing is answered at this path by this method: what there is of OpenAI's API is under /v1, "
+    "such as POST /v1/chat/completions, and /openapi.json has every path with its methods."
+)
+"""What is said at other paths than those of the routes."""
+
+
+class Application(FastAPI):
+    """FastAPI, whose refusals of what it can't read are answers 400 here, as every route says."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of all routes, without the answer 422 that FastAPI would give."""
+        described = super().openapi()
+        for operations in described["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            described["components"]["schemas"].pop(name, None)
+        return described
 
 
 def create_app(service: Service) -> FastAPI:
@@ -39,7 +59,7 @@ def create_app(service: Service) -> FastAPI:
     Its documentation is at ``/openapi.json``. While it starts, the model is loaded; it answers
     from the beginning, and whoever asks for more than ``/health`` waits.
     """
-    app = FastAPI(
+    app = Application(
         title="langchain-amulet",
         version=VERSION,
         lifespan=partial(_living, service),
@@ -63,17 +83,12 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """What lies around the routes: what is added last is outermost."""
     settings = service.settings
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["*"],
-            allow_headers=["*"],
-        )
+        refusal = _unknown_origin().body
+        app.add_middleware(OpenOrigins, origins=settings.cors_origins, refusal=refusal)
     if settings.lets_anybody_in and not settings.no_auth:
-        # A web page that anybody's browser shows may call what listens on their machine, by a name
-        # that it has point there. Such a name is none of these.
-        hosts = [*LOOPBACK, "[::1]", *settings.allowed_hosts]
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+        names = [*LOOPBACK, "[::1]", *settings.allowed_hosts]
+        refuse = partial(_answer, error=_unknown_host())
+        app.add_middleware(KnownHosts, names=names, refuse=refuse)
     fault = as_api_error(RuntimeError()).body
     app.add_middleware(RequestLog, count=service.metrics.request, fault=fault)
 
@@ -95,19 +110,41 @@ async def _on_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_invalid(request: Request, error: Exception) -> JSONResponse:
     refused: Any = error
-    return _answer(request, invalid(refused.errors(), refused.body))
+    known = partial(names_at, request.scope["route"])
+    return _answer(request, invalid(refused.errors(), refused.body, known))
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     """What Starlette refuses: paths and methods that there aren't, and bodies that are too long."""
     refused: Any = error
-    code = {404: "not_found", 405: "method_not_allowed", 413: "too_long"}.get(refused.status_code)
-    headers = refused.headers or {}
-    return _answer(
-        request, ApiError(refused.status_code, str(refused.detail), code=code, headers=headers)
+    status, headers = refused.status_code, refused.headers or {}
+    code = {404: "not_found", 405: "method_not_allowed", 413: "too_long"}.get(status)
+    message = ELSEWHERE if status in (404, 405) else str(refused.detail)
+    return _answer(request, ApiError(status, message, code=code, headers=headers))
+
+
+def _unknown_host() -> ApiError:
+    """What to say of a call by a name of the server that may be anybody's."""
+    return ApiError(
+        400,
+        f"Where anybody may call, a call's Host must be {', '.join(LOOPBACK)} or one of the "
+        "server's allowed_hosts, but this one's is another: call it by one of those, or have "
+        "allowed_hosts name this one.",
+        code="unknown_host",
+    )
+
+
+def _unknown_origin() -> ApiError:
+    """What to say to a page that may not call, before it does."""
+    return ApiError(
+        400,
+        "A page that calls must be of one of the server's cors_origins, but this one's Origin is "
+        "none: have cors_origins name it.",
+        code="unknown_origin",
     )
 
 
 def _answer(request: Request, error: ApiError) -> JSONResponse:
-    note(request, error=error.detail.code, param=error.detail.param)
+    is_ours = error.detail.code != "unknown_parameter"  # whose name is what a caller wrote
+    note(request, error=error.detail.code, param=error.detail.param if is_ours else None)
     return JSONResponse(error.body, error.status, headers=error.headers)

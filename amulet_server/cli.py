@@ -18,7 +18,8 @@ def serve(
         Path | None, typer.Option(envvar=CONFIG, help="Settings as TOML; options override it.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="`pocket`, a Hub id, or a local folder of a causal LM.")
+        str | None,
+        typer.Option(help="`pocket`, a Hub id, a folder of a causal LM, or a GGUF file."),
     ] = None,
     store: Annotated[
         str | None,
@@ -42,7 +43,7 @@ def serve(
     options = _given(model=model, store=store, host=host, port=port, no_auth=no_auth, load=load)
     with reporting():
         with needing("serve", "Serving"):
-            from amulet_server.config import read_settings
+            from amulet_server.config_reading import read_settings
             from amulet_server.running import run
         run(read_settings(config, **options))
 

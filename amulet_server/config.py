@@ -1,55 +1,59 @@
-"""What a server is told: by options, the environment and a config file, in this order.
+"""What a server is told.
 
-Each setting has the same name everywhere: ``port`` is ``--port``, ``LANGCHAIN_AMULET_SERVE_PORT``
-and ``port = 8000`` in TOML; a setting in a table has two underscores between the names, such as
-``LANGCHAIN_AMULET_SERVE_LIMITS__MESSAGES``, and what isn't a text or a number is written as JSON.
-
-Knows which settings there are and what they may be. Doesn't know how they are used.
+Knows which settings there are and what they may be. Doesn't know where they come from, which is in
+`config_reading`, or how they are used.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+import os
+import re
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from amulet_server.credentials import (
-    NAME,
     ApiKey,
+    Name,
     SettingsTable,
     SignedHeader,
     TrustedHeader,
 )
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import explained, message_of
+from langchain_amulet.preferences import TRAITS, Trait
+from langchain_amulet.validation import FlaglessNumbers, quoted
 
-ENVIRONMENT = "LANGCHAIN_AMULET_SERVE_"
-"""What the names of all environment variables begin with."""
+HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
+"""A name by which browsers may call: an address of IPv6 has brackets around it."""
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Addresses at which only this machine is heard."""
 
-TRAITS: Mapping[str, str] = MappingProxyType(
-    {
-        "concise": "Keep it short.",
-        "creative": "Be creative.",
-        "detailed": "Please explain everything in detail.",
-        "formal": "Please use a formal tone.",
-        "uplifting": "Be uplifting.",
-    }
-)
-"""Traits that there are unless a config names others."""
+
+def _as_trait(value: object) -> object:
+    return Trait(more=value) if isinstance(value, str) else value
+
+
+def _as_style(value: object) -> object:
+    return {"preference": value} if isinstance(value, str) else value
+
+
+def _check_host(name: str) -> str:
+    if not HOST.fullmatch(name):
+        raise ConfigurationError(
+            "allowed_hosts must be names without scheme, port and path, such as 'example.org', "
+            f"'*.example.org' for all within it or '*' for any, but one is {quoted(name)}: write "
+            "the name alone."
+        )
+    return name
+
+
+HostName = Annotated[str, AfterValidator(_check_host)]
+"""A name by which browsers may call."""
+
+NamedTrait = Annotated[Trait, BeforeValidator(_as_trait)]
+"""A trait as a config gives it: a table with a trait's fields, or the text that asks for more."""
 
 
 class StyleSettings(SettingsTable):
@@ -60,6 +64,8 @@ class StyleSettings(SettingsTable):
         traits: traits with more or less of each, such as "concise +, formal -".
         method: How it steers, such as "strong"; None for the server's.
     """
+
+    table: ClassVar[str] = "a style"
 
     preference: str | None = Field(default=None, min_length=1)
     traits: str | None = Field(default=None, min_length=1)
@@ -85,6 +91,8 @@ class RequestLimits(SettingsTable):
         stops: Stop strings.
     """
 
+    table: ClassVar[str] = "limits"
+
     body_bytes: int = Field(default=4 * 2**20, ge=1024)
     messages: int = Field(default=2000, ge=1)
     tools: int = Field(default=128, ge=1)
@@ -92,22 +100,24 @@ class RequestLimits(SettingsTable):
     stops: int = Field(default=16, ge=1)
 
 
-Named = Annotated[str, Field(pattern=NAME)]
+NamedStyleSettings = Annotated[StyleSettings, BeforeValidator(_as_style)]
+"""A style as a config gives it: a table with its settings, or how answers are wanted, in words."""
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(FlaglessNumbers):
     """Everything that a server is told.
 
     Attributes:
-        model: ``pocket``, a Hub id, or a local folder of a causal LM.
-        name: What callers call the model; None for the same.
+        model: ``pocket``, a Hub id, a local folder of a causal LM, or a GGUF file.
+        name: What callers call the model, without @ and spaces; None for the same, of a local
+            folder or file its name.
         load: How it is loaded: settings of `ChatAmulet`, such as ``device`` and ``max_rows``.
         answers: How it answers where calls don't say: settings of `ChatAmulet`, such as
             ``max_tokens``, ``temperature`` and ``method``.
         store: Where preferences are kept: a file of SQLite, the URL of a PostgreSQL database, or
             a store of your own, named as module:name; None to keep none.
         memory: How the store is used: settings of `PreferenceMemory`, such as ``on_store_error``.
-        host: The address to listen at.
+        host: The address to listen at; empty for all that this machine has.
         port: The port to listen at; 0 for any that is free.
         no_auth: Whether anybody who reaches another address than this machine's own may call.
         allowed_hosts: What browsers may call this server besides its loopback names; checked
@@ -121,24 +131,18 @@ class ServerSettings(BaseSettings):
         playground: Whether there is a page for browsers at ``/``.
         methods: Methods that calls may ask for by name, besides strengths and numbers. Leave out
             those that load further models, and those that decode many answers for one.
-        traits: What a preference's or style's traits stand for.
-        styles: Styles by name. Each trait is one, too.
+        traits: Traits by name, with which preferences and styles are made.
+        styles: Styles by name; None for the package's presets. Each trait is one, too.
         limits: How large a request may be.
         drain_seconds: How long answers under way may take to end when the server is told to stop.
         reader_seconds: How long a caller may leave a piece of an answer unread before it is let go.
         log_level: The least severe lines that are logged.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     model: str = Field(default="pocket", min_length=1)
-    name: str | None = Field(default=None, pattern=r"^[^@\s]+$")
+    name: str | None = None
     load: dict[str, Any] = Field(default_factory=dict)
     answers: dict[str, Any] = Field(default_factory=dict)
     store: str | None = None
@@ -146,7 +150,7 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     no_auth: bool = False
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[HostName, ...] = ()
     cors_origins: tuple[str, ...] = ()
     keys: tuple[ApiKey, ...] = ()
     signed_header: SignedHeader | None = None
@@ -156,31 +160,25 @@ class ServerSettings(BaseSettings):
     methods: tuple[str, ...] = (
         "base",
         "pref",
+        "auto",
         "amulet",
         "linear_alignment",
         "context_steering",
     )
-    traits: dict[Named, str] = Field(default_factory=lambda: dict(TRAITS))
-    styles: dict[Named, StyleSettings] = Field(default_factory=dict)
+    traits: dict[Name, NamedTrait] = Field(default_factory=lambda: dict(TRAITS))
+    styles: dict[Name, NamedStyleSettings] | None = None
     limits: RequestLimits = RequestLimits()
     drain_seconds: int = Field(default=30, ge=0)
     reader_seconds: float = Field(default=60.0, gt=0.0, allow_inf_nan=False)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Where settings come from, the one that counts most first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
+        if self.name is not None and not re.fullmatch(r"[^@\s]+", self.name):
+            raise ConfigurationError(
+                f"A model's name must be something without @ and spaces, but it is {self.name!r}: "
+                "write dashes in their place."
+            )
         repeated = len(self.keys) - len({key.name for key in self.keys})
         if repeated or len({key.digest for key in self.keys}) < len(self.keys):
             raise ConfigurationError(
@@ -202,7 +200,10 @@ class ServerSettings(BaseSettings):
     @property
     def model_name(self) -> str:
         """What callers call the model; no style can be meant by it."""
-        return self.name or self.model.rstrip("/").replace("@", "-")
+        path = Path(os.path.abspath(os.path.expanduser(self.model)))
+        # A link keeps its own name: what it points to in the Hub's cache is called by its hash.
+        called = path.name if path.exists() else self.model.rstrip("/")
+        return self.name or re.sub(r"[@\s]", "-", called or self.model)
 
     @property
     def identifies(self) -> bool:
@@ -213,41 +214,3 @@ class ServerSettings(BaseSettings):
     def lets_anybody_in(self) -> bool:
         """Whether callers needn't show who they are."""
         return self.no_auth or not self.identifies
-
-
-def read_settings(config: Path | None = None, **options: Any) -> ServerSettings:
-    """The settings of a server.
-
-    Args:
-        config: The config file, in TOML; None for none.
-        **options: Settings that override those of the environment and the file.
-
-    Raises:
-        ConfigurationError: The file can't be read, or a setting is unknown or can't work.
-    """
-    if config is not None:
-        _check_file(config)
-
-    class FromFile(ServerSettings):
-        """The settings with their file, which pydantic wants to know of a class."""
-
-        model_config = SettingsConfigDict(toml_file=config)
-
-    try:
-        with explained(ConfigurationError, ServerSettings.model_fields, quoting=False):
-            return FromFile(**options)
-    except SettingsError as error:  # an environment variable that is no JSON where it must be
-        raise ConfigurationError(
-            f"An environment variable {ENVIRONMENT}... for a list or a table must be JSON, but "
-            f"isn't: {message_of(error)}. Write it as JSON, or put it into the config file."
-        ) from None
-
-
-def _check_file(config: Path) -> None:
-    try:
-        tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(
-            f"A config file must be TOML, but {str(config)!r} can't be read: {message_of(error)}. "
-            "Mend it, or name another."
-        ) from None

@@ -7,23 +7,66 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from typing import Literal, Self
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    model_validator,
+)
 
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.validation import FlaglessNumbers, choose, quoted
 
 SECRET_BYTES = 32
 """The shortest secret that HS256 is safe with (RFC 7518, 3.2)."""
 
-NAME = r"^[A-Za-z][\w.-]*$"
+KEY_LENGTH = 8
+"""Characters of the shortest API key."""
+
+NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+
+def _check_name(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            "A key, a trait or a style has a name of letters, digits, dots, dashes and "
+            f"underscores, which begins with a letter, but one is {quoted(name)}: rename it."
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 """What a key, a trait or a style can be called."""
 
 
-class SettingsTable(BaseModel):
-    """A table of the config file: nothing unknown is in it."""
+class SettingsTable(FlaglessNumbers):
+    """A table of the config file: nothing unknown is in it.
+
+    Attributes:
+        table: What messages call it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    table: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, given: Any) -> Any:
+        """Refuse unknown names: pydantic's complaint doesn't say which ones there are here."""
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in cls.model_fields:
+                known = list(cls.model_fields)
+                raise ConfigurationError(
+                    f"{quoted(name)} is unknown in {cls.table}: {choose(str(name), known)} one of "
+                    f"{', '.join(known)}."
+                )
+        return given
 
 
 class ApiKey(SettingsTable):
@@ -39,9 +82,11 @@ class ApiKey(SettingsTable):
         for_others: Whether calls with it may say in whose name they are made.
     """
 
-    name: str = Field(pattern=NAME)
-    key: SecretStr | None = Field(default=None, min_length=8)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    table: ClassVar[str] = "an API key"
+
+    name: Name
+    key: SecretStr | None = None
+    sha256: str | None = None
     user: str | None = None
     tenant: str | None = Field(default=None, min_length=1)
     for_others: bool = False
@@ -52,6 +97,16 @@ class ApiKey(SettingsTable):
             raise ConfigurationError(
                 f"An API key has either a key or its sha256, but {self.name!r} has both or "
                 "neither: give one."
+            )
+        if self.key is not None and len(self.key) < KEY_LENGTH:
+            raise ConfigurationError(
+                f"An API key must have {KEY_LENGTH} characters at least, but that of "
+                f"{self.name!r} has {len(self.key)}: make a longer one."
+            )
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ConfigurationError(
+                f"An API key's sha256 has 64 digits from 0 to f, but that of {self.name!r} "
+                "hasn't: write what `sha256sum` prints of the key without a line break."
             )
         if self.for_others and self.user is not None:
             raise ConfigurationError(
@@ -82,6 +137,8 @@ class SignedHeader(SettingsTable):
         leeway: By how many seconds clocks may differ.
         tenant: As for an `ApiKey`.
     """
+
+    table: ClassVar[str] = "signed_header"
 
     header: str = "X-OpenWebUI-User-Jwt"
     algorithm: Literal["HS256", "RS256"] = "HS256"
@@ -122,6 +179,8 @@ class TrustedHeader(SettingsTable):
         trusted_proxies: Addresses or networks of the proxies. From elsewhere it is refused.
         tenant: As for an `ApiKey`.
     """
+
+    table: ClassVar[str] = "trusted_header"
 
     header: str = Field(min_length=1)
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(min_length=1)

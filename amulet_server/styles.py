@@ -1,7 +1,8 @@
 """What a call may name instead of saying it: traits, styles, and the models that stand for styles.
 
-``concise +, formal -`` are traits: a preference each, with how much of it. ``pocket@brief`` is a
-model's name with a style's.
+``concise +, formal -`` are traits, each with how much of it, ``brief`` is a style, and
+``pocket@brief`` a model's name with that of a style. A text that is made of such names alone means
+what they stand for; any other is how an answer is wanted in words.
 
 Knows names and what they stand for. Doesn't know requests, users or stores.
 """
@@ -9,25 +10,30 @@ Knows names and what they stand for. Doesn't know requests, users or stores.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import cached_property
+from itertools import product, takewhile
 
 from amulet_server.config import ServerSettings
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.methods import METHODS, Method, as_method
-from langchain_amulet.preferences import Preference
+from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method, as_method
+from langchain_amulet.methods.spec import read_strength
+from langchain_amulet.preferences import PRESETS, Preference, Trait
+from langchain_amulet.preferences.traits import LEVELS, LONGEST_NAME, means_traits, read_levels
+from langchain_amulet.validation import choose, nearest, quoted
 
-TRAIT = re.compile(r"(?P<name>[A-Za-z][\w.-]*?)\s*(?P<degree>\+{1,2}|-{1,2})?")
-"""A trait, and how much of it is wanted."""
+SIGN = re.compile(r"\++|--+|(?<!\w)-|-(?!\w)")
+"""A sign wherever it stands; a dash between two letters belongs to their word."""
 
-DEGREED = re.compile(r"[A-Za-z][\w.-]*?\s*[+-]+\s*\d*")
-"""What was meant for one, whatever is wrong with it: a word with signs behind it."""
+WORDS = re.compile(rf"[\s,;]+|{SIGN.pattern}")
+"""What stands between words, signs included."""
 
-DEGREES: Mapping[str | None, float | str | None] = MappingProxyType(
-    {None: None, "+": "balanced", "++": "strong", "-": -2.0, "--": -3.0}
-)
-"""Strengths of more and less. Below -1 an answer is pushed away, as far as d + 1 says."""
+LIKE = 0.8
+"""How like a name a word must be to be taken for it, where it may be a word as well."""
+
+MOST_NAMES = 100
+"""How many names a text may be made of."""
 
 AT = "@"
 """Between a model's name and a style's."""
@@ -46,19 +52,26 @@ class NamedStyle:
     method: Method | None = None
 
 
+def together(styles: Iterable[NamedStyle]) -> NamedStyle:
+    """All that several styles prefer, and the first method among them."""
+    each = tuple(styles)
+    preference = tuple(one for style in each for one in style.preference)
+    return NamedStyle(preference, next((style.method for style in each if style.method), None))
+
+
 @dataclass(frozen=True)
 class StyleRegistry:
     """All names that calls may use.
 
     Attributes:
         model: The model's name.
-        traits: Preferences in words, by the traits' names in lower case.
+        traits: Traits by their names in lower case.
         methods: Names of methods that calls may ask for.
         styles: Styles by their names.
     """
 
     model: str
-    traits: Mapping[str, str]
+    traits: Mapping[str, Trait]
     methods: tuple[str, ...]
     styles: Mapping[str, NamedStyle] = field(default_factory=dict)
 
@@ -74,31 +87,51 @@ class StyleRegistry:
         for name in settings.methods:
             if name not in METHODS:
                 raise ConfigurationError(
-                    f"What methods names must be registered, but {name!r} isn't: use some of "
-                    f"{', '.join(METHODS)}."
+                    f"What methods names must be registered, but {name!r} isn't: "
+                    f"{choose(name, METHODS)} some of {', '.join(METHODS)}."
                 )
-        traits = {name.casefold(): text for name, text in settings.traits.items()}
+        traits = {name.casefold(): trait for name, trait in settings.traits.items()}
         plain = cls(settings.model_name, traits, settings.methods)
-        styles = {name: NamedStyle((Preference(text),)) for name, text in settings.traits.items()}
-        for name, style in settings.styles.items():
+        plain._at(product(traits, LEVELS))  # what is wrong with a trait is found now
+        levels: dict[str, Mapping[str, int]]
+        levels = {name: {name.casefold(): 1} for name in settings.traits}
+        if settings.styles is None:
+            levels |= {
+                name: each
+                for name, each in PRESETS.items()
+                if name not in traits and each.keys() <= traits.keys()
+            }
+        styles = {name: NamedStyle(plain._at(each.items())) for name, each in levels.items()}
+        for name, style in (settings.styles or {}).items():
             method = None if style.method is None else as_method(style.method)
             styles[name] = NamedStyle(
                 plain._preferences_of(name, style.traits, style.preference), method
             )
         return cls(settings.model_name, traits, settings.methods, styles)
 
+    def _at(self, levels: Iterable[tuple[str, int]]) -> tuple[Preference, ...]:
+        """Preferences for traits at levels."""
+        found = (self.traits[name].at(level) for name, level in levels)
+        return tuple(Preference(text, strength=strength) for text, strength in found)
+
     def _preferences_of(
         self, name: str, traits: str | None, preference: str | None
     ) -> tuple[Preference, ...]:
         if traits is None:
+            if preference is not None and self.named(preference) is not None:
+                raise ConfigurationError(
+                    f"The style {name!r} must say in words what is preferred, but its text is made "
+                    "of traits: give it as the style's traits, or say it in words."
+                )
             return (Preference(preference),)
-        found = self.from_traits(traits)
-        if found is None:
+        levels = read_levels(traits, self.traits)
+        if levels is None:
             raise ConfigurationError(
                 f"The style {name!r} must be made of traits, which are {', '.join(self.traits)}, "
-                "with +, ++, - or -- behind each: mend it, or say what is wanted by preference."
+                f"with +, ++, - or -- behind each: {self._remedy(traits)}, or say what is wanted "
+                "by preference."
             )
-        return found
+        return self._at(levels)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -116,35 +149,94 @@ class StyleRegistry:
             raise KeyError(model)
         return self.styles[style] if at else None
 
-    def preferences(self, text: str) -> tuple[Preference, ...]:
-        """What a text asks for: traits if it is made of nothing else, else itself; none if empty.
+    def wanted(self, text: str) -> NamedStyle:
+        """What a text asks for: what it names, if it is made of names alone, else itself.
 
         Raises:
-            PreferenceError: It can't be a preference, or parts of it are meant for traits and not
-                all of it is: as a preference it could ask for the contrary.
+            PreferenceError: It can't be a preference, or is nearly made of names alone: as words it
+                could ask for the contrary.
         """
         if not text.strip():
-            return ()
-        traits = self.from_traits(text)
-        if traits is None and any(DEGREED.fullmatch(part.strip()) for part in text.split(",")):
+            return NamedStyle(())
+        named = self.named(text)
+        if named is not None:
+            return named
+        self._check_words(text)
+        return NamedStyle((Preference(text),))
+
+    def named(self, text: str) -> NamedStyle | None:
+        """What the names stand for that a text is made of; None if it is made of anything else."""
+        parts = text.split(",", MOST_NAMES)
+        named = takewhile(bool, (self._named(part.strip()) for part in parts[:MOST_NAMES]))
+        styles = [style for style in named if style is not None]
+        return together(styles) if len(styles) == len(parts) else None
+
+    def _check_words(self, text: str) -> None:
+        """Refuse words that are meant for names.
+
+        Raises:
+            PreferenceError: There is a word with signs behind it, there is nothing but names and
+                signs, or all but some that are misspelled are names.
+        """
+        parts = [part.strip() for part in text.split(",")]
+        degreed = [part for part in parts if means_traits(part)]
+        for part in degreed:
+            style = self._name_before_signs(part)
+            if style in self._folded and style not in self.traits:
+                raise PreferenceError(
+                    f"A style must stand without a sign, but {style!r} has one: write its name "
+                    "alone, or say how much of which traits."
+                )
+        if degreed or self._is_names_and_signs(text):
             raise PreferenceError(
                 f"Traits with + or - behind them must be {', '.join(self.traits)}, each with +, "
-                "++, - or --, with commas between them and nothing beside them: mend them, or say "
-                "in a sentence what is wanted."
+                "++, - or --, with commas between them and nothing but names beside them: "
+                f"{self._remedy(text)}, or say in a sentence what is wanted, or in an object's "
+                "text what are words as they stand."
             )
-        return (Preference(text),) if traits is None else traits
+        self._check_spelling(parts)
 
-    def from_traits(self, text: str) -> tuple[Preference, ...] | None:
-        """Preferences for traits with a degree each; None if the text is something else."""
-        found = [TRAIT.fullmatch(part.strip()) for part in text.split(",")]
-        names = [match["name"].casefold() if match else "" for match in found]
-        if not all(name in self.traits for name in names):
-            return None
-        return tuple(
-            Preference(text=self.traits[name], strength=DEGREES[match["degree"]])
-            for name, match in zip(names, found, strict=True)
-            if match
+    def _is_names_and_signs(self, text: str) -> bool:
+        """Whether each word is a name, and signs stand anywhere, however they are divided."""
+        words = [word.casefold() for word in WORDS.split(text) if word]
+        return (
+            bool(words)
+            and SIGN.search(text) is not None
+            and all(word in self.traits or word in self._folded for word in words)
         )
+
+    def _check_spelling(self, parts: Sequence[str]) -> None:
+        """Refuse a list of names in which some are misspelled."""
+        if not 1 < len(parts) <= MOST_NAMES or any(len(each) > LONGEST_NAME for each in parts):
+            return
+        known = (*self.traits, *self._folded)
+        unknown = [part.casefold() for part in parts if self._named(part) is None]
+        meant = [nearest(each, known, LIKE) for each in unknown]
+        if len(unknown) < len(parts) and all(meant):
+            raise PreferenceError(
+                "A list of names must be made of those that there are, but one is nearly another: "
+                f"did you mean {meant[0]!r}? Use that, or say in a sentence what is wanted."
+            )
+
+    def _named(self, part: str) -> NamedStyle | None:
+        """The style of a name in any case, or a trait at a level; None if it is none of these."""
+        style = self.styles.get(part) or self._folded.get(part.casefold())
+        levels = read_levels(part, self.traits) if style is None else None
+        return style if levels is None else NamedStyle(self._at(levels))
+
+    @cached_property
+    def _folded(self) -> Mapping[str, NamedStyle]:
+        return {name.casefold(): style for name, style in self.styles.items()}
+
+    @staticmethod
+    def _name_before_signs(part: str) -> str:
+        return re.split(r"\s*[+-]", part)[0].casefold()
+
+    def _remedy(self, text: str) -> str:
+        """What to do about traits that can't be read, by the one that the first of them may be."""
+        names = (self._name_before_signs(part.strip()) for part in text.split(","))
+        unknown = next((name for name in names if name not in self.traits), "")
+        return f"{choose(unknown, self.traits)} those"
 
     def method(self, value: str | float) -> Method:
         """The method that a call asks for.
@@ -152,16 +244,28 @@ class StyleRegistry:
         Raises:
             ConfigurationError: There is none of this name that calls may ask for.
         """
-        name = value.partition(":")[0].strip() if isinstance(value, str) else "amulet"
-        method = as_method(value)
-        # A number or a strength's name is Amulet's, whatever the call's text begins with.
-        if method.name not in self.methods and method.name != "amulet":
-            raise ConfigurationError(
-                f"A call may ask for the methods {', '.join(self.methods)}, a strength's name or a "
-                f"number, not for {name!r}: use one of those, or have the server's `methods` "
-                "allow it."
-            )
-        return method
+        if isinstance(value, str) and read_strength(value) is None:
+            allowed = (*self.methods, Amulet.name)  # a strength by itself is Amulet's
+            name = value.partition(":")[0].strip()
+            if name not in allowed:
+                known = list(dict.fromkeys((*allowed, *STRENGTHS)))
+                raise ConfigurationError(
+                    f"A call's method must be one of {', '.join(known)}, or a number, not "
+                    f"{quoted(value)}: {choose(name, known)} one of those, or have the server's "
+                    "`methods` allow it."
+                )
+        return as_method(value)
+
+
+def is_strength(value: str | float) -> bool:
+    """Whether a call's method is a strength and nothing else: a number, or a strength's name.
+
+    "amulet" is a method's name as well, and does more than to set a strength.
+    """
+    if isinstance(value, str):
+        strength = read_strength(value)
+        return strength is not None and strength not in METHODS
+    return True
 
 
 def negated(text: str, scale: float) -> Preference:

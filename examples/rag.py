@@ -101,7 +101,8 @@ def main() -> dict[str, dict[str, str]]:
     for user, wish in WISHES.items():
         memory.set(user, wish)
     answers: dict[str, dict[str, str]] = {user: {} for user in WISHES}
-    # The paper's strength, which is the default, costs a small model more facts than "balanced".
+    # Passages make a model sure of its words, so that the default's bound leaves a style no room;
+    # and the paper's strength costs a small model more facts than "balanced".
     with ChatAmulet(model="pocket", memory=memory, method="balanced", temperature=0) as llm:
         chain = build(llm)
         for question in QUESTIONS:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from amulet_server.protocol.errors import ApiError
 from amulet_server.protocol.message_input import MessageInput
 from amulet_server.protocol.tool_input import (
     AllowedChoice,
@@ -22,7 +23,6 @@ from amulet_server.protocol.tool_input import (
     ToolSpec,
 )
 from amulet_server.protocol.wire import Wire
-from langchain_amulet.errors import RequestError
 
 SEEDS = 2**63 - 1
 
@@ -35,6 +35,9 @@ def _asks_for_nothing(value: Any) -> Any:
 
 UNAVAILABLE = BeforeValidator(_asks_for_nothing)
 """Marks what the model can do nothing about, so that it is refused for that reason."""
+
+
+StopString = Annotated[str, Field(min_length=1)]
 
 
 class StreamOptions(Wire):
@@ -112,7 +115,7 @@ class ChatRequest(Wire):
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=1, ge=1)
     seed: int | None = Field(default=None, ge=-SEEDS, le=SEEDS)
-    stop: str | list[str] | None = None
+    stop: StopString | list[StopString] | None = None
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     top_k: int | None = Field(default=None, ge=1)
@@ -152,22 +155,26 @@ class ChatRequest(Wire):
     def _check_together(self) -> Self:
         lengths = {self.max_tokens, self.max_completion_tokens} - {None}
         if len(lengths) > 1:
-            raise RequestError(
-                "max_tokens and max_completion_tokens say the same, but differ: give one of them."
+            raise _at_odds(
+                "max_completion_tokens",
+                "max_tokens and max_completion_tokens say the same, but differ: give one of them.",
             )
         if self.stream_options is not None and not self.stream:
-            raise RequestError(
-                "stream_options are for streams, but stream isn't true: leave them out."
+            raise _at_odds(
+                "stream_options",
+                "stream_options are for streams, but stream isn't true: leave them out.",
             )
         if self.top_logprobs and not self.logprobs:
-            raise RequestError(
+            raise _at_odds(
+                "top_logprobs",
                 "top_logprobs adds to what logprobs gives, but logprobs isn't true: set it, or "
-                "leave top_logprobs out."
+                "leave top_logprobs out.",
             )
         if self.guidance_scale not in (None, 1.0) and self.method is not None:
-            raise RequestError(
+            raise _at_odds(
+                "guidance_scale",
                 "guidance_scale is a strength of its own, but there is a method, too: give one of "
-                "them."
+                "them.",
             )
         return self
 
@@ -180,3 +187,8 @@ class ChatRequest(Wire):
     def stops(self) -> list[str]:
         """Where what is said ends."""
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+
+
+def _at_odds(param: str, message: str) -> ApiError:
+    """What to raise for a field that doesn't go with another one."""
+    return ApiError(400, message, param=param, code="invalid_request")

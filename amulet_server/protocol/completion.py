@@ -152,14 +152,17 @@ def _logprobs(chunk: AIMessageChunk) -> dict[str, Any] | None:
 
 
 def usage(answers: Sequence[AIMessageChunk]) -> dict[str, Any]:
-    """What an answer cost: its prompt once, and the tokens of all choices."""
+    """What an answer cost: its prompt once, what was kept of it, and the tokens of all choices."""
     used = [answer.usage_metadata for answer in answers if answer.usage_metadata]
     prompt = max((each["input_tokens"] for each in used), default=0)
     written = sum(each["output_tokens"] for each in used)
     thoughts = sum(each.get("output_token_details", {}).get("reasoning", 0) for each in used)
+    # The first choice may have computed what the others then found.
+    found = [each.get("input_token_details", {}).get("cache_read", 0) for each in used]
     return {
         "prompt_tokens": prompt,
         "completion_tokens": written,
         "total_tokens": prompt + written,
         "completion_tokens_details": {"reasoning_tokens": thoughts},
+        "prompt_tokens_details": {"cached_tokens": min(found, default=0)},
     }

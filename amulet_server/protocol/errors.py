@@ -10,8 +10,9 @@ Knows the package's exceptions. Doesn't know where they came from, or how they a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -37,12 +38,33 @@ from langchain_amulet.errors import (
     UnsupportedModelError,
     VocabularyMismatchError,
 )
+from langchain_amulet.validation import RULES, nearest, rule_of
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"
 
 RETRY_SECONDS = 1
 """After how long a refused call is worth another try: answers end all the time."""
+
+
+LIKE = 0.75
+"""How like a parameter's name another must be to be taken for it: their names are much alike."""
+
+IN_JSON: Mapping[str, str] = MappingProxyType(
+    {
+        **RULES,
+        "bool_type": "true or false",
+        "dict_type": "an object",
+        "model_type": "an object",
+        "model_attributes_type": "an object",
+        "union_tag_not_found": "an object with {discriminator}",
+        "union_tag_invalid": "one whose {discriminator} is one of {expected_tags}",
+    }
+)
+"""What a value must be that broke a rule, to who writes JSON."""
+
+PYTHON = re.compile(r"(?<!['\w])(None|True|False)(?!['\w])")
+"""Values that JSON spells in another way."""
 
 
 class ErrorDetail(BaseModel):
@@ -138,10 +160,16 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     for kind, status, type_, code, param in _RULES:
         if isinstance(error, kind):
-            message = _MESSAGES.get(status) or str(error)
+            message = _MESSAGES.get(status) or _in_json(str(error))
             headers = {"Retry-After": str(RETRY_SECONDS)} if status == 429 else {}
             return ApiError(status, message, param=param, code=code, kind=type_, headers=headers)
     return ApiError(500, _MESSAGES[500], code="internal_error", kind=SERVER)
+
+
+def _in_json(message: str) -> str:
+    """What the package says to who writes Python, to who writes JSON."""
+    spelled = {"None": "null", "True": "true", "False": "false"}
+    return PYTHON.sub(lambda found: spelled[found[0]], message)
 
 
 @contextmanager
@@ -155,7 +183,11 @@ def about(param: str) -> Iterator[None]:
         raise told from None
 
 
-def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
+def invalid(
+    complaints: Sequence[Mapping[str, Any]],
+    body: Any,
+    known: Callable[[Sequence[int | str]], Collection[str]],
+) -> ApiError:
     """What a caller is told of a request that isn't as it must be: one of pydantic's complaints.
 
     None of them quotes what the request holds, which may be private.
@@ -164,6 +196,7 @@ def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         complaints: As pydantic's ``ValidationError.errors()``, with "body", "query" or "path"
             before each place.
         body: What the request holds.
+        known: The names that may stand at a place, which begins as those of complaints do.
     """
     first = _nearest(complaints, body)
     kind, place = first["type"], _place(first, body)
@@ -172,19 +205,27 @@ def invalid(complaints: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
         error = as_api_error(own)
         error.detail.param = place or error.detail.param
         return error
+    if isinstance(body, bytes):  # FastAPI reads no JSON that isn't called so
+        message = "A request's Content-Type must be application/json: send that header with it."
+        return ApiError(400, message, code="invalid_content_type")
     if kind == "json_invalid" or (kind == "missing" and not place):
-        message = "A request must have a body of JSON, as its Content-Type must say: mend it."
+        reason = own if kind == "json_invalid" else "there is none"
+        message = f"A request must have a body of JSON, but it can't be read: {reason}. Mend it."
         return ApiError(400, message, code="invalid_json")
     if kind == "extra_forbidden":
+        *outer, name = first["loc"]
+        close = nearest(name, known(outer), LIKE)
+        remedy = f"did you mean '{close}'? Rename it, or leave it out" if close else "leave it out"
         message = (
             f"Unknown parameter: '{place}'. Nothing is ignored here, as it would change the "
-            "answer without a word: leave it out."
+            f"answer without a word: {remedy}."
         )
         return ApiError(400, message, param=place, code="unknown_parameter")
     if kind == "missing":
-        message = f"Missing required parameter: '{place}'."
+        message = f"Missing required parameter: '{place}'. Add it."
         return ApiError(400, message, param=place, code="missing_required_parameter")
-    message = f"Invalid value for '{place}': {_rule(first)}." if place else f"{_rule(first)}."
+    rule = rule_of(first, IN_JSON)
+    message = f"Invalid value for '{place}': {rule}." if place else f"Invalid request: {rule}."
     return ApiError(400, message, param=place, code="invalid_value")
 
 
@@ -197,13 +238,6 @@ def _nearest(complaints: Sequence[Mapping[str, Any]], body: Any) -> Mapping[str,
     first = _place(complaints[0], body) or ""
     within = [each for each in complaints if (_place(each, body) or "").startswith(first)]
     return max(within, key=lambda each: len(re.findall(r"[.\[]", _place(each, body) or "")))
-
-
-def _rule(complaint: Mapping[str, Any]) -> str:
-    if complaint["type"] == "union_tag_invalid":  # pydantic's words quote what was sent
-        context = complaint["ctx"]
-        return f"{context['discriminator']} should be one of {context['expected_tags']}"
-    return str(complaint["msg"]).removeprefix("Value error, ")
 
 
 def _place(complaint: Mapping[str, Any], body: Any) -> str | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,15 +24,15 @@ from amulet_server.protocol import completion
 from amulet_server.protocol.call_arguments import call_arguments
 from amulet_server.protocol.chat_request import ChatRequest
 from amulet_server.protocol.conversation import to_messages
-from amulet_server.protocol.errors import ApiError, as_api_error
+from amulet_server.protocol.errors import SERVER, ApiError, as_api_error
 from amulet_server.protocol.steering_request import steering_arguments
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep, note
 from amulet_server.routes.merging import merged
 from amulet_server.service import Service
 from amulet_server.transport.events import DONE, EventStream, while_connected
-from amulet_server.transport.requests import BoundedRoute
+from amulet_server.transport.requests import StrictRoute
 
-router = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=BoundedRoute, responses=ERRORS)
+router = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=StrictRoute, responses=ERRORS)
 
 Pieces = AsyncGenerator[list[tuple[int, AIMessageChunk]], None]
 """Chunks of all choices as they come, with the numbers of their choices."""
@@ -62,7 +63,19 @@ class ChatCall:
         ]
         # In the config, as a user among the arguments needs a store.
         config = RunnableConfig(configurable={"user_id": self.user_id} if self.user_id else {})
-        return merged([service.llm.astream(self.messages, config, **call) for call in calls])
+        streams = [service.llm.astream(self.messages, config, **call) for call in calls]
+        return merged(streams, partial(_cut, service))
+
+
+async def _cut(service: Service) -> None:
+    """Wait until answers have to end, and say so."""
+    await service.cut.wait()
+    raise ApiError(
+        503,
+        "The server was told to stop, and the answer took longer than it waits: ask again.",
+        code="server_stopped",
+        kind=SERVER,
+    )
 
 
 @dataclass
@@ -126,15 +139,20 @@ async def create_completion(
 
 def _check_size(body: ChatRequest, service: Service) -> None:
     limits = service.settings.limits
-    for param, count, most in (
-        ("messages", len(body.messages), limits.messages),
-        ("tools", len(body.tools or ()), limits.tools),
-        ("n", body.n or 1, limits.choices),
-        ("stop", len(body.stops), limits.stops),
+    for param, what, count, limit in (
+        ("messages", "messages", len(body.messages), "messages"),
+        ("tools", "tools", len(body.tools or ()), "tools"),
+        ("n", "answers", body.n or 1, "choices"),
+        ("stop", "stop strings", len(body.stops), "stops"),
     ):
-        if count > most:
-            message = f"{param!r} may be or have {most} at most, not {count}."
-            raise ApiError(400, message, param=param, code="too_many")
+        if count > (most := getattr(limits, limit)):
+            raise ApiError(
+                400,
+                f"A request may have {most} {what} at most, not {count}: ask for fewer, or have "
+                f"the server's limits.{limit} allow more.",
+                param=param,
+                code="too_many",
+            )
 
 
 def _prepared(request: Request, body: ChatRequest, service: Service, caller: Caller) -> ChatCall:
@@ -162,7 +180,8 @@ def _speaker(body: ChatRequest, caller: Caller) -> Caller:
     if len(set(given.values())) > 1:
         raise ApiError(
             400,
-            f"A call is made in one user's name, but {', '.join(given)} name different ones.",
+            f"A call is made in one user's name, but {', '.join(given)} name different ones: "
+            "give one of them.",
             param=next(iter(given)),
             code="invalid_value",
         )

@@ -32,7 +32,11 @@ async def health() -> Health:
 async def ready(service: ServiceDep) -> Health:
     """Whether the model is loaded, for who sends requests here."""
     if not service.readiness.is_ready:
-        state = "is being loaded" if service.readiness.failure is None else "couldn't be loaded"
+        state = (
+            "is being loaded: ask again in a moment"
+            if service.readiness.failure is None
+            else "couldn't be loaded: the server wrote why"
+        )
         raise ApiError(503, f"The model {state}.", code="not_ready", kind=SERVER)
     return Health(status="ready")
 

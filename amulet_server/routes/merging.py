@@ -6,7 +6,7 @@ Knows asyncio. Doesn't know what the streams give.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ _Event = tuple[int, Item] | BaseException | None
 
 async def merged(
     streams: Sequence[AsyncIterator[Item]],
+    end: Callable[[], Awaitable[object]] | None = None,
 ) -> AsyncGenerator[list[tuple[int, Item]], None]:
     """What all streams give, as it comes, with the number of the stream that gave it.
 
@@ -25,13 +26,19 @@ async def merged(
     thread has to wait for another one, catches up in one step.
 
     When it is closed, and when one of them fails, all are cancelled and have ended.
+
+    Args:
+        streams: What is read.
+        end: Waits for what ends all of them before their time, and raises what they fail with.
     """
     queue: asyncio.Queue[_Event[Item]] = asyncio.Queue()
-    readers = [
+    tasks = [
         asyncio.create_task(_read(number, stream, queue)) for number, stream in enumerate(streams)
     ]
+    if end is not None:
+        tasks.append(asyncio.create_task(_fail(end, queue)))
     try:
-        left = len(readers)
+        left = len(streams)
         while left:
             events = [await queue.get(), *_waiting(queue)]
             left -= events.count(None)
@@ -41,9 +48,9 @@ async def merged(
                 if isinstance(event, BaseException):
                     raise event
     finally:
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _read(
@@ -56,6 +63,13 @@ async def _read(
             async for item in stream:
                 queue.put_nowait((number, item))
         queue.put_nowait(None)
+    except Exception as error:
+        queue.put_nowait(error)
+
+
+async def _fail(end: Callable[[], Awaitable[object]], queue: asyncio.Queue[_Event[Item]]) -> None:
+    try:
+        await end()
     except Exception as error:
         queue.put_nowait(error)
 

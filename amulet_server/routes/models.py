@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from amulet_server.protocol.steering_request import unknown_model
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
-from amulet_server.transport.requests import BoundedRoute
+from amulet_server.transport.requests import StrictRoute
 
-router = APIRouter(prefix="/v1/models", tags=["models"], route_class=BoundedRoute, responses=ERRORS)
+router = APIRouter(prefix="/v1/models", tags=["models"], route_class=StrictRoute, responses=ERRORS)
 
 OWNER = "langchain-amulet"
 
@@ -36,7 +36,7 @@ async def list_models(service: ServiceDep, caller: CallerDep) -> ModelList:
 async def get_model(model: str, service: ServiceDep, caller: CallerDep) -> Model:
     """One model."""
     if model not in service.registry.models:
-        raise unknown_model(service.registry)
+        raise unknown_model(model, service.registry)
     return _model(service, model)
 
 

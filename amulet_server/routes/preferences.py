@@ -9,7 +9,7 @@ Knows callers and stores. Doesn't know models.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -22,7 +22,8 @@ from amulet_server.protocol.wire import Wire
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
 from amulet_server.styles import StyleRegistry
-from amulet_server.transport.requests import BoundedRoute
+from amulet_server.transport.requests import StrictRoute
+from langchain_amulet.errors import PreferenceError
 from langchain_amulet.memory import (
     Change,
     PreferenceMemory,
@@ -32,10 +33,10 @@ from langchain_amulet.memory import (
 )
 
 router = APIRouter(
-    prefix="/v1/preferences", tags=["preferences"], route_class=BoundedRoute, responses=ERRORS
+    prefix="/v1/preferences", tags=["preferences"], route_class=StrictRoute, responses=ERRORS
 )
 
-User = Annotated[str | None, Query(description="Whose, for keys that may speak for others.")]
+Whose = Annotated[str, Field(min_length=1)] | None
 
 
 class StoredInput(PreferenceInput):
@@ -49,14 +50,14 @@ class PreferenceChange(Wire):
     """What a user is to prefer: a text, one with details, several, or traits."""
 
     preference: str | StoredInput | list[str | StoredInput]
-    user: str | None = None
+    user: Whose = None
 
 
 class ForgetRequest(Wire):
-    """What a user is no longer to prefer: the one with this text, or all without it."""
+    """What a user is no longer to prefer: this text, or what it names; or all without it."""
 
     text: str | None = None
-    user: str | None = None
+    user: Whose = None
 
 
 class PreferenceList(Wire):
@@ -69,7 +70,7 @@ class PreferenceList(Wire):
 
 @router.get("")
 async def list_preferences(
-    service: ServiceDep, caller: CallerDep, user: User = None
+    service: ServiceDep, caller: CallerDep, user: Whose = None
 ) -> PreferenceList:
     """What is stored, whether it applies now or not."""
     store, user_id = _place(service, caller, user)
@@ -98,15 +99,21 @@ async def forget_preferences(
 ) -> PreferenceList:
     """No longer prefer this, or anything; returns what was forgotten."""
     store, user_id = _place(service, caller, request.user)
-    forgotten = await store.aforget(user_id, request.text)
-    return PreferenceList(data=[_dumped(each) for each in forgotten])
+    texts = [request.text]
+    named = None if request.text is None else service.registry.named(request.text)
+    if named is not None:
+        texts += [each.text for each in named.preference]
+    each_forgotten = [await store.aforget(user_id, text) for text in dict.fromkeys(texts)]
+    if request.text is not None and not any(each_forgotten):
+        service.registry.wanted(request.text)  # what is nearly a name is told
+    return PreferenceList(data=[_dumped(each) for found in each_forgotten for each in found])
 
 
 @router.get("/history")
 async def list_history(
     service: ServiceDep,
     caller: CallerDep,
-    user: User = None,
+    user: Whose = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> PreferenceList:
     """The last changes, newest first."""
@@ -116,7 +123,7 @@ async def list_history(
 
 
 @router.delete("", status_code=204)
-async def erase_preferences(service: ServiceDep, caller: CallerDep, user: User = None) -> Response:
+async def erase_preferences(service: ServiceDep, caller: CallerDep, user: Whose = None) -> Response:
     """Leave nothing of the user in the store, history included."""
     store, user_id = _place(service, caller, user)
     await _memory(store).aerase(user_id)
@@ -139,12 +146,18 @@ def _place(service: Service, caller: Caller, user: str | None) -> tuple[Preferen
     """The store, and by what the user is known there."""
     user_id = caller.speaking_for(user).user_id
     if service.store is None:
-        raise ApiError(404, "This server keeps no preferences: it has no store.", code="no_store")
+        raise ApiError(
+            404,
+            "Preferences are kept in a store, but this server has none: start it with --store, or "
+            "say what is preferred with each call.",
+            code="no_store",
+        )
     if user_id is None:
         raise ApiError(
             400,
             "Preferences are somebody's, but nothing says whose: use a user's own API key or "
-            "header, or name the user where the key may speak for others.",
+            "header, or, where a caller may speak for others, name the user: by 'user' in the body "
+            "of PUT and POST, and by ?user= in the address of GET and DELETE.",
             param="user",
             code="no_user",
         )
@@ -153,7 +166,12 @@ def _place(service: Service, caller: Caller, user: str | None) -> tuple[Preferen
 
 def _memory(store: PreferenceStore) -> PreferenceMemory:
     if not isinstance(store, PreferenceMemory):
-        raise ApiError(404, "This server's store keeps no history.", code="no_history")
+        raise ApiError(
+            404,
+            "A store of one's own keeps no history, and this server has one: list or forget what "
+            "is preferred now.",
+            code="no_history",
+        )
     return store
 
 
@@ -161,10 +179,19 @@ def _stored(
     value: str | StoredInput | list[str | StoredInput], registry: StyleRegistry
 ) -> list[StoredPreference]:
     if isinstance(value, str):
-        return [StoredPreference(**dict(each)) for each in registry.preferences(value)]
+        return [StoredPreference(**dict(each)) for each in registry.wanted(value).preference]
     if isinstance(value, StoredInput):
-        return [StoredPreference(**value.model_dump())]
+        return [_unexpired(StoredPreference(**value.model_dump()))]
     return [found for each in value for found in _stored(each, registry)]
+
+
+def _unexpired(preference: StoredPreference) -> StoredPreference:
+    if preference.is_over(datetime.now(UTC)):
+        raise PreferenceError(
+            "A preference must have time left, but its 'expires_at' is over: give a later one, or "
+            "leave it out."
+        )
+    return preference
 
 
 def _listed(profile: Profile | None) -> PreferenceList:

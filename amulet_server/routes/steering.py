@@ -13,12 +13,12 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
-from amulet_server.transport.requests import BoundedRoute
+from amulet_server.transport.requests import StrictRoute
 from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method
 from langchain_amulet.methods.method import parts
 
 router = APIRouter(
-    prefix="/v1/steering", tags=["preferences"], route_class=BoundedRoute, responses=ERRORS
+    prefix="/v1/steering", tags=["preferences"], route_class=StrictRoute, responses=ERRORS
 )
 
 NUMBERS = (int, float, int | None, float | None)
@@ -51,7 +51,8 @@ class SteeringInfo(BaseModel):
         parameters: its numbers.
         methods: Methods that a call may ask for.
         strengths: Strengths by the names that a call may use for them.
-        traits: What a preference's traits stand for.
+        traits: What asks for more of each trait, by the traits' names.
+        styles: Names of further styles.
         user: Whose calls these are; null if that is for the call to say, or nobody's.
         names_users: Whether a call may say in whose name it is made.
         keeps_preferences: Whether there is a store.
@@ -64,6 +65,7 @@ class SteeringInfo(BaseModel):
     methods: list[MethodInfo]
     strengths: dict[str, float]
     traits: dict[str, str]
+    styles: list[str]
     user: str | None
     names_users: bool
     keeps_preferences: bool
@@ -71,19 +73,19 @@ class SteeringInfo(BaseModel):
 
 @router.get("")
 async def describe_steering(service: ServiceDep, caller: CallerDep) -> SteeringInfo:
-    """Methods, strengths and traits that calls may ask for, and in whose name they are made."""
-    method = service.llm.method
+    """What calls may ask for, and in whose name they are made."""
+    method, registry = service.llm.method, service.registry
     return SteeringInfo(
-        model=service.registry.model,
+        model=registry.model,
         method=method.name,
         parameters=_parameters(method),
         # Amulet may be asked for in any case: a strength by itself is Amulet's.
         methods=[
-            _described(METHODS[name])
-            for name in dict.fromkeys((*service.registry.methods, Amulet.name))
+            _described(METHODS[name]) for name in dict.fromkeys((*registry.methods, Amulet.name))
         ],
         strengths=dict(STRENGTHS),
-        traits=dict(service.registry.traits),
+        traits={name: trait.more for name, trait in registry.traits.items()},
+        styles=[name for name in registry.styles if name.casefold() not in registry.traits],
         user=caller.user,
         names_users=caller.for_others,
         keeps_preferences=service.store is not None,

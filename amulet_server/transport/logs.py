@@ -14,7 +14,8 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -30,6 +31,9 @@ ID = re.compile(r"[\w.:-]{1,128}")
 
 LEFT = 499
 """The status of a request whose caller left, as web servers log it."""
+
+EXPECTED = frozenset({"not_ready", "server_stopped"})
+"""Codes of errors that are no faults: of a server that isn't up yet, and of one that is to stop."""
 
 LOGGER = logging.getLogger("amulet_server")
 
@@ -82,8 +86,9 @@ class RequestLog:
             route = getattr(scope.get("route"), "path", "unmatched")
             self._count(route, status or LEFT, seconds)
             noted |= {"route": route, "status": status or LEFT, "seconds": round(seconds, 4)}
-            level = logging.ERROR if status >= 500 else logging.INFO
-            LOGGER.log(level, "request", extra={"fields": noted})
+            is_fault = status >= 500 and noted.get("error") not in EXPECTED
+            severity = logging.ERROR if is_fault else logging.INFO
+            LOGGER.log(severity, "request", extra={"fields": noted})
 
 
 def _places(error: BaseException) -> list[str]:
@@ -97,11 +102,14 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
+        event = record.getMessage()
+        if record.name == "py.warnings":  # which ends with the line of code that warns
+            event = event.rpartition("\n  ")[0] or event
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": event,
             **getattr(record, "fields", {}),
         }
         if record.exc_info and record.exc_info[1]:
@@ -110,8 +118,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-def log_as_json(level: str) -> None:
-    """Have all of the program's loggers write JSON lines to standard error.
+@contextmanager
+def logged_as_json(level: str) -> Iterator[None]:
+    """Have all of the program's loggers write JSON lines to standard error, as long as this lasts.
 
     Args:
         level: The least severe that is written. Of other libraries nothing below "info" is: some
@@ -120,6 +129,16 @@ def log_as_json(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     least = max(logging.INFO, logging.getLevelNamesMapping()[level.upper()])
-    logging.basicConfig(level=least, handlers=[handler], force=True)
+    root = logging.getLogger()
+    before = [*root.handlers], root.level, LOGGER.level
+    root.handlers[:] = [handler]
+    root.setLevel(least)
     LOGGER.setLevel(level.upper())
     logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        LOGGER.setLevel(before[2])

@@ -6,12 +6,22 @@ Knows bytes and JSON. Doesn't know what they mean.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
@@ -38,7 +48,11 @@ class BoundedRequest(Request):
         async for piece in super().stream():
             size += len(piece)
             if size > self._most:
-                raise HTTPException(413, f"The body may have at most {self._most} bytes.")
+                raise HTTPException(
+                    413,
+                    f"A request's body may have at most {self._most} bytes, but this one is "
+                    "longer: send less, or have the server's limits.body_bytes allow more.",
+                )
             yield piece
 
     async def json(self) -> Any:
@@ -63,3 +77,63 @@ class BoundedRoute(APIRoute):
             return response
 
         return handle_bounded
+
+
+class StrictRoute(BoundedRoute):
+    """A `BoundedRoute` in whose address, as in its body, nothing unknown may stand."""
+
+    def get_route_handler(self) -> Handler:
+        """The route's handler, which refuses other names in a query than those of its own."""
+        handle = super().get_route_handler()
+        known = query_of(self)
+
+        async def handle_known(request: Request) -> Response:
+            for name in request.query_params:
+                if name not in known:
+                    complaint = {"type": "extra_forbidden", "loc": ("query", name)}
+                    raise RequestValidationError([complaint])
+            return await handle(request)
+
+        return handle_known
+
+
+def query_of(route: APIRoute) -> Collection[str]:
+    """The names that may stand in the address of a route's requests."""
+    return {each.alias for each in route.dependant.query_params}
+
+
+def names_at(route: APIRoute, place: Sequence[int | str]) -> Collection[str]:
+    """The names that may stand at a place of a route's requests.
+
+    Args:
+        route: The route.
+        place: As pydantic's complaints say it, from "query" or "body" to what holds the names.
+    """
+    root, *inner = place
+    if root == "query":
+        return query_of(route)
+    return fields_at((each.field_info.annotation for each in route.dependant.body_params), inner)
+
+
+def fields_at(kinds: Iterable[Any], place: Sequence[int | str]) -> Collection[str]:
+    """The fields of objects of these kinds, or of what lies at a place within them."""
+    models = [model for kind in kinds for model in _models(kind)]
+    for part in place:
+        within = [kind for model in models for name, kind in _fields(model) if name == part]
+        if within:
+            models = [model for kind in within for model in _models(kind)]
+        else:  # the number of an item, or the name of a union's case
+            models = [model for model in models if model.__name__ == part] or models
+    return {name for model in models for name, _ in _fields(model)}
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, Any]]:
+    return ((each.alias or name, each.annotation) for name, each in model.model_fields.items())
+
+
+def _models(kind: Any) -> Iterator[type[BaseModel]]:
+    """The kinds of objects that a type lets through."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for each in get_args(kind):
+        yield from _models(each)

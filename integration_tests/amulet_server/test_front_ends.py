@@ -1,7 +1,7 @@
 """What chat front ends send, word for word as far as it matters, and that they are understood.
 
 The front ends themselves are too large to be installed for a test. Their requests are as the public
-sources of Open WebUI (routers/openai.py, routers/tasks.py, utils/headers.py), LibreChat
+sources of Open WebUI 0.12.4 (routers/openai.py, routers/tasks.py, utils/headers.py), LibreChat
 (endpoints/custom) and SillyTavern (endpoints/backends/chat-completions.js) write them.
 """
 
@@ -153,7 +153,7 @@ def test_sillytavern_steers_by_additional_parameters(shared: RunningServer) -> N
     found = [
         streamed(post(shared, sillytavern(**more)))
         for more in (
-            {"preference": "creative +"},
+            {"preference": "creative ++"},
             {"preference": "Keep it short.", "guidance_scale": 2.0},
             {"negative_prompt": "Please explain everything in detail.", "guidance_scale": 2.0},
         )

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import fields
@@ -17,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from amulet_server import create_app, opened, read_settings
+from amulet_server.running import DrainingServer, listen
 from amulet_server.transport.logs import JsonLines
 from langchain_amulet.engine import Stats
 from support.servers import CONVERSATION, STEADY, RunningServer, running
@@ -46,8 +48,9 @@ def until(is_so: Any, seconds: float = 20.0) -> None:
 async def test_many_streams_at_once_are_each_what_the_same_call_alone_gives(
     server: RunningServer,
 ) -> None:
-    styles = ["concise", "formal", "creative", "uplifting"]
+    styles = ["concise ++", "concise --", "formal ++", "lists ++"]
     alone = {s: server.ask(server.openai(), extra_body={"preference": s}) for s in styles}
+    assert len(set(alone.values())) == len(styles)
 
     async def streamed(style: str) -> str:
         chunks: Any = await client.chat.completions.create(
@@ -134,6 +137,88 @@ def test_a_body_that_can_t_be_is_refused(
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
+def test_what_is_no_json_is_told_by_its_place(server: RunningServer) -> None:
+    client = server.http(content_type="application/json")
+    answer = client.post(CHAT, content=b'{"model": "a very secret pirate",}')
+    message = answer.json()["error"]["message"]
+    assert "line 1 column 34" in message
+    assert "pirate" not in message
+
+
+JSON, TEXT = {"content-type": "application/json"}, {"content-type": "text/plain"}
+PAGE = {"origin": "https://pages.example", "access-control-request-method": "POST"}
+REFUSALS: dict[str, tuple[tuple[str, str, dict[str, str], bytes], int, str]] = {
+    "host": (("GET", "/health", {"host": "pages.example"}, b""), 400, "unknown_host"),
+    "no host": (("GET", "/", {"host": ""}, b""), 400, "unknown_host"),
+    "path": (("GET", "/nowhere", {}, b""), 404, "not_found"),
+    "file": (("GET", "/playground/nowhere.js", {}, b""), 404, "not_found"),
+    "method": (("DELETE", "/v1/models", {}, b""), 405, "method_not_allowed"),
+    "a file's method": (("POST", "/playground/main.js", {}, b""), 405, "method_not_allowed"),
+    "page": (("OPTIONS", CHAT, PAGE, b""), 405, "method_not_allowed"),
+    "type": (("POST", CHAT, TEXT, b"{}"), 400, "invalid_content_type"),
+    "no type": (("POST", CHAT, {}, b"{}"), 400, "invalid_content_type"),
+    "no body": (("POST", CHAT, JSON, b""), 400, "invalid_json"),
+    "no JSON": (("POST", CHAT, JSON, b"{"), 400, "invalid_json"),
+    "length": (("POST", CHAT, JSON, b" " * (4 * 2**20 + 1)), 413, "too_long"),
+    "query": (("GET", "/v1/models?a=b", {}, b""), 400, "unknown_parameter"),
+}
+"""Requests that no route answers, with the status and the code of what is said to them."""
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_is_refused_before_a_route_is_told_as_openai_tells_errors(
+    server: RunningServer, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "amulet_server")
+    (method, path, headers, body), status, code = REFUSALS[case]
+    client = server.http(x_request_id="of-this-case")
+    answer = client.request(method, path, headers=headers, content=body)
+    error = answer.json()["error"]
+    assert answer.headers["content-type"] == "application/json"
+    assert error.keys() == {"message", "type", "param", "code"}
+    assert (answer.status_code, error["type"]) == (status, "invalid_request_error")
+    assert error["code"] == code
+    assert ": " in error["message"] and "pages.example" not in error["message"]
+    assert answer.headers["x-request-id"] == "of-this-case"
+    until(lambda: any("of-this-case" in JsonLines().format(each) for each in caplog.records))
+    (line,) = (each for each in map(JsonLines().format, caplog.records) if "of-this-case" in each)
+    assert json.loads(line)["error"] == code
+
+
+@pytest.mark.parametrize(
+    "wrong, status, code",
+    [(b"GARBAGE\r\n\r\n", 400, "invalid_http"), (b"GET /" + b"a" * 2**16, 431, "head_too_long")],
+    ids=["nonsense", "head"],
+)
+def test_so_is_what_is_no_request_by_the_server_of_the_command(
+    wrong: bytes, status: int, code: str
+) -> None:
+    with opened(read_settings(**STEADY)) as service:
+        server = DrainingServer(service)
+        (listening,) = listen("127.0.0.1", 0)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        with socket.create_connection(listening.getsockname(), timeout=60) as caller:
+            caller.sendall(wrong)
+            head, _, body = caller.makefile("rb").read().partition(b"\r\n\r\n")
+        server.should_exit = True
+        thread.join()
+    error = json.loads(body)["error"]
+    assert (int(head.split()[1]), error["code"]) == (status, code)
+    assert ": " in error["message"]
+
+
+def test_a_page_of_another_origin_is_told_so_in_the_same_way() -> None:
+    settings = read_settings(cors_origins=["https://own.example"], **STEADY)
+    with opened(settings) as service:
+        client = TestClient(create_app(service), "http://localhost")
+        refused = client.options(CHAT, headers=PAGE)
+        welcome = client.options(CHAT, headers={**PAGE, "origin": "https://own.example"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unknown_origin")
+    assert "access-control-allow-origin" not in refused.headers
+    assert welcome.headers["access-control-allow-origin"] == "https://own.example"
+
+
 def test_a_body_that_doesn_t_say_how_long_it_is_is_bounded_too(server: RunningServer) -> None:
     pieces = (b" " * 2**16 for _ in range(80))
     answer = server.http(content_type="application/json").post(CHAT, content=pieces)
@@ -145,9 +230,10 @@ def test_a_web_page_can_t_call_by_a_name_or_a_type_that_needs_no_leave(
 ) -> None:
     body = json.dumps({"model": "pocket", "messages": CONVERSATION})
     client = server.http()
-    assert client.get("/health", headers={"host": "pages.example"}).status_code == 400
-    plain = client.post(CHAT, content=body, headers={"content-type": "text/plain"})
-    assert plain.status_code == 400
+    other = client.get("/health", headers={"host": "pages.example"})
+    plain = client.post(CHAT, content=body, headers=TEXT)
+    codes = [answer.json()["error"]["code"] for answer in (other, plain)]
+    assert codes == ["unknown_host", "invalid_content_type"]
     assert "access-control-allow-origin" not in client.get("/health").headers
 
 
@@ -158,13 +244,40 @@ def test_conversations_have_a_limit() -> None:
     assert (caught.value.param, caught.value.code) == ("messages", "too_many")
 
 
-def test_what_is_alive_and_what_is_ready_differ() -> None:
+def test_what_is_alive_and_what_is_ready_differ_and_neither_is_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "amulet_server")
     broken = read_settings(model="no/such/model", **STEADY)
     with opened(broken) as service, TestClient(create_app(service), "http://localhost") as client:
         until(lambda: service.readiness.failure is not None)
         assert client.get("/health").status_code == 200
         unready = client.get("/ready")
         assert (unready.status_code, unready.json()["error"]["code"]) == (503, "not_ready")
+    assert {record.levelname for record in caplog.records if record.name == "amulet_server"} == {
+        "INFO"
+    }
+
+
+@pytest.mark.parametrize("code, level", [("server_stopped", "INFO"), ("model_closed", "ERROR")])
+def test_an_answer_that_ends_as_the_server_stops_is_no_fault_in_the_log(
+    code: str, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "amulet_server")
+    with running(read_settings(**STEADY)) as server:
+        end = server.service.cut.set if code == "server_stopped" else server.service.llm.close
+        end()
+        answer = server.http().post(CHAT, json={"model": "pocket", "messages": CONVERSATION})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+    (logged,) = (record for record in caplog.records if record.name == "amulet_server")
+    assert logged.levelname == level
+
+
+def test_paths_that_there_aren_t_are_answered_with_where_the_api_is(server: RunningServer) -> None:
+    for method, path, status in (("POST", "/chat/completions", 404), ("DELETE", "/v1/models", 405)):
+        answer = server.http().request(method, path)
+        assert answer.status_code == status
+        assert "under /v1" in answer.json()["error"]["message"]
 
 
 def test_logs_counts_and_errors_tell_nothing_of_what_anybody_wrote(
@@ -183,9 +296,11 @@ def test_logs_counts_and_errors_tell_nothing_of_what_anybody_wrote(
         client.post(CHAT, json={**body, "preference": secret * 200}),
         client.post(CHAT, json={**body, "messages": [{"role": secret, "content": secret}]}),
         client.post(CHAT, json={**body, secret: 1, "n": secret}),
+        client.post(CHAT, json={**body, secret: 1}),
+        client.get("/v1/models", params={secret: "1"}),
     ]
     assert answered.headers["x-request-id"] == "of-this-test"
-    assert [answer.status_code for answer in refused] == [400] * 4
+    assert [answer.status_code for answer in refused] == [400] * 6
     others = ("httpx", "httpcore", "uvicorn.access")  # this test's client, and what serve turns off
     records = [record for record in caplog.records if not record.name.startswith(others)]
     lines = [JsonLines().format(record) for record in records]

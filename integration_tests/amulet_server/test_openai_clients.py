@@ -9,6 +9,7 @@ import pytest
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 
+from langchain_amulet import Preference
 from support.servers import CONVERSATION, QUESTION, RunningServer
 
 TOOL: Any = {
@@ -39,20 +40,24 @@ def test_an_answer_is_the_model_s_own(server: RunningServer) -> None:
     assert answer.usage.total_tokens == expected.usage_metadata["total_tokens"]
 
 
+CONCISE = Preference.trait("concise")
+
+
 @pytest.mark.parametrize(
-    "options",
+    "options, preference",
     [
-        {"model": "pocket@concise"},
-        {"metadata": {"preference": "Keep it short."}},
-        {"extra_body": {"preference": "concise"}},
-        {"extra_body": {"preference": {"text": "Keep it short."}}},
+        ({"model": "pocket@concise"}, CONCISE),
+        ({"model": "pocket@friendly"}, Preference.preset("friendly")),
+        ({"extra_body": {"preference": "concise +"}}, CONCISE),
+        ({"metadata": {"preference": "Keep it short."}}, "Keep it short."),
+        ({"extra_body": {"preference": {"text": "Keep it short."}}}, "Keep it short."),
     ],
     ids=str,
 )
 def test_every_way_to_say_a_preference_steers(
-    server: RunningServer, options: dict[str, Any]
+    server: RunningServer, options: dict[str, Any], preference: Any
 ) -> None:
-    expected = server.service.llm.invoke(QUESTION, preference="Keep it short.").text
+    expected = server.service.llm.invoke(QUESTION, preference=preference).text
     assert server.ask(server.openai(), **options) == expected
 
 
@@ -86,7 +91,7 @@ def test_the_streaming_helper_puts_the_same_answer_together(server: RunningServe
 
 async def test_calls_of_an_event_loop_are_answered_together(server: RunningServer) -> None:
     client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60)
-    styles = ["concise", "formal", "uplifting", ""]
+    styles = ["concise ++", "formal ++", "enthusiastic ++", ""]
     async with client:
         answers = await asyncio.gather(
             *(
@@ -224,7 +229,8 @@ def test_a_conversation_with_its_calls_and_results_goes_on(server: RunningServer
 
 
 def test_an_answer_tells_how_it_was_steered(server: RunningServer) -> None:
-    options: Any = {"extra_body": {"preference": "formal", "method": "strong", "trace": True}}
+    asked = {"preference": "Be formal.", "method": "strong", "trace": True}
+    options: Any = {"extra_body": asked}
     found = server.openai().chat.completions.create(
         model="pocket", messages=CONVERSATION, max_tokens=4, **options
     )
@@ -250,7 +256,7 @@ def test_models_are_listed_with_their_styles(server: RunningServer) -> None:
         ({"extra_body": {"style": "x"}}, openai.BadRequestError, "style", "unknown_parameter"),
         ({"n": 9}, openai.BadRequestError, "n", "too_many"),
         ({"tool_choice": "required"}, openai.BadRequestError, "tools", "invalid_tool"),
-        ({"stream_options": {}}, openai.BadRequestError, None, "invalid_request"),
+        ({"stream_options": {}}, openai.BadRequestError, "stream_options", "invalid_request"),
         (
             {"extra_body": {"preference": "x" * 3000}},
             openai.BadRequestError,

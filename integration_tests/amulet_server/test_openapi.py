@@ -47,6 +47,18 @@ def test_all_that_is_answered_is_described(server: RunningServer) -> None:
     assert sorted(operations(server)) == sorted(OPERATIONS)
 
 
+def test_what_can_t_be_read_is_described_as_it_is_answered(server: RunningServer) -> None:
+    described = server.http().get("/openapi.json").json()
+    assert "HTTPValidationError" not in str(described)
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            answers = operation["responses"]
+            assert "422" not in answers
+            if path.startswith("/v1/"):
+                schema = answers["400"]["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/ErrorBody"}
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_answer_is_documented_and_none_is_a_fault(server: RunningServer, name: str) -> None:
     operation = operations(server)[name]

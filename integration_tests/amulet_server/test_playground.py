@@ -14,6 +14,8 @@ import httpx
 import pytest
 
 from amulet_server import read_settings
+from langchain_amulet.preferences import TRAITS
+from langchain_amulet.trace import as_factor, ratio
 from support.browsers import CHROMIUM, browser
 from support.servers import QUESTION, STEADY, RunningServer, running
 
@@ -100,13 +102,14 @@ def test_a_question_is_answered_by_the_model_alone_prompted_and_steered(
     server: RunningServer, page: Page
 ) -> None:
     opened(page, server.url)
-    page.get_by_role("button", name="uplifting").click()
+    page.get_by_role("button", name="enthusiastic").click()
+    page.get_by_label("Method").select_option("amulet")
     page.get_by_role("button", name="balanced").click()
-    llm = server.service.llm
+    llm, wish = server.service.llm, TRAITS["enthusiastic"].more
     assert ask(page) == [
         llm.invoke(QUESTION).text,
-        llm.invoke(QUESTION, preference="Be uplifting.", method="pref").text,
-        llm.invoke(QUESTION, preference="Be uplifting.", method="balanced").text,
+        llm.invoke(QUESTION, preference=wish, method="pref").text,
+        llm.invoke(QUESTION, preference=wish, method="balanced").text,
     ]
 
 
@@ -140,8 +143,9 @@ def test_tokens_tell_by_colour_and_on_hover_how_far_they_were_moved(
     ).response_metadata["trace"]
     for stream in ("base", "pref", "steered"):
         expect(tooltip).to_contain_text(f"{100 * trace[moved][stream]:.1f} %")
+    expect(tooltip).to_contain_text(f"steered / prompted {as_factor(ratio(trace[moved]))}, div")
     page.get_by_text("Further settings").click()
-    page.get_by_label("Colours show").select_option("shift from base")
+    page.get_by_label("Colours show").select_option("steered / base")
     assert colours_of(page) != colours
 
 

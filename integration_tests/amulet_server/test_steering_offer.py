@@ -4,6 +4,7 @@ import httpx
 
 from amulet_server import read_settings
 from langchain_amulet.methods import STRENGTHS
+from langchain_amulet.preferences import PRESETS
 from support.servers import CONVERSATION, STEADY, RunningServer, running
 
 
@@ -24,8 +25,12 @@ def test_all_that_is_offered_can_be_asked_for(server: RunningServer) -> None:
         for parameter, value in each["parameters"].items()
     ]
     body = {"model": offer["model"], "messages": CONVERSATION, "max_tokens": 1}
+    assert offer["styles"] == list(PRESETS)
+    for name in (*offer["traits"], *offer["styles"]):
+        sent = {**body, "preference": name}
+        http.post("/v1/chat/completions", json=sent).raise_for_status()
     for method in (*methods, *offer["strengths"], *asked):
-        sent = {**body, "preference": next(iter(offer["traits"])), "method": method}
+        sent = {**body, "preference": "Be kind.", "method": method}
         http.post("/v1/chat/completions", json=sent).raise_for_status()
 
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import openai
 import pytest
 
 from amulet_server import read_settings
+from langchain_amulet.preferences import TRAITS, Preference
 from support.postgres import Postgres
 from support.servers import CONVERSATION, QUESTION, STEADY, RunningServer, running
 
@@ -97,6 +99,19 @@ def test_a_trusted_header_that_no_proxy_sent_is_refused(guarded: RunningServer) 
         guarded.ask(forwarded)
 
 
+def test_a_header_that_is_sent_twice_lets_nobody_choose_who_they_are(
+    guarded: RunningServer,
+) -> None:
+    for name, values in {
+        "X-User": ("ada", "bob"),
+        "X-OpenWebUI-User-Jwt": (token("ada"), token("bob")),
+        "Authorization": ("Bearer sk-of-ada", "Bearer sk-of-bob"),
+    }.items():
+        sent = [(name, each) for each in values]
+        answer = httpx.get(f"{guarded.url}/v1/preferences", headers=sent)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "repeated_header")
+
+
 @pytest.mark.parametrize(
     "method, path",
     [
@@ -154,14 +169,14 @@ def test_what_one_prefers_is_set_added_to_listed_forgotten_and_erased(
         "Keep it short."
     ]
     assert texts(client.get(path)) == ["Please use a formal tone.", "Use examples."]
-    assert guarded.ask(guarded.openai("sk-of-bob")) == styled_by(guarded, "balanced")
+    assert guarded.ask(guarded.openai("sk-of-bob")) == styled_by(guarded, TRAITS["formal"].at(1)[1])
     changes = client.get(f"{path}/history", params={"limit": 2}).json()["data"]
     assert [change["action"] for change in changes] == ["forget", "add"]
     assert client.delete(path).status_code == 204
     assert client.get(path).json()["data"] == client.get(f"{path}/history").json()["data"] == []
 
 
-def styled_by(server: RunningServer, strength: str) -> str:
+def styled_by(server: RunningServer, strength: float) -> str:
     formal = {"text": "Please use a formal tone.", "strength": strength}
     return str(server.service.llm.invoke(QUESTION, preference=formal).text)
 
@@ -174,9 +189,11 @@ def styled_by(server: RunningServer, strength: str) -> str:
         ({"preference": "a\x00b"}, "preference"),
         ({"preference": "x" * 3000}, "preference"),
         ({"preference": {"text": "a", "expires_at": "soon"}}, "preference"),
+        ({"preference": {"text": "a", "expires_at": "2020-01-01T00:00:00Z"}}, "preference"),
+        ({"preference": {"text": "a", "expires": "x"}}, "preference.expires"),
         ({"preference": "a", "strength": 1}, "strength"),
     ],
-    ids=["nothing", "empty", "control", "long", "soon", "unknown"],
+    ids=["nothing", "empty", "control", "long", "soon", "over", "misspelled", "unknown"],
 )
 def test_what_can_t_be_preferred_is_refused(
     guarded: RunningServer, body: dict[str, Any], param: str
@@ -188,13 +205,26 @@ def test_what_can_t_be_preferred_is_refused(
     assert client.get("/v1/preferences").json()["data"][0]["text"] == "Keep it short."
 
 
+def test_how_long_a_preference_lasts_is_told_by_the_field_that_says_it(
+    guarded: RunningServer,
+) -> None:
+    client = guarded.http(authorization="Bearer sk-of-ada")
+    body = {"preference": {"text": "a", "expires": 60}}
+    error = client.put("/v1/preferences", json=body).json()["error"]
+    assert "did you mean 'expires_at'?" in error["message"]
+
+
 def test_a_call_may_put_its_preference_on_top_of_what_is_stored(guarded: RunningServer) -> None:
     client = guarded.openai("sk-of-ada")
     expected = guarded.service.llm.invoke(
-        QUESTION, {"configurable": {"user_id": "ada"}}, preference="Be uplifting.", compose=True
+        QUESTION,
+        {"configurable": {"user_id": "ada"}},
+        preference=Preference.trait("enthusiastic", 2),
+        compose=True,
     ).text
-    body = {"preference": "uplifting", "compose": True}
+    body = {"preference": "enthusiastic ++", "compose": True}
     assert guarded.ask(client, extra_body=body) == expected
+    assert expected not in (styled(guarded, "Keep it short."), styled(guarded, None))
     assert guarded.ask(client, extra_body={"preference": None}) == styled(guarded, None)
 
 
@@ -203,6 +233,87 @@ def test_a_front_end_s_own_calls_aren_t_steered(guarded: RunningServer) -> None:
     for task, answer in (("title_generation", plain), ("", short), ("{{TASK}}", short)):
         client = guarded.openai("sk-of-ada", X_OpenWebUI_Task=task)
         assert guarded.ask(client) == answer
+
+
+@pytest.mark.parametrize(
+    "method, path, body",
+    [
+        ("GET", "/v1/preferences", None),
+        ("PUT", "/v1/preferences", {"preference": "formal"}),
+        ("POST", "/v1/preferences", {"preference": "formal"}),
+        ("DELETE", "/v1/preferences", None),
+        ("POST", "/v1/preferences/forget", {}),
+        ("GET", "/v1/preferences/history", None),
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/models/pocket", None),
+        ("GET", "/v1/steering", None),
+        ("POST", "/v1/chat/completions", {"model": "pocket", "messages": CONVERSATION}),
+    ],
+)
+def test_what_an_address_says_and_nobody_knows_is_refused(
+    guarded: RunningServer, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    client = guarded.http(authorization="Bearer sk-of-ada")
+    answer = client.request(method, path, json=body, params={"usr": "bob"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "unknown_parameter")
+    assert error["param"] == "usr"
+    kept = client.get("/v1/preferences").json()["data"]
+    assert [each["text"] for each in kept] == ["Keep it short."]
+
+
+def test_what_is_the_body_s_to_say_is_refused_in_an_address(guarded: RunningServer) -> None:
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    for method, path, name in (
+        ("PUT", "", "user"),
+        ("POST", "", "user"),
+        ("POST", "/forget", "text"),
+    ):
+        body = {"user": "ada"} if path else {"user": "ada", "preference": "formal"}
+        answer = client.request(method, f"/v1/preferences{path}", json=body, params={name: "zz"})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
+    kept = client.get("/v1/preferences", params={"user": "ada"}).json()["data"]
+    assert [each["text"] for each in kept] == ["Keep it short."]
+
+
+def test_a_body_without_a_text_forgets_everything(guarded: RunningServer) -> None:
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    client.put("/v1/preferences", json={"user": "zoe", "preference": "formal, concise"})
+    forgotten = client.post("/v1/preferences/forget", json={"user": "zoe"}).json()["data"]
+    assert len(forgotten) == 2
+    assert client.get("/v1/preferences", params={"user": "zoe"}).json()["data"] == []
+
+
+def test_what_was_set_by_a_name_is_forgotten_by_it(guarded: RunningServer) -> None:
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    client.put("/v1/preferences", json={"user": "kim", "preference": "friendly, concise ++"})
+    body = {"user": "kim", "text": "friendly"}
+    forgotten = client.post("/v1/preferences/forget", json=body).json()["data"]
+    assert [each["text"] for each in forgotten] == [
+        each.text for each in Preference.preset("friendly")
+    ]
+    kept = client.get("/v1/preferences", params={"user": "kim"}).json()["data"]
+    assert [each["text"] for each in kept] == ["Keep it short."]
+
+
+def test_what_an_object_says_is_stored_and_forgotten_as_it_stands(guarded: RunningServer) -> None:
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    details = {"text": "C++, Python", "when": ["code"]}
+    client.put("/v1/preferences", json={"user": "kim", "preference": details}).raise_for_status()
+    body = {"user": "kim", "text": details["text"]}
+    forgotten = client.post("/v1/preferences/forget", json=body).json()["data"]
+    assert [each["text"] for each in forgotten] == [details["text"]]
+    answer = client.post("/v1/preferences/forget", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_preference")
+
+
+def test_what_an_address_may_say_must_be_as_it_must(guarded: RunningServer) -> None:
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    for wrong in ({"user": ""}, {"user": "ada", "limit": "0"}, {"user": "ada", "limit": "x"}):
+        answer = client.get("/v1/preferences/history", params=wrong)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "invalid_value")
+        assert error["param"] == list(wrong)[-1]
 
 
 def test_a_server_without_a_store_keeps_nothing_and_says_so() -> None:

@@ -100,11 +100,10 @@ function explain(token) {
     ["prompted", entry.pref],
     ["steered", entry.steered],
   ].filter(([, probability]) => probability !== null);
-  const moved = MEASURES.prompted(entry);
   element("why").replaceChildren(
     make("p", { className: "token", textContent: JSON.stringify(entry.token) }),
     make("dl", {}, ...rows.map(([name, probability]) => row(name, probability))),
-    make("p", { textContent: `${signed(moved)} nats from prompted, divergence ${entry.kl.toFixed(2)}` }),
+    make("p", { textContent: `steered / prompted ${factor(MEASURES.prompted(entry))}, divergence ${entry.kl.toFixed(2)} nats` }),
   );
   place(element("why"), token.getClientRects()[0]);
 }
@@ -127,4 +126,9 @@ function place(box, at) {
 }
 
 const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
-const signed = (number) => (number < 0 ? "−" : "+") + Math.abs(number).toFixed(2);
+
+/** By what factor a shift in nats changes a probability, as in `x1.55`. */
+function factor(nats) {
+  const ratio = Math.exp(nats);
+  return `x${ratio >= 0.01 && ratio < 1000 ? ratio.toFixed(2) : ratio.toExponential(0)}`;
+}
