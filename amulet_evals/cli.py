@@ -29,7 +29,8 @@ Prefer = Annotated[
     typer.Option(
         "--prefer",
         "-p",
-        help="creative, concise, ...; a preference in words; or a .txt or .json file of them.",
+        help="creative, concise, ... as the paper words them; words of your own, or traits as in "
+        "`concise ++`; or a .txt or .json file of them.",
     ),
 ]
 Methods = Annotated[
@@ -46,6 +47,9 @@ Seed = Annotated[int | None, typer.Option(help="Of the choice of questions and o
 System = Annotated[str | None, typer.Option(help="System message of every prompt.")]
 Backend = Annotated[
     str | None, typer.Option(help="What runs the models: a backend's name, or module:name.")
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="Where the server is that runs them, for --backend vllm.")
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cuda:0.")]
 Dtype = Annotated[str | None, typer.Option(help="Such as bfloat16.")]
@@ -78,6 +82,7 @@ def evaluate(
     seed: Seed = None,
     system: System = None,
     backend: Backend = None,
+    base_url: BaseUrl = None,
     device: Device = None,
     dtype: Dtype = None,
     score: Score = None,
@@ -94,7 +99,7 @@ def evaluate(
     place = _given(device=device, dtype=dtype)
     settings = _given(
         models=model,
-        load=_given(backend=backend, **place),
+        load=_given(backend=backend, base_url=base_url, **place),
         questions=[_given(source=each, column=column, split=split) for each in questions or ()],
         limit=limit,
         preferences=prefer,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from amulet_evals.data.questions import QuestionSource
 from amulet_evals.data.styles import PAPER_STYLES, Example
@@ -18,13 +18,13 @@ from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell
 from langchain_amulet.methods.method import search_of
-from langchain_amulet.validation import check_type, explained
+from langchain_amulet.validation import FlaglessNumbers, check_type, explained
 
-COMPARED = ("base", "pref", "linear_alignment", "amulet")
+COMPARED = ("base", "pref", "linear_alignment", "auto", "amulet")
 """The methods that are compared unless others are named."""
 
 
-class Settings(BaseModel):
+class Settings(FlaglessNumbers):
     """What all of the settings here have in common: unknown names are refused."""
 
     model_config = ConfigDict(

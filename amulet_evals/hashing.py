@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 
-def digest(*parts: str | int | float | None) -> str:
-    """A name of 16 hexadecimal digits for these parts in this order."""
+def digest(*parts: Any) -> str:
+    """A name of 16 hexadecimal digits for these parts, which JSON can say, in this order."""
     text = json.dumps(parts, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def number(*parts: str | int | float | None) -> int:
+def number(*parts: Any) -> int:
     """A whole number below 2 ** 63 for these parts in this order."""
     return int(digest(*parts), 16) >> 1

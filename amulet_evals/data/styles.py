@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.preferences import TRAITS, Preference
+from langchain_amulet.preferences.traits import levels_in
 
 PAPER_STYLES = (
     "creative", "verbose", "concise", "uplifting", "sycophantic", "complex", "formal", "pleasant",
@@ -28,6 +30,9 @@ SENTENCE = "Your answer should be {} as much as possible."
 INTRODUCTION = "These answers to other questions are in the style that is wanted:"
 """What stands in front of examples."""
 
+AWAY = -1.0
+"""Strengths below this push away from a preference's text."""
+
 Preferences = Sequence[str] | Mapping[str, str | Sequence[str]]
 """Styles as they are given: see `read_styles`."""
 
@@ -38,7 +43,7 @@ class Style:
 
     Attributes:
         name: Its name.
-        wordings: How it is asked for.
+        wordings: How it is asked for, in words or as traits, see `traits_in`.
         examples: Answers that are as wanted, see `shown`; empty for none.
     """
 
@@ -80,16 +85,27 @@ def with_examples(
     return tuple(replace(each, examples=shown(examples.get(each.name, ()))) for each in styles)
 
 
+def traits_in(wording: str) -> tuple[Preference, ...]:
+    """What a wording asks for that is made of traits: ``concise ++, formal -``; else nothing.
+
+    Raises:
+        PreferenceError: It is meant for traits and isn't.
+    """
+    levels = levels_in(wording, TRAITS) or ()
+    return tuple(Preference.trait(name, level) for name, level in levels)
+
+
 def read_styles(given: Preferences) -> tuple[Style, ...]:
     """Styles by their names and wordings.
 
     Args:
         given: Names with their wordings; or a list of texts, each of them one of `PAPER_STYLES`,
-            a file, or a preference in words, which is its own name. A .txt file has one per line, a
-            .json file a list of texts or names with their wordings.
+            a file, or a preference in words or as traits, which is its own name. A .txt file has
+            one per line, a .json file a list of texts or names with their wordings.
 
     Raises:
         ConfigurationError: There is no style, one without words, or a name that is there twice.
+        PreferenceError: A wording is meant for traits and isn't.
     """
     styles = tuple(_named(given) if isinstance(given, Mapping) else _listed(given))
     names = [style.name for style in styles]
@@ -130,6 +146,13 @@ def _style(name: str, wordings: Any) -> Style:
             f"A preference is asked for in words, but {name!r} has {wordings!r}: give a text, or "
             "a list of texts with at least one."
         )
+    for each in (found for text in texts for found in traits_in(text)):
+        if isinstance(each.strength, float) and each.strength < AWAY:
+            raise ConfigurationError(
+                f"A style must say how answers are wanted, but {name!r} has a trait whose text is "
+                "pushed away from, which means the contrary to prompts and scorers: say in words "
+                "what is wanted instead."
+            )
     return Style(name, texts)
 
 

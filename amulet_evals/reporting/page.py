@@ -20,10 +20,10 @@ from amulet_evals.reporting.tables import number
 from amulet_evals.run.grid import Case
 from amulet_evals.run.manifest import Manifest
 from amulet_evals.run.records import AnswerRecord, Failure, TracedToken
-from langchain_amulet.trace import SHADES
+from langchain_amulet.trace import SHADES, as_factor, level
 
 LEVELS = tuple(least for least, _ in SHADES[1:])
-"""Nats by which a token was moved, from which on it has the next colour."""
+"""By what factor steering changed a token's probability, from which on it has the next colour."""
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,18 @@ def shaded(tokens: Sequence[TracedToken]) -> list[ShadedToken]:
     """An answer's tokens; those that were hardly moved are joined with their neighbours."""
     found: list[ShadedToken] = []
     for token in tokens:
-        level = sum(abs(token.moved) >= least for least in LEVELS)
-        if found and not level and not found[-1].level:
+        far = level(token.ratio)
+        if found and not far and not found[-1].level:
             found[-1] = ShadedToken(found[-1].text + token.text)
         else:
-            found.append(ShadedToken(token.text, level, _tooltip(token) if level else ""))
+            found.append(ShadedToken(token.text, far, _tooltip(token) if far else ""))
     return found
 
 
 def _tooltip(token: TracedToken) -> str:
     base = "" if token.base is None else f"base {token.base:.1%}, "
-    return f"{base}prompted {token.pref:.1%}, steered {token.steered:.1%} ({token.moved:+.2f} nats)"
+    factor = as_factor(token.ratio)
+    return f"{base}prompted {token.pref:.1%}, steered {token.steered:.1%} ({factor})"
 
 
 def _card(

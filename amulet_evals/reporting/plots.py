@@ -5,7 +5,9 @@ This module knows results and matplotlib: nothing of files.
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -44,6 +46,17 @@ class Plot:
 
     title: str
     figure: Figure
+
+    @property
+    def file_name(self) -> str:
+        """The title, as a file can be called; without an ending."""
+        return re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    def svg(self) -> bytes:
+        """The picture as SVG, within `style` the same bytes whenever it is made."""
+        written = io.BytesIO()
+        self.figure.savefig(written, format="svg", bbox_inches="tight", metadata={"Date": None})
+        return written.getvalue()
 
 
 def style() -> AbstractContextManager[None]:
@@ -86,12 +99,12 @@ def bars(results: Results, model: str, questions: str, metric: Metric) -> Plot:
         heights = [float(mean_of(values)) for values in found]
         places = np.arange(len(styles)) + (at - (len(methods) - 1) / 2) * width
         errors = np.array([_errors(values) for values in found]).T
-        axes.bar(places, heights, width * 0.92, color=_colour(at), label=_label(method))
+        axes.bar(places, heights, width * 0.92, color=nth_colour(at), label=_label(method))
         axes.errorbar(places, heights, errors, fmt="none", ecolor="0.25", elinewidth=0.8)
     axes.set_xticks(range(len(styles)), styles)
     axes.set_ylabel(metric.title)
     axes.grid(axis="y", alpha=0.3)
-    return _finished(figure, f"{metric.title}: {questions}, {model}")
+    return finished(figure, f"{metric.title}: {questions}, {model}")
 
 
 def tradeoff(
@@ -113,7 +126,7 @@ def tradeoff(
                 [results.mean(model, questions, method, name, each) for method in methods]
                 for each in (degeneration, metric)
             )
-            colour = _colour(order.index(methods[-1]))
+            colour = nth_colour(order.index(methods[-1]))
             panel.plot(across, up, "-", color=colour, linewidth=1)
             sizes = np.linspace(12, 60, len(methods)) if len(methods) > 1 else 30
             panel.scatter(across, up, sizes, color=colour, label=_label(family), zorder=3)
@@ -123,7 +136,7 @@ def tradeoff(
         panel.remove()
     figure.supxlabel(degeneration.title, fontsize=9)
     figure.supylabel(metric.title, fontsize=9)
-    return _finished(
+    return finished(
         figure, f"{metric.title} against {degeneration.title}: {questions}, {model}", panels[0]
     )
 
@@ -137,11 +150,11 @@ def kl_per_token(results: Results, model: str, questions: str) -> Plot:
         means = mean_by_place(series)
         if means.any():
             places = np.arange(1, len(means) + 1)
-            axes.plot(places, means, color=_colour(at), label=_label(method))
+            axes.plot(places, means, color=nth_colour(at), label=_label(method))
     axes.set_xlabel("token")
     axes.set_ylabel("nats from the prompted distribution")
     axes.grid(alpha=0.3)
-    return _finished(figure, f"KL per token: {questions}, {model}")
+    return finished(figure, f"KL per token: {questions}, {model}")
 
 
 def families(results: Results) -> list[tuple[str, list[str]]]:
@@ -175,7 +188,8 @@ def _errors(values: Floats) -> tuple[float, float]:
     return (max(0.0, mean - found.low), max(0.0, found.high - mean)) if found else (0.0, 0.0)
 
 
-def _finished(figure: Figure, title: str, labelled: Axes | None = None) -> Plot:
+def finished(figure: Figure, title: str, labelled: Axes | None = None) -> Plot:
+    """A picture with its legend below it, of what a panel has labels for, else of the first."""
     handles, labels = (labelled or figure.axes[0]).get_legend_handles_labels()
     columns = min(4, max(1, len(labels)))
     figure.tight_layout()
@@ -184,8 +198,8 @@ def _finished(figure: Figure, title: str, labelled: Axes | None = None) -> Plot:
     return Plot(title, figure)
 
 
-def _colour(at: int) -> tuple[float, float, float, float]:
-    """The strong colours first, then the pale ones."""
+def nth_colour(at: int) -> tuple[float, float, float, float]:
+    """The colour of what is the n-th of its kind: the strong ones first, then the pale ones."""
     return PALETTE((2 * at + at // 10) % 20)
 
 

@@ -11,8 +11,6 @@ This module knows a run's folder and where its report goes: nothing of what is i
 
 from __future__ import annotations
 
-import io
-import re
 from pathlib import Path
 
 from amulet_evals.reporting import comparison
@@ -73,10 +71,8 @@ def _write_plots(place: Path, results: Results) -> dict[str, bytes]:
     pictures = {}
     with style():
         for at, plot in enumerate(plots(results), 1):
-            name = f"{at:02}-{re.sub('[^a-z0-9]+', '-', plot.title.lower()).strip('-')[:80]}"
-            svg = io.BytesIO()
-            plot.figure.savefig(svg, format="svg", bbox_inches="tight", metadata={"Date": None})
+            name, svg = f"{at:02}-{plot.file_name[:80]}", plot.svg()
             plot.figure.savefig(place / f"{name}.png", dpi=150, bbox_inches="tight")
-            (place / f"{name}.svg").write_bytes(svg.getvalue())
-            pictures[plot.title] = svg.getvalue()
+            (place / f"{name}.svg").write_bytes(svg)
+            pictures[plot.title] = svg
     return pictures

@@ -34,6 +34,7 @@ DECODED: Mapping[str, Any] = MappingProxyType({"scorer": "decoding", "needs": "a
 OF_ANSWERS: Mapping[str, Callable[[AnswerRecord], float | None]] = MappingProxyType(
     {
         "mean_kl": lambda answer: answer.mean_kl,
+        "surprise": lambda answer: answer.surprise,
         "cut_off": lambda answer: float(answer.finish_reason == "length"),
         "tokens": lambda answer: float(answer.tokens),
     }
@@ -43,6 +44,7 @@ OF_ANSWERS: Mapping[str, Callable[[AnswerRecord], float | None]] = MappingProxyT
 # Who says least is never cut off, so that this isn't a matter of better or worse, either.
 DECODED_METRICS = (
     Metric(name="mean_kl", title="KL per token", better=None, **DECODED),
+    Metric(name="surprise", title="surprise, nats per token", better=None, **DECODED),
     Metric(name="cut_off", title="cut off", better=None, **DECODED),
     Metric(name="tokens", title="tokens", better=None, **DECODED),
 )

@@ -79,6 +79,25 @@ def cell(values: Floats, differences: Floats | None = None) -> Cell:
     return Cell(float(mean_of(values)), int(np.count_nonzero(~np.isnan(values))), difference)
 
 
+def compared(numbers: Mapping[str, Sequence[Floats]], baseline: str) -> dict[str, tuple[Cell, ...]]:
+    """Rows of cells, each with its paired difference from the baseline's in the same column.
+
+    Args:
+        numbers: By method, for each column a number per question; the questions are the same.
+        baseline: The method that the others are held against; where it isn't among them, none has
+            a difference.
+    """
+    against = numbers.get(baseline)
+
+    def row(method: str, own: Sequence[Floats]) -> tuple[Cell, ...]:
+        if against is None or method == baseline:
+            return tuple(map(cell, own))
+        pairs = zip(own, against, strict=True)
+        return tuple(cell(each, each - other) for each, other in pairs)
+
+    return {method: row(method, own) for method, own in numbers.items()}
+
+
 def markdown(table: Table) -> str:
     """As Markdown: the best in bold, intervals of the difference from the baseline in brackets.
 

@@ -1,7 +1,8 @@
 """Whole conversations, decoded turn by turn: does a wish last?
 
 What users say is written beforehand; what is answered becomes the history of the next turn. Every
-answer is on disk as soon as it is there, and a run goes on within a conversation.
+answer is on disk as soon as it is there, and a run goes on within a conversation. One that fills
+the model's context ends there.
 
 This module knows ChatAmulet's public face and journals: nothing of how style is measured.
 """
@@ -13,18 +14,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from amulet_evals.config import Decoding
+from amulet_evals.data.questions import Question
 from amulet_evals.data.styles import Style
 from amulet_evals.hashing import digest, number
 from amulet_evals.method_spec import method_of
 from amulet_evals.run.journal import Journal, rows
 from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.placement import Placement
+from langchain_amulet.errors import ConfigurationError, ContextLengthError
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Talk:
-    """All that a conversation depends on, besides how a run decodes.
+    """What tells a conversation from others, besides how a run decodes.
 
     Attributes:
         model: Name of the model.
@@ -58,8 +61,7 @@ class Talk:
     @cached_property
     def key(self) -> str:
         """A name of its own."""
-        parts = (self.model, self.method, self.script, self.preference, self.placement)
-        return digest(*parts)
+        return digest(*asdict(self).values())
 
 
 def scripts(
@@ -72,7 +74,15 @@ def scripts(
         openings: Texts to begin with.
         turns: Texts to go on with; ``length - 1`` at least.
         length: Turns of a script.
+
+    Raises:
+        ConfigurationError: There are fewer texts to go on with.
     """
+    if length > len(turns) + 1:
+        raise ConfigurationError(
+            f"A conversation can have an opening and the {len(turns)} turns that are written, but "
+            f"{length} turns were asked for: ask for {len(turns) + 1} at the most."
+        )
     found = []
     for topic in topics:
         name = topic["name"]
@@ -83,6 +93,20 @@ def scripts(
     return tuple(found)
 
 
+def chunked(questions: Iterable[Question], turns: int) -> tuple[Script, ...]:
+    """Scripts that ask one question after the other, so many each; what is left over is left out.
+
+    Args:
+        questions: What is asked.
+        turns: How many a script asks.
+    """
+    found = tuple(questions)
+    whole = range(0, len(found) - turns + 1, turns)
+    return tuple(
+        Script(found[at].id, tuple(each.text for each in found[at : at + turns])) for at in whole
+    )
+
+
 def talks(
     model: str,
     methods: Iterable[str],
@@ -90,17 +114,22 @@ def talks(
     styles: Iterable[Style],
     placements: Iterable[Placement],
 ) -> tuple[Talk, ...]:
-    """Every script in every style, by every method, at every placement; and once unasked."""
-    found, styles, placements = tuple(found), tuple(styles), tuple(placements)
-    plain = (Talk(model, "base", each.id, None, None, "system") for each in found)
-    asked = (
-        Talk(model, method, each.id, style.name, style.wordings[0], placement)
-        for method in methods
-        for placement in placements
-        for style in styles
+    """Every script in every style, by every method, at every placement; and once unasked.
+
+    They are in order of the scripts, so that of a part of them whole scripts are comparable.
+    """
+    asked = tuple(product(methods, placements, styles))
+    return tuple(
+        talk
         for each in found
+        for talk in (
+            Talk(model, "base", each.id, None, None, "system"),
+            *(
+                Talk(model, method, each.id, style.name, style.wordings[0], placement)
+                for method, placement, style in asked
+            ),
+        )
     )
-    return (*plain, *asked)
 
 
 @dataclass(frozen=True)
@@ -112,12 +141,15 @@ class Talker:
         scripts: What users say, by the scripts' names.
         decoding: How to decode; where the preference goes is each talk's own.
         path: The journal of answers.
+        window: How many turns of the past are shown with each; None for all of them, as far as the
+            model's context goes.
     """
 
     llm: ChatAmulet
     scripts: Mapping[str, Script]
     decoding: Decoding
     path: Path
+    window: int | None = None
 
     async def talk(
         self, found: Iterable[Talk], concurrency: int, on_done: Callable[[int, int], None]
@@ -128,11 +160,18 @@ class Talker:
             found: The conversations.
             concurrency: How many at a time.
             on_done: Called with how many turns are done, and of how many.
+
+        Raises:
+            ConfigurationError: There are answers with another window.
         """
-        found = tuple(found)
-        known = {(row["talk"], row["turn"]): row["text"] for row in rows(self.path)}
-        total = sum(len(self.scripts[each.script].says) for each in found)
-        done, room = count(len(known) + 1), asyncio.Semaphore(concurrency)
+        found, known = tuple(found), self._known()
+        asked = {
+            (each.key, turn)
+            for each in found
+            for turn, _ in enumerate(self.scripts[each.script].says, 1)
+        }
+        done, total = count(len(asked & known.keys()) + 1), len(asked)
+        room = asyncio.Semaphore(concurrency)
         with Journal(self.path) as journal:
 
             async def one(each: Talk) -> None:
@@ -143,6 +182,19 @@ class Talker:
                 for each in found:
                     group.create_task(one(each))
 
+    def _known(self) -> dict[tuple[str, int], str]:
+        """What was answered before, by talk and turn."""
+        known = {}
+        for row in rows(self.path):
+            if row["window"] != self.window:
+                raise ConfigurationError(
+                    "Conversations go on with the window that they began with, but these were "
+                    f"shown {_turns(row['window'])} and are to be shown {_turns(self.window)}: "
+                    "give the same, or name a new folder."
+                )
+            known[row["talk"], row["turn"]] = row["text"]
+        return known
+
     async def _one(
         self,
         talk: Talk,
@@ -150,12 +202,16 @@ class Talker:
         journal: Journal,
         on_done: Callable[[], None],
     ) -> None:
-        history = list(self._beginning())
+        beginning, history = tuple(self._beginning()), list[BaseMessage]()
         for turn, text in enumerate(self.scripts[talk.script].says, 1):
             history.append(HumanMessage(text))
             answer = known.get((talk.key, turn))
             if answer is None:
-                answer = await self._answer(talk, turn, history, journal)
+                try:
+                    shown = history if self.window is None else history[-2 * self.window - 1 :]
+                    answer = await self._answer(talk, turn, (*beginning, *shown), journal)
+                except ContextLengthError:
+                    return  # what was said fills the model's context: nothing more can be
                 on_done()
             history.append(AIMessage(answer))
 
@@ -173,6 +229,7 @@ class Talker:
             {
                 "talk": talk.key,
                 **asdict(talk),
+                "window": self.window,
                 "turn": turn,
                 "text": message.text,
                 "tokens": usage["output_tokens"] if usage else 0,
@@ -187,3 +244,7 @@ class Talker:
     def _beginning(self) -> Iterator[BaseMessage]:
         if self.decoding.system is not None:
             yield SystemMessage(self.decoding.system)
+
+
+def _turns(window: int | None) -> str:
+    return "all past turns" if window is None else f"{window} past turns"

@@ -110,7 +110,7 @@ class Decoder:
     async def _message(self, task: Task) -> AIMessage:
         return await self.llm.ainvoke(
             list(self._conversation(task.question)),
-            preference=task.preference,
+            preference=task.wanted,
             seed=task.seed(self.decoding.seed),
             trace=True,
             **self.decoding.call(self.methods[task.method]),

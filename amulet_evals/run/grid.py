@@ -11,12 +11,13 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from amulet_evals.data.questions import QuestionSet
-from amulet_evals.data.styles import Style
+from amulet_evals.data.questions import Question, QuestionSet
+from amulet_evals.data.styles import Style, traits_in
 from amulet_evals.hashing import digest, number
 from amulet_evals.in_context import InContext
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Amulet, Base, LinearAlignment, Method
+from langchain_amulet.preferences import Preference
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Case:
         style: Name of the style.
         preference: How the answer is wanted, in words.
         examples: Answers to other questions that are as wanted, for methods that show some.
+        traits: The traits that ask for it in these words; empty for none.
     """
 
     questions: str
@@ -38,14 +40,20 @@ class Case:
     style: str
     preference: str
     examples: str = ""
+    traits: str = ""
 
     @property
     def with_examples(self) -> str:
         """The preference with its examples behind it.
 
         Raises:
-            ConfigurationError: The style has none.
+            ConfigurationError: The style has none, or is made of traits.
         """
+        if self.traits:
+            raise ConfigurationError(
+                "A method that shows examples needs styles in words, but "
+                f"{self.style!r} is made of traits: word it, as in {self.preference!r}."
+            )
         if not self.examples:
             raise ConfigurationError(
                 "A method that shows examples needs some of every style, but "
@@ -64,6 +72,7 @@ class Task:
         question: The question.
         preference: How it is wanted, in words; None where the method doesn't read it.
         sample: Which of the answers to the same.
+        traits: The traits that ask for it in these words; empty for none.
     """
 
     model: str
@@ -71,11 +80,19 @@ class Task:
     question: str
     preference: str | None
     sample: int = 0
+    traits: str = ""
 
     @cached_property
     def key(self) -> str:
         """A name of its own."""
-        return digest(self.model, self.method, self.question, self.preference, self.sample)
+        strengths = [[each.text, each.strength] for each in traits_in(self.traits)]
+        parts = (self.model, self.method, self.question, self.preference, self.sample)
+        return digest(*parts, strengths) if strengths else digest(*parts)
+
+    @property
+    def wanted(self) -> tuple[Preference, ...] | str | None:
+        """How it is wanted, as a model is told: traits with their strengths, one by one."""
+        return traits_in(self.traits) or self.preference
 
     def seed(self, seed: int) -> int:
         """What its draws begin from: the same for all methods, so that luck is shared."""
@@ -152,10 +169,11 @@ class Grid:
 
     def task(self, model: str, method: str, case: Case, sample: int = 0) -> Task:
         """What is to be answered; what a method doesn't read isn't part of it."""
-        note, preference = self.methods[method], None
-        if not note.ignores_preference:
-            preference = case.with_examples if note.shows_examples else case.preference
-        return Task(model, method, case.question, preference, sample)
+        note = self.methods[method]
+        if note.ignores_preference:
+            return Task(model, method, case.question, None, sample)
+        preference = case.with_examples if note.shows_examples else case.preference
+        return Task(model, method, case.question, preference, sample, case.traits)
 
     def tasks(self, model: str) -> Iterator[Task]:
         """All that a model is to answer, each once, method by method and style by style."""
@@ -192,15 +210,15 @@ class Grid:
 def cases(sets: Iterable[QuestionSet], styles: Iterable[Style], seed: int) -> tuple[Case, ...]:
     """Every question in every style, style by style."""
     return tuple(
-        Case(
-            each.name,
-            question.id,
-            question.text,
-            style.name,
-            style.wording(question.text, seed),
-            style.examples,
-        )
+        _case(each.name, question, style, seed)
         for each in sets
         for style in styles
         for question in each.questions
     )
+
+
+def _case(questions: str, question: Question, style: Style, seed: int) -> Case:
+    wording = style.wording(question.text, seed)
+    words = " ".join(each.text for each in traits_in(wording))
+    asked = (questions, question.id, question.text, style.name)
+    return Case(*asked, words or wording, style.examples, wording if words else "")

@@ -32,7 +32,7 @@ from langchain_amulet.version import VERSION
 WEIGHTS = {".safetensors", ".bin", ".json", ".jinja", ".model"}
 """Ends of the names of files that decide what a model answers."""
 
-PACING = {"cuda_graphs", "kv_cache_memory", "max_queue", "max_rows", "prefill_chunk"}
+PACING = {"compile", "cuda_graphs", "kv_cache_memory", "max_queue", "max_rows", "prefill_chunk"}
 """Options for loading that decide how fast answers come, and nothing else."""
 
 END = 2**20

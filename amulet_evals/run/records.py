@@ -6,6 +6,7 @@ This module knows what is kept of a chat model's message: nothing of how it was 
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 from langchain_core.messages import AIMessage
 
 from amulet_evals.run.grid import Task
-from langchain_amulet.trace import moved
+from langchain_amulet.trace import ratio
 
 Row = dict[str, Any]
 """A line of JSON."""
 
 DIGITS = 5
 """Significant digits of what there is one number per token of."""
+LEAST = 1e-38
+"""About the least probability in float32."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class AnswerRecord:
         finish_reason: "stop" if it ended by itself, "length" if it was cut off.
         mean_kl: Nats per token between the steered and the prompted distribution.
         kl: The same for each token.
+        surprise: Nats per token by which the model itself, asked without preference and unsteered,
+            is surprised by the answer; None where that wasn't read.
         strength: How strongly the method steered, see ``response_metadata``.
         started: When it was asked for, in seconds since 1970.
         seconds: How long it took, among others that were decoded with it.
@@ -44,6 +49,7 @@ class AnswerRecord:
     finish_reason: str | None
     mean_kl: float
     kl: tuple[float, ...]
+    surprise: float | None
     strength: Any
     started: float
     seconds: float
@@ -80,10 +86,19 @@ def answer(task: Task, message: AIMessage, started: float, seconds: float) -> An
         finish_reason=metadata["finish_reason"],
         mean_kl=metadata["mean_kl"],
         kl=tuple(_short(entry["kl"]) for entry in metadata["trace"]),
+        surprise=_surprise([entry["base"] for entry in metadata["trace"]]),
         strength=metadata["strength"],
         started=round(started, 3),
         seconds=round(seconds, 3),
     )
+
+
+def _surprise(base: Sequence[float | None]) -> float | None:
+    """Minus the mean log-probability; a probability that is none in float32 is the least of it."""
+    known = [max(each, LEAST) for each in base if each is not None]
+    if not base or len(known) < len(base):
+        return None
+    return float(_short(-math.fsum(map(math.log, known)) / len(known)))
 
 
 def _tokens(usage: Mapping[str, Any]) -> int:
@@ -98,7 +113,8 @@ def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, AnswerRecord | 
 
 
 def _read(row: Mapping[str, Any]) -> AnswerRecord | Failure:
-    task = Task(**{name: row[name] for name in Task.__dataclass_fields__})
+    # A run that was begun before styles could be traits has a field less.
+    task = Task(**{name: row[name] for name in Task.__dataclass_fields__ if name in row})
     if "error" in row:
         return Failure(task, row["error"]["type"], row["error"]["message"])
     fields = {name: row[name] for name in AnswerRecord.__dataclass_fields__ if name != "task"}
@@ -122,9 +138,9 @@ class TracedToken:
     steered: float
 
     @property
-    def moved(self) -> float:
-        """Nats by which steering raised its log-probability over the prompted one."""
-        return moved({"pref": self.pref, "steered": self.steered})
+    def ratio(self) -> float:
+        """Its probability after steering, over the prompted one."""
+        return ratio({"pref": self.pref, "steered": self.steered})
 
 
 def traced_tokens(trace: Sequence[Mapping[str, Any]]) -> Iterator[TracedToken]:

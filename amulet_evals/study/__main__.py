@@ -1,40 +1,36 @@
 """Have a model answer all that the study asks, and score what there is.
 
 ``python -m amulet_evals.study decode`` has a model answer, and nothing else. The same command goes
-on where it stopped; `timeout` and Ctrl-C lose only the answers under way. ``score`` is another
-step, which decodes nothing and may be done on another machine and before all is answered.
+on where it stopped; `timeout` and Ctrl-C lose only the answers under way. The other commands decode
+nothing, and may be given on another machine and before all is answered: ``score`` is for the parts
+that compare methods on questions, of which ``trade-off`` then shows what a style costs; and
+``lasting``, ``applying``, ``quoted`` and ``calibrate`` read those of the other parts.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from amulet_evals.config import Decoding, Evaluation, Scoring
-from amulet_evals.data.questions import QuestionSource
-from amulet_evals.data.styles import read_styles
+from amulet_evals.config import Evaluation, Scoring
+from amulet_evals.data.questions import Question, QuestionSource, read_sets
+from amulet_evals.hashing import number
 from amulet_evals.run.answering import Answering
-from amulet_evals.run.conversations import Talker, scripts, talks
+from amulet_evals.run.conversations import Talker
 from amulet_evals.run.folder import RunFolder
+from amulet_evals.study.asked import PARTS, Amount, Asked, read
 from langchain_amulet import ChatAmulet
+from langchain_amulet.cli.options import Commands, reporting
+from langchain_amulet.errors import ConfigurationError
 
-FOLDER = Path(__file__).parent
 ANSWERED = ("greedy", "sampled")
-"""Parts that are questions, one at a time."""
-PARTS = (*ANSWERED, "conversations")
-LASTING = ("pref", "subtle", "balanced", "amulet")
-"""Methods that are compared over conversations."""
+"""Parts that are methods compared on questions, one at a time."""
 TURNS = 20
-SYSTEM = "You are a helpful assistant."
-
-
-def _read(name: str) -> Any:
-    return json.loads((FOLDER / name).read_text(encoding="utf-8"))
 
 
 def _say(what: str, done: int, total: int) -> None:
@@ -53,13 +49,13 @@ def _answers(
 ) -> None:
     """One grid of questions."""
     evaluation = Evaluation(
-        **_read(f"{part}.json"),
+        **read(f"{part}.json"),
         models=(model,),
         load=load,
         questions=tuple(QuestionSource(source=str(each)) for each in questions),
         limit=limit,
-        preferences=_read("styles.json"),
-        examples=_read("examples.json"),
+        preferences=read("styles.json"),
+        examples=read("examples.json"),
         concurrency=concurrency,
     )
     work = Answering(evaluation, RunFolder(out / part), lambda *at: _say(part, *at[1:]))
@@ -69,22 +65,47 @@ def _answers(
 
 
 def _conversations(
-    out: Path, model: str, load: dict[str, Any], limit: int, concurrency: int, turns: int
+    out: Path, asked: Asked, llm: ChatAmulet, window: int | None, concurrency: int
 ) -> None:
-    """Conversations of many turns."""
-    asked = _read("conversations.json")
-    found = scripts(asked["topics"][:limit], asked["openings"], asked["turns"], turns)
-    styles = [each for each in read_styles(_read("styles.json")) if each.name in asked["styles"]]
-    all_talks = talks(model, LASTING, found, styles, ("system", "user"))
-    decoding = Decoding(temperature=0.7, max_tokens=96, system=SYSTEM)
-    run = RunFolder(out / "conversations")
-    with run.locked(), ChatAmulet(model=model, **load) as llm:
-        talker = Talker(llm, {each.id: each for each in found}, decoding, run.answers)
-        said = talker.talk(all_talks, concurrency, lambda *at: _say("conversations", *at))
-        asyncio.run(said)
+    """Conversations, of one turn or of many."""
+    run = RunFolder(out)
+    with run.locked(), llm:
+        named = {each.id: each for each in asked.scripts}
+        talker = Talker(llm, named, asked.decoding, run.answers, window)
+        asyncio.run(talker.talk(asked.talks, concurrency, lambda *at: _say(out.name, *at)))
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+def _questions(files: Sequence[Path]) -> tuple[Question, ...]:
+    """All questions of the files, in an order that is the same on every machine."""
+    sources = tuple(QuestionSource(source=str(each)) for each in files)
+    found = (
+        Question(f"{one.name} {each.id}", each.text)
+        for one in read_sets(sources, None, 0)
+        for each in one.questions
+    )
+    return tuple(sorted(found, key=lambda each: number(each.text)))
+
+
+def _known(parts: list[str] | None) -> list[str] | None:
+    """The parts, if there are such ones."""
+    for each in parts or ():
+        if each not in (*ANSWERED, *PARTS):
+            raise typer.BadParameter(f"{each!r} is not one of {', '.join((*ANSWERED, *PARTS))}.")
+    return parts
+
+
+class _Study(Commands):
+    """The study's commands, of which each shows the package's own errors as one line."""
+
+    def invoke(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one of them."""
+        with reporting():
+            return super().invoke(*args, **kwargs)
+
+
+app = typer.Typer(
+    cls=_Study, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 @app.command()
@@ -92,23 +113,42 @@ def decode(
     model: Annotated[str, typer.Option(help="A folder or a Hub id; part of the answers' names.")],
     questions: Annotated[list[Path], typer.Option(help="Files of questions, a set each.")],
     out: Annotated[Path, typer.Option(help="Where the runs' folders are.")],
-    part: Annotated[list[str] | None, typer.Option(help="Only these: " + ", ".join(PARTS))] = None,
-    limit: Annotated[int, typer.Option(help="Most questions of each set.")] = 100,
-    conversations: Annotated[int, typer.Option(help="Most conversations.")] = 24,
-    turns: Annotated[int, typer.Option(help="Turns of each.")] = TURNS,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(callback=_known, help="Only these: " + ", ".join((*ANSWERED, *PARTS))),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most questions of each set.")] = 100,
+    conversations: Annotated[
+        int, typer.Option(min=1, help="Most conversations, or questions of traits.")
+    ] = 24,
+    turns: Annotated[int, typer.Option(min=1, help="Turns of each.")] = TURNS,
+    window: Annotated[
+        int | None,
+        typer.Option(min=0, help="Past turns that each is shown; all that fit if left out."),
+    ] = None,
+    share: Annotated[
+        tuple[int, int],
+        typer.Option(help="One share of so many of the conversations, for processes side by side."),
+    ] = (1, 1),
     device: Annotated[str | None, typer.Option(help="Such as cuda.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as bfloat16.")] = None,
-    concurrency: Annotated[int, typer.Option(help="Answers decoded at a time.")] = 128,
+    memory: Annotated[
+        str | None, typer.Option(help="Most that keys and values may take, such as 8GiB.")
+    ] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Answers decoded at a time.")] = 128,
 ) -> None:
     """Have everything answered that isn't."""
-    place = {"device": device, "dtype": dtype, "max_rows": 2 * concurrency}
+    rows = 2 * concurrency
+    place = {"device": device, "dtype": dtype, "kv_cache_memory": memory, "max_rows": rows}
     load = {name: value for name, value in place.items() if value is not None}
-    for each in part or PARTS:
+    for each in part or (*ANSWERED, *PARTS):
         started = time.monotonic()
-        if each == "conversations":
-            _conversations(out, model, load, conversations, concurrency, turns)
-        else:
+        if each in ANSWERED:
             _answers(each, out, model, load, questions, limit, concurrency)
+        else:
+            asked = PARTS[each](model, Amount(_questions(questions), conversations, turns))
+            llm = ChatAmulet(model=model, **load)
+            _conversations(out / each, asked.share(*share), llm, window, concurrency)
         print(f"{each}: {time.monotonic() - started:.0f} s", flush=True)
 
 
@@ -122,10 +162,68 @@ def score(
     """Score the answers to questions that there are, and make the reports. Decodes nothing."""
     from amulet_evals import score as score_run  # needs what answers are decoded without
 
-    for part in ANSWERED:
-        if (out / part).is_dir():
-            scoring = Scoring(**_read(f"{part}.json")["scoring"], nearness=nearness)
-            print(score_run(out / part, scoring, _say))
+    found = [part for part in ANSWERED if (out / part).is_dir()]
+    if not found:
+        raise ConfigurationError(
+            f"What is scored is answers to questions, the parts {' and '.join(ANSWERED)}, but "
+            f"{str(out)!r} has neither: name the folder that `decode` was given."
+        )
+    for part in found:
+        scoring = Scoring(**read(f"{part}.json")["scoring"], nearness=nearness)
+        print(score_run(out / part, scoring, _say))
+
+
+Answers = Annotated[list[Path], typer.Option(help="Files of answers; of shares, each one's.")]
+Report = Annotated[Path, typer.Option(help="A folder for tables and pictures.")]
+
+
+@app.command()
+def trade_off(
+    run: Annotated[Path, typer.Option(help="The folder of a run that was scored.")],
+    report: Report,
+) -> None:
+    """Show how far each method brings answers in style, and what that costs."""
+    from amulet_evals.study.reports import report_trade_off
+
+    report_trade_off(run, report)
+
+
+@app.command()
+def lasting(answers: Answers, report: Report) -> None:
+    """Show how far conversations are in style from the first turn to the last."""
+    from amulet_evals.study.reports import report_lasting
+
+    report_lasting(answers, report)
+
+
+@app.command()
+def applying(
+    answers: Answers,
+    report: Report,
+    encoder: Annotated[
+        str | None, typer.Option(help="A text encoder, to compare topics by.")
+    ] = None,
+) -> None:
+    """Show where preferences with a condition apply, and where they do and shouldn't."""
+    from amulet_evals.study.reports import report_applying
+
+    report_applying(answers, report, encoder)
+
+
+@app.command()
+def quoted(answers: Answers, report: Report) -> None:
+    """Show how much of what is to be given back is given back as it was."""
+    from amulet_evals.study.reports import report_quoted
+
+    report_quoted(answers, report)
+
+
+@app.command()
+def calibrate(answers: Answers, report: Report) -> None:
+    """Choose the strengths of traits' levels, write them down, and show what they do."""
+    from amulet_evals.study.reports import report_traits
+
+    report_traits(answers, report)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from amulet_evals.run.decoding import Decoder
 from amulet_evals.run.grid import Task
 from amulet_evals.run.journal import Journal, rows
 from amulet_evals.scorers.attributes import length
-from langchain_amulet import ChatAmulet
+from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import (
     ConfigurationError,
     EngineClosedError,
@@ -50,13 +51,40 @@ def test_every_answer_is_the_chat_model_s_own(finished: Path, tiny: str) -> None
     llm = ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12)
     for row in found[::6]:
         message = llm.invoke(
-            row["question"], preference=row["preference"], method=METHODS[row["method"]]
+            row["question"],
+            preference=row["preference"],
+            method=METHODS[row["method"]],
+            trace=True,
         )
         assert row["text"] == message.text
         assert row["tokens"] == message.usage_metadata["output_tokens"] == len(row["kl"])
         assert row["mean_kl"] == pytest.approx(sum(row["kl"]) / len(row["kl"]), abs=1e-4)
+        base = [token["base"] for token in message.response_metadata["trace"]]
+        if None in base:
+            assert row["surprise"] is None
+        else:
+            surprise = -sum(map(math.log, base)) / len(base)
+            assert row["surprise"] == pytest.approx(surprise, rel=1e-4)
         for name in ("finish_reason", "strength"):
             assert row[name] == message.response_metadata[name]
+
+
+def test_a_style_of_traits_is_each_trait_at_its_strength(tiny: str, tmp_path: Path) -> None:
+    wanted = [Preference.trait("concise", 2), Preference.trait("formal")]
+    words = " ".join(each.text for each in wanted)
+    evaluation = small(tiny, tmp_path, preferences=("concise ++, formal +", words), limit=2)
+    for _ in range(2):  # the second time all is there
+        evaluate(evaluation, tmp_path / "run")
+    found = answers(tmp_path / "run")
+    assert len(found) == 2 * (1 + 3 * 2)
+    llm = ChatAmulet(model=tiny, dtype="float32", temperature=0.0, max_tokens=12)
+    asked = {row["traits"]: row for row in found if row["method"] == "Amulet"}
+    for traits, preference in (("concise ++, formal +", wanted), ("", words)):
+        row = asked[traits]
+        assert row["preference"] == words
+        message = llm.invoke(row["question"], preference=preference, method=METHODS["Amulet"])
+        assert row["text"] == message.text
+        assert row["strength"] == message.response_metadata["strength"]
 
 
 def test_a_run_says_what_it_was_made_with(finished: Path, tiny: str) -> None:

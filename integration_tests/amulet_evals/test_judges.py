@@ -20,6 +20,7 @@ from amulet_evals.scorers.judge import JudgeScorer, Verdict, make_judge, prompt
 from amulet_evals.scorers.scoring import ScorableAnswer
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ConfigurationError
+from support.evaluation import answer
 from support.evaluation_runs import cells, small
 from support.judges import ANSWERS, Scripted, fair, longer
 
@@ -41,13 +42,16 @@ babbling = Scripted(rule=lambda first, second: "the one on the left")
 
 
 def samples(*pairs: tuple[str, str]) -> list[ScorableAnswer]:
-    def answer(text: str, method: str, at: int) -> AnswerRecord:
+    def answered(text: str, method: str, at: int) -> AnswerRecord:
         task = Task("m", method, f"Question {at}?", "Be kind.")
-        return AnswerRecord(task, text, 1, "stop", 0.0, (), 0.0, 0.0, 0.0)
+        return answer(text, task)
 
     return [
         ScorableAnswer(
-            f"Question {at}?", answer(own, "amulet", at), "Be kind.", answer(baseline, "pref", at)
+            f"Question {at}?",
+            answered(own, "amulet", at),
+            "Be kind.",
+            answered(baseline, "pref", at),
         )
         for at, (own, baseline) in enumerate(pairs)
     ]

@@ -22,8 +22,8 @@ def test_the_paper_s_table_comes_from_one_command(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     lines = cells(tmp_path / "run" / "report", "ultrafeedback-instruction_following")
     columns = ["creative", "verbose", "concise", "uplifting", "mean"]
-    methods = ["base", "pref", "linear_alignment", "amulet"]
-    assert [line["column"] for line in lines] == columns * 4
+    methods = ["base", "pref", "linear_alignment", "auto", "amulet"]
+    assert [line["column"] for line in lines] == columns * len(methods)
     assert list(dict.fromkeys(line["method"] for line in lines)) == methods
     assert {line["n"] for line in lines} == {"4"}
     base = {line["mean"] for line in lines[:4]}
@@ -31,5 +31,5 @@ def test_the_paper_s_table_comes_from_one_command(tmp_path: Path) -> None:
     for metric in ("helpsteer-verbosity", "win_rate"):
         assert len(cells(tmp_path / "run" / "report", metric)) == len(lines)
     scored = [row for row in rows(tmp_path / "run" / "scores.jsonl") if row["scorer"] == str(armo)]
-    assert len(scored) == 4 * 4 * 4
+    assert len(scored) == 4 * len(methods) * 4
     assert all(len(row["values"]) == 19 for row in scored)

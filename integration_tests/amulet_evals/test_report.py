@@ -114,7 +114,7 @@ def test_answers_are_side_by_side_and_whole(run: Path) -> None:
     assert sorted(page.cards) == sorted(text.replace("\r", "\n") for text in expected)
     spans = [each for tag, each in page.tags if tag == "span" and "title" in each]
     assert spans
-    assert all(str(span["title"]).endswith("nats)") for span in spans)
+    assert all(str(span["title"]).endswith(")") and "(x" in str(span["title"]) for span in spans)
 
 
 def test_pictures_are_files_and_in_the_page(run: Path) -> None:

@@ -13,14 +13,14 @@ from amulet_evals import Decoding, Evaluation, Scoring, evaluate, score
 from amulet_evals.data.styles import Style
 from amulet_evals.hashing import number
 from amulet_evals.method_spec import method_of
-from amulet_evals.run.answering import Answering
 from amulet_evals.run.conversations import Script, Talk, Talker, talks
-from amulet_evals.run.folder import RunFolder
 from amulet_evals.run.journal import rows
-from amulet_evals.study.__main__ import FOLDER, app
+from amulet_evals.study.__main__ import app
+from amulet_evals.study.asked import LASTING, read
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError
-from support.evaluation_runs import METHODS, answers, cells, small
+from support.evaluation_runs import METHODS, answers, cells, decoded, small
+from support.evaluation_runs import asked as asked_of
 from support.prompts import prompts_of, text_of
 
 EXAMPLES = {
@@ -35,15 +35,8 @@ SHOWN = {
 }
 SCRIPTS = {each.id: each for each in (Script("a", ("A?", "B?", "C?")), Script("d", ("D?", "E?")))}
 STYLES = (Style("kind", ("Be kind.",)),)
+TALKS = talks("tiny", ("pref", "amulet"), SCRIPTS.values(), STYLES, ("system", "user"))
 SAMPLED = Decoding(temperature=0.7, max_tokens=6, system="You are Tiny.")
-
-
-def decoded(model: str, folder: Path, **fields: Any) -> Path:
-    """A run's folder with answers and without scores."""
-    work = Answering(small(model, folder, **fields), RunFolder(folder / "run"), lambda *at: None)
-    with work.run.locked():
-        work.decode()
-    return folder / "run"
 
 
 # --- Examples ---
@@ -80,17 +73,23 @@ def test_examples_are_in_the_preference_s_stream_alone(tiny: str, tmp_path: Path
 # --- Conversations ---
 
 
-def talk_all(llm: ChatAmulet, path: Path) -> tuple[dict[tuple[str, int], str], list[int]]:
+def talk_all(
+    llm: ChatAmulet, path: Path, window: int | None = None
+) -> tuple[dict[tuple[str, int], str], list[int]]:
     """Have all conversations; returns answers by talk and turn, and the counts on the way."""
     counts: list[int] = []
-    found = talks("tiny", ("pref", "amulet"), SCRIPTS.values(), STYLES, ("system", "user"))
-    talker = Talker(llm, SCRIPTS, SAMPLED, path)
-    asyncio.run(talker.talk(found, 3, lambda done, total: counts.append(done)))
+    talker = Talker(llm, SCRIPTS, SAMPLED, path, window)
+    asyncio.run(talker.talk(TALKS, 3, lambda done, total: counts.append(done)))
     return {(row["talk"], row["turn"]): row["text"] for row in rows(path)}, counts
 
 
-def test_every_turn_is_answered_with_all_turns_before_it(llm: ChatAmulet, tmp_path: Path) -> None:
-    said, counts = talk_all(llm, tmp_path / "answers.jsonl")
+@pytest.mark.parametrize(
+    "window, seen", [(None, (1, 2, 3)), (2, (1, 2, 3)), (1, (2, 3)), (0, (3,))]
+)
+def test_every_turn_is_answered_with_the_turns_of_its_window_before_it(
+    window: int | None, seen: tuple[int, ...], llm: ChatAmulet, tmp_path: Path
+) -> None:
+    said, counts = talk_all(llm, tmp_path / "answers.jsonl", window)
     assert counts == list(range(1, len(said) + 1))
     assert len(said) == (1 + 2 * 2) * (3 + 2)
     row = next(
@@ -99,8 +98,8 @@ def test_every_turn_is_answered_with_all_turns_before_it(llm: ChatAmulet, tmp_pa
         if (each["script"], each["turn"], each["placement"]) == ("a", 3, "user")
     )
     history: list[Any] = [SystemMessage("You are Tiny.")]
-    for turn, text in enumerate(SCRIPTS["a"].says, 1):
-        history.append(HumanMessage(text))
+    for turn in seen:
+        history.append(HumanMessage(SCRIPTS["a"].says[turn - 1]))
         if turn < 3:
             history.append(AIMessage(said[row["talk"], turn]))
     message = llm.invoke(
@@ -123,6 +122,25 @@ def test_conversations_go_on_where_a_killed_process_left_them(
     assert again == whole
     assert counts == list(range(8, len(whole) + 1))
     assert (tmp_path / "again.jsonl").read_bytes().startswith(kept)
+
+
+def test_conversations_do_not_go_on_with_another_window(llm: ChatAmulet, tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    talk_all(llm, path, window=1)
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"shown 1 past turns and are .* all past turns"):
+        talk_all(llm, path)
+    assert path.read_bytes() == before
+
+
+def test_what_is_done_is_counted_of_what_is_asked(llm: ChatAmulet, tmp_path: Path) -> None:
+    talk_all(llm, tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["talk"] != TALKS[0].key]
+    (tmp_path / "answers.jsonl").write_bytes(b"".join(kept))
+    talker, told = Talker(llm, SCRIPTS, SAMPLED, tmp_path / "answers.jsonl"), []
+    asyncio.run(talker.talk(TALKS[:2], 3, lambda *at: told.append(at)))
+    assert told == [(4, 6), (5, 6), (6, 6)]
 
 
 def test_a_talk_s_name_tells_everything_that_it_depends_on() -> None:
@@ -200,16 +218,19 @@ def test_nearness_is_a_cosine_that_the_question_itself_has_one_of(
 
 
 def test_the_study_s_conversations_go_on_by_the_same_command(tmp_path: Path) -> None:
-    asked = ("--model", "pocket", "--questions", "none.jsonl", "--out", str(tmp_path))
+    asked = ("--model", "pocket", "--questions", str(asked_of(tmp_path, 1)), "--out", str(tmp_path))
     least = ("--part", "conversations", "--conversations", "1", "--turns", "1")
     kept = tmp_path / "conversations" / "answers.jsonl"
     assert CliRunner().invoke(app, ["decode", *asked, *least]).exit_code == 0
     lines = kept.read_bytes().splitlines(keepends=True)
-    assert len(lines) == 1 + 4 * 2 * 4
+    assert len(lines) == 1 + len(LASTING) * 2 * 4
     kept.write_bytes(b"".join(lines[:-2]))
     assert CliRunner().invoke(app, ["decode", *asked, *least]).exit_code == 0
     assert kept.read_bytes().startswith(b"".join(lines[:-2]))
     assert len(list(rows(kept))) == len(lines)
+    refused = CliRunner().invoke(app, ["decode", *asked, *least, "--window", "1"])
+    assert refused.exit_code == 1
+    assert "goes on" not in refused.output and "name a new folder" in refused.stderr
 
 
 def test_the_study_scores_the_parts_that_there_are(tiny: str, tmp_path: Path) -> None:
@@ -226,7 +247,7 @@ def test_the_study_scores_the_parts_that_there_are(tiny: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("part", ["greedy", "sampled"])
 def test_every_style_of_the_study_has_examples_and_every_method_is_one(part: str) -> None:
-    settings = {each: study_file(each) for each in ("styles", "examples", part)}
+    settings = {each: read(f"{each}.json") for each in ("styles", "examples", part)}
     evaluation = Evaluation(
         **settings[part],
         questions=("asked.jsonl",),
@@ -235,7 +256,3 @@ def test_every_style_of_the_study_has_examples_and_every_method_is_one(part: str
     )
     assert evaluation.baseline == "Pref"
     assert evaluation.examples.keys() == settings["styles"].keys()
-
-
-def study_file(name: str) -> Any:
-    return json.loads((FOLDER / f"{name}.json").read_text())

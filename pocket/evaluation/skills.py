@@ -40,6 +40,26 @@ Task = tuple[Trial, ...]
 """Trials that follow each other in one conversation: a task is done if all of them are right."""
 
 
+@dataclass(frozen=True)
+class ToolRequest:
+    """What a user asks for, the tools on offer, and the calls that are right; none where none fits.
+
+    All of them are made in one round.
+    """
+
+    messages: list[dict[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    calls: Sequence[ToolCall]
+
+
+def tool_request(rng: random.Random) -> ToolRequest:
+    """A request with names and values never seen."""
+    sample = _in_rounds(rng, 0, 1)
+    first = sample.exchanges[0]
+    calls = [call for turn in first.rounds for call in turn.calls]
+    return ToolRequest(_asked(sample.system, first.user), sample.tools, calls)
+
+
 def facts(world: World, rng: random.Random) -> Task:
     """A topic's fact, asked as it stands."""
     topic = rng.choice(world.topics)
@@ -58,10 +78,8 @@ def retrieved(world: World, rng: random.Random) -> Task:
 
 def tool_calls(world: World, rng: random.Random) -> Task:
     """The right functions with exactly the right arguments, and no call where none fits."""
-    sample = _in_rounds(rng, 0, 1)
-    first = sample.exchanges[0]
-    calls = [call for turn in first.rounds for call in turn.calls]
-    return (Trial(_asked(sample.system, first.user), _calls_just(calls), sample.tools),)
+    asked = tool_request(rng)
+    return (Trial(asked.messages, _calls_just(asked.calls), asked.tools),)
 
 
 def tool_results(world: World, rng: random.Random) -> Task:
