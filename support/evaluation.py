@@ -23,6 +23,7 @@ def answer(text: str = "Fine.", task: Task | None = None, **fields: Any) -> Answ
         "finish_reason": "stop",
         "mean_kl": 0.0,
         "kl": (),
+        "surprise": 0.0,
         "strength": 0.0,
         "started": 0.0,
         "seconds": 1.0,

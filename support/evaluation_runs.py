@@ -8,6 +8,8 @@ from typing import Any
 from click.testing import Result
 
 from amulet_evals import Evaluation
+from amulet_evals.run.answering import Answering
+from amulet_evals.run.folder import RunFolder
 from amulet_evals.run.journal import rows
 from support import terminal
 
@@ -34,6 +36,14 @@ def small(model: str, folder: Path, count: int = 5, **fields: Any) -> Evaluation
         "traced": 2,
     }
     return Evaluation(**{**made, **fields})
+
+
+def decoded(model: str, folder: Path, **fields: Any) -> Path:
+    """A run's folder with answers and without scores."""
+    work = Answering(small(model, folder, **fields), RunFolder(folder / "run"), lambda *at: None)
+    with work.run.locked():
+        work.decode()
+    return folder / "run"
 
 
 def answers(run: Path) -> list[dict[str, Any]]:

@@ -36,20 +36,32 @@ class Published:
         calls: The part of the template that writes an answer's calls.
         tokens: Control tokens of its tokenizer.
         before: What it writes in front of anybody's turn, but for the role.
+        behind: What it writes behind the role.
+        opened: What it opens an answer with, and prompts with.
+        said: The part of it that writes what an answer says, with calls or without.
+        back: What it writes in front of the end of anybody's turn.
     """
 
     calls: str
     tokens: tuple[str, ...] = ()
     before: str = "<|im_start|>"
+    behind: str = "\n"
+    opened: str = ""
+    said: str = "{% if not m.tool_calls %}{{ m.content }}{% endif %}"
+    back: str = ""
 
     @property
     def template(self) -> ChatTemplate:
         """A chat template that writes calls like this."""
-        said = "{% if m.tool_calls %}" + self.calls + "{% else %}{{ m.content }}{% endif %}"
+        answer = self.opened + self.said + "{% if m.tool_calls %}" + self.calls + "{% endif %}"
+        said = (
+            f"{{% if m.role == 'assistant' %}}{answer}{{% else %}}{{{{ m.content }}}}{{% endif %}}"
+        )
         text = (
-            f"{{% for m in messages %}}{self.before}{{{{ m.role }}}}\n{said}<|im_end|>\n"
-            "{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
-            f"{{% if add_generation_prompt %}}{self.before}assistant\n{{% endif %}}"
+            f"{{% for m in messages %}}{self.before}{{{{ m.role }}}}{self.behind}{said}{self.back}"
+            "<|im_end|>\n{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
+            f"{{% if add_generation_prompt %}}{self.before}assistant{self.behind}{self.opened}"
+            "{% endif %}"
         )
         tokenizer = byte_level(text)
         added = [AddedToken(token, normalized=False) for token in self.tokens]
@@ -71,6 +83,19 @@ ARGUMENT = f"<arg_key>{{{{ k }}}}</arg_key>\n<arg_value>{VALUE}</arg_value>\n"
 MANY = f"<{BAR}tool▁calls▁begin{BAR}>", f"<{BAR}tool▁calls▁end{BAR}>"
 ONE = f"<{BAR}tool▁call▁begin{BAR}>", f"<{BAR}tool▁sep{BAR}>", f"<{BAR}tool▁call▁end{BAR}>"
 SECTION = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
+NS = "]<]minimax[>["
+NESTED = (
+    "{%- macro nested(v) -%}{% if v is mapping %}{% for k, w in v.items() if w is not none %}"
+    f"{NS}<{{{{ k }}}}>{{{{ nested(w) }}}}{NS}</{{{{ k }}}}>{{% endfor %}}"
+    "{% elif v is iterable and v is not string %}{% for w in v %}"
+    f"{NS}<item>{{{{ nested(w) }}}}{NS}</item>{{% endfor %}}"
+    "{% else %}{{ v | tojson if v is boolean else v }}{% endif %}{%- endmacro -%}"
+)
+XTML = "<|open|>", "<|close|>", "<|sep|>"
+TYPE = (
+    "{{ 'boolean' if v is boolean else 'null' if v is none else 'number' if v is number else "
+    "'string' if v is string else 'object' if v is mapping else 'array' }}"
+)
 KIMI = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 
 PUBLISHED: dict[str, Published] = {
@@ -106,6 +131,25 @@ PUBLISHED: dict[str, Published] = {
         SECTION[0] + calls(f"{KIMI[0]}{{{{ c.id }}}}{KIMI[1]}{JSON}{KIMI[2]}") + SECTION[1],
         (*SECTION, *KIMI),
     ),
+    "kimi_k3": Published(
+        "<|open|>tools<|sep|>"
+        + calls(
+            tagged(
+                f'<|open|>call tool="{NAME}" index="{{{{ loop.index }}}}"<|sep|>',
+                f'<|open|>argument key="{{{{ k }}}}" type="{TYPE}"<|sep|>{VALUE}'
+                "<|close|>argument<|sep|>",
+                "<|close|>call<|sep|>",
+            )
+        )
+        + "<|close|>tools<|sep|>",
+        XTML,
+        before='<|open|>message role="',
+        behind='"<|sep|>',
+        opened="<|open|>think<|sep|>",
+        said="{{ m.reasoning_content or '' }}<|close|>think<|sep|><|open|>response<|sep|>"
+        "{{ m.content }}<|close|>response<|sep|>",
+        back="<|close|>message<|sep|>",
+    ),
     "command": Published(
         "<|START_ACTION|>[\n"
         + calls(
@@ -128,6 +172,11 @@ PUBLISHED: dict[str, Published] = {
         ("<|tools_prefix|>", "<|tools_suffix|>"),
     ),
     "functionary": Published(calls(f"<function={NAME}>{JSON}</function>")),
+    "functionary_v3_2": Published(
+        calls(f"{NAME}\n{{{{ c.function.arguments + '' }}}}", ">>>"),
+        opened=">>>",
+        said="{% if m.content %}all\n{{ m.content }}{{ '>>>' if m.tool_calls }}{% endif %}",
+    ),
     "xlam": Published("[" + calls(OBJECT, ", ") + "]"),
     "delimited": Published("<TOOLCALL>[" + calls(OBJECT, ", ") + "]</TOOLCALL>"),
     "qwen_coder": Published(calls(f"<tool_call>\n{tagged(*XML)}</tool_call>", "\n")),
@@ -138,6 +187,14 @@ PUBLISHED: dict[str, Published] = {
     "minimax": Published(
         "<minimax:tool_call>\n" + calls(tagged(*INVOKE, "</invoke>\n")) + "</minimax:tool_call>",
         ("<minimax:tool_call>", "</minimax:tool_call>"),
+    ),
+    "minimax_m3": Published(
+        f"{NESTED}{NS}<tool_call>\n"
+        + calls(f'{NS}<invoke name="{NAME}">{{{{ nested(c.function.arguments) }}}}{NS}</invoke>\n')
+        + f"{NS}</tool_call>",
+        (NS, "<mm:think>", "</mm:think>"),
+        said="{% if m.reasoning_content %}<mm:think>{{ m.reasoning_content }}{% endif %}</mm:think>"
+        "{{ m.content }}",
     ),
     "seed_oss": Published(
         calls(f"<seed:tool_call>\n{tagged(*SEED)}</seed:tool_call>", "\n"),

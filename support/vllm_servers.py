@@ -1,36 +1,51 @@
 """Real vLLM servers on the bundled model, and programs where vLLM is installed."""
 
 import os
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
-import httpx
-import pytest
+import psutil
+from transformers import AutoTokenizer
 
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.engine.loading.hub import POCKET_FOLDER
 from langchain_amulet.engine.remote import RemoteEngine, load_vllm
+from langchain_amulet.engine.remote.request_wire import fingerprint
+from support.processes import free_port, run_code, server_process, short_folder
 
 VENV = Path(os.environ.get("VLLM_VENV", Path(__file__).parents[1] / "build/vllm"))
 """Where vLLM and langchain-amulet-vllm are installed."""
 
+TOKENIZER = fingerprint(AutoTokenizer.from_pretrained(POCKET_FOLDER).get_vocab())
+"""That of the model that they serve."""
+
 PATIENCE = 2.0
 """Seconds that the servers wait for a group's other prompts."""
 
-STARTED = 600.0
-"""Seconds in which a server must answer, on a busy machine."""
+
+@dataclass(frozen=True)
+class VllmServer:
+    """A server that answers.
+
+    Attributes:
+        url: Its API.
+        folder: All that it writes.
+        program: The process that started all its others.
+    """
+
+    url: str
+    folder: Path
+    program: psutil.Process
 
 
 @contextmanager
-def vllm_server(folder: Path, *options: str) -> Iterator[str]:
-    """A server's base URL; it runs within the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def vllm_server(*options: str) -> Iterator[VllmServer]:
+    """A server; it runs within the block."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/v1"
     program = [
         VENV / "bin/langchain-amulet-vllm", POCKET_FOLDER, "--host", "127.0.0.1", "--port",
         str(port), "--served-model-name", "pocket", "--dtype", "float32", "--enforce-eager",
@@ -38,45 +53,31 @@ def vllm_server(folder: Path, *options: str) -> Iterator[str]:
         *options,
     ]  # fmt: skip
     settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "OMP_NUM_THREADS": "1", "VLLM_NO_USAGE_STATS": "1"}
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    log = folder / f"server-{port}.log"
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            program, env=inherited | settings, stdout=written, stderr=written, cwd=folder
-        )
-        try:
-            url = f"http://127.0.0.1:{port}/v1"
-            _wait_for(url, process, log)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    begun = time.monotonic()
-    while time.monotonic() - begun < STARTED and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/models").is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    pytest.fail(f"The server didn't start:\n{log.read_text()[-4000:]}")
+    with short_folder("vllm") as folder:
+        # Else what is killed leaves the sockets between its processes in everybody's folder.
+        settings["VLLM_RPC_BASE_PATH"] = str(folder)
+        with server_process(program, f"{url}/models", folder, **settings) as started:
+            yield VllmServer(url, folder, started)
 
 
 class Servers:
     """One server at a time, as two cores are enough for one; the last one is kept."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack, self._held = folder, ExitStack(), ("", [""])
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._held: tuple[VllmServer, list[str]] | None = None
 
-    def url(self, options: list[str]) -> str:
-        if self._held[1] != options:
-            self._stack.close()
-            self._held = self._stack.enter_context(vllm_server(self._folder, *options)), options
+    def server(self, options: list[str]) -> VllmServer:
+        if self._held is None or self._held[1] != options:
+            self.close()
+            self._held = self._stack.enter_context(vllm_server(*options)), options
         return self._held[0]
 
+    def url(self, options: list[str]) -> str:
+        return self.server(options).url
+
     def close(self) -> None:
+        self._held = None
         self._stack.close()
 
 
@@ -84,14 +85,6 @@ def remote_engine(url: str) -> RemoteEngine:
     return RemoteEngine(load_vllm(str(POCKET_FOLDER), LoadOptions(backend="vllm", base_url=url)))
 
 
-def run_in_venv(code: str) -> "subprocess.CompletedProcess[str]":
+def run_in_venv(code: str) -> CompletedProcess[str]:
     """Run a program where vLLM is."""
-    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    return subprocess.run(
-        [VENV / "bin/python", "-c", code],
-        env=inherited,
-        cwd=VENV,  # else what is imported would be what lies here
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run_code(VENV, code)

@@ -14,6 +14,9 @@ from langchain_amulet.errors import RequestError
 
 PLAIN = SamplingParams()
 
+KEPT = 256
+"""How many texts are kept as they were read, each of which may have a long grammar in it."""
+
 
 def group_of(params: SamplingParams | None) -> GroupSpec | None:
     """The group of a row; None for one that decodes by itself, as nobody asked for steering.
@@ -22,7 +25,10 @@ def group_of(params: SamplingParams | None) -> GroupSpec | None:
         RequestError: What it was asked can't be read.
     """
     arguments = (params and params.extra_args) or {}
-    return _read(arguments[ARGUMENT]) if ARGUMENT in arguments else None
+    if ARGUMENT not in arguments:
+        return None
+    text = arguments[ARGUMENT]
+    return _read(text) if isinstance(text, str) else read(text)
 
 
 def check(params: SamplingParams) -> None:
@@ -65,7 +71,7 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, list) and value else value or None
 
 
-@lru_cache(maxsize=4096)
-def _read(text: object) -> GroupSpec:
+@lru_cache(maxsize=KEPT)
+def _read(text: str) -> GroupSpec:
     """Kept, as every row of a group has the same text, and several parts of the server read it."""
     return read(text)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -40,12 +41,21 @@ from langchain_amulet.engine.request_state import RequestState
 from langchain_amulet.engine.sampler import Sampler
 from langchain_amulet.engine.token_program import StepLogprobs
 from langchain_amulet.engine.token_stream import Channel
-from langchain_amulet.errors import GenerationError
+from langchain_amulet.errors import (
+    ConfigurationError,
+    ContextLengthError,
+    GenerationError,
+    SchemaError,
+)
+from langchain_amulet.grammar import Grammar, GrammarCompiler
 from langchain_amulet.preferences.echo_guard import EchoGuard, WordPieces
 from langchain_amulet_vllm.params import check, group_of
 from langchain_amulet_vllm.support import check_config
 
 logger = logging.getLogger(__name__)
+
+STOPPING = (KeyboardInterrupt, SystemExit)
+"""What ends a process, by a signal at any moment, and is no request's own failure."""
 
 
 @dataclass(eq=False)
@@ -82,10 +92,10 @@ class DecodingGroup:
     def take(self, found: Token | BaseException) -> None:
         """Keep what the last pass gave: a token, or that there is none and won't be."""
         if not isinstance(found, Token):
-            is_ours = isinstance(found, GenerationError)
-            if not is_ours:
+            failure = _failure(found)
+            if failure is not TokenFailure.NO_DISTRIBUTION:
                 logger.error("A group's token couldn't be chosen", exc_info=found)
-            self.fail(TokenFailure.NO_DISTRIBUTION if is_ours else TokenFailure.OTHER)
+            self.fail(failure)
             return
         self.last = rows_of(found, self.streams)
         assert self.state is not None
@@ -144,8 +154,11 @@ class SteeringProcessor(LogitsProcessor):
         """Refuse settings with which rows could lose step."""
         check_config(vllm_config)
         self._config = vllm_config.model_config
+        self._ranks = vllm_config.parallel_config.tensor_parallel_size
         self._rows: dict[int, Row] = {}
         self._sampler = Sampler()
+        with suppress(ConfigurationError):  # said when a grammar is asked for
+            self._grammars.prepare()
 
     def is_argmax_invariant(self) -> bool:
         """It isn't: to change the best token is what it is for."""
@@ -186,8 +199,23 @@ class SteeringProcessor(LogitsProcessor):
         self, logits: Tensor, due: Mapping[DecodingGroup, Places]
     ) -> Mapping[DecodingGroup, Token | BaseException]:
         """The next token of each of these groups, or what went wrong with it."""
+        broken: dict[DecodingGroup, Token | BaseException] = {}
+        for group in due:
+            try:
+                self._begin(group)
+            except STOPPING:
+                raise
+            except BaseException as error:  # grammars in Rust panic past Exception
+                broken[group] = error
+        going = {group: at for group, at in due.items() if group not in broken}
+        return broken | self._chosen(logits, going)
+
+    def _chosen(
+        self, logits: Tensor, due: Mapping[DecodingGroup, Places]
+    ) -> dict[DecodingGroup, Token | BaseException]:
+        """The next token of each of these groups, all of which have begun."""
         try:
-            states = {group.slot: self._state(group) for group in due}
+            states = {group.slot: group.state for group in due if group.state is not None}
             indexes = [at[stream] for group, at in due.items() for stream in range(group.streams)]
             numbers = iter(range(len(indexes)))
             streams = {
@@ -198,6 +226,9 @@ class SteeringProcessor(LogitsProcessor):
             found = next_tokens(states, step, self._sampler)
         except Exception as error:  # else it would end the server, and everybody's answers with it
             return dict.fromkeys(due, error)
+        for error in found.values():
+            if isinstance(error, STOPPING):  # the engine keeps it for whose token was being chosen
+                raise error
         return {group: found[group.slot] for group in due}
 
     def _row(
@@ -218,15 +249,41 @@ class SteeringProcessor(LogitsProcessor):
         size = self._config.get_vocab_size()
         return min((token for token in spec.stop_ids if 0 <= token < size), default=0)
 
-    def _state(self, group: DecodingGroup) -> RequestState:
-        if group.state is None:
-            prompts = [group.prompts[stream] for stream in range(group.streams)]
-            guard = group.spec.guard and EchoGuard(
-                token_bytes=self._token_bytes, pieces=self._word_pieces, **group.spec.guard
-            )
-            request = group.spec.request(prompts, guard or None)
-            group.state = RequestState(request, (), Channel(lambda: None))
-        return group.state
+    def _begin(self, group: DecodingGroup) -> None:
+        """Make the engine's state of a group's request, unless it is there.
+
+        Raises:
+            SchemaError: What is at this end can't hold an answer to its grammar.
+            ContextLengthError: It can't end it within its tokens.
+            ConfigurationError: It can't read the tokenizer.
+        """
+        if group.state is not None:
+            return
+        spec = group.spec
+        prompts = [group.prompts[stream] for stream in range(group.streams)]
+        request = spec.request(prompts, self._guard(spec), self._constraint(spec))
+        group.state = RequestState(request, (), Channel(lambda: None))
+
+    def _guard(self, spec: GroupSpec) -> EchoGuard | None:
+        """A group's guard; None where none was asked for."""
+        if spec.guard is None:
+            return None
+        return EchoGuard(token_bytes=self._token_bytes, pieces=self._word_pieces, **spec.guard)
+
+    def _constraint(self, spec: GroupSpec) -> Grammar | None:
+        """A group's constraint; None where none was asked for."""
+        if spec.grammar is None:
+            return None
+        return self._grammars.compile(
+            max_tokens=spec.max_tokens, stops=spec.stop_ids, **spec.grammar
+        )
+
+    @cached_property
+    def _grammars(self) -> GrammarCompiler:
+        # Each rank makes its own, and all must come to the same tokens, however fast they are.
+        tokenizer = cached_tokenizer_from_config(self._config)
+        size, is_timed = self._config.get_vocab_size(), self._ranks == 1
+        return GrammarCompiler(tokenizer, size, is_timed=is_timed)
 
     @cached_property
     def _token_bytes(self) -> TokenBytes:
@@ -235,6 +292,14 @@ class SteeringProcessor(LogitsProcessor):
     @cached_property
     def _word_pieces(self) -> WordPieces:
         return WordPieces(self._token_bytes, self._config.get_vocab_size())
+
+
+def _failure(error: BaseException) -> TokenFailure:
+    """What to tell of a token that couldn't be chosen."""
+    if isinstance(error, GenerationError):
+        return TokenFailure.NO_DISTRIBUTION
+    is_grammar = isinstance(error, (ConfigurationError, ContextLengthError, SchemaError))
+    return TokenFailure.GRAMMAR if is_grammar else TokenFailure.OTHER
 
 
 def _overwrite(logits: Tensor, rows: Mapping[int, Mapping[int, float]]) -> None:

@@ -18,13 +18,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
+from vllm.v1.metrics.stats import PrefillStats
 from vllm.v1.outputs import LogprobsLists
 from vllm.v1.request import Request, RequestStatus
 
-from langchain_amulet.engine.remote.answer_wire import GIVEN_UP, REFUSED, TokenFailure
-from langchain_amulet.engine.remote.request_wire import GroupSpec, digest
+from langchain_amulet.engine.remote.answer_wire import (
+    CACHED,
+    GIVEN_UP,
+    REFUSED,
+    TOKENIZER,
+    TokenFailure,
+)
+from langchain_amulet.engine.remote.request_wire import GroupSpec, digest, fingerprint
 from langchain_amulet_vllm.params import group_of
 from langchain_amulet_vllm.support import check_config
 
@@ -73,9 +81,12 @@ class GroupScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         check_config(self.vllm_config)
         self._patience = float(self.vllm_config.additional_config.get(PATIENCE, USUAL_PATIENCE))
+        tokenizer = cached_tokenizer_from_config(self.vllm_config.model_config)
+        self._tokenizer = fingerprint(tokenizer.get_vocab())
         self._gathering: dict[str, Group] = {}
         self._ready: deque[Group] = deque()
         self._admitted: dict[str, Group] = {}  # by the id of each of its rows
+        self._prefills: dict[str, PrefillStats | None] = {}  # likewise
         self._ended: list[tuple[Request, str]] = []
 
     # --- What vLLM's engine calls ---
@@ -83,6 +94,11 @@ class GroupScheduler(AsyncScheduler):
     def add_request(self, request: Request) -> None:
         """Keep a row until its group is whole and fits."""
         spec = group_of(request.sampling_params)
+        if spec is not None and spec.tokenizer != self._tokenizer:
+            model = self.vllm_config.model_config.model
+            reason = _OTHER_TOKENS.format(self._tokenizer, model, spec.tokenizer or "none")
+            self._end([request], TOKENIZER + reason)
+            return
         group = Group.alone(request) if spec is None else self._gathered(spec, request)
         if group is None or group.missing:
             return
@@ -102,6 +118,7 @@ class GroupScheduler(AsyncScheduler):
             group = self._ready.popleft()
             for row in group.rows:
                 self._admitted[row.request_id] = group
+                self._prefills[row.request_id] = row.prefill_stats
                 super().add_request(row)
         return super().schedule(*args, **kwargs)
 
@@ -138,6 +155,10 @@ class GroupScheduler(AsyncScheduler):
 
     def _free_request(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         self._admitted.pop(request.request_id, None)
+        prefill = self._prefills.pop(request.request_id, None)
+        # What vLLM's API tells is of the row whose first output came first.
+        if prefill is not None and group_of(request.sampling_params) is not None:
+            request.stop_reason = f"{CACHED}{prefill.num_cached_tokens}"
         return super()._free_request(request, *args, **kwargs)
 
     # --- Groups ---
@@ -245,6 +266,10 @@ def _last_output(row: Request, reason: str) -> EngineCoreOutput:
     )
 
 
+_OTHER_TOKENS = (
+    "{}, for the model {!r}; these are of one with {}: load the model that is served, or start a "
+    "server for the one that is loaded."
+)
 _SLOTS = (
     "An answer's prompts must fit the server's slots, but {} are more than max_num_seqs, {}: use "
     "fewer preferences, or raise --max-num-seqs."

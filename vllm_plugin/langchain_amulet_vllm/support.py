@@ -58,6 +58,9 @@ def check_config(config: VllmConfig) -> None:
         "prompts cut at a threshold: leave out --long-prefill-token-threshold": (
             scheduling.long_prefill_token_threshold > 0
         ),
+        "no tokenizer to compare a client's with: leave out --skip-tokenizer-init": (
+            config.model_config.skip_tokenizer_init
+        ),
         "keys and values of other servers: leave out --kv-transfer-config": (
             config.kv_transfer_config is not None
         ),

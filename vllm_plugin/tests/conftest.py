@@ -12,10 +12,10 @@ from support.vllm_servers import VENV, Servers, remote_engine
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def servers() -> Iterator[Servers]:
     if not (VENV / "bin/langchain-amulet-vllm").exists():
         pytest.fail(f"These tests need vLLM in {VENV}: run them by make test-vllm.")
-    made = Servers(tmp_path_factory.mktemp("vllm"))
+    made = Servers()
     yield made
     made.close()
 

@@ -2,16 +2,18 @@
 
 import threading
 import time
+from pathlib import Path
+from tempfile import gettempdir
 
 import httpx
 import pytest
 
 from langchain_amulet.engine import Engine, Finish, Pause, Request, Token
 from langchain_amulet.engine.remote import RemoteEngine
-from langchain_amulet.engine.remote.engine import _body
+from langchain_amulet.engine.remote.completion import completion
 from langchain_amulet.sampling import SamplingParams
 from support.stream_groups import AMULET, PLANS, mixed, request
-from support.vllm_servers import Servers, remote_engine
+from support.vllm_servers import TOKENIZER, Servers, remote_engine
 
 STRESSES = {
     "few slots": ["--max-num-seqs", "5"],
@@ -136,12 +138,21 @@ def test_a_prompt_without_the_others_gets_an_error_and_no_token(url: str) -> Non
 def _only(asked: Request, stream: int) -> dict[str, object]:
     """What vLLM is asked of one stream, the group's name being the same for each."""
     if asked not in _BODIES:
-        _BODIES[asked] = _body("pocket", asked)
+        _BODIES[asked] = completion("pocket", asked, TOKENIZER)
     body = _BODIES[asked]
     return {**body, "prompt": [body["prompt"][stream]], "stream": False}
 
 
 _BODIES: dict[Request, dict] = {}
+
+
+def test_all_that_a_server_opens_lies_in_its_own_folder(servers: Servers) -> None:
+    server = servers.server([])
+    family = [server.program, *server.program.children(recursive=True)]
+    connections = [each for one in family for each in one.net_connections("unix") if each.laddr]
+    paths = {Path(each.laddr) for each in connections if each.laddr.startswith("/")}
+    assert server.folder in {path.parent for path in paths}
+    assert not {path for path in paths if path.parent == Path(gettempdir())}
 
 
 def test_what_ends_an_answer_is_an_event_of_its_own(remote) -> None:

@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
+from transformers import AutoTokenizer
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.engine import LoadOptions
 from langchain_amulet.engine.loading.hub import POCKET_FOLDER
-from langchain_amulet.engine.remote import load_vllm
-from langchain_amulet.engine.remote.engine import _body
+from langchain_amulet.engine.remote import RemoteEngine, load_vllm
+from langchain_amulet.engine.remote.completion import completion
+from langchain_amulet.engine.remote.request_wire import fingerprint, write
 from langchain_amulet.errors import (
     ConfigurationError,
     ContextLengthError,
@@ -24,16 +29,14 @@ from langchain_amulet.errors import (
 from langchain_amulet.methods import Iterated
 from langchain_amulet.steering import amulet_utility
 from support.stream_groups import NESTED, WEIGHTED, request
-from support.vllm_servers import Servers, remote_engine
+from support.vllm_servers import TOKENIZER, Servers, remote_engine
 
-LOOK_UP = {
-    "type": "function",
-    "function": {
-        "name": "look_up",
-        "description": "Look a word up.",
-        "parameters": {"type": "object", "properties": {"word": {"type": "string"}}},
-    },
-}
+LONG = {"lark": "x" * 100_001, "ends": [], "turn": None}
+
+
+def asked_of(**changes: object) -> str:
+    """What a request's rows are told of it, changed."""
+    return json.dumps(json.loads(write(request(), TOKENIZER)) | changes)
 
 
 def test_a_group_that_can_never_fit_is_told_so_with_figures(servers: Servers) -> None:
@@ -60,19 +63,23 @@ def test_a_group_that_can_never_fit_is_told_so_with_figures(servers: Servers) ->
         ({"presence_penalty": 0.5}, "presence_penalty must be"),
         ({"ignore_eos": False}, "ignore_eos must be"),
         ({"logprobs": None}, "logprobs must be a number"),
-        ({"vllm_xargs": {"amulet": '{"wire":99}'}}, "version 1 of its wire"),
+        ({"vllm_xargs": {"amulet": '{"wire":99}'}}, "version 3 of its wire"),
+        ({"vllm_xargs": {"amulet": ["wire", "2"]}}, "version 3 of its wire"),
+        ({"vllm_xargs": {"amulet": asked_of(guard={})}}, "version 3 of its wire"),
+        ({"vllm_xargs": {"amulet": asked_of(colour="red")}}, "version 3 of its wire"),
+        ({"vllm_xargs": {"amulet": asked_of(grammar=LONG)}}, "characters, but this one has 100001"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_would_part_rows_is_refused_before_it_is_queued(url: str, change, said: str) -> None:
-    body = {**_body("pocket", request()), "stream": False, **change}
+    body = {**completion("pocket", request(), TOKENIZER), "stream": False, **change}
     answer = httpx.post(f"{url}/completions", json=body, timeout=60)
     assert answer.status_code == 400
     assert said in answer.text
 
 
 def test_a_prompt_that_was_not_named_is_refused(url: str) -> None:
-    body = {**_body("pocket", request()), "stream": False}
+    body = {**completion("pocket", request(), TOKENIZER), "stream": False}
     body["prompt"][1] = [9, 9, 9]
     answer = httpx.post(f"{url}/completions", json=body, timeout=60).json()
     assert {each["finish_reason"] for each in answer["choices"]} == {"abort"}
@@ -89,11 +96,9 @@ def test_requests_that_ask_for_no_steering_are_vllms_own(url: str) -> None:
     ("asked", "said"),
     [
         ({"trace": True}, "a trace"),
-        ({"response_format": {"type": "json_object"}}, "a grammar"),
-        ({"tools": [LOOK_UP], "tool_choice": "any"}, "a grammar"),
         ({"method": "beam_search"}, "search by beams"),
         ({"method": Iterated(utility=amulet_utility)}, "a solver's utility"),
-        ({"method": "guided_reranking"}, "a trace"),
+        ({"method": "guided_reranking"}, "method 'guided_reranking' ranks answers by"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -143,6 +148,37 @@ def test_a_server_that_does_not_steer_is_refused_when_the_model_is_loaded() -> N
         server.shutdown()
     with pytest.raises(ServerError, match="must answer"):
         load_vllm(str(POCKET_FOLDER), LoadOptions(backend="vllm", base_url=url))
+
+
+def with_other_tokens(folder: Path) -> Path:
+    """The bundled model, two of whose tokens have each other's ids."""
+    shutil.copytree(POCKET_FOLDER, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = folder / "tokenizer.json"
+    said = json.loads(path.read_text("utf-8"))
+    ids = said["model"]["vocab"]
+    first, second = [token for token in ids if token.isalpha()][-2:]
+    ids[first], ids[second] = ids[second], ids[first]
+    path.write_text(json.dumps(said), "utf-8")
+    return folder
+
+
+def test_a_model_of_other_tokens_than_the_server_s_is_refused_when_it_is_loaded(
+    url: str, tmp_path: Path
+) -> None:
+    folder = with_other_tokens(tmp_path / "other")
+    other = fingerprint(AutoTokenizer.from_pretrained(folder).get_vocab())
+    with pytest.raises(ConfigurationError, match="the model that is served") as raised:
+        load_vllm(str(folder), LoadOptions(backend="vllm", base_url=url))
+    for named in (repr(str(folder)), other, repr(str(POCKET_FOLDER)), TOKENIZER):
+        assert named in str(raised.value)
+
+
+def test_a_request_of_other_tokens_is_refused_by_a_server_that_came_later(url: str) -> None:
+    loaded = load_vllm(str(POCKET_FOLDER), LoadOptions(backend="vllm", base_url=url))
+    engine = RemoteEngine(replace(loaded, fingerprint="5 tokens (0)"))
+    with pytest.raises(RequestError, match=r"of its own tokenizer.* these are of one with 5 tok"):
+        list(engine.submit(request()))
+    engine.close()
 
 
 def test_an_address_must_be_one() -> None:
