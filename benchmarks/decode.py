@@ -1,14 +1,18 @@
 """What steering costs per token, against Hugging Face ``generate``, in one process.
 
-A random model decodes with every method in turn, see `harness`; the table shows medians and the
-spread between the rounds. On a GPU it also counts what the host asks of it at each step.
+A random model decodes in every way in turn, see `harness`; the table shows medians and the spread
+between the rounds. Users are steered as they are unless they say how, by `Auto`; one row is without
+its bound, so that what the bound costs is seen. On a GPU it also counts what the host asks of it at
+each step.
 
     python -m benchmarks.decode                       # Qwen2-0.5B's shape on the CPU
     python -m benchmarks.decode --device cuda --shape 7b --json result.json
+    python -m benchmarks.decode --device cuda --shape 7b --compile
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -34,7 +38,7 @@ from benchmarks.harness import (
     together,
 )
 from langchain_amulet.engine import Engine, HuggingFaceModel
-from langchain_amulet.methods import Amulet, Guidance, Pref
+from langchain_amulet.methods import Amulet, Auto, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
 
@@ -43,6 +47,9 @@ LONG_PROMPT = 1500
 SAMPLING: dict[str, Any] = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
 HEAD_START = 64
 """Tokens that the first users may be ahead of the last one to join."""
+
+USUAL = Auto().plan([Guidance()])
+"""How users are steered who don't say how."""
 
 
 def bandwidth(device: str) -> float:
@@ -161,14 +168,19 @@ def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> 
     On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
     alone gives to ``generate`` is a line of its own.
     """
-    amulet, one_stream = Amulet().plan([Guidance()]), Pref().plan([Guidance()])
-    short, long = Amulet(updates=1).plan([Guidance()]), Amulet(updates=10_000).plan([Guidance()])
+    one_stream = Pref().plan([Guidance()])
+    unbounded, short, long = (
+        each.plan([Guidance()]) for each in (Amulet(), Amulet(updates=1), Amulet(updates=10_000))
+    )
     return [
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
         Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
         Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
         *decoding(engine, device, tokens, "unsteered", one_stream),
-        *decoding(engine, device, tokens, "Amulet", amulet),
+        *decoding(engine, device, tokens, "steered", USUAL),
+        Measurement(
+            "engine, Amulet unbounded, 1 user", lambda: steered(engine, 1, tokens, unbounded)
+        ),
         Measurement("engine, Amulet(updates=1)", lambda: steered(engine, 1, tokens, short)),
         Measurement("engine, Amulet(updates=10000)", lambda: steered(engine, 1, tokens, long)),
         Measurement(
@@ -182,8 +194,8 @@ def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> 
             per_token=False,
         ),
         Measurement(
-            f"first token, {LONG_PROMPT} prompt tokens, Amulet",
-            lambda: first_token(engine, amulet),
+            f"first token, {LONG_PROMPT} prompt tokens, two streams",
+            lambda: first_token(engine, USUAL),
             per_token=False,
         ),
     ]
@@ -211,7 +223,7 @@ def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
     """The ratios that the project watches."""
     median = {row.name: row.median for row in rows}
     most = max(row.users for row in rows)
-    one, many = median["engine, Amulet, 1 user"], median[f"engine, Amulet, {most} users"]
+    one, many = median["engine, steered, 1 user"], median[f"engine, steered, {most} users"]
     first = f"first token, {LONG_PROMPT} prompt tokens, "
     return {
         "one steered user / unsteered generate": one / median["generate, unsteered"],
@@ -219,15 +231,17 @@ def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
         f"{most} steered users / floor": many / lowest,
         **{
             f"steered / unsteered, {row.users} users": row.median
-            / median[row.name.replace("Amulet", "unsteered")]
+            / median[row.name.replace("steered", "unsteered")]
             for row in rows
-            if row.name.startswith("engine, Amulet, ")
+            if row.name.startswith("engine, steered, ")
         },
+        "bounded / unbounded, one steered user": one / median["engine, Amulet unbounded, 1 user"],
         "guidance_scale / one steered user": median["generate, guidance_scale"] / one,
         f"{most} users' tokens per second / one user's": most * one / many,
         "first token / one bare pass": median[first + "one stream"]
         / median[f"one bare pass over {LONG_PROMPT} prompt tokens"],
-        "first token, two streams / one": median[first + "Amulet"] / median[first + "one stream"],
+        "first token, two streams / one": median[first + "two streams"]
+        / median[first + "one stream"],
         "updates=10000 / updates=1": median["engine, Amulet(updates=10000)"]
         / median["engine, Amulet(updates=1)"],
     }
@@ -235,22 +249,24 @@ def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    given = options(__doc__.splitlines()[0], tokens=32, rounds=5)
+    given = options(__doc__.splitlines()[0], tokens=32, rounds=5, can_compile=True)
     plain = build(given.shape, given.device, given.dtype)
     served = plain
     if given.device == "cpu":
-        served = packed(build(given.shape, given.device, given.dtype))
+        served = build(given.shape, given.device, given.dtype)
+        served = served if given.compile else packed(served)
+    elif given.compile:  # or generate would run what is compiled
+        served = copy.deepcopy(plain)
     kind = torch.device(given.device).type
-    with Engine(HuggingFaceModel(served), max_rows=2 * max(USERS[kind])) as engine:
+    run_by = HuggingFaceModel(served, compile=given.compile)
+    with Engine(run_by, max_rows=2 * max(USERS[kind])) as engine:
         rows = lines(plain, served, engine, kind, given.tokens)
         run(rows, given.rounds)
         counts = {
             f"{name} per step, {users} users": count
             for users in USERS[kind]
             if kind == "cuda"
-            for name, count in asked_of_gpu(
-                engine, users, given.tokens, Amulet().plan([Guidance()])
-            ).items()
+            for name, count in asked_of_gpu(engine, users, given.tokens, USUAL).items()
         }
     lowest = floor(plain, given.device)
     heading, shown = headline(given.shape, plain), console()

@@ -86,9 +86,10 @@ class Options:
     tokens: int
     rounds: int
     json: Path | None
+    compile: bool = False
 
 
-def options(description: str, tokens: int, rounds: int) -> Options:
+def options(description: str, tokens: int, rounds: int, can_compile: bool = False) -> Options:
     """Read the command line; ``tokens`` and ``rounds`` are what they are unless it says so."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", default="cpu")
@@ -97,6 +98,8 @@ def options(description: str, tokens: int, rounds: int) -> Options:
     parser.add_argument("--tokens", type=int, default=tokens, help="per answer")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--json", type=Path, help="also write the figures here")
+    if can_compile:
+        parser.add_argument("--compile", action="store_true", help="the engine's layers")
     given = vars(parser.parse_args())
     named = given.pop("dtype")
     dtype = getattr(torch, named) if named else default_dtype(torch.device(given["device"]))

@@ -1,8 +1,8 @@
 """What steering costs per step with llama.cpp, against llama.cpp decoding the same rows unsteered.
 
-A random Llama of Qwen2-0.5B's shape is written as a GGUF file, in float16 or Q4_0, and both decode
-it in turn: the engine's requests of two streams each, and a bare loop over the same number of
-sequences that takes the likeliest token.
+A random Llama of Qwen2-0.5B's shape, its logits about as peaked as a trained model's, is written as
+a GGUF file, in float16 or Q4_0. Both decode it in turn: the engine's requests of two streams each,
+and a bare loop over the same number of sequences that takes the likeliest token.
 
     python -m benchmarks.llama_cpp --type Q4_0
 """
@@ -19,12 +19,12 @@ import gguf
 import numpy as np
 import torch
 
-from benchmarks.harness import PROMPT, request, some_ids, together
+from benchmarks.harness import PEAKEDNESS, PROMPT, request, some_ids, together
 from langchain_amulet.engine import Engine
 from langchain_amulet.engine.backends.llama_cpp.context import Fed, LlamaContext, LlamaModel
 from langchain_amulet.engine.backends.llama_cpp.library import llama_library
 from langchain_amulet.engine.backends.llama_cpp.model import LlamaCppModel
-from langchain_amulet.methods import Amulet, Guidance
+from langchain_amulet.methods import Auto, Guidance
 from langchain_amulet.sampling import SamplingParams
 
 WIDTH, INNER, LAYERS, HEADS, GROUPS, TOKENS, CONTEXT = 896, 4864, 24, 14, 2, 151_936, 4096
@@ -68,7 +68,8 @@ def write(path: Path, kind: gguf.GGMLQuantizationType) -> None:
         "output_norm",
         *(f"blk.{i}.{n}_norm" for i in range(LAYERS) for n in ("attn", "ffn")),
     ):
-        writer.add_tensor(f"{name}.weight", np.ones(WIDTH, dtype=np.float32))
+        scale = PEAKEDNESS if name == "output_norm" else 1.0
+        writer.add_tensor(f"{name}.weight", np.full(WIDTH, scale, dtype=np.float32))
     narrow = WIDTH // HEADS * GROUPS
     for layer in range(LAYERS):
         block = f"blk.{layer}."
@@ -101,7 +102,7 @@ def bare(model: LlamaModel, rows: int, steps: int) -> float:
 
 def steered(engine: Engine, users: int, steps: int) -> float:
     """Milliseconds per step while all users decode together, each with two streams."""
-    plan = Amulet().plan([Guidance()])
+    plan = Auto().plan([Guidance()])
     sampling = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
     requests = [
         request(user, PROMPT, plan, steps + 64, SamplingParams(**sampling, seed=user))

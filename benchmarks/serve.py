@@ -18,6 +18,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import re
 import statistics
 import tempfile
 import threading
@@ -30,7 +31,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import torch
 import uvicorn
 from rich.table import Table
@@ -47,6 +47,10 @@ from langchain_amulet.engine.loading.loader import default_dtype
 
 CLIENTS = (1, 8, 32)
 PREFERENCE = "Keep it short."
+REQUEST = (
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{}"
+)
 QUESTION = "How do I sleep better, and what should I do about my dream number {}?"
 """Each client asks another one, and so has prompts of its own."""
 
@@ -154,8 +158,8 @@ def question(client: int) -> str:
 
 
 @contextmanager
-def served(service: Service) -> Iterator[str]:
-    """The address of a service that a thread of this process serves, with its model loaded."""
+def served(service: Service) -> Iterator[int]:
+    """The port of a service that a thread of this process serves, with its model loaded."""
     config = uvicorn.Config(
         create_app(service), port=0, log_config=None, access_log=False, ws="none"
     )
@@ -165,52 +169,53 @@ def served(service: Service) -> Iterator[str]:
     try:
         while not (server.started and service.readiness.is_ready):
             time.sleep(0.05)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()
 
 
-def read_streams(url: str, requests: Connection) -> None:
+def read_streams(port: int, requests: Connection) -> None:
     """A process of clients: for each number that comes, so many at once; the answer to None."""
     while (clients := requests.recv()) is not None:
-        requests.send(asyncio.run(streams_of(url, clients)))
+        requests.send(asyncio.run(at_once(partial(read_stream, port), clients)))
 
 
-async def streams_of(url: str, clients: int) -> Burst:
-    """Answers of the server, streamed to so many clients at once."""
-    limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as http:
-        return await at_once(partial(read_stream, http), clients)
+async def read_stream(port: int, client: int) -> tuple[int, float]:
+    """One answer of the server.
 
-
-async def read_stream(http: httpx.AsyncClient, client: int) -> tuple[int, float]:
-    """One answer of the server. Only its last event is parsed: clients cost the server nothing."""
-    body = {
-        "model": "served",
-        "messages": [{"role": "user", "content": question(client)}],
-        "preference": PREFERENCE,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    first, last = 0.0, ""
-    async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
-        answer.raise_for_status()
-        async for line in answer.aiter_lines():
-            if line and line != "data: [DONE]":
-                last = line
-                if not first and '"role"' not in line:
-                    first = time.perf_counter()
-    return json.loads(last.removeprefix("data: "))["usage"]["completion_tokens"], first
+    Clients have machines of their own, and these would share the server's: so its bytes are read
+    from the socket and nothing is parsed but how many tokens there were, in the last event.
+    """
+    body = json.dumps(
+        {
+            "model": "served",
+            "messages": [{"role": "user", "content": question(client)}],
+            "preference": PREFERENCE,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST.format(len(body), body).encode())
+    first, read = 0.0, b""
+    while piece := await reader.read(2**16):
+        read += piece
+        if not first and read.count(b"data: ") > 1:  # the first event is there before any token
+            first = time.perf_counter()
+    writer.close()
+    used = re.search(rb'"completion_tokens":(\d+)', read)
+    if used is None:
+        raise RuntimeError(f"The server must answer whole, but says {read[-300:]!r}.")
+    return int(used[1]), first
 
 
 @contextmanager
-def clients_of(url: str) -> Iterator[Callable[[int], Burst]]:
+def clients_of(port: int) -> Iterator[Callable[[int], Burst]]:
     """Asks a server from a process that is there, so that starting it counts nowhere."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=read_streams, args=(url, there), daemon=True)
+    process = context.Process(target=read_streams, args=(port, there), daemon=True)
     process.start()
 
     def ask(clients: int) -> Burst:

@@ -111,8 +111,9 @@ def call_routes() -> dict[str, Route]:
     """The way of a call's answer, of the caller's thread and of the engine's."""
     recorder = Recorder()
     with recorder.from_the_start(), ChatAmulet(model="pocket", temperature=0) as llm:
-        llm.invoke(QUESTION, preference=PREFERENCE)
-        return recorder.record(lambda: llm.invoke(QUESTION, preference=PREFERENCE))
+        settings = {"preference": PREFERENCE, "max_tokens": 10}
+        llm.invoke(QUESTION, **settings)
+        return recorder.record(lambda: llm.invoke(QUESTION, **settings))
 
 
 def main() -> None:
