@@ -23,7 +23,7 @@ from amulet_evals.hashing import number
 from amulet_evals.run.answering import Answering
 from amulet_evals.run.conversations import Talker
 from amulet_evals.run.folder import RunFolder
-from amulet_evals.study.asked import PARTS, Amount, Asked, read
+from amulet_evals.study.asked import PARTS, Amount, Asked, grid, read
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli.options import Commands, reporting
 from langchain_amulet.errors import ConfigurationError
@@ -46,10 +46,11 @@ def _answers(
     questions: list[Path],
     limit: int,
     concurrency: int,
+    methods: list[str],
 ) -> None:
     """One grid of questions."""
     evaluation = Evaluation(
-        **read(f"{part}.json"),
+        **grid(part, methods),
         models=(model,),
         load=load,
         questions=tuple(QuestionSource(source=str(each)) for each in questions),
@@ -117,6 +118,14 @@ def decode(
         list[str] | None,
         typer.Option(callback=_known, help="Only these: " + ", ".join((*ANSWERED, *PARTS))),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these of the parts' methods, as its settings call them."),
+    ] = None,
+    placement: Annotated[
+        list[str] | None,
+        typer.Option(help="Of conversations, only those with the preference here: system, user."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most questions of each set.")] = 100,
     conversations: Annotated[
         int, typer.Option(min=1, help="Most conversations, or questions of traits.")
@@ -144,11 +153,12 @@ def decode(
     for each in part or (*ANSWERED, *PARTS):
         started = time.monotonic()
         if each in ANSWERED:
-            _answers(each, out, model, load, questions, limit, concurrency)
+            _answers(each, out, model, load, questions, limit, concurrency, method or [])
         else:
             asked = PARTS[each](model, Amount(_questions(questions), conversations, turns))
+            asked = asked.share(*share).narrowed(method or (), placement or ())
             llm = ChatAmulet(model=model, **load)
-            _conversations(out / each, asked.share(*share), llm, window, concurrency)
+            _conversations(out / each, asked, llm, window, concurrency)
         print(f"{each}: {time.monotonic() - started:.0f} s", flush=True)
 
 

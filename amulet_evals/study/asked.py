@@ -84,6 +84,49 @@ class Asked:
             self, scripts=kept, talks=tuple(each for each in self.talks if each.script in names)
         )
 
+    def narrowed(self, methods: Sequence[str], placements: Sequence[str]) -> Asked:
+        """What is answered by some of the methods, at some of the placements; none means all.
+
+        What answers are held against, those without a preference, stays.
+
+        Raises:
+            ConfigurationError: It isn't asked by such a method, or at such a placement.
+        """
+        wished = tuple(each for each in self.talks if each.style is not None)
+        _check_known("method", methods, dict.fromkeys(each.method for each in wished))
+        _check_known("placement", placements, dict.fromkeys(each.placement for each in wished))
+        kept = tuple(
+            each
+            for each in self.talks
+            if each.style is None
+            or (
+                (not methods or each.method in methods)
+                and (not placements or each.placement in placements)
+            )
+        )
+        return replace(self, talks=kept)
+
+
+def grid(part: str, methods: Sequence[str]) -> dict[str, Any]:
+    """The settings of a part that compares methods, with some of these; none means all.
+
+    Raises:
+        ConfigurationError: The part has no such method.
+    """
+    settings: dict[str, Any] = read(f"{part}.json")
+    named = settings["methods"]
+    _check_known("method", methods, named)
+    kept = {name: each for name, each in named.items() if not methods or name in methods}
+    return {**settings, "methods": kept}
+
+
+def _check_known(what: str, asked: Iterable[str], known: Iterable[str]) -> None:
+    for each in asked:
+        if each not in known:
+            raise ConfigurationError(
+                f"No {what} of this part is {each!r}: it has {', '.join(map(repr, known))}."
+            )
+
 
 def read(name: str) -> Any:
     """A file of what is asked."""

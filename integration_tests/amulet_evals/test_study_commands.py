@@ -322,6 +322,8 @@ def test_where_nothing_was_answered_there_is_nothing_to_score(tmp_path: Path) ->
         (("--concurrency", "0"), "'--concurrency'"),
         (("--share", "3", "2"), "3 of 2"),
         (("--share", "0", "2"), "0 of 2"),
+        (("--method", "Pref"), "No method of this part is 'Pref': it has 'pref', 'auto'"),
+        (("--placement", "top"), "No placement of this part is 'top': it has 'system', 'user'"),
     ],
 )
 def test_amounts_that_make_no_study_are_refused(

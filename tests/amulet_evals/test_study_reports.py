@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from amulet_evals.data.questions import Question
 from amulet_evals.reporting.tables import Table
 from amulet_evals.study.applying import KINDS, Rule, applying, matchers, matching
-from amulet_evals.study.asked import AWAY, PARTS, TOWARDS, Amount, read
+from amulet_evals.study.asked import AWAY, PARTS, TOWARDS, Amount, grid, read
 from amulet_evals.study.calibration import (
     calibrate,
     growing,
@@ -266,3 +266,22 @@ def test_a_part_s_shares_are_all_of_it_and_each_has_whole_scripts(part: str) -> 
     assert len(set(keys)) == len(keys)
     for share in shares:
         assert {each.script for each in share.talks} == {each.id for each in share.scripts}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_of_a_part_some_methods_keep_what_they_are_held_against(part: str) -> None:
+    whole = PARTS[part]("m", Amount(QUESTIONS, limit=6, turns=4))
+    method = next(each.method for each in whole.talks if each.style is not None)
+    kept = whole.narrowed([method], ["system"]).talks
+    assert {each.method for each in kept} == {"base", method}
+    assert {each.placement for each in kept} == {"system"}
+    plain = [each for each in whole.talks if each.style is None]
+    assert [each for each in kept if each.style is None] == plain
+    assert whole.narrowed([], []) == whole
+
+
+@pytest.mark.parametrize("part", ["greedy", "sampled"])
+def test_of_a_grid_some_methods_have_its_other_settings(part: str) -> None:
+    whole, some = grid(part, []), grid(part, ["Pref", "Base"])
+    assert some["methods"] == {name: whole["methods"][name] for name in ("Base", "Pref")}
+    assert {**some, "methods": whole["methods"]} == whole
