@@ -1,4 +1,4 @@
-# make demo: see the main job.  make test: what must hold.  make test-all: the exhaustive tests, too.
+# make demo: see the main job.  make test: what must hold.  make test-all: everything, in one process.
 # All make a virtual environment in .venv first; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
@@ -19,7 +19,7 @@ smollm2_model := $(SMOLLM2)/dequantised
 
 PYTEST_TOGETHER := -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo smollm2 test test-all test-dtypes test-newest test-vllm test-ray check bench bench-profiles docs pictures results results-sampled results-default results-real clean site
+.PHONY: demo smollm2 test test-all test-dtypes test-exhaustive test-newest test-vllm test-ray check bench bench-profiles docs pictures results results-sampled results-default results-real clean site
 
 demo: .venv/demo $(filter smollm2,$(MODEL))
 	@echo ">> asking $(MODEL), once plainly and twice in a style"
@@ -42,6 +42,10 @@ test: check smollm2
 test-all: check smollm2 test-dtypes
 	@echo ">> all tests, exhaustive ones too, one after the other, PyTorch on two threads"
 	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m "" --durations 15
+
+test-exhaustive: .venv/test smollm2
+	@echo ">> the exhaustive tests alone, PyTorch on two threads"
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m exhaustive --durations 15
 
 test-dtypes: .venv/test
 	@echo ">> what needs no choice of a dtype, as on a CPU with bfloat16 instructions and as on others"
