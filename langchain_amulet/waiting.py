@@ -48,6 +48,12 @@ Arguments = ParamSpec("Arguments")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+_TASKS = Path("/proc/self/task")
+"""This process's threads, as Linux shows them; elsewhere there is nothing to look at."""
+
+HELPERS_END = 1.0
+"""For how many seconds at most a library's threads are waited for: some may be another's."""
+
 
 @dataclass(frozen=True)
 class Wait(Generic[T]):
@@ -128,15 +134,23 @@ def interruptible(work: Callable[[], T], give_up: Callable[[], object]) -> T:
 
 
 def in_ended_thread(work: Callable[[], T]) -> T:
-    """Do work in a thread of its own, and come back when nothing is left of that, see `joined`."""
+    """Do work in a thread of its own, and come back when nothing is left of that, see `joined`.
+
+    Nor of the threads that libraries started for it and that end with it, such as OpenMP's: they
+    tidy up, too. They are told from those that stay by being neither gone nor asleep.
+    """
     future: Future[T] = Future()
     run_in_context = partial(contextvars.copy_context().run, _do, work, future)
     thread = Thread(target=run_in_context, daemon=True)
+    before = set(_TASKS.glob("*"))
     thread.start()
     try:
         return future.result()
     finally:
         joined(thread)
+        end = time.monotonic() + HELPERS_END
+        while any(map(_is_busy, set(_TASKS.glob("*")) - before)) and time.monotonic() < end:
+            time.sleep(0.001)
 
 
 def joined(thread: Thread, timeout: float = 30.0) -> None:
@@ -148,9 +162,17 @@ def joined(thread: Thread, timeout: float = 30.0) -> None:
     """
     end = time.monotonic() + timeout
     thread.join(timeout)
-    task = Path(f"/proc/self/task/{thread.native_id}")  # elsewhere there is nothing to look at
+    task = _TASKS / str(thread.native_id)
     while task.exists() and time.monotonic() < end:
         time.sleep(0.001)
+
+
+def _is_busy(task: Path) -> bool:
+    """Whether a thread is running, or would if there were a processor for it."""
+    try:
+        return task.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "R"
+    except OSError:  # it is over
+        return False
 
 
 class Workers:
