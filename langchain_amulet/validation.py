@@ -273,7 +273,9 @@ def as_json(value: Any) -> Any:
     """
     try:
         return json.loads(json.dumps(value, allow_nan=False))
-    except (TypeError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError("JSON can't write it: it nests too deep") from None
+    except (TypeError, ValueError) as error:
         raise ValueError(f"JSON can't write it: {message_of(error)}") from None
 
 

@@ -6,16 +6,20 @@ LangChain or decoding.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.calls import Function
 from langchain_amulet.chat_formats.regions import Bare
-from langchain_amulet.errors import SchemaError
+from langchain_amulet.errors import ContextLengthError, SchemaError
 from langchain_amulet.grammar import Grammar, GrammarCompiler
 
 FREE = {"type": "object"}
 """The arguments of a call, whatever they are."""
+
+TOLD = 5
+"""How many tools are named at the most, with what their calls take."""
 
 
 def compile_output(
@@ -54,9 +58,45 @@ def compile_output(
     thinking = chat_format.thinking
     if thinking and compiler.token(thinking.closing) is not None:
         ends = (thinking.closing, *ends)
-    return compiler.compile(
-        rules, max_tokens, stop_ids, ends, turn_to_calls(output, chat_format, compiler)
-    )
+    turn = turn_to_calls(output, chat_format, compiler)
+    try:
+        return compiler.compile(rules, max_tokens, stop_ids, ends, turn)
+    except ContextLengthError as error:
+        enough = _enough(output.functions, chat_format, compiler)
+        short = [name for name, count in enough.items() if count and count <= max_tokens]
+        if not output.must_call or len(short) in (0, len(enough)):
+            raise ContextLengthError(f"{error}{_told(enough)}") from error
+        functions = [each for each in output.functions if each["name"] in short]
+        return compile_output(
+            replace(output, functions=functions),
+            chat_format,
+            compiler,
+            is_thinking=is_thinking,
+            max_tokens=max_tokens,
+            stop_ids=stop_ids,
+        )
+    except SchemaError as error:
+        if not output.must_call and output.schema is not None:
+            raise compiler.explained(error, output.schema) from error
+        if len(output.functions) > 1:
+            raise
+        raise _about(output.functions[0], error, compiler) from error
+
+
+def _enough(
+    functions: Sequence[Function], chat_format: ChatFormat, compiler: GrammarCompiler
+) -> dict[str, int | None]:
+    """How many tokens are enough for a call of each tool; None if it takes far too many."""
+    rules = {each["name"]: chat_format.calls_alone([each], compiler) for each in functions}
+    ends = {each["name"]: chat_format.endings([each]) for each in functions}
+    return {name: compiler.shortest(rules[name], ends[name]) for name in rules}
+
+
+def _told(enough: Mapping[str, int | None]) -> str:
+    """The same in words, of a few of the tools; empty where there are none."""
+    told = [f"{count or 'far more'} for {name!r}" for name, count in [*enough.items()][:TOLD]]
+    others = f", and there are {len(enough) - TOLD} other tools" if len(enough) > TOLD else ""
+    return f" For a call are enough: {', '.join(told)}{others}." if told else ""
 
 
 def _holdable(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarCompiler) -> OutputSpec:
@@ -74,8 +114,7 @@ def _holdable(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarComp
         try:
             compiler.check(chat_format.calls_alone([function], compiler))
         except SchemaError as error:
-            name = function["name"]
-            reason = reason or SchemaError(f"{error} These are the arguments of {name!r}.")
+            reason = reason or _about(function, error, compiler)
             if not output.must_call and not function.get("strict"):
                 functions.append({**function, "parameters": FREE})
         else:
@@ -83,6 +122,14 @@ def _holdable(output: OutputSpec, chat_format: ChatFormat, compiler: GrammarComp
     if reason is not None and not functions:
         raise reason
     return replace(output, functions=functions) if reason is not None else output
+
+
+def _about(function: Function, error: SchemaError, compiler: GrammarCompiler) -> SchemaError:
+    """Why a tool's arguments can't be held, with the tool's name."""
+    told = compiler.explained(error, function.get("parameters", FREE))
+    named = SchemaError(f"{told} These are the arguments of {function['name']!r}.")
+    named.__cause__ = told.__cause__
+    return named
 
 
 def turn_to_calls(

@@ -17,11 +17,14 @@ from tokenizers import Tokenizer, decoders
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from langchain_amulet.errors import ConfigurationError, SchemaError
-from langchain_amulet.grammar.constraint import Beginning, Grammar
+from langchain_amulet.grammar.constraint import SEARCHED, Beginning, Grammar
+from langchain_amulet.grammar.fault_words import words_for
 from langchain_amulet.grammar.guidance_words import reason_of
-from langchain_amulet.grammar.json_schema import asked_patterns, text_forms
+from langchain_amulet.grammar.json_schema import asked_patterns, json_rule, text_forms
 from langchain_amulet.grammar.pattern_faults import refusal
+from langchain_amulet.grammar.schema_tree import Schema, unheld
 from langchain_amulet.grammar.shortest_ending import EndingSearch
+from langchain_amulet.grammar.smallest_fault import smallest_fault
 from langchain_amulet.grammar.vocabulary import Vocabulary
 from langchain_amulet.validation import check_count, check_type, check_whole
 
@@ -87,6 +90,19 @@ class GrammarCompiler:
         beginning = self._begin(lark, max_tokens, tuple(ends))
         return Grammar(beginning, self._vocabulary, max_tokens, stops, turn)
 
+    def shortest(self, lark: str, ends: Sequence[str] = ()) -> int | None:
+        """How many tokens the shortest answer has; None if it has more than `SEARCHED`.
+
+        Args:
+            lark: As for `compile`.
+            ends: Likewise.
+
+        Raises:
+            SchemaError: A schema in it can't be decoded under; the message says why.
+        """
+        way_out = self._begin(lark, SEARCHED, tuple(ends)).way_out
+        return None if way_out is None else len(way_out)
+
     def check(self, lark: str) -> None:
         """Find out whether answers can be held to a grammar.
 
@@ -96,6 +112,31 @@ class GrammarCompiler:
         check_type("lark", lark, str)
         check_whole("A grammar", lark, SchemaError)
         self._checked(lark)
+
+    def explained(self, error: SchemaError, schema: Mapping[str, Any]) -> SchemaError:
+        """An error in our own words, about the part of a schema that isn't held and its place.
+
+        Args:
+            error: What was raised for a grammar with the schema in it.
+            schema: The schema as its author wrote it.
+
+        Returns:
+            The same error where it isn't the schema by itself, or where that is told already.
+        """
+        fault = smallest_fault(schema, self._refused_schema)
+        words = words_for(fault) if fault else ""
+        if fault is None or not words:
+            return error
+        told = unheld(words)
+        told.__cause__ = ValueError(fault.reason)
+        return told
+
+    def _refused_schema(self, schema: Schema) -> str:
+        """Why a schema isn't held; empty if it is, or if that is told before there is a grammar."""
+        try:
+            return self._compiled("start: " + json_rule(schema))[1]
+        except SchemaError:
+            return ""
 
     def spell(self, text: str) -> str:
         """A text as a grammar's symbols; control tokens in it are written as such."""
@@ -133,14 +174,21 @@ class GrammarCompiler:
         return tuple(tokens)
 
     def _matcher(self, lark: str) -> LLMatcher:
+        matcher, reason = self._compiled(lark)
+        if matcher is None:
+            raise refusal(reason, asked_patterns(lark))
+        return matcher
+
+    def _compiled(self, lark: str) -> tuple[LLMatcher | None, str]:
+        """A grammar at its start, or why it isn't taken."""
         grammar = LLMatcher.grammar_from_lark(lark)
         failed, reasons = LLMatcher.validate_grammar_with_warnings(grammar, self._tokens)
         # Silent, as it would warn on standard error, past Python's warnings and logs.
         matcher = None if failed else LLMatcher(self._tokens, grammar, log_level=0)
         if matcher is None or matcher.is_error():
-            reason = " ".join(reasons) or (matcher.get_error() if matcher else "")
-            raise refusal(reason_of(reason), asked_patterns(lark))
-        return matcher
+            said = " ".join(reasons) or (matcher.get_error() if matcher else "")
+            return None, reason_of(said)
+        return matcher, ""
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_amulet.grammar.exclusion import narrowed
-from langchain_amulet.grammar.schema_tree import Schema, from_outside, joined, unheld
+from langchain_amulet.grammar.schema_tree import Schema, all_of, from_outside, joined, unheld
 
 MOST_SCHEMAS, DEEPEST = 20_000, 128
 """How many schemas are looked at, and how many names lead to one: what leads back to itself may ask
@@ -29,6 +29,8 @@ def without_exclusions(schema: Schema) -> Any:
     Raises:
         SchemaError: Two branches might both hold, or ``not`` can't be said in other words.
     """
+    if all({"oneOf", "not"}.isdisjoint(each) for each in all_of(schema)):
+        return schema
     count = itertools.count()
 
     def change(each: Schema, place: str) -> Schema:

@@ -16,11 +16,13 @@ from typing import Any
 
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar.asked_patterns import AS_ASKED, AskedPattern, all_asked
+from langchain_amulet.grammar.endless import check_ends
 from langchain_amulet.grammar.exclusion import kinds
 from langchain_amulet.grammar.object_counts import with_counts
 from langchain_amulet.grammar.one_of import without_exclusions
 from langchain_amulet.grammar.pattern_dialects import finds_by_all
 from langchain_amulet.grammar.readable_patterns import with_checked_patterns, with_readable_patterns
+from langchain_amulet.grammar.references import without_own_name, without_unneeded
 from langchain_amulet.grammar.schema_shapes import SHAPES, check_shapes
 from langchain_amulet.grammar.schema_tree import (
     ANCHORED,
@@ -49,6 +51,9 @@ MOST_ORDERS, MOST_LISTS = 200, 1100
 """How many lists of different items are spelled out at the most, with the items in any order and in
 all: beyond, longer lists have their items in the order of the schema."""
 
+NO_BOUND = 2**31
+"""From which number on a longest length asks nothing of an answer."""
+
 MOST_DEPENDENCIES = 4
 """How many properties of an object may each ask for others: every one doubles the cases."""
 
@@ -64,7 +69,10 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
     """
     schema = _as_json(schema)
     check_shapes(schema)
-    asking = everywhere(with_targets(schema), with_checked_patterns)
+    schema = without_own_name(schema)
+    check_ends(schema)
+    schema = without_unneeded(with_targets(schema))
+    asking = everywhere(schema, with_checked_patterns)
     whole = _changed(asking, _bare)
     listed = everywhere(everywhere(whole, _without_the_vacuous), _with_all_required)
     whole = without_exclusions(listed)
@@ -114,6 +122,7 @@ def _without_the_vacuous(schema: Schema, place: str) -> Any:
         "not": schema.get("not") is False,
         "uniqueItems": not schema.get("uniqueItems") or is_short,
         "contains": schema.get("minContains") == 0 and "maxContains" not in schema,
+        "maxLength": schema.get("maxLength", 0) >= NO_BOUND,
         "minContains": "contains" not in schema or schema.get("minContains") in (0, 1),
         "maxContains": "contains" not in schema,
         "if": "then" not in schema and "else" not in schema,

@@ -64,9 +64,10 @@ SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
         **{key: ("a list of schemas", _are_schemas) for key in LISTED},
         **{key: ("an object of schemas", _have_names) for key in NAMED},
         **{key: ("a whole number, 0 or more", _is_count) for key in COUNTED},
-        **{key: ("a number", _is_number) for key in ("minimum", "maximum", "multipleOf")},
+        **{key: ("a number", _is_number) for key in ("minimum", "maximum")},
         **{key: ("a number", _is_bound) for key in ("exclusiveMinimum", "exclusiveMaximum")},
         **{key: ("a text", _is_text) for key in ("pattern", "format", "$ref")},
+        "multipleOf": ("a number above 0", lambda value: _is_number(value) and value > 0),
         "items": (
             "a schema or a list of them",
             lambda each: _is_schema(each) or _are_schemas(each),

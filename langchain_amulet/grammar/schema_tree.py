@@ -47,7 +47,7 @@ def everywhere(schema: Any, change: Change, place: str = "#") -> Any:
     """A schema with all schemas in it changed, the innermost first."""
     if not isinstance(schema, Mapping):
         return schema
-    inner = _within(schema, lambda each, at: everywhere(each, change, at), place)
+    inner = within(schema, lambda each, at: everywhere(each, change, at), place)
     return change(inner, place)
 
 
@@ -59,10 +59,10 @@ def from_outside(schema: Any, change: Change, place: str = "#") -> Any:
     if not isinstance(schema, Mapping):
         return schema
     changed = change(dict(schema), place)
-    return _within(changed, lambda each, at: from_outside(each, change, at), place)
+    return within(changed, lambda each, at: from_outside(each, change, at), place)
 
 
-def _within(schema: Any, change: Change, place: str) -> Any:
+def within(schema: Any, change: Change, place: str) -> Any:
     """A schema with those right in it changed."""
     if not isinstance(schema, Mapping):
         return schema
@@ -95,7 +95,7 @@ def resolved(schema: Any, root: Mapping[str, Any]) -> Any:
     for _ in range(MOST_REFERENCES):
         if not isinstance(schema, Mapping) or "$ref" not in schema:
             return schema
-        target = _at(root, str(schema["$ref"]))
+        target = at(root, str(schema["$ref"]))
         if not isinstance(target, Mapping):
             return schema
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
@@ -160,7 +160,7 @@ def _targets_elsewhere(schema: Schema) -> dict[str, Schema]:
     known = {*places(schema)}
     references = {each["$ref"] for each in all_of(schema) if "$ref" in each}
     own = sorted(each for each in references if each.startswith("#/") and _place(each) not in known)
-    targets = {each: _at(schema, each) for each in own}
+    targets = {each: at(schema, each) for each in own}
     return {each: target for each, target in targets.items() if isinstance(target, dict)}
 
 
@@ -191,21 +191,21 @@ def unheld(reason: str) -> SchemaError:
     )
 
 
-def _steps(reference: str) -> list[str]:
+def steps(reference: str) -> list[str]:
     """The names and numbers that lead from the root to where a reference leads."""
     parts = filter(None, unquote(reference[1:]).split("/"))
     return [part.replace("~1", "/").replace("~0", "~") for part in parts]
 
 
 def _place(reference: str) -> str:
-    return "/".join(["#", *_steps(reference)])
+    return "/".join(["#", *steps(reference)])
 
 
-def _at(root: Any, reference: str) -> Any:
+def at(root: Any, reference: str) -> Any:
     """What stands where a reference within the same schema leads."""
-    if not reference.startswith("#"):
+    if reference and not reference.startswith("#"):
         return None
-    for key in _steps(reference):
+    for key in steps(reference):
         if isinstance(root, Mapping):
             root = root.get(key)
         elif isinstance(root, Sequence) and key.isdigit() and int(key) < len(root):

@@ -114,7 +114,7 @@ class EndingSearch:
         way = self._search(walk, None, limit)
         if walk.matcher.is_error():
             # It was compiled, and only what it takes was written: a limit of its own was reached.
-            raise unheld(f"{self._all_told()} is too large: let it repeat less, or shorter texts")
+            raise unheld(self._too_large())
         if way is None and effort.is_over:
             longest = self.longest_text(None)
             because = f" ({longest})" if longest else ""
@@ -143,10 +143,12 @@ class EndingSearch:
         unread = [] if way else [form.told for form in self._forms if not form.endings]
         return f"the text by {unread[0]} may be too long" if unread else ""
 
-    def _all_told(self) -> str:
-        """What asks for texts, in words."""
+    def _too_large(self) -> str:
+        """What of the grammar is too large, in words, with the remedy."""
         told = [form.told for form in self._forms][:TOLD]
-        return " or ".join(told) or "what it asks of texts"
+        if not told:
+            return "it is too large: ask for fewer properties, values or cases"
+        return f"{' or '.join(told)} is too large: let it repeat less, or shorter texts"
 
     def follow(
         self, way: Ending, token: int, matcher: LLMatcher, limit: int, effort: Effort
@@ -202,9 +204,14 @@ class EndingSearch:
             walk.take(token)
 
     def _end(self, walk: Walk, bits: Bits) -> tuple[int, ...]:
-        """The shortest end of a part that may come now; empty if none may."""
+        """The shortest end of a part that may come now; empty if none may.
+
+        What may come again at once, within quotation marks, is a text like any other there.
+        """
         ends = (self._ends[index] for index in having(bits, self._first_of_ends))
-        return next(filter(walk.takes, ends), ())
+        taken = filter(walk.takes, ends)
+        is_text = walk.place.in_string
+        return next((end for end in taken if not (is_text and walk.takes((*end, *end)))), ())
 
     def _finished(self, walk: Walk, bits: Bits, options: tuple[int, ...]) -> tuple[int, ...]:
         """The shortest way to finish the text that one is in; empty if there is none known.

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from typing import Any
 
 import jsonschema
@@ -16,11 +17,11 @@ from langchain_amulet.chat_formats.families.mistral import Mistral
 from langchain_amulet.chat_formats.json_calls import JsonCallShape
 from langchain_amulet.chat_formats.output_grammar import compile_output, turn_to_calls
 from langchain_amulet.chat_formats.regions import Thinking
-from langchain_amulet.errors import ConfigurationError, SchemaError
+from langchain_amulet.errors import ConfigurationError, ContextLengthError, SchemaError
 from langchain_amulet.grammar import Grammar, json_rule
 from support.grammars import COMPILER, LIMIT, STOP, TOKENIZER, grammar_of, written
 from support.output_parts import Parts, parts
-from support.schemas import INTEGER, REFUSED, SHORT, obj
+from support.schemas import INTEGER, REFUSED, SHORT, listed, obj
 
 TOOLS = [
     {"name": "add", "parameters": obj(a=INTEGER, b=INTEGER)},
@@ -147,6 +148,99 @@ def test_a_chat_format_without_a_rule_for_calls_is_named(
     rule = f"call_grammar must have a rule 'calls', but that of '{chat_format.name}' has none"
     with pytest.raises(ConfigurationError, match=rule):
         held(OutputSpec(TOOLS, schema=obj(a=INTEGER), must_call=must_call), chat_format)
+
+
+LONG = {"type": "string", "minLength": 200}
+LONG_TOOLS = [
+    {"name": "write", "parameters": obj(text=LONG)},
+    {"name": "list", "parameters": obj(texts=listed(LONG, minItems=2))},
+]
+"""Tools whose calls can't be short."""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_tools_whose_calls_are_too_long_are_named_with_what_is_enough(name: str) -> None:
+    chat_format, enough = FORMATS[name], {}
+    for tool in LONG_TOOLS:
+        output = OutputSpec([tool], must_call=True, several=False)
+        with pytest.raises(ContextLengthError, match="max_tokens") as caught:
+            held(output, chat_format, limit=20)
+        (told,) = re.findall(rf"(\d+) for '{tool['name']}'\.", str(caught.value))
+        enough[tool["name"]] = int(told)
+        held(output, chat_format, limit=int(told))
+    for limit in (20, enough["write"], enough["list"]):
+        both = OutputSpec(LONG_TOOLS, must_call=True)
+        if limit > 20:
+            held(both, chat_format, limit=limit)
+            continue
+        with pytest.raises(ContextLengthError) as caught:
+            held(both, chat_format, limit=limit)
+        for tool_name, count in enough.items():
+            assert f"{count} for {tool_name!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize("fewest", [0, 1, 7, 30])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_call_with_a_text_without_an_end_is_whole_in_time(name: str, fewest: int) -> None:
+    """Where a text may hold what ends a call, too."""
+    text = {"type": "string", "minLength": fewest}
+    tool = {"name": "write", "parameters": obj(text=text, texts=listed(text, minItems=1))}
+    output = OutputSpec([tool], must_call=True, several=False)
+    for seed in range(4):
+        answer = written(held(output, FORMATS[name], limit=LIMIT), seed)
+        parser = FORMATS[name].parser("", [tool])
+        (call,) = parts([*parser.feed(answer), *parser.finish()]).calls
+        jsonschema.validate(json.loads(call.arguments), tool["parameters"])
+
+
+def test_a_tool_that_is_short_enough_is_called_beside_one_that_is_not() -> None:
+    output = OutputSpec([*LONG_TOOLS, TOOLS[0]], must_call=True, several=False)
+    (call,) = read(Hermes(), written(held(output, Hermes(), limit=60), 1, 60)).calls
+    assert call.name == "add"
+
+
+def test_where_nothing_must_be_called_no_tool_is_too_long() -> None:
+    strict = [{**tool, "strict": True} for tool in LONG_TOOLS]
+    assert held(OutputSpec(strict), Hermes(), limit=20).allowed()[STOP]
+
+
+def test_of_many_tools_that_are_too_long_a_few_are_named() -> None:
+    many = [{"name": f"tool_{each}", "parameters": obj(text=LONG)} for each in range(40)]
+    with pytest.raises(
+        ContextLengthError, match="'tool_4', and there are 35 other tools"
+    ) as caught:
+        held(OutputSpec(many, must_call=True), Hermes(), limit=20)
+    assert "tool_5" not in str(caught.value)
+
+
+def test_a_call_that_no_limit_is_enough_for_is_named() -> None:
+    endless = [{"name": "fill", "parameters": obj(a=listed(INTEGER, minItems=9000))}]
+    with pytest.raises(ContextLengthError, match="far more for 'fill'"):
+        held(OutputSpec(endless, must_call=True), Hermes(), limit=20)
+
+
+IMPOSSIBLE = obj(a={"type": "integer", "minimum": 5, "maximum": 3})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_arguments_that_cannot_be_are_told_with_their_tool_and_place(name: str) -> None:
+    functions = [{"name": "odd", "parameters": IMPOSSIBLE}]
+    with pytest.raises(SchemaError, match=r"at #/properties/a: loosen .*arguments of 'odd'"):
+        held(OutputSpec(functions, must_call=True), FORMATS[name])
+
+
+def test_so_they_are_where_only_what_is_called_has_to_be_valid() -> None:
+    functions = [{"name": "odd", "parameters": IMPOSSIBLE, "strict": True}]
+    for name in ("hermes", "llama"):
+        with pytest.raises(SchemaError, match=r"at #/properties/a: loosen .*arguments of 'odd'"):
+            held(OutputSpec(functions), FORMATS[name])
+
+
+def test_a_schema_that_cannot_be_is_told_with_its_place() -> None:
+    for functions in ([], TOOLS):
+        output = OutputSpec(functions, schema=IMPOSSIBLE)
+        with pytest.raises(SchemaError, match="minimum 5 and maximum 3 at #/properties/a: loosen"):
+            held(output, Hermes())
 
 
 CHOICE = OutputSpec(TOOLS, schema=obj(a=INTEGER))
