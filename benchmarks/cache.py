@@ -21,16 +21,15 @@ from rich.table import Table
 from benchmarks.harness import (
     PREFERENCE,
     Measurement,
-    build,
     console,
     headline,
     options,
-    packed,
     run,
+    served,
     settle,
     some_ids,
 )
-from langchain_amulet.engine import CacheScope, Engine, HuggingFaceModel, Request
+from langchain_amulet.engine import CacheScope, Engine, Request
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
@@ -127,20 +126,18 @@ def bytes_per_token(model: Any) -> int:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=2, rounds=3)
-    model = build(given.shape, given.device, given.dtype)
-    if given.device == "cpu":
-        model = packed(model)
+    model = served(given.shape, given.device, given.dtype)
     shown = console()
-    with Engine(HuggingFaceModel(model)) as engine:
+    with Engine(model) as engine:
         rows = turns(engine, given.rounds)
-        shown.print(table(rows, headline(given.shape, model)))
+        shown.print(table(rows, headline(given.shape, model.model)))
         stats = engine.stats()
     shown.print(
         f"computed {stats.prefill_tokens:,} prompt tokens; {stats.cache_read_tokens:,} were there"
     )
-    with Engine(HuggingFaceModel(model)) as engine:
+    with Engine(model) as engine:
         tokens, nbytes = held(engine)
-    needed = tokens * bytes_per_token(model)
+    needed = tokens * bytes_per_token(model.model)
     shown.print(
         f"{len(MIXED)} requests of {min(MIXED)} to {max(MIXED):,} tokens hold {tokens:,} tokens "
         f"in {nbytes / 2**20:.1f} MiB: {nbytes / needed:.3f} of what these need"

@@ -16,6 +16,8 @@ import copy
 import json
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,9 +27,13 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from benchmarks.harness import (
     PREFERENCE,
     PROMPT,
+    Engines,
     Measurement,
+    Options,
     build,
+    by,
     console,
+    engines_for,
     headline,
     options,
     packed,
@@ -41,6 +47,7 @@ from langchain_amulet.engine import Engine, HuggingFaceModel
 from langchain_amulet.methods import Amulet, Auto, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
+from langchain_amulet.waiting import in_ended_thread
 
 USERS = {"cpu": (1, 4, 8, 16), "cuda": (1, 4, 8, 16, 64, 128)}
 LONG_PROMPT = 1500
@@ -130,7 +137,7 @@ def bare_pass(model: Any, prompt: int = LONG_PROMPT) -> float:
     return 1000 * _seconds(lambda: model(ids, use_cache=False, logits_to_keep=1), kind)
 
 
-def asked_of_gpu(engine: Engine, users: int, tokens: int, plan: Plan) -> dict[str, float]:
+def asked_of_gpu(engines: Engines, users: int, tokens: int, plan: Plan) -> dict[str, float]:
     """How often per step kernels and graphs are launched, and how often the host waits for them.
 
     The prompts' passes are in it, too, so this is a bound, which more tokens make closer.
@@ -141,7 +148,7 @@ def asked_of_gpu(engine: Engine, users: int, tokens: int, plan: Plan) -> dict[st
         "synchronisations": ("Synchronize",),
     }
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-        steered(engine, users, tokens, plan)
+        by(engines, steered, users, tokens, plan)()
     counts = {event.key: event.count for event in profile.key_averages()}
     return {
         name: sum(count for key, count in counts.items() if any(part in key for part in parts))
@@ -150,19 +157,21 @@ def asked_of_gpu(engine: Engine, users: int, tokens: int, plan: Plan) -> dict[st
     }
 
 
-def decoding(engine: Engine, device: str, tokens: int, name: str, plan: Plan) -> list[Measurement]:
+def decoding(
+    engines: Engines, device: str, tokens: int, name: str, plan: Plan
+) -> list[Measurement]:
     """A line for each number of users."""
     return [
         Measurement(
             f"engine, {name}, {users} user{'s' * (users > 1)}",
-            lambda users=users: steered(engine, users, tokens, plan),  # type: ignore[misc]
+            by(engines, steered, users, tokens, plan),
             users,
         )
         for users in USERS[device]
     ]
 
 
-def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> list[Measurement]:
+def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -> list[Measurement]:
     """Everything that is measured, in the order of the table.
 
     On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
@@ -176,13 +185,11 @@ def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> 
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
         Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
         Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
-        *decoding(engine, device, tokens, "unsteered", one_stream),
-        *decoding(engine, device, tokens, "steered", USUAL),
-        Measurement(
-            "engine, Amulet unbounded, 1 user", lambda: steered(engine, 1, tokens, unbounded)
-        ),
-        Measurement("engine, Amulet(updates=1)", lambda: steered(engine, 1, tokens, short)),
-        Measurement("engine, Amulet(updates=10000)", lambda: steered(engine, 1, tokens, long)),
+        *decoding(engines, device, tokens, "unsteered", one_stream),
+        *decoding(engines, device, tokens, "steered", USUAL),
+        Measurement("engine, Amulet unbounded, 1 user", by(engines, steered, 1, tokens, unbounded)),
+        Measurement("engine, Amulet(updates=1)", by(engines, steered, 1, tokens, short)),
+        Measurement("engine, Amulet(updates=10000)", by(engines, steered, 1, tokens, long)),
         Measurement(
             f"one bare pass over {LONG_PROMPT} prompt tokens",
             lambda: bare_pass(served),
@@ -190,12 +197,12 @@ def lines(plain: Any, served: Any, engine: Engine, device: str, tokens: int) -> 
         ),
         Measurement(
             f"first token, {LONG_PROMPT} prompt tokens, one stream",
-            lambda: first_token(engine, one_stream),
+            by(engines, first_token, one_stream),
             per_token=False,
         ),
         Measurement(
             f"first token, {LONG_PROMPT} prompt tokens, two streams",
-            lambda: first_token(engine, USUAL),
+            by(engines, first_token, USUAL),
             per_token=False,
         ),
     ]
@@ -247,9 +254,8 @@ def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    given = options(__doc__.splitlines()[0], tokens=32, rounds=5, can_compile=True)
+def models(given: Options) -> tuple[Any, Any, HuggingFaceModel]:
+    """The model for ``generate``, that with the engine's weights, and the latter as an engine's."""
     plain = build(given.shape, given.device, given.dtype)
     served = plain
     if given.device == "cpu":
@@ -257,16 +263,23 @@ def main() -> None:
         served = served if given.compile else packed(served)
     elif given.compile:  # or generate would run what is compiled
         served = copy.deepcopy(plain)
+    return plain, served, HuggingFaceModel(served, compile=given.compile)
+
+
+def main() -> None:
+    """Measure and print."""
+    given = options(__doc__.splitlines()[0], tokens=32, rounds=5, can_compile=True)
     kind = torch.device(given.device).type
-    run_by = HuggingFaceModel(served, compile=given.compile)
-    with Engine(run_by, max_rows=2 * max(USERS[kind])) as engine:
-        rows = lines(plain, served, engine, kind, given.tokens)
+    plain, served, run_by = in_ended_thread(partial(models, given))
+    with ExitStack() as stack:
+        engines = engines_for(partial(Engine, run_by, max_rows=2 * max(USERS[kind])), kind, stack)
+        rows = lines(plain, served, engines, kind, given.tokens)
         run(rows, given.rounds)
         counts = {
             f"{name} per step, {users} users": count
             for users in USERS[kind]
             if kind == "cuda"
-            for name, count in asked_of_gpu(engine, users, given.tokens, USUAL).items()
+            for name, count in asked_of_gpu(engines, users, given.tokens, USUAL).items()
         }
     lowest = floor(plain, given.device)
     heading, shown = headline(given.shape, plain), console()

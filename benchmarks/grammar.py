@@ -24,19 +24,18 @@ from benchmarks.harness import (
     PROMPT,
     VOCABULARY,
     Measurement,
-    build,
     console,
     headline,
     options,
-    packed,
     request,
     run,
+    served,
     together,
 )
 from benchmarks.vocabulary import large_tokenizer
 from langchain_amulet.chat_formats.base import OutputSpec
 from langchain_amulet.chat_formats.families.hermes import Hermes
-from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine import Engine, Request
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
@@ -137,9 +136,9 @@ def main() -> None:
     tokenizer = large_tokenizer()
     compiler, stop = GrammarCompiler(tokenizer, VOCABULARY), tokenizer.eos_token_id
     compiling = compile_times(compiler, stop)
-    model = build(given.shape, given.device, given.dtype)
-    title = headline(given.shape, model)
-    with Engine(HuggingFaceModel(packed(model))) as engine:
+    model = served(given.shape, given.device, given.dtype)
+    title = headline(given.shape, model.model)
+    with Engine(model) as engine:
         ways = {
             "no grammar": lambda user, plain: plain,
             "grammars": under_grammars(compiler, stop, PLENTY),

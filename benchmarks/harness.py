@@ -1,9 +1,13 @@
 """What the benchmarks share: a random model of a real model's shape, and rounds of measurements.
 
 Whatever is compared is measured in turn, round by round, in one process, so that whatever else the
-machine does hits all alike. Random weights leave the speed as it is. The final norm is scaled so
-that the logits are about as peaked as a trained model's, since samplers and masks look only at
-likely tokens.
+machine does hits all alike. On a CPU each measurement has a thread of its own, and an engine if it
+needs one, which end with it: as soon as the helpers of all threads that ever computed outnumber the
+cores, OpenMP's, by which PyTorch computes, sleep wherever they wait for each other, which makes a
+step a third longer than in a program that does nothing else.
+
+Random weights leave the speed as it is. The final norm is scaled so that the logits are about as
+peaked as a trained model's, since samplers and masks look only at likely tokens.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +27,12 @@ from rich.console import Console
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from amulet_evals.hardware import hardware
-from langchain_amulet.engine import CacheScope, Engine, Request
+from langchain_amulet.engine import CacheScope, Engine, HuggingFaceModel, Request
 from langchain_amulet.engine.loading.loader import default_dtype
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
+from langchain_amulet.waiting import in_ended_thread
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -71,9 +77,28 @@ def run(rows: Sequence[Measurement], rounds: int) -> None:
     """Measure all rows in turn, round after round, every other round backwards."""
     for round_number in range(rounds + 1):
         for row in rows if round_number % 2 else reversed(rows):
-            milliseconds = row.measure()
+            milliseconds = in_ended_thread(row.measure)
             if round_number:  # the first round only warms up
                 row.times.append(milliseconds)
+
+
+Engines = Callable[[], AbstractContextManager[Engine]]
+"""Gives an engine to measure with, for a while."""
+
+
+def engines_for(new: Callable[[], Engine], kind: str, stack: ExitStack) -> Engines:
+    """On a CPU a new engine each time; on a GPU one, which keeps what it recorded there."""
+    return new if kind == "cpu" else partial(nullcontext, stack.enter_context(new()))
+
+
+def by(engines: Engines, measure: Callable[..., float], *given: Any) -> Callable[[], float]:
+    """What is measured of an engine, which comes first among the arguments."""
+
+    def measured() -> float:
+        with engines() as engine:
+            return measure(engine, *given)
+
+    return measured
 
 
 @dataclass(frozen=True)
@@ -128,6 +153,11 @@ def packed(model: Any) -> Any:
     if model.device.type == "cpu":
         pack(model, model.get_output_embeddings())
     return model
+
+
+def served(shape: str, device: str, dtype: torch.dtype) -> HuggingFaceModel:
+    """A model as the engine's, made in a thread that ends."""
+    return in_ended_thread(lambda: HuggingFaceModel(packed(build(shape, device, dtype))))
 
 
 def request(user: int, length: int, plan: Plan, tokens: int, sampling: SamplingParams) -> Request:

@@ -37,9 +37,9 @@ from rich.table import Table
 
 from amulet_evals.hardware import hardware
 from benchmarks.decode import first_token
-from benchmarks.harness import PROMPT, build, packed
+from benchmarks.harness import PROMPT, served
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
-from langchain_amulet.engine import Engine, HuggingFaceModel
+from langchain_amulet.engine import Engine
 from langchain_amulet.memory.namespaces import Namespace
 from langchain_amulet.methods import Guidance
 from support.postgres import Postgres
@@ -152,9 +152,9 @@ def first_tokens(rounds: int) -> dict[str, float]:
     """Milliseconds to the first token of a short question in a style, by model."""
     with ChatAmulet(model="pocket", temperature=0) as llm:
         pocket = [_first_chunk(llm) for _ in range(rounds + 1)]
-    model = packed(build("0.5b", "cpu", torch.bfloat16))
+    model = served("0.5b", "cpu", torch.bfloat16)
     plan = Amulet().plan([Guidance()])
-    with Engine(HuggingFaceModel(model)) as engine:
+    with Engine(model) as engine:
         half_billion = [first_token(engine, plan, PROMPT) for _ in range(rounds + 1)]
     # The first of each only warms up.
     return {

@@ -15,16 +15,15 @@ from rich.table import Table
 
 from benchmarks.harness import (
     Measurement,
-    build,
     console,
     headline,
     options,
-    packed,
     request,
     run,
+    served,
     settle,
 )
-from langchain_amulet.engine import Engine, HuggingFaceModel
+from langchain_amulet.engine import Engine
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 
@@ -53,8 +52,8 @@ def first_tokens(engine: Engine, prompts: int, samples: int) -> float:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=1, rounds=3)
-    model = packed(build(given.shape, given.device, given.dtype))
-    with Engine(HuggingFaceModel(model)) as engine:
+    model = served(given.shape, given.device, given.dtype)
+    with Engine(model) as engine:
         rows = [
             Measurement("1 sample", lambda: first_tokens(engine, 1, 1), per_token=False),
             Measurement(
@@ -65,7 +64,9 @@ def main() -> None:
             ),
         ]
         run(rows, given.rounds)
-    title = f"{headline(given.shape, model)}\nprompts of {PROMPT} tokens, Amulet's two streams"
+    title = (
+        f"{headline(given.shape, model.model)}\nprompts of {PROMPT} tokens, Amulet's two streams"
+    )
     shown = Table(title=title, title_justify="left", min_width=70)
     for column in ("", "ms to the last first token", "spread"):
         shown.add_column(column, justify="left" if not column else "right")

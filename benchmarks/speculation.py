@@ -21,16 +21,15 @@ from torch import Tensor
 from benchmarks.harness import (
     VOCABULARY,
     Measurement,
-    build,
     console,
     headline,
     options,
-    packed,
     request,
     run,
+    served,
     together,
 )
-from langchain_amulet.engine import Constraint, Engine, HuggingFaceModel, Request
+from langchain_amulet.engine import Constraint, Engine, Request
 from langchain_amulet.methods import Amulet, Guidance
 from langchain_amulet.sampling import SamplingParams
 
@@ -100,12 +99,12 @@ def lines(engine: Engine, tokens: int) -> list[Measurement]:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=96, rounds=5)
-    model = packed(build(given.shape, given.device, given.dtype))
-    with Engine(HuggingFaceModel(model)) as engine:
+    model = served(given.shape, given.device, given.dtype)
+    with Engine(model) as engine:
         rows = lines(engine, given.tokens)
         run(rows, given.rounds)
         stats = engine.stats()
-    heading, shown = headline(given.shape, model), console()
+    heading, shown = headline(given.shape, model.model), console()
     table = Table(title=heading, title_justify="left", min_width=80)
     for column in ("an answer that", "ms per token", "spread", "tokens/s"):
         table.add_column(column, justify="left" if column.startswith("an") else "right")

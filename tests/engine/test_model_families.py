@@ -6,6 +6,7 @@ The models are tiny and random, so a wrong mask, position or row shows at once i
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from transformers import (
 )
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Request
+from langchain_amulet.engine.loading.packing import is_available, pack
 from langchain_amulet.engine.next_tokens import next_tokens
 from langchain_amulet.errors import UnsupportedModelError
 from langchain_amulet.sampling import SamplingParams
@@ -251,6 +253,22 @@ def test_joins_and_leaves_change_nothing_against_an_uncached_loop(
         assert tokens == expected
         for found, step in zip(chosen_from[request], steps, strict=True):
             assert distance(found, step) < TOLERANCE
+
+
+@pytest.mark.skipif(not is_available(), reason="this torch can't pack")
+def test_a_packed_model_decodes_as_the_plain_one_does(
+    family: str, model: Any, chosen_from: dict[Request, list[torch.Tensor]]
+) -> None:
+    packed = copy.deepcopy(model)
+    assert pack(packed, packed.get_output_embeddings()) > 0
+    run_by, request = HuggingFaceModel(packed), request_for(1, 6)
+    assert run_by.info.shares_pass == (family in TOGETHER)
+    with Engine(run_by, prefill_chunk=5) as engine:
+        tokens = [token.id for token in engine.submit(request)]
+    expected, steps = uncached(model, request)
+    assert tokens == expected
+    for found, step in zip(chosen_from[request], steps, strict=True):
+        assert distance(found, step) < TOLERANCE
 
 
 def test_scoring_gives_what_decoding_chose_from(
