@@ -125,9 +125,19 @@ def test_past_a_row_s_end_there_are_only_zeros_whatever_others_hold() -> None:
     cache.extend(long, 41)
     cache.prepare([short, long], [1, 1])
     keys, _ = cache.cache.update(*states([short, long], 1, 0), 0)
-    assert keys.shape == (2, HEADS, 41, DIM)
-    assert not keys[0, :, 3:].any()
+    assert keys.shape == (2, HEADS, 3 * BLOCK, DIM)
+    assert not keys[0, :, 3:].any() and not keys[1, :, 41:].any()
     assert cache.are_finite([*short.blocks, *long.blocks]) == [True, False, True, True]
+
+
+@pytest.mark.parametrize("length", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_a_pass_with_a_mask_is_shown_whole_blocks_and_one_without_what_there_is(
+    length: int,
+) -> None:
+    cache, row = KVCache(), CacheRow()
+    cache.extend(row, length)
+    assert cache.prepare([row], [length]).columns == BLOCK * len(row.blocks)
+    assert cache.prepare([row], [length], is_masked=False).columns == length
 
 
 def test_padding_is_written_where_nobody_reads() -> None:

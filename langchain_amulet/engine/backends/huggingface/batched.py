@@ -251,11 +251,11 @@ class BatchedBackend(HuggingFaceBackend):
             self._extend(chunk.stream, chunk.stream.row.length + size)
         rows = [chunk.stream.row for chunk in batch]
         if self._played(rows, [chunk.tokens for chunk in batch]) is None:
-            window = self._cache.prepare(rows, counts)
-            tokens = rectangle([chunk.tokens for chunk in batch], self._cache.device)
             # One whole beginning needs no other mask than the model's own, which is quicker.
-            is_plain = len(rows) == 1 and rows[0].length == 0
-            masks = None if is_plain else self._masks(window)
+            is_masked = len(rows) > 1 or rows[0].length > 0
+            window = self._cache.prepare(rows, counts, is_masked)
+            tokens = rectangle([chunk.tokens for chunk in batch], self._cache.device)
+            masks = self._masks(window) if is_masked else None
             self._lm.fill(tokens, window.positions, self._cache.cache, masks)
         for chunk, size in zip(batch, counts, strict=True):
             chunk.stream.row.length += size

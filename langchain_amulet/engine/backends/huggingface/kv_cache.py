@@ -181,14 +181,21 @@ class KVCache:
         found: list[bool] = total.isfinite().tolist()
         return found
 
-    def prepare(self, rows: Sequence[CacheRow], counts: Sequence[int]) -> CacheWindow:
+    def prepare(
+        self, rows: Sequence[CacheRow], counts: Sequence[int], is_masked: bool = True
+    ) -> CacheWindow:
         """Have the next forward pass write so many new positions of each of ``rows``.
 
         Args:
             rows: Rows that were extended by that much.
             counts: For each of them, how many of the pass's tokens aren't padding.
+            is_masked: Whether the pass has a mask for what belongs to nobody. If so it is shown
+                whole blocks, so that passes that follow each other are mostly of one shape:
+                libraries prepare for each new one, and keep what they prepared.
         """
         columns = max(row.length + count for row, count in zip(rows, counts, strict=True))
+        if is_masked:
+            columns = blocks_for(columns) * BLOCK
         listing = sent(self.listing(rows, counts, len(rows), columns), self.device)
         self.window = CacheWindow.of(listing, max(counts), columns)
         return self.window

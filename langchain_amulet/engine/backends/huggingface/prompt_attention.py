@@ -107,9 +107,8 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Ten
     """The same for queries that were scaled, by two matrix products for some tokens at a time."""
     rows, heads, tokens, dim = query.shape
     shared, columns = key.shape[1], key.shape[2]
-    # Heads first, as the cache gathers them: so flattening copies nothing. Where the last block
-    # isn't full the columns aren't side by side, and torch's product would copy each by itself.
-    keys = key.transpose(0, 1).flatten(0, 1).contiguous().mT
+    # Heads first, as the cache gathers them: so flattening copies nothing.
+    keys = key.transpose(0, 1).flatten(0, 1).mT
     values = value.transpose(0, 1).flatten(0, 1)
     grouped = query.reshape(rows, shared, -1, tokens, dim).transpose(0, 1)
     attended = query.new_empty(rows, tokens, shared, heads // shared, value.shape[-1])
