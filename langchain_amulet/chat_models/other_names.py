@@ -28,6 +28,9 @@ _LOCAL = "the model runs in this process, so there is no account and no address:
 _TOKEN = "set HF_TOKEN in the environment, or log in by `hf auth login`"
 _CONTEXT = "the context is the model's own, and its memory is taken as it is needed: leave it out"
 _SCHEMA = "use with_structured_output, or response_format"
+_TOOLS = "use bind_tools"
+_BY_ITSELF = "give each of these settings by its own name, as in temperature=0.7"
+_TEMPLATE = "use chat_template_kwargs, as in {{'{0}': {1}}}"
 
 OTHER_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,6 +44,8 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "stop_token_ids": _STOPS,
         "eos_token_id": _STOPS,
         "do_sample": _SAMPLING,
+        "temp": _SAMPLING,
+        "random_seed": "use seed",
         "num_beams": "use method=BeamSearch(n=...)",
         "n": _SEVERAL,
         "num_return_sequences": _SEVERAL,
@@ -81,11 +86,20 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
         "system_prompt": "put a SystemMessage in front of the conversation",
         "store": "use memory=PreferenceMemory(store)",
         "request_timeout": "use timeout, in seconds",
-        "reasoning": "use chat_template_kwargs, as in {'enable_thinking': True}",
-        "continue_final_message": (
-            "use chat_template_kwargs, as in {'continue_final_message': True}"
-        ),
-        "enable_thinking": "use chat_template_kwargs, as in {'enable_thinking': True}",
+        "reasoning": _TEMPLATE.format("enable_thinking", True),
+        "enable_thinking": _TEMPLATE.format("enable_thinking", True),
+        "reasoning_effort": _TEMPLATE.format("reasoning_effort", "'low'"),
+        "continue_final_message": _TEMPLATE.format("continue_final_message", True),
+        "tools": _TOOLS,
+        "functions": _TOOLS,
+        "tool_choice": "use bind_tools(tools, tool_choice=...)",
+        "function_call": "use bind_tools(tools, tool_choice=...)",
+        "user": "use user_id in a call's config, as in {'configurable': {'user_id': 'ada'}}",
+        "model_kwargs": _BY_ITSELF,
+        "pipeline_kwargs": _BY_ITSELF,
+        "generation_config": _BY_ITSELF,
+        "num_thread": "set OMP_NUM_THREADS in the environment",
+        "n_threads": "set OMP_NUM_THREADS in the environment",
         "tokenizer": "it comes with the model: leave it out",
         "pipeline": _MODEL,
         "llm": _MODEL,
