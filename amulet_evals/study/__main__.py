@@ -147,6 +147,8 @@ def decode(
     concurrency: Annotated[int, typer.Option(min=1, help="Answers decoded at a time.")] = 128,
 ) -> None:
     """Have everything answered that isn't."""
+    if (method or placement) and len(part or ()) != 1:
+        raise typer.BadParameter("Parts have methods of their own: name one of them, by --part.")
     rows = 2 * concurrency
     place = {"device": device, "dtype": dtype, "kv_cache_memory": memory, "max_rows": rows}
     load = {name: value for name, value in place.items() if value is not None}

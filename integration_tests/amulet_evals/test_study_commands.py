@@ -323,6 +323,7 @@ def test_where_nothing_was_answered_there_is_nothing_to_score(tmp_path: Path) ->
         (("--share", "3", "2"), "3 of 2"),
         (("--share", "0", "2"), "0 of 2"),
         (("--method", "Pref"), "No method of this part is 'Pref': it has 'pref', 'auto'"),
+        (("--part", "greedy", "--method", "pref"), "name one of them, by --part"),
         (("--placement", "top"), "No placement of this part is 'top': it has 'system', 'user'"),
     ],
 )
