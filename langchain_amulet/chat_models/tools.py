@@ -20,7 +20,7 @@ from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
-from langchain_amulet.grammar.schema_tree import resolved
+from langchain_amulet.grammar.schema_tree import everywhere, resolved
 from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
@@ -361,9 +361,22 @@ def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
     said = {key: part for key, part in _described(value).items() if part is not None}
     empty = {"type": "object", "properties": {}}
     function = {"name": None, "description": "", "parameters": empty, **said}
+    function["parameters"] = everywhere(function["parameters"], _with_objects)
     if strict is None or function["name"] is None:
         return function
     return dict(convert_to_openai_function(function, strict=strict))
+
+
+def _with_objects(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    """A schema whose properties have objects for true and false, as templates read them as such."""
+    listed = schema.get("properties")
+    if not isinstance(listed, Mapping):
+        return schema
+    objects: dict[bool, Any] = {True: {}, False: {"not": {}}}
+    written = {
+        name: objects[each] if isinstance(each, bool) else each for name, each in listed.items()
+    }
+    return {**schema, "properties": written}
 
 
 def _described(value: Any) -> dict[str, Any]:

@@ -119,6 +119,16 @@ def test_what_arguments_share_is_told_once(tool: Any) -> None:
     assert parameters["$defs"].keys() == {"City", "Route"}
 
 
+@pytest.mark.parametrize(("said", "written"), [(True, {}), (False, {"not": {}})])
+def test_a_property_s_schema_is_an_object_however_it_is_said(said: bool, written: Any) -> None:
+    inner = {"type": "object", "properties": {"a": said}, "additionalProperties": False}
+    parameters = {"type": "object", "properties": {"a": said, "b": inner}, "required": ["a"]}
+    found = as_tool({"name": "put", "description": "", "parameters": parameters})
+    shown = {**inner, "properties": {"a": written}}
+    assert found["function"]["parameters"]["properties"] == {"a": written, "b": shown}
+    assert parameters["properties"]["a"] is said  # it is the caller's
+
+
 def test_what_a_class_shares_is_told_once_without_titles() -> None:
     for described in (schema_tool(Route)["function"]["parameters"], as_schema(Route)):
         assert described["properties"] == {
