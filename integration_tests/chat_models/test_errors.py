@@ -438,7 +438,27 @@ def test_a_choice_of_a_tool_in_no_form_is_refused(llm: ChatAmulet, choice: Any) 
 
 # --- Errors that name what is to be mended ---
 
+
+def called(content: Any, calls: Any) -> list[Any]:
+    return [("user", SECRET), {"role": "assistant", "content": content, "tool_calls": calls}]
+
+
+def call_with(arguments: Any) -> dict[str, Any]:
+    return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
+UNREAD_CALLS = "message 1 of the role 'assistant' has tool calls that can't be read"
 MESSAGES: dict[str, tuple[Any, str]] = {
+    **{
+        f"arguments {arguments!r}": (called(SECRET, [call_with(arguments)]), UNREAD_CALLS)
+        for arguments in ("", '{"a":', "[1]", "3", None)
+    },
+    "a call": (called(None, [SECRET]), UNREAD_CALLS),
+    "content beside a call": (
+        called(5, [call_with("{}")]),
+        "message 1 .* with content of type int",
+    ),
+    "no id": ([{"role": "tool", "content": SECRET}], "message 0 .* has no 'tool_call_id': add"),
     "no content": ([("user", SECRET), {"role": "user"}], r"message 1 has no 'content': add it"),
     "no role": ([{"content": SECRET}], r"message 0 has no 'role': add it"),
     "a role": ([("user", SECRET), {"role": "usr", "content": SECRET}], r"message 1 has .* 'usr'"),

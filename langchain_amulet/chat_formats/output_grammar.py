@@ -62,13 +62,8 @@ def compile_output(
     try:
         return compiler.compile(rules, max_tokens, stop_ids, ends, turn)
     except ContextLengthError as error:
-        enough = _enough(output.functions, chat_format, compiler)
-        short = [name for name, count in enough.items() if count and count <= max_tokens]
-        if not output.must_call or len(short) in (0, len(enough)):
-            raise ContextLengthError(f"{error}{_told(enough)}") from error
-        functions = [each for each in output.functions if each["name"] in short]
         return compile_output(
-            replace(output, functions=functions),
+            _fitting(output, chat_format, compiler, max_tokens, error),
             chat_format,
             compiler,
             is_thinking=is_thinking,
@@ -76,11 +71,34 @@ def compile_output(
             stop_ids=stop_ids,
         )
     except SchemaError as error:
-        if not output.must_call and output.schema is not None:
-            raise compiler.explained(error, output.schema) from error
-        if len(output.functions) > 1:
-            raise
-        raise _about(output.functions[0], error, compiler) from error
+        told = _explained(output, error, compiler)
+        raise told from told.__cause__
+
+
+def _fitting(
+    output: OutputSpec,
+    chat_format: ChatFormat,
+    compiler: GrammarCompiler,
+    max_tokens: int,
+    error: ContextLengthError,
+) -> OutputSpec:
+    """An output that must be a call, with the tools alone whose calls are short enough.
+
+    Raises:
+        ContextLengthError: That is no way out; the message says what a call of each takes.
+    """
+    enough = _enough(output.functions, chat_format, compiler)
+    short = [name for name, count in enough.items() if count and count <= max_tokens]
+    if not output.must_call or len(short) in (0, len(enough)):
+        raise ContextLengthError(f"{error}{_told(enough)}") from error
+    return replace(output, functions=[each for each in output.functions if each["name"] in short])
+
+
+def _explained(output: OutputSpec, error: SchemaError, compiler: GrammarCompiler) -> SchemaError:
+    """The error in our own words where it is one schema's: the answer's, or that of a tool."""
+    if not output.must_call and output.schema is not None:
+        return compiler.explained(error, output.schema)
+    return error if len(output.functions) > 1 else _about(output.functions[0], error, compiler)
 
 
 def _enough(

@@ -126,18 +126,31 @@ def _fault(convert: Callable[[Any], PromptValue], given: Any) -> str:
     if isinstance(given, (BaseMessage, Mapping)):
         return f"this {type(given).__name__} is at most one message: put it in a list"
     for index, each in enumerate(given if isinstance(given, (list, tuple)) else ()):
-        try:
-            convert([each])
-        except Exception:
-            return f"message {index} {_message_fault(each)}"
+        if not _can_convert(convert, each):
+            return f"message {index} {_message_fault(convert, each)}"
     return f"{quoted(given)} can't be read as one: give one of those"
 
 
-def _message_fault(message: Any) -> str:
+def _can_convert(convert: Callable[[Any], PromptValue], message: Any) -> bool:
+    try:
+        convert([message])
+    except Exception:  # of whatever kind LangChain raises for what it doesn't know
+        return False
+    return True
+
+
+def _message_fault(convert: Callable[[Any], PromptValue], message: Any) -> str:
     if isinstance(message, Mapping):
         role, content = message.get("role", message.get("type")), message.get("content")
         if role is None or "content" not in message:
             return f"has no {'role' if role is None else 'content'!r}: add it"
+        if role == "tool" and "tool_call_id" not in message:
+            return "of the role 'tool' has no 'tool_call_id': add the id of the call it answers"
+        if message.get("tool_calls") and _can_convert(convert, {**message, "tool_calls": []}):
+            return (
+                f"of the role {role!r} has tool calls that can't be read: give each an 'id' and a "
+                "'function' with a 'name' and 'arguments', a JSON object as text such as '{}'"
+            )
     elif isinstance(message, (tuple, list)) and len(message) == 2:
         role, content = message
     else:

@@ -22,7 +22,7 @@ from llguidance import LLMatcher
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar.json_position import FREE, NO_JSON, QUOTE, JsonPosition
 from langchain_amulet.grammar.json_schema import TextForm
-from langchain_amulet.grammar.pattern_endings import by_length
+from langchain_amulet.grammar.pattern_endings import MOST_LETTERS, by_length
 from langchain_amulet.grammar.schema_tree import unheld
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, first, has, having
 from langchain_amulet.grammar.walk import Effort, Walk, after
@@ -139,7 +139,8 @@ class EndingSearch:
         ]
         length, told = max(needed, default=(0, ""))
         if length > LONG:
-            return f"a text by {told} alone has {length} characters"
+            more = " or more" if length >= MOST_LETTERS else ""  # no longer ones are spelled out
+            return f"a text by {told} alone has {length} characters{more}"
         unread = [] if way else [form.told for form in self._forms if not form.endings]
         return f"the text by {unread[0]} may be too long" if unread else ""
 
