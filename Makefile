@@ -1,4 +1,4 @@
-# make demo: see the main job.  make test: what must hold.  make test-all: everything, in one process.
+# make demo: see the main job.  make test: what must hold.  make test-all: everything, after either dtype all in one process.
 # All make a virtual environment in .venv first; it needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3

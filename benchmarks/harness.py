@@ -1,10 +1,10 @@
 """What the benchmarks share: a random model of a real model's shape, and rounds of measurements.
 
 Whatever is compared is measured in turn, round by round, in one process, so that whatever else the
-machine does hits all alike. On a CPU each measurement has a thread of its own, and an engine if it
-needs one, which end with it: as soon as the helpers of all threads that ever computed outnumber the
-cores, OpenMP's, by which PyTorch computes, sleep wherever they wait for each other, which makes a
-step a third longer than in a program that does nothing else.
+machine does hits all alike. On a CPU each measurement has a thread of its own, which ends with it,
+and where engines are compared with others an engine, too: as soon as the helpers of all threads
+that ever computed outnumber the cores, OpenMP's, by which PyTorch computes, sleep wherever they
+wait for each other, which makes a step a third longer than in a program that does nothing else.
 
 Random weights leave the speed as it is. The final norm is scaled so that the logits are about as
 peaked as a trained model's, since samplers and masks look only at likely tokens.

@@ -4,7 +4,8 @@ A trait's texts were tried at many strengths. The effect of each is measured (se
 `amulet_evals.study.said`), made to grow with the strength, since a few questions say it with
 noise, and a level is given the strength at which it is nearest to what all traits' steps are to
 have. What a level does is shown by cross-fitting: of each half of the questions with the strength
-that the other half would have chosen, so that no figure is of questions that chose it.
+that the other half would have chosen, so that no figure is of questions that chose its strength.
+Which answers fall apart, and which of two ways to have less is the better one, all questions say.
 
 Knows effects, traits and tables. Doesn't know how answers were decoded.
 """

@@ -228,9 +228,10 @@ def test_the_study_s_conversations_go_on_by_the_same_command(tmp_path: Path) -> 
     assert CliRunner().invoke(app, ["decode", *asked, *least]).exit_code == 0
     assert kept.read_bytes().startswith(b"".join(lines[:-2]))
     assert len(list(rows(kept))) == len(lines)
+    before = kept.read_bytes()
     refused = CliRunner().invoke(app, ["decode", *asked, *least, "--window", "1"])
     assert refused.exit_code == 1
-    assert "goes on" not in refused.output and "name a new folder" in refused.stderr
+    assert "name a new folder" in refused.stderr and kept.read_bytes() == before
 
 
 def test_the_study_scores_the_parts_that_there_are(tiny: str, tmp_path: Path) -> None:
