@@ -9,6 +9,7 @@ Knows routes and what lies around them. Doesn't know what they answer.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -145,6 +146,8 @@ def _unknown_origin() -> ApiError:
 
 
 def _answer(request: Request, error: ApiError) -> JSONResponse:
-    is_ours = error.detail.code != "unknown_parameter"  # whose name is what a caller wrote
-    note(request, error=error.detail.code, param=error.detail.param if is_ours else None)
+    # What is within a field may be called as a caller likes, and what is unknown is.
+    field = re.split(r"[.\[]", error.detail.param or "")[0]
+    is_ours = field and error.detail.code != "unknown_parameter"
+    note(request, error=error.detail.code, param=field if is_ours else None)
     return JSONResponse(error.body, error.status, headers=error.headers)

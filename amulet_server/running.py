@@ -111,12 +111,13 @@ def listen(host: str, port: int) -> list[socket.socket]:
     found = list[socket.socket]()
     try:
         _bind(host, port, found)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter of names that can't be one's
         for each in found:
             each.close()
+        reason = getattr(error, "strerror", None) or "there is no such name"
         raise ConfigurationError(
             f"A server must be able to listen at its address, but {host}:{port} can't be had: "
-            f"{error.strerror}. Choose another host or port, or stop what listens there."
+            f"{reason}. Choose another host or port, or stop what listens there."
         ) from None
     return found
 
@@ -134,7 +135,7 @@ def _bind(host: str, port: int, found: list[socket.socket]) -> None:
     for family, *_, address in dict.fromkeys(addresses):  # a name may have the same one twice
         port = port or (found[0].getsockname()[1] if found else 0)  # the same for all
         try:
-            found.append(socket.create_server((address[0], port), family=family))
+            found.append(socket.create_server((address[0], port, *address[2:]), family=family))
         except OSError as error:
             if family != socket.AF_INET6 or error.errno not in LACKING:
                 raise

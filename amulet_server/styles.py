@@ -230,7 +230,7 @@ class StyleRegistry:
 
     @staticmethod
     def _name_before_signs(part: str) -> str:
-        return re.split(r"\s*[+-]", part)[0].casefold()
+        return re.sub(r"\s*[+-]+\s*\d*$", "", part).casefold()
 
     def _remedy(self, text: str) -> str:
         """What to do about traits that can't be read, by the one that the first of them may be."""

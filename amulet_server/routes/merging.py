@@ -45,7 +45,7 @@ async def merged(
             if items := [event for event in events if isinstance(event, tuple)]:
                 yield items
             for event in events:
-                if isinstance(event, BaseException):
+                if left and isinstance(event, BaseException):  # else all was over before `end`
                     raise event
     finally:
         for task in tasks:

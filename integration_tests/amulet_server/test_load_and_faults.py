@@ -297,10 +297,12 @@ def test_logs_counts_and_errors_tell_nothing_of_what_anybody_wrote(
         client.post(CHAT, json={**body, "messages": [{"role": secret, "content": secret}]}),
         client.post(CHAT, json={**body, secret: 1, "n": secret}),
         client.post(CHAT, json={**body, secret: 1}),
+        client.post(CHAT, json={**body, "metadata": {secret: 5}}),
+        client.post(CHAT, json={**body, "tools": [{"type": "function", secret: {"a": secret}}]}),
         client.get("/v1/models", params={secret: "1"}),
     ]
     assert answered.headers["x-request-id"] == "of-this-test"
-    assert [answer.status_code for answer in refused] == [400] * 6
+    assert [answer.status_code for answer in refused] == [400] * 8
     others = ("httpx", "httpcore", "uvicorn.access")  # this test's client, and what serve turns off
     records = [record for record in caplog.records if not record.name.startswith(others)]
     lines = [JsonLines().format(record) for record in records]

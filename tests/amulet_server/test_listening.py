@@ -47,7 +47,22 @@ def test_an_address_of_ipv6_that_this_machine_lacks_stops_no_name_with_another(
             assert [host for host, *_ in found] == ["127.0.0.1"]
 
 
-@pytest.mark.parametrize("host", ["2001:db8::1", "192.0.2.1"])
+def test_an_address_keeps_the_interface_that_it_is_one_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    scoped = ("fe80::1", 8000, 0, 3)
+    named(monkeypatch, (socket.AF_INET6, socket.SOCK_STREAM, 6, "", scoped))
+    asked: list[object] = []
+
+    def refuse(address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("this machine may lack it")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(ConfigurationError):
+        listen("fe80::1%eth0", 8000)
+    assert asked == [scoped]
+
+
+@pytest.mark.parametrize("host", ["2001:db8::1", "192.0.2.1", "a..b", f"{'a' * 70}.b"])
 def test_an_address_that_isn_t_this_machine_s_is_refused(host: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{host}:0 can't be had"):
         listen(host, 0)

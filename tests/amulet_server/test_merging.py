@@ -68,6 +68,20 @@ async def test_nothing_is_waited_for_once_all_streams_are_over() -> None:
     assert sum([len(come) async for come in stream]) == 2
 
 
+async def test_what_would_have_ended_them_is_no_failure_once_all_streams_are_over() -> None:
+    async def end() -> None:
+        while len(ended) < 2:
+            await asyncio.sleep(0)
+        raise ValueError("of who stops")
+
+    ended: list[int] = []
+    stream = merged([counted(1, ended), counted(3, ended)], end)
+    found = await anext(stream)
+    await asyncio.sleep(0.05)  # by then all of it is there, and who stops, too
+    found += [item async for come in stream for item in come]
+    assert len(found) == 4 and sorted(ended) == [1, 3]
+
+
 async def test_closing_it_ends_all_streams() -> None:
     ended: list[int] = []
     stream = merged([counted(10**9, ended), counted(10**9, ended)])

@@ -131,6 +131,13 @@ def test_a_style_has_no_degrees() -> None:
             registry().wanted(text)
 
 
+def test_a_dash_within_a_name_is_no_sign() -> None:
+    dashed = registry(styles={"well-known": "Answer as an encyclopaedia does."})
+    for text in ("well-known +", "Well-known --", "concise, well-known+2"):
+        with pytest.raises(PreferenceError, match="without a sign, but 'well-known' has one"):
+            dashed.wanted(text)
+
+
 def test_a_text_of_very_many_names_or_signs_is_read_at_once() -> None:
     began = time.monotonic()
     dashes = "a" + "-" * 100_000 + "x"
