@@ -98,21 +98,23 @@ assert {len(each) for each in made} == {32}
 async def test_a_caller_who_hangs_up_is_noticed_by_the_replica(faulty: RayFleet, path: str) -> None:
     async with httpx.AsyncClient(base_url=faulty.url, timeout=60) as client:
 
-        async def left() -> int:
-            return int((await client.get("/left")).text.removeprefix("data: "))
+        async def counted(what: str) -> int:
+            return int((await client.get(f"/{what}")).text.removeprefix("data: "))
 
-        async def begun(reading: asyncio.Event) -> None:
+        async def risen(what: str, before: int) -> None:
+            async with asyncio.timeout(60):
+                while await counted(what) == before:
+                    await asyncio.sleep(0.05)
+
+        async def read(reading: asyncio.Event) -> None:
             async with client.stream("POST", path) as answer:
                 async for _ in answer.aiter_bytes():
                     reading.set()
 
-        before, reading = await left(), asyncio.Event()
-        call = asyncio.ensure_future(begun(reading))
+        begun, left, reading = await counted("begun"), await counted("left"), asyncio.Event()
+        call = asyncio.ensure_future(read(reading))
+        await risen("begun", begun)
         if path.startswith("/stream"):
             await reading.wait()
-        else:
-            await asyncio.sleep(1.0)
         call.cancel()
-        async with asyncio.timeout(30):
-            while await left() == before:
-                await asyncio.sleep(0.05)
+        await risen("left", left)

@@ -23,7 +23,7 @@ class FaultyReplica:
     """Answers as `ModelReplica` does, without a model."""
 
     def __init__(self) -> None:
-        self._left = 0
+        self._begun = self._left = 0
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> AsyncIterator[Any]:
         """Do what the path says."""
@@ -40,18 +40,20 @@ class FaultyReplica:
             case "/headers":
                 headers = [(b"x-odd", body), (b"x-two", b"1"), (b"x-two", b"2")]
         yield {"type": "http.response.start", "status": 200, "headers": headers}
-        yield f"data: {self._left}\n\n".encode()
+        count = self._begun if scope["path"] == "/begun" else self._left
+        yield f"data: {count}\n\n".encode()
         match scope["path"]:
             case "/stream/raise":
                 raise ValueError(body.decode())
             case "/stream/die":
-                await asyncio.sleep(1.0)  # by when what it said was sent
+                await asyncio.sleep(3.0)  # by when what it said was sent
                 os._exit(1)
             case "/stream/wait":
                 await self._given_up()
 
     async def _given_up(self) -> None:
-        """Wait for ever, and count those who don't."""
+        """Wait for ever, and count who begins and who doesn't wait."""
+        self._begun += 1
         try:
             await asyncio.Event().wait()
         finally:
