@@ -113,8 +113,7 @@ def read_answers(rows: Iterable[Mapping[str, Any]]) -> dict[str, AnswerRecord | 
 
 
 def _read(row: Mapping[str, Any]) -> AnswerRecord | Failure:
-    # A run that was begun before styles could be traits has a field less.
-    task = Task(**{name: row[name] for name in Task.__dataclass_fields__ if name in row})
+    task = Task(**{name: row[name] for name in Task.__dataclass_fields__})
     if "error" in row:
         return Failure(task, row["error"]["type"], row["error"]["message"])
     fields = {name: row[name] for name in AnswerRecord.__dataclass_fields__ if name != "task"}
