@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from rich.table import Table
+from torch import nn
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from benchmarks.harness import (
@@ -44,6 +45,7 @@ from benchmarks.harness import (
     together,
 )
 from langchain_amulet.engine import Engine, HuggingFaceModel
+from langchain_amulet.engine.loading.packing import PackedLinear
 from langchain_amulet.methods import Amulet, Auto, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
@@ -55,6 +57,9 @@ SAMPLING: dict[str, Any] = {"temperature": 0.7, "top_k": 50, "top_p": 0.9}
 HEAD_START = 64
 """Tokens that the first users may be ahead of the last one to join."""
 
+FLOOR = "floor: the weights read once"
+PRODUCTS = "all weights' products alone, two rows"
+
 USUAL = Auto().plan([Guidance()])
 """How users are steered who don't say how."""
 
@@ -65,12 +70,28 @@ def bandwidth(device: str) -> float:
     return max(block.nbytes / _seconds(block.sum, device) for _ in range(5))
 
 
-def floor(model: Any, device: str) -> float:
+def floor(model: Any) -> float:
     """Milliseconds to read every weight that a token needs, once."""
     weights: int = sum(parameter.nbytes for parameter in model.parameters())
     if not model.config.tie_word_embeddings:
         weights -= model.model.embed_tokens.weight.nbytes
-    return 1000 * weights / bandwidth(device)
+    return 1000 * weights / bandwidth(model.device.type)
+
+
+@torch.inference_mode()
+def products(model: Any, tokens: int) -> float:
+    """Milliseconds of all linear layers by themselves, one after the other, of one user's rows."""
+    layers = [each for each in model.modules() if isinstance(each, nn.Linear | PackedLinear)]
+    place = {"device": model.device, "dtype": model.dtype}
+    rows = {each.in_features: torch.randn(2, each.in_features, **place) for each in layers}
+
+    def passes(count: int) -> None:
+        for _ in range(count):
+            for layer in layers:
+                layer(rows[layer.in_features])
+
+    _seconds(lambda: passes(2), model.device.type)  # what is made at first
+    return 1000 * _seconds(lambda: passes(tokens), model.device.type) / tokens
 
 
 class Clock(StoppingCriteria):
@@ -182,6 +203,8 @@ def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -
         each.plan([Guidance()]) for each in (Amulet(), Amulet(updates=1), Amulet(updates=10_000))
     )
     return [
+        Measurement(FLOOR, lambda: floor(plain), per_token=False),
+        Measurement(PRODUCTS, lambda: products(served, tokens), per_token=False),
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
         Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
         Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
@@ -208,12 +231,12 @@ def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -
     ]
 
 
-def table(rows: list[Measurement], lowest: float, title: str) -> Table:
+def table(rows: list[Measurement], title: str) -> Table:
     """The rows as printed."""
+    plain = next(row.median for row in rows if row.name == "generate, unsteered")
     shown = Table(title=title, title_justify="left", min_width=90)
     for column in ("", "ms per step", "spread", "tokens/s", "of unsteered generate"):
         shown.add_column(column, justify="left" if not column else "right")
-    shown.add_row("floor: the weights read once", f"{lowest:.1f}", "", "", "")
     for row in rows:
         rate = row.tokens_per_second
         shown.add_row(
@@ -221,12 +244,12 @@ def table(rows: list[Measurement], lowest: float, title: str) -> Table:
             f"{row.median:.1f}",
             row.spread,
             "" if rate is None else f"{rate:.1f}",
-            f"{row.median / rows[0].median:.2f}" if row.per_token else "",
+            f"{row.median / plain:.2f}" if row.per_token else "",
         )
     return shown
 
 
-def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
+def verdicts(rows: list[Measurement]) -> dict[str, float]:
     """The ratios that the project watches."""
     median = {row.name: row.median for row in rows}
     most = max(row.users for row in rows)
@@ -234,8 +257,9 @@ def verdicts(rows: list[Measurement], lowest: float) -> dict[str, float]:
     first = f"first token, {LONG_PROMPT} prompt tokens, "
     return {
         "one steered user / unsteered generate": one / median["generate, unsteered"],
-        "one steered user / floor": one / lowest,
-        f"{most} steered users / floor": many / lowest,
+        "one steered user / floor": one / median[FLOOR],
+        "one steered user / products alone": one / median[PRODUCTS],
+        f"{most} steered users / floor": many / median[FLOOR],
         **{
             f"steered / unsteered, {row.users} users": row.median
             / median[row.name.replace("steered", "unsteered")]
@@ -281,16 +305,14 @@ def main() -> None:
             if kind == "cuda"
             for name, count in asked_of_gpu(engines, users, given.tokens, USUAL).items()
         }
-    lowest = floor(plain, given.device)
     heading, shown = headline(given.shape, plain), console()
-    shown.print(table(rows, lowest, heading))
-    ratios = verdicts(rows, lowest)
+    shown.print(table(rows, heading))
+    ratios = verdicts(rows)
     for name, number in {**ratios, **counts}.items():
         shown.print(f"{name}: {number:.2f}")
     if given.json:
         result = {
             "title": heading,
-            "floor": lowest,
             "milliseconds": {row.name: row.times for row in rows},
             "ratios": ratios,
             "counts": counts,
