@@ -1,5 +1,8 @@
 """What a server may be told, and where: options, then the environment, then the file."""
 
+import copy
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,41 @@ def test_options_override_the_environment_and_that_the_file(
     settings = read_settings(file, port=3)
     assert (settings.port, settings.model, settings.host) == (3, "b", "localhost")
     assert (settings.limits.messages, settings.limits.tools) == (5, 7)
+
+
+EVERYTHING = """
+port = 1
+allowed_hosts = ["box.example"]
+load = {device = "cpu"}
+answers = {method = "strong"}
+keys = [{name = "ada", key = "sk-of-ada", user = "ada"}]
+signed_header = {secret = "0123456789012345678901234567890123456789"}
+trusted_header = {header = "X-User", trusted_proxies = ["10.0.0.0/24", "::1"]}
+
+[traits]
+concise = "Keep it short."
+formal = {more = "Be formal.", less_strengths = [0.7, 2.0]}
+
+[styles]
+poet = "Write like a poet."
+brief = {traits = "concise ++, formal -", method = "pref"}
+"""
+
+
+def test_settings_are_values_which_other_processes_can_be_given(tmp_path: Path) -> None:
+    file = written(tmp_path, EVERYTHING)
+    settings = read_settings(file, host="localhost")
+    assert type(settings) is ServerSettings
+    assert settings == read_settings(file, host="localhost") != read_settings(file)
+    assert settings == copy.deepcopy(settings) == pickle.loads(pickle.dumps(settings))
+
+
+def test_a_config_file_is_read_once_so_that_it_may_be_a_pipe() -> None:
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "w") as file:
+        file.write("port = 1")
+        file.close()
+        assert read_settings(Path(f"/dev/fd/{reading}")).port == 1
 
 
 def test_settings_that_a_program_makes_itself_are_what_it_says_alone(
