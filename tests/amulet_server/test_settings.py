@@ -112,6 +112,9 @@ def test_a_list_comes_from_the_environment_as_json(monkeypatch: pytest.MonkeyPat
         ('allowed_hosts = ["example.org:8000"]', "without scheme, port and path"),
         ('allowed_hosts = ["127.0.0.1:8000"]', "without scheme, port and path"),
         ('allowed_hosts = ["a*b"]', "without scheme, port and path"),
+        ('cors_origins = ["example.org"]', "as browsers send them"),
+        ('cors_origins = ["https://example.org/"]', "without a path"),
+        ('cors_origins = ["https://Example.org"]', "in small letters"),
     ],
 )
 def test_what_can_t_work_is_refused_when_a_server_starts(
@@ -125,6 +128,13 @@ def test_what_can_t_work_is_refused_when_a_server_starts(
 @pytest.mark.parametrize("name", ["example.org", "*.example.org", "*", "10.0.0.1", "[::1]", "box"])
 def test_a_name_by_which_browsers_may_call_is_one_as_they_send_it(name: str) -> None:
     assert read_settings(allowed_hosts=[name]).allowed_hosts == (name,)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://example.org", "http://localhost:3000", "http://[::1]:8080", "*", "null"]
+)
+def test_an_origin_is_one_as_browsers_send_it(origin: str) -> None:
+    assert read_settings(cors_origins=[origin]).cors_origins == (origin,)
 
 
 @pytest.mark.parametrize(
