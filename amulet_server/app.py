@@ -83,9 +83,8 @@ def create_app(service: Service) -> FastAPI:
 def _add_middleware(app: FastAPI, service: Service) -> None:
     """What lies around the routes: what is added last is outermost."""
     settings = service.settings
-    if settings.cors_origins:
-        refusal = _unknown_origin().body
-        app.add_middleware(OpenOrigins, origins=settings.cors_origins, refusal=refusal)
+    refuse = partial(_answer, error=_unknown_origin())
+    app.add_middleware(OpenOrigins, origins=settings.cors_origins, refuse=refuse)
     if settings.lets_anybody_in and not settings.no_auth:
         names = [*LOOPBACK, "[::1]", *settings.allowed_hosts]
         refuse = partial(_answer, error=_unknown_host())

@@ -27,6 +27,9 @@ from langchain_amulet.validation import FlaglessNumbers, quoted
 HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 """A name by which browsers may call: an address of IPv6 has brackets around it."""
 
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\sA-Z]+")
+"""Where a page comes from, as browsers say it: in small letters, without a path."""
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """Addresses at which only this machine is heard."""
 
@@ -49,8 +52,21 @@ def _check_host(name: str) -> str:
     return name
 
 
+def _check_origin(origin: str) -> str:
+    if not ORIGIN.fullmatch(origin):
+        raise ConfigurationError(
+            "cors_origins must be origins as browsers send them, such as 'https://example.org', "
+            "'http://localhost:3000' or '*' for all, in small letters and without a path, but one "
+            f"is {quoted(origin)}: write it so."
+        )
+    return origin
+
+
 HostName = Annotated[str, AfterValidator(_check_host)]
 """A name by which browsers may call."""
+
+Origin = Annotated[str, AfterValidator(_check_origin)]
+"""A web page's origin."""
 
 NamedTrait = Annotated[Trait, BeforeValidator(_as_trait)]
 """A trait as a config gives it: a table with a trait's fields, or the text that asks for more."""
@@ -151,7 +167,7 @@ class ServerSettings(FlaglessNumbers):
     port: int = Field(default=8000, ge=0, le=65535)
     no_auth: bool = False
     allowed_hosts: tuple[HostName, ...] = ()
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: tuple[Origin, ...] = ()
     keys: tuple[ApiKey, ...] = ()
     signed_header: SignedHeader | None = None
     trusted_header: TrustedHeader | None = None

@@ -19,10 +19,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    PydanticBaseSettingsSource,
+    EnvSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
 
 from amulet_server.config import RequestLimits, ServerSettings
@@ -39,50 +38,28 @@ BETWEEN = "__"
 """Between the names of a table and of a setting in it, in a variable's name."""
 
 
-class _Written(ServerSettings, BaseSettings):
-    """The settings as they are found where they are written."""
+class _Variables(ServerSettings, BaseSettings):
+    """The settings by their variables' names, as pydantic reads the environment; none is made."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT,
-        env_nested_delimiter=BETWEEN,
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
+        env_prefix=ENVIRONMENT, env_nested_delimiter=BETWEEN, protected_namespaces=()
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Where settings come from, the one that counts most first."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
 def read_settings(config: Path | None = None, **options: Any) -> ServerSettings:
-    """The settings of a server.
+    """The settings of a server, which are equal wherever the same is written.
 
     Args:
-        config: The config file, in TOML; None for none.
+        config: The config file, in TOML, which is read once; None for none.
         **options: Settings that override those of the environment and the file.
 
     Raises:
         ConfigurationError: The file can't be read, or a setting is unknown or can't work.
     """
-    if config is not None:
-        _check_file(config)
-
-    class FromFile(_Written):
-        """The settings with their file, which pydantic wants to know of a class."""
-
-        model_config = SettingsConfigDict(toml_file=config)
-
+    written = {} if config is None else _read_file(config)
     try:
-        return FromFile(**options)
+        variables = EnvSettingsSource(_Variables)()
+        return ServerSettings.model_validate(_overridden(written, variables, options))
     except ValidationError as error:
         raise _refusal(error, options) from None
     except SettingsError as error:  # an environment variable that is no JSON where it must be
@@ -90,6 +67,19 @@ def read_settings(config: Path | None = None, **options: Any) -> ServerSettings:
             f"An environment variable {ENVIRONMENT}... for a list or a table must be JSON, but "
             f"isn't: {message_of(error)}. Write it as JSON, or put it into the config file."
         ) from None
+
+
+def _overridden(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """All that sources say, the last of which counts; what they say of a table is put together."""
+    found: dict[str, Any] = {}
+    for source in sources:
+        for name, value in source.items():
+            before = found.get(name)
+            if isinstance(before, Mapping) and isinstance(value, Mapping):
+                found[name] = _overridden(before, value)
+            else:
+                found[name] = value
+    return found
 
 
 def _refusal(error: ValidationError, options: Mapping[str, Any]) -> AmuletError:
@@ -140,9 +130,9 @@ def _head(name: str) -> str:
     return name.upper().partition(BETWEEN)[0]
 
 
-def _check_file(config: Path) -> None:
+def _read_file(config: Path) -> dict[str, Any]:
     try:
-        tomllib.loads(config.read_text(encoding="utf-8"))
+        return tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(
             f"A config file must be a file that is there, but {str(config)!r} can't be read: "

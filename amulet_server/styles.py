@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product, takewhile
 
-from amulet_server.config import ServerSettings
+from amulet_server.config import ServerSettings, StyleSettings
 from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method, as_method
 from langchain_amulet.methods.spec import read_strength
@@ -80,8 +80,8 @@ class StyleRegistry:
         """The names that a server's settings give.
 
         Raises:
-            ConfigurationError: There is no such method, a style names no trait, or its method
-                can't work.
+            ConfigurationError: There is no such method, a style names no trait, its method can't
+                work, or that is a strength of nothing.
             PreferenceError: A trait or a style is no preference.
         """
         for name in settings.methods:
@@ -103,16 +103,20 @@ class StyleRegistry:
             }
         styles = {name: NamedStyle(plain._at(each.items())) for name, each in levels.items()}
         for name, style in (settings.styles or {}).items():
-            method = None if style.method is None else as_method(style.method)
-            styles[name] = NamedStyle(
-                plain._preferences_of(name, style.traits, style.preference), method
-            )
+            styles[name] = plain._made(name, style)
         return cls(settings.model_name, traits, settings.methods, styles)
 
     def _at(self, levels: Iterable[tuple[str, int]]) -> tuple[Preference, ...]:
         """Preferences for traits at levels."""
         found = (self.traits[name].at(level) for name, level in levels)
         return tuple(Preference(text, strength=strength) for text, strength in found)
+
+    def _made(self, name: str, style: StyleSettings) -> NamedStyle:
+        preference = self._preferences_of(name, style.traits, style.preference)
+        if style.method is None:
+            return NamedStyle(preference)
+        check_strength_is_used(style.method, preference, f"the method of the style {name!r}")
+        return NamedStyle(preference, as_method(style.method))
 
     def _preferences_of(
         self, name: str, traits: str | None, preference: str | None
@@ -257,8 +261,31 @@ class StyleRegistry:
         return as_method(value)
 
 
-def is_strength(value: str | float) -> bool:
-    """Whether a call's method is a strength and nothing else: a number, or a strength's name.
+def check_strength_is_used(
+    method: str | float, preference: Sequence[Preference], whose: str
+) -> None:
+    """Refuse a strength where all that is preferred has one of its own, which counts instead.
+
+    Args:
+        method: What is said of a method, which may be no strength.
+        preference: What is preferred together with it.
+        whose: What to call the method.
+
+    Raises:
+        ConfigurationError: It is the strength of nothing.
+    """
+    if not preference or not _is_strength(method):
+        return
+    if all(each.strength is not None for each in preference):
+        raise ConfigurationError(
+            f"A strength is that of preferences without one, but {whose} is one where all have "
+            "their own, as traits and presets do: leave it out, or say how much by signs, as in "
+            "'concise ++', or give the preference in words."
+        )
+
+
+def _is_strength(value: str | float) -> bool:
+    """Whether a method is a strength and nothing else: a number, or a strength's name.
 
     "amulet" is a method's name as well, and does more than to set a strength.
     """

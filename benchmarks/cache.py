@@ -22,10 +22,10 @@ from benchmarks.harness import (
     PREFERENCE,
     Measurement,
     console,
+    engine_model,
     headline,
     options,
     run,
-    served,
     settle,
     some_ids,
 )
@@ -126,7 +126,7 @@ def bytes_per_token(model: Any) -> int:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=2, rounds=3)
-    model = served(given.shape, given.device, given.dtype)
+    model = engine_model(given.shape, given.device, given.dtype)
     shown = console()
     with Engine(model) as engine:
         rows = turns(engine, given.rounds)

@@ -192,7 +192,9 @@ def decoding(
     ]
 
 
-def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -> list[Measurement]:
+def lines(
+    plain: Any, engine_weights: Any, engines: Engines, device: str, tokens: int
+) -> list[Measurement]:
     """Everything that is measured, in the order of the table.
 
     On a CPU the engine's weights are packed, see ``engine/loading/packing.py``; what that
@@ -206,7 +208,9 @@ def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -
         Measurement(FLOOR, lambda: floor(plain), per_token=False),
         Measurement(PRODUCTS, lambda: products(served, tokens), per_token=False),
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
-        Measurement("generate, unsteered, engine's weights", lambda: generate(served, tokens)),
+        Measurement(
+            "generate, unsteered, engine's weights", lambda: generate(engine_weights, tokens)
+        ),
         Measurement("generate, guidance_scale", lambda: guided(plain, tokens)),
         *decoding(engines, device, tokens, "unsteered", one_stream),
         *decoding(engines, device, tokens, "steered", USUAL),
@@ -215,7 +219,7 @@ def lines(plain: Any, served: Any, engines: Engines, device: str, tokens: int) -
         Measurement("engine, Amulet(updates=10000)", by(engines, steered, 1, tokens, long)),
         Measurement(
             f"one bare pass over {LONG_PROMPT} prompt tokens",
-            lambda: bare_pass(served),
+            lambda: bare_pass(engine_weights),
             per_token=False,
         ),
         Measurement(
@@ -281,23 +285,23 @@ def verdicts(rows: list[Measurement]) -> dict[str, float]:
 def models(given: Options) -> tuple[Any, Any, HuggingFaceModel]:
     """The model for ``generate``, that with the engine's weights, and the latter as an engine's."""
     plain = build(given.shape, given.device, given.dtype)
-    served = plain
+    engine_weights = plain
     if given.device == "cpu":
-        served = build(given.shape, given.device, given.dtype)
-        served = served if given.compile else packed(served)
+        engine_weights = build(given.shape, given.device, given.dtype)
+        engine_weights = engine_weights if given.compile else packed(engine_weights)
     elif given.compile:  # or generate would run what is compiled
-        served = copy.deepcopy(plain)
-    return plain, served, HuggingFaceModel(served, compile=given.compile)
+        engine_weights = copy.deepcopy(plain)
+    return plain, engine_weights, HuggingFaceModel(engine_weights, compile=given.compile)
 
 
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=32, rounds=5, can_compile=True)
     kind = torch.device(given.device).type
-    plain, served, run_by = in_ended_thread(partial(models, given))
+    plain, engine_weights, run_by = in_ended_thread(partial(models, given))
     with ExitStack() as stack:
         engines = engines_for(partial(Engine, run_by, max_rows=2 * max(USERS[kind])), kind, stack)
-        rows = lines(plain, served, engines, kind, given.tokens)
+        rows = lines(plain, engine_weights, engines, kind, given.tokens)
         run(rows, given.rounds)
         counts = {
             f"{name} per step, {users} users": count

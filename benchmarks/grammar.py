@@ -25,11 +25,11 @@ from benchmarks.harness import (
     VOCABULARY,
     Measurement,
     console,
+    engine_model,
     headline,
     options,
     request,
     run,
-    served,
     together,
 )
 from benchmarks.vocabulary import large_tokenizer
@@ -136,7 +136,7 @@ def main() -> None:
     tokenizer = large_tokenizer()
     compiler, stop = GrammarCompiler(tokenizer, VOCABULARY), tokenizer.eos_token_id
     compiling = compile_times(compiler, stop)
-    model = served(given.shape, given.device, given.dtype)
+    model = engine_model(given.shape, given.device, given.dtype)
     title = headline(given.shape, model.model)
     with Engine(model) as engine:
         ways = {

@@ -155,7 +155,7 @@ def packed(model: Any) -> Any:
     return model
 
 
-def served(shape: str, device: str, dtype: torch.dtype) -> HuggingFaceModel:
+def engine_model(shape: str, device: str, dtype: torch.dtype) -> HuggingFaceModel:
     """A model as the engine's, made in a thread that ends."""
     return in_ended_thread(lambda: HuggingFaceModel(packed(build(shape, device, dtype))))
 

@@ -37,7 +37,7 @@ from rich.table import Table
 
 from amulet_evals.hardware import hardware
 from benchmarks.decode import first_token
-from benchmarks.harness import PROMPT, served
+from benchmarks.harness import PROMPT, engine_model
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
 from langchain_amulet.engine import Engine
 from langchain_amulet.memory.namespaces import Namespace
@@ -152,7 +152,7 @@ def first_tokens(rounds: int) -> dict[str, float]:
     """Milliseconds to the first token of a short question in a style, by model."""
     with ChatAmulet(model="pocket", temperature=0) as llm:
         pocket = [_first_chunk(llm) for _ in range(rounds + 1)]
-    model = served("0.5b", "cpu", torch.bfloat16)
+    model = engine_model("0.5b", "cpu", torch.bfloat16)
     plan = Amulet().plan([Guidance()])
     with Engine(model) as engine:
         half_billion = [first_token(engine, plan, PROMPT) for _ in range(rounds + 1)]

@@ -16,11 +16,11 @@ from rich.table import Table
 from benchmarks.harness import (
     Measurement,
     console,
+    engine_model,
     headline,
     options,
     request,
     run,
-    served,
     settle,
 )
 from langchain_amulet.engine import Engine
@@ -52,7 +52,7 @@ def first_tokens(engine: Engine, prompts: int, samples: int) -> float:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=1, rounds=3)
-    model = served(given.shape, given.device, given.dtype)
+    model = engine_model(given.shape, given.device, given.dtype)
     with Engine(model) as engine:
         rows = [
             Measurement("1 sample", lambda: first_tokens(engine, 1, 1), per_token=False),

@@ -46,6 +46,9 @@ from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.engine.loading.loader import default_dtype
 
 CLIENTS = (1, 8, 32)
+NAME = "asked"
+"""What clients call the model, whichever it is."""
+
 PREFERENCE = "Keep it short."
 REQUEST = (
     "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -189,7 +192,7 @@ async def read_stream(port: int, client: int) -> tuple[int, float]:
     """
     body = json.dumps(
         {
-            "model": "served",
+            "model": NAME,
             "messages": [{"role": "user", "content": question(client)}],
             "preference": PREFERENCE,
             "stream": True,
@@ -279,7 +282,7 @@ def main() -> None:
         model = given.model or save_random(given.shape, given.device, Path(folder))
         settings = read_settings(
             model=model,
-            name="served",
+            name=NAME,
             load={"device": given.device, "max_rows": 2 * max(given.clients)},
             answers={"temperature": 0.0, "max_tokens": given.tokens, "cache_scope": "off"},
         )

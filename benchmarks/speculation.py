@@ -22,11 +22,11 @@ from benchmarks.harness import (
     VOCABULARY,
     Measurement,
     console,
+    engine_model,
     headline,
     options,
     request,
     run,
-    served,
     together,
 )
 from langchain_amulet.engine import Constraint, Engine, Request
@@ -99,7 +99,7 @@ def lines(engine: Engine, tokens: int) -> list[Measurement]:
 def main() -> None:
     """Measure and print."""
     given = options(__doc__.splitlines()[0], tokens=96, rounds=5)
-    model = served(given.shape, given.device, given.dtype)
+    model = engine_model(given.shape, given.device, given.dtype)
     with Engine(model) as engine:
         rows = lines(engine, given.tokens)
         run(rows, given.rounds)

@@ -15,7 +15,6 @@ Needs ``pip install 'langchain-amulet[serve,postgres]' 'ray[serve]'``.
 import asyncio
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import sys
@@ -24,6 +23,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 from ray import serve
 from ray.exceptions import RayError, RayTaskError
 from ray.serve import Application
@@ -36,17 +36,15 @@ from starlette.types import Message, Receive, Scope, Send
 
 from amulet_server import ServerSettings, create_app, opened, read_settings
 from amulet_server.identity.authenticator import Authenticator
+from amulet_server.identity.caller import users_in
 from amulet_server.protocol.errors import SERVER, ApiError, as_api_error
-from langchain_amulet import ChatAmulet
+from langchain_amulet.errors import QueueFullError
 
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 """Sends what has the same session id to the same replica, while that has room."""
 
 PASSED_ON = ("method", "path", "raw_path", "query_string", "headers", "client", "server", "scheme")
 """What a replica is told of a request, besides its body."""
-
-FULL = "rate_limit_error"
-"""OpenAI's kind of error where there are too many calls."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -163,12 +161,12 @@ class Gateway:
 
     async def _body(self, request: Request) -> bytes:
         """The body, or so much of it that the replica sees it is too long."""
-        body = b""
+        body = bytearray()
         async for piece in request.stream():
             body += piece
             if len(body) > self._most:
                 break
-        return body
+        return bytes(body)
 
     def _session(self, request: Request, body: bytes) -> str:
         """What all calls in a user's name have in common; empty if it is nobody's.
@@ -185,7 +183,7 @@ class Gateway:
         return self._hashed(user) if user else ""
 
     def _hashed(self, user: str) -> str:
-        spelled = user.encode("utf-8", "surrogatepass")  # JSON may hold halves of characters
+        spelled = user.encode("utf-8", "surrogatepass")  # a JWT may hold halves of characters
         return hmac.digest(self._secret, spelled, "sha256").hex()
 
 
@@ -231,24 +229,22 @@ class ReplicaResponse(Response):
 def _named(request: Request, body: bytes) -> str | None:
     """In whose name a call says that it is made."""
     try:
-        asked = json.loads(body or b"{}")
-        within = (asked.get("metadata") or {}).get("user_id")
-        user = asked.get("safety_identifier") or asked.get("user") or within
-    except (ValueError, AttributeError, RecursionError):
+        named = users_in(from_json(body or b"{}"))
+    except (ValueError, AttributeError):  # which the replica refuses
         return None
-    user = user or request.query_params.get("user")
+    user = next(iter(named.values()), request.query_params.get("user"))
     return user if isinstance(user, str) else None
 
 
 def _told(error: Exception) -> ApiError:
     """What a caller is told of an error between a gateway and a replica."""
-    headers = {"Retry-After": "1"}
     if isinstance(error, BackPressureError):
-        message, kind = "As many calls wait for a replica as may: try again later.", FULL
-        return ApiError(429, message, code="rate_limit_exceeded", kind=kind, headers=headers)
+        message = "As many calls wait for a replica as may: try again later."
+        return as_api_error(QueueFullError(message))
     if isinstance(error, RayTaskError):  # raised by the code of a replica that is there
         return as_api_error(RuntimeError())
     message = "The replica that was answering is gone, and the answer with it: try again."
+    headers = {"Retry-After": "1"}
     return ApiError(503, message, code="replica_lost", kind=SERVER, headers=headers)
 
 
@@ -270,8 +266,13 @@ def _secret(settings: ServerSettings) -> bytes:
 
 def fleet(asked: Fleet) -> Application:
     """The application that Ray Serve runs."""
-    settings = read_settings(asked.config)
-    rows = settings.load.get("max_rows", ChatAmulet.model_fields["max_rows"].default)
+    return fleet_of(asked, read_settings(asked.config))
+
+
+def fleet_of(asked: Fleet, settings: ServerSettings) -> Application:
+    """A fleet of servers with these settings, of which those that can't work are told here."""
+    with opened(settings) as service:
+        rows = service.llm.max_rows
     replicas = serve.deployment(ModelReplica).options(
         num_replicas=asked.replicas,
         ray_actor_options={"num_cpus": asked.cpus, "num_gpus": asked.gpus},
@@ -295,7 +296,7 @@ def main(*asked: str) -> None:
     settings = read_settings(wanted.config)
     os.environ.update(PATIENCE)
     serve.start(http_options={"host": settings.host, "port": settings.port})
-    serve.run(fleet(wanted), blocking=True)
+    serve.run(fleet_of(wanted, settings), blocking=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ Knows names. Doesn't know how they are shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from amulet_server.protocol.errors import ApiError
 
@@ -62,6 +64,16 @@ class Caller:
                 kind="permission_error",
             )
         return replace(self, user=user)
+
+
+def users_in(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The users that a call's body names, by the fields that name them; it is to be one user."""
+    named = {
+        "safety_identifier": body.get("safety_identifier"),
+        "user": body.get("user"),
+        "metadata": (body.get("metadata") or {}).get("user_id"),
+    }
+    return {field: user for field, user in named.items() if user}
 
 
 def _escaped(name: str) -> str:

@@ -10,13 +10,17 @@ Knows requests and names. Doesn't know users or stores.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amulet_server.protocol.chat_request import ChatRequest, PreferenceInput, PreferenceValue
 from amulet_server.protocol.errors import ApiError, about
-from amulet_server.styles import NamedStyle, StyleRegistry, is_strength, negated, together
-from langchain_amulet.methods import Amulet
+from amulet_server.styles import (
+    NamedStyle,
+    StyleRegistry,
+    check_strength_is_used,
+    negated,
+    together,
+)
 from langchain_amulet.preferences import Preference
 from langchain_amulet.validation import choose, nearest, quoted
 
@@ -31,10 +35,9 @@ def steering_arguments(request: ChatRequest, registry: StyleRegistry) -> dict[st
     """Preference, method and the like of a call.
 
     Raises:
-        ApiError: There is no such model, a name in ``metadata`` is nearly one that counts, or a
-            strength would be that of no preference.
+        ApiError: There is no such model, a name in ``metadata`` is nearly one that counts, there
+            is no such method, calls may not ask for it, or a strength would be no preference's.
         PreferenceError: Something isn't a preference.
-        ConfigurationError: There is no such method, or calls may not ask for it.
     """
     try:
         style = registry.style_of(request.model)
@@ -42,12 +45,20 @@ def steering_arguments(request: ChatRequest, registry: StyleRegistry) -> dict[st
         raise unknown_model(request.model, registry) from None
     _check_metadata(request)
     said = _said(request, registry)
-    method = _method(request, registry, [each for each in (said, style) if each is not None])
     preference = _preference(request, style if said is None else said)
     composed = {"compose": True} if request.compose else {}
-    arguments = {**method, **preference, **composed}
-    _check_strength_is_used(request, arguments)
-    return arguments
+    arguments = {**preference, **composed}
+    asked = _asked(request)
+    if asked is None:
+        method = together(each for each in (said, style) if each is not None).method
+        return arguments if method is None else {**arguments, "method": method}
+    field, value = asked
+    # On top of what is stored, a strength is for that, too; and a scale is the negative prompt's.
+    is_used = "compose" in arguments or (field == "guidance_scale" and request.negative_prompt)
+    with about(field):
+        if not is_used:
+            check_strength_is_used(value, preference.get("preference", ()), f"this call's {field}")
+        return {**arguments, "method": registry.method(value)}
 
 
 def unknown_model(name: str, registry: StyleRegistry) -> ApiError:
@@ -75,48 +86,15 @@ def _check_metadata(request: ChatRequest) -> None:
             )
 
 
-def _method(
-    request: ChatRequest, registry: StyleRegistry, styles: Sequence[NamedStyle]
-) -> dict[str, Any]:
+def _asked(request: ChatRequest) -> tuple[str, str | float] | None:
+    """The field by which a request says how preferences steer, and what; None if it doesn't."""
     if request.method is not None:
-        with about("method"):
-            return {"method": registry.method(request.method)}
+        return "method", request.method
     # Clients that know guidance send 1 where nobody asked for any.
     if request.guidance_scale not in (None, 1.0):
-        return {"method": Amulet(strength=request.guidance_scale - 1.0)}
+        return "guidance_scale", request.guidance_scale - 1.0
     named = (request.metadata or {}).get("method")
-    if named is not None:
-        with about("metadata"):
-            return {"method": registry.method(named)}
-    method = together(styles).method
-    return {} if method is None else {"method": method}
-
-
-def _check_strength_is_used(request: ChatRequest, arguments: Mapping[str, Any]) -> None:
-    """Refuse a strength where all that is preferred has one of its own, which counts instead."""
-    field = _strength_field(request)
-    preference = arguments.get("preference")
-    if field is None or not preference or "compose" in arguments:
-        return
-    if all(each.strength is not None for each in preference):
-        raise ApiError(
-            400,
-            f"A strength by {field} is that of preferences without one, but all that this call "
-            "prefers have their own, as traits and presets do: leave it out, or say how much by "
-            "signs, as in 'concise ++', or give the preference in words.",
-            param=field,
-            code="invalid_request",
-        )
-
-
-def _strength_field(request: ChatRequest) -> str | None:
-    """The field that says nothing but a strength, of those that count; None if there is none."""
-    if request.method is not None:
-        return "method" if is_strength(request.method) else None
-    if request.guidance_scale not in (None, 1.0):
-        return None if request.negative_prompt else "guidance_scale"  # which is that prompt's, too
-    named = (request.metadata or {}).get("method")
-    return "metadata" if named is not None and is_strength(named) else None
+    return None if named is None else ("metadata", named)
 
 
 def _preference(request: ChatRequest, wanted: NamedStyle | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from openai.types.chat import ChatCompletion
 
-from amulet_server.identity.caller import Caller
+from amulet_server.identity.caller import Caller, users_in
 from amulet_server.protocol import completion
 from amulet_server.protocol.call_arguments import call_arguments
 from amulet_server.protocol.chat_request import ChatRequest
@@ -171,12 +171,7 @@ def _speaker(body: ChatRequest, caller: Caller) -> Caller:
     Raises:
         ApiError: Two fields name different users, or the caller may not speak for this one.
     """
-    named = {
-        "safety_identifier": body.safety_identifier,
-        "user": body.user,
-        "metadata": (body.metadata or {}).get("user_id"),
-    }
-    given = {param: user for param, user in named.items() if user}
+    given = users_in(dict(body))
     if len(set(given.values())) > 1:
         raise ApiError(
             400,

@@ -9,7 +9,7 @@ Knows callers and stores. Doesn't know models.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -23,7 +23,6 @@ from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
 from amulet_server.styles import StyleRegistry
 from amulet_server.transport.requests import StrictRoute
-from langchain_amulet.errors import PreferenceError
 from langchain_amulet.memory import (
     Change,
     PreferenceMemory,
@@ -181,17 +180,8 @@ def _stored(
     if isinstance(value, str):
         return [StoredPreference(**dict(each)) for each in registry.wanted(value).preference]
     if isinstance(value, StoredInput):
-        return [_unexpired(StoredPreference(**value.model_dump()))]
+        return [StoredPreference(**value.model_dump())]
     return [found for each in value for found in _stored(each, registry)]
-
-
-def _unexpired(preference: StoredPreference) -> StoredPreference:
-    if preference.is_over(datetime.now(UTC)):
-        raise PreferenceError(
-            "A preference must have time left, but its 'expires_at' is over: give a later one, or "
-            "leave it out."
-        )
-    return preference
 
 
 def _listed(profile: Profile | None) -> PreferenceList:

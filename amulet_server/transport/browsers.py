@@ -8,14 +8,13 @@ Knows Starlette's middleware. Doesn't know what an error looks like.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KNOWN = "known_host"
@@ -58,24 +57,32 @@ async def _unsent(message: Message) -> None:
 
 
 class OpenOrigins(CORSMiddleware):
-    """Middleware by which pages of some origins may call.
+    """Middleware by which pages of some origins may call, in any way.
 
     Args:
         app: What answers.
         origins: The origins.
-        refusal: The body of the answer to pages of others who ask whether they may.
+        refuse: Answers pages of others who ask whether they may call.
     """
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str], refusal: Mapping[str, Any]) -> None:
-        """Let them call in any way."""
-        super().__init__(app, origins, allow_methods=["*"], allow_headers=["*"])
-        self._refusal = refusal
+    def __init__(
+        self, app: ASGIApp, origins: Sequence[str], refuse: Callable[[Request], Response]
+    ) -> None:
+        """Nothing is refused yet."""
+        super().__init__(
+            app, origins, allow_methods=["*"], allow_headers=["*"], allow_private_network=True
+        )
+        self._refuse = refuse
 
-    def preflight_response(self, request_headers: Headers) -> Response:
-        """Whether a page may call."""
-        response = super().preflight_response(request_headers)
-        if response.status_code < 400:
-            return response
-        own = ("content-length", "content-type")
-        kept = {name: value for name, value in response.headers.items() if name not in own}
-        return JSONResponse(self._refusal, response.status_code, kept)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a call on, or say whether a page may call."""
+        app = self._refuse(Request(scope)) if self._is_refused(scope) else super().__call__
+        await app(scope, receive, send)
+
+    def _is_refused(self, scope: Scope) -> bool:
+        """Whether it is a page of another origin that asks."""
+        if scope["type"] != "http" or scope["method"] != "OPTIONS":
+            return False
+        headers = Headers(scope=scope)
+        origin, asks = headers.get("origin"), "access-control-request-method" in headers
+        return asks and origin is not None and not self.is_allowed_origin(origin)

@@ -154,7 +154,7 @@ REFUSALS: dict[str, tuple[tuple[str, str, dict[str, str], bytes], int, str]] = {
     "file": (("GET", "/playground/nowhere.js", {}, b""), 404, "not_found"),
     "method": (("DELETE", "/v1/models", {}, b""), 405, "method_not_allowed"),
     "a file's method": (("POST", "/playground/main.js", {}, b""), 405, "method_not_allowed"),
-    "page": (("OPTIONS", CHAT, PAGE, b""), 405, "method_not_allowed"),
+    "page": (("OPTIONS", CHAT, PAGE, b""), 400, "unknown_origin"),
     "type": (("POST", CHAT, TEXT, b"{}"), 400, "invalid_content_type"),
     "no type": (("POST", CHAT, {}, b"{}"), 400, "invalid_content_type"),
     "no body": (("POST", CHAT, JSON, b""), 400, "invalid_json"),
@@ -208,15 +208,18 @@ def test_so_is_what_is_no_request_by_the_server_of_the_command(
     assert ": " in error["message"]
 
 
-def test_a_page_of_another_origin_is_told_so_in_the_same_way() -> None:
-    settings = read_settings(cors_origins=["https://own.example"], **STEADY)
-    with opened(settings) as service:
+def test_a_page_may_call_in_any_way_whose_origin_is_named_and_no_other() -> None:
+    own = {**PAGE, "origin": "https://own.example"}
+    local = {**own, "access-control-request-private-network": "true"}
+    with opened(read_settings(cors_origins=[own["origin"]], **STEADY)) as service:
         client = TestClient(create_app(service), "http://localhost")
         refused = client.options(CHAT, headers=PAGE)
-        welcome = client.options(CHAT, headers={**PAGE, "origin": "https://own.example"})
+        welcome = [client.options(CHAT, headers=headers) for headers in (own, local)]
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unknown_origin")
     assert "access-control-allow-origin" not in refused.headers
-    assert welcome.headers["access-control-allow-origin"] == "https://own.example"
+    for answer in welcome:
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == own["origin"]
 
 
 def test_a_body_that_doesn_t_say_how_long_it_is_is_bounded_too(server: RunningServer) -> None:

@@ -13,7 +13,6 @@ from langgraph.store.sqlite import SqliteStore
 
 from langchain_amulet import PreferenceMemory
 from langchain_amulet.cli.styles import styled
-from langchain_amulet.memory import StoredPreference
 from support import terminal
 from support.terminal import QUESTION, answer, chat
 
@@ -137,8 +136,9 @@ def test_preferences_are_set_listed_and_forgotten() -> None:
 def test_what_is_over_is_shown_as_such(file: Path) -> None:
     run("preferences", "set", KIND, "--user", "ada")  # makes the file
     yesterday = datetime.now(UTC) - timedelta(days=1)
+    over = {"text": KIND, "expires_at": yesterday.isoformat()}
     with SqliteStore.from_conn_string(str(file)) as store:
-        PreferenceMemory(store).set("ada", StoredPreference(KIND, expires_at=yesterday))
+        store.put(("preferences",), "ada", {"preferences": [over]})
     (shown,) = listed("--user", "ada")[1:]
     assert shown == f"  {KIND}  (over since {yesterday:%Y-%m-%d %H:%M} UTC)"
 

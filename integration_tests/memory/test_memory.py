@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any
 
@@ -26,6 +27,7 @@ from langchain_amulet.memory import ResolverMemory, StoredPreference, as_memory,
 from langchain_amulet.memory.lookups import UNANSWERED
 
 SHORT, KIND, FORMAL = "Keep it short.", "Be kind.", "Please be formal."
+OVER = StoredPreference(SHORT, expires_at=datetime(2020, 1, 1, tzinfo=UTC))
 
 both_ways = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
@@ -248,6 +250,11 @@ def test_a_history_that_makes_no_sense_is_an_error_until_preferences_are_set_ane
         (lambda memory: memory.set("ada", {"text": "a\0b"}), "control characters"),
         (lambda memory: memory.set("ada", 3), "must be a text or a Preference"),
         (lambda memory: memory.set("ada", SHORT, expires=-1), "expiry"),
+        (
+            lambda memory: memory.set("ada", OVER),
+            "time left, but number 1 .* ended at 2020",
+        ),
+        (lambda memory: memory.add("ada", [KIND, OVER], expires=60), "number 2 of this call ended"),
         (lambda memory: memory.set("", SHORT), "user's id"),
         (lambda memory: memory.get(3), "user's id"),
         (lambda memory: memory.add(["ada"], SHORT), "user's id"),

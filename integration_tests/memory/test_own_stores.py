@@ -88,10 +88,10 @@ async def test_what_was_set_added_and_forgotten_last_is_what_applies(
 @both_ways
 async def test_conditions_and_ends_hold(kind: type[SimplePreferenceStore], is_async: bool) -> None:
     call = Caller(kind(), is_async)
-    soon = datetime.now(UTC) + timedelta(seconds=0.05)
+    soon = datetime.now(UTC) + timedelta(seconds=0.5)
     at_work = StoredPreference(FORMAL, when=["work"])
     await call("set", "ada", [SHORT, at_work, StoredPreference(KIND, expires_at=soon)])
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.6)
     assert await call("get", "ada") == (Preference(SHORT),)
     assert await call("get", "ada", "At work?") == (Preference(SHORT), Preference(FORMAL))
     assert len((await call("profile", "ada")).preferences) == 3

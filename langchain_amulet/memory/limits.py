@@ -6,7 +6,7 @@ This module knows preferences: nothing of stores, nor of whose they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pydantic import ConfigDict, Field
 
@@ -46,10 +46,12 @@ class Limits(FlaglessNumbers):
         """Preferences as they are to be stored.
 
         Raises:
-            PreferenceError: Something isn't a preference, or there is too much of it.
+            PreferenceError: Something isn't a preference or is over, or there is too much of it.
         """
-        end = end_of(self.ttl if expires is None else expires, now())
+        at = now()
+        end = end_of(self.ttl if expires is None else expires, at)
         preferences = tuple(each.until(end) for each in stored_preferences(preference))
+        _check_time_left(preferences, at)
         check_lengths(preferences, self.max_preference_chars)
         check_count(len(preferences), self.max_preferences)
         return preferences
@@ -68,7 +70,7 @@ class Limits(FlaglessNumbers):
                 f"What is stored must be a list of StoredPreference, not {quoted(stored)}: give "
                 "those of a profile."
             )
-        at, applying = datetime.now(UTC), []
+        at, applying = now(), []
         for each in stored:
             if each.expires_at and each.is_over(at):
                 continue
@@ -92,6 +94,16 @@ class Limits(FlaglessNumbers):
                 f"The matcher failed: {kind_of(error)}, in words that aren't shown, as they may "
                 "quote a message. Mend it, or go on without preferences by on_store_error='ignore'."
             ) from None
+
+
+def _check_time_left(preferences: Sequence[StoredPreference], at: datetime) -> None:
+    """Refuse preferences that nobody would ever see applied, with `PreferenceError`."""
+    for number, preference in enumerate(preferences, 1):
+        if preference.is_over(at):
+            raise PreferenceError(
+                f"A preference must have time left, but number {number} of this call ended at "
+                f"{preference.expires_at}: give a later 'expires_at', or leave it out."
+            )
 
 
 def check_count(count: int, limit: int) -> None:

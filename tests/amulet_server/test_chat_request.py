@@ -461,6 +461,13 @@ def test_what_does_something_to_preferences_with_strengths_of_their_own_is_taken
     assert steering(**way, **fields)["preference"]
 
 
+def test_the_strength_of_a_style_in_the_model_s_name_may_be_that_of_nothing() -> None:
+    """It is there for what the style prefers, which this call doesn't."""
+    own = StyleRegistry.of(read_settings(styles={"pirate": {"preference": "Arr!", "method": 2}}))
+    called = request(model="pocket@pirate", preference="concise ++")
+    assert steering_arguments(called, own)["preference"] == (Preference.trait("concise", 2),)
+
+
 def test_a_strength_is_taken_where_one_preference_has_none_or_there_is_none() -> None:
     assert steering(preference=["formal", "Be kind."], method="strong")["method"]
     assert steering(preference=None, guidance_scale=2.0)["method"]

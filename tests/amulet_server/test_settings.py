@@ -1,5 +1,8 @@
 """What a server may be told, and where: options, then the environment, then the file."""
 
+import copy
+import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,41 @@ def test_options_override_the_environment_and_that_the_file(
     settings = read_settings(file, port=3)
     assert (settings.port, settings.model, settings.host) == (3, "b", "localhost")
     assert (settings.limits.messages, settings.limits.tools) == (5, 7)
+
+
+EVERYTHING = """
+port = 1
+allowed_hosts = ["box.example"]
+load = {device = "cpu"}
+answers = {method = "strong"}
+keys = [{name = "ada", key = "sk-of-ada", user = "ada"}]
+signed_header = {secret = "0123456789012345678901234567890123456789"}
+trusted_header = {header = "X-User", trusted_proxies = ["10.0.0.0/24", "::1"]}
+
+[traits]
+concise = "Keep it short."
+formal = {more = "Be formal.", less_strengths = [0.7, 2.0]}
+
+[styles]
+poet = "Write like a poet."
+brief = {traits = "concise ++, formal -", method = "pref"}
+"""
+
+
+def test_settings_are_values_which_other_processes_can_be_given(tmp_path: Path) -> None:
+    file = written(tmp_path, EVERYTHING)
+    settings = read_settings(file, host="localhost")
+    assert type(settings) is ServerSettings
+    assert settings == read_settings(file, host="localhost") != read_settings(file)
+    assert settings == copy.deepcopy(settings) == pickle.loads(pickle.dumps(settings))
+
+
+def test_a_config_file_is_read_once_so_that_it_may_be_a_pipe() -> None:
+    reading, writing = os.pipe()
+    with open(reading), open(writing, "w") as file:
+        file.write("port = 1")
+        file.close()
+        assert read_settings(Path(f"/dev/fd/{reading}")).port == 1
 
 
 def test_settings_that_a_program_makes_itself_are_what_it_says_alone(
@@ -74,6 +112,9 @@ def test_a_list_comes_from_the_environment_as_json(monkeypatch: pytest.MonkeyPat
         ('allowed_hosts = ["example.org:8000"]', "without scheme, port and path"),
         ('allowed_hosts = ["127.0.0.1:8000"]', "without scheme, port and path"),
         ('allowed_hosts = ["a*b"]', "without scheme, port and path"),
+        ('cors_origins = ["example.org"]', "as browsers send them"),
+        ('cors_origins = ["https://example.org/"]', "without a path"),
+        ('cors_origins = ["https://Example.org"]', "in small letters"),
     ],
 )
 def test_what_can_t_work_is_refused_when_a_server_starts(
@@ -87,6 +128,13 @@ def test_what_can_t_work_is_refused_when_a_server_starts(
 @pytest.mark.parametrize("name", ["example.org", "*.example.org", "*", "10.0.0.1", "[::1]", "box"])
 def test_a_name_by_which_browsers_may_call_is_one_as_they_send_it(name: str) -> None:
     assert read_settings(allowed_hosts=[name]).allowed_hosts == (name,)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://example.org", "http://localhost:3000", "http://[::1]:8080", "*", "null"]
+)
+def test_an_origin_is_one_as_browsers_send_it(origin: str) -> None:
+    assert read_settings(cors_origins=[origin]).cors_origins == (origin,)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from amulet_server import read_settings
 from amulet_server.styles import MOST_NAMES, NamedStyle, StyleRegistry
 from langchain_amulet.errors import ConfigurationError, PreferenceError
-from langchain_amulet.methods import Amulet
+from langchain_amulet.methods import Amulet, Pref
 from langchain_amulet.preferences import Preference
 
 
@@ -203,14 +203,22 @@ def test_an_empty_text_is_no_preference() -> None:
 
 
 def test_each_style_and_each_trait_is_a_model() -> None:
-    styles = {"work": {"traits": "formal +, concise ++", "method": "strong"}}
+    styles = {"work": {"traits": "formal +, concise ++", "method": "pref"}}
     found = registry(traits={"formal": "Be formal.", "concise": "Be brief."}, styles=styles)
     assert found.models == ("pocket", "pocket@formal", "pocket@concise", "pocket@work")
     assert found.style_of("pocket") is None
     style = found.style_of("pocket@work")
     assert style is not None
-    assert style.method == Amulet(strength="strong")
+    assert style.method == Pref()
     assert [each.text for each in style.preference] == ["Be formal.", "Be brief."]
+
+
+@pytest.mark.parametrize("strength", ["strong", 1.5, "0.5"])
+def test_a_style_of_traits_has_their_strengths_and_none_of_its_own(strength: str | float) -> None:
+    with pytest.raises(ConfigurationError, match="method of the style 'work' is one where all"):
+        registry(styles={"work": {"traits": "formal +", "method": strength}})
+    for method in ("amulet", "amulet:kl_cap=0.5"):
+        assert registry(styles={"work": {"traits": "formal +", "method": method}})
 
 
 @pytest.mark.parametrize("name", ["other", "other@formal", "pocket@", "pocket@nothing", "@formal"])
