@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import llguidance.hf
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from tokenizers import Tokenizer, decoders
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -23,6 +23,7 @@ from langchain_amulet.grammar.guidance_words import reason_of
 from langchain_amulet.grammar.json_schema import asked_patterns, json_rule, text_forms
 from langchain_amulet.grammar.pattern_faults import refusal
 from langchain_amulet.grammar.schema_tree import Schema, unheld
+from langchain_amulet.grammar.shared_matcher import SharedMatcher
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.smallest_fault import smallest_fault
 from langchain_amulet.grammar.vocabulary import Vocabulary
@@ -30,6 +31,10 @@ from langchain_amulet.validation import check_count, check_type, check_whole
 
 KEPT = 64
 """How many compiled grammars are kept for the next request with the same one."""
+
+MOST_STATES = 250_000
+"""How much matchers of one grammar find out together, each about 400 bytes: the tokens of a text
+whose characters are counted take some 15."""
 
 
 class GrammarCompiler:
@@ -134,7 +139,7 @@ class GrammarCompiler:
     def _refused_schema(self, schema: Schema) -> str:
         """Why a schema isn't held; empty if it is, or if that is told before there is a grammar."""
         try:
-            return self._compiled("start: " + json_rule(schema))[1]
+            return self._reason("start: " + json_rule(schema))
         except SchemaError:
             return ""
 
@@ -158,10 +163,10 @@ class GrammarCompiler:
         return self._added.get(text)
 
     def _beginning(self, lark: str, max_tokens: int, ends: tuple[str, ...]) -> Beginning:
-        matcher = self._matcher(lark)
+        matcher = SharedMatcher(lambda: self._matcher(lark))
         spelled = [self._letters(end) for end in ends]
         guide = EndingSearch(self._vocabulary, spelled, text_forms(lark))
-        way_out = guide.start(matcher, max_tokens, self._is_timed)
+        way_out = guide.start(matcher.copy(), max_tokens, self._is_timed)
         return Beginning(lark, ends, matcher, guide, way_out, self._is_timed)
 
     def _letters(self, text: str) -> tuple[int, ...]:
@@ -174,21 +179,22 @@ class GrammarCompiler:
         return tuple(tokens)
 
     def _matcher(self, lark: str) -> LLMatcher:
-        matcher, reason = self._compiled(lark)
-        if matcher is None:
-            raise refusal(reason, asked_patterns(lark))
-        return matcher
+        reason = self._reason(lark)
+        if not reason:
+            # Silent, as it would warn on standard error, past Python's warnings and logs.
+            limits = LLParserLimits(max_lexer_states=MOST_STATES, verbose_errors=False)
+            grammar = LLMatcher.grammar_from_lark(lark)
+            matcher = LLMatcher(self._tokens, grammar, log_level=0, limits=limits)
+            if not matcher.is_error():
+                return matcher
+            reason = reason_of(matcher.get_error())
+        raise refusal(reason, asked_patterns(lark))
 
-    def _compiled(self, lark: str) -> tuple[LLMatcher | None, str]:
-        """A grammar at its start, or why it isn't taken."""
+    def _reason(self, lark: str) -> str:
+        """Why a grammar isn't taken, as far as that is known before it is compiled, or nothing."""
         grammar = LLMatcher.grammar_from_lark(lark)
         failed, reasons = LLMatcher.validate_grammar_with_warnings(grammar, self._tokens)
-        # Silent, as it would warn on standard error, past Python's warnings and logs.
-        matcher = None if failed else LLMatcher(self._tokens, grammar, log_level=0)
-        if matcher is None or matcher.is_error():
-            said = " ".join(reasons) or (matcher.get_error() if matcher else "")
-            return None, reason_of(said)
-        return matcher, ""
+        return reason_of(" ".join(reasons)) if failed else ""
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from llguidance import LLMatcher
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError
-from langchain_amulet.grammar.shortest_ending import Ending, EndingSearch
+from langchain_amulet.grammar.known_way import Ending
+from langchain_amulet.grammar.shared_matcher import SharedMatcher
+from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, has
-from langchain_amulet.grammar.walk import Effort
+from langchain_amulet.grammar.walk import Effort, after
 
 MOST_REFUSALS = 16
 """After how many refusals in one place the way out is taken there."""
@@ -43,7 +44,7 @@ class Beginning:
     Attributes:
         lark: What it was compiled from.
         ends: Texts that end a part of it, likewise.
-        matcher: The grammar at its start. It is copied, and never moved on.
+        matcher: The grammar at its start.
         guide: Finds ways out.
         way_out: The one from the start; None if none was found.
         is_timed: Whether a search that goes on is given up by the clock, too.
@@ -51,7 +52,7 @@ class Beginning:
 
     lark: str
     ends: tuple[str, ...]
-    matcher: LLMatcher
+    matcher: SharedMatcher
     guide: EndingSearch
     way_out: Ending | None
     is_timed: bool = True
@@ -87,12 +88,14 @@ class Grammar:
         """
         if beginning.way_out is None:
             raise _too_short(beginning, max_tokens)
-        self._beginning, self._matcher = beginning, beginning.matcher.deep_copy()
+        self._beginning, self._matcher = beginning, beginning.matcher.copy()
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
         self._stops, self._turn = sorted(stops), turn
         self._left, self._spare = max_tokens, float(AT_ONCE)
         self._refused: list[int] = []
+        self._taken: list[int] = []
+        self._only_out = False
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -106,9 +109,10 @@ class Grammar:
     def allowed(self) -> Tensor:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
         # No token is left to spare, or the model insists on what can't be ended in time.
-        if len(self._way_out) == self._left or len(self._refused) > MOST_REFUSALS:
+        is_near = len(self._way_out) == self._left or len(self._refused) > MOST_REFUSALS
+        bits = None if is_near or self._only_out else self._bits()
+        if bits is None:
             return self._only(self._way_out.tokens[:1] or self._stops)
-        bits = bits_of(self._matcher)
         if self._is_at_turn(bits):
             return self._all_but([*self._stops, *self._refused])
         unpacked = np.unpackbits(bits, count=self._vocabulary.size, bitorder="little")
@@ -124,21 +128,55 @@ class Grammar:
         allowed any more.
         """
         turn = self._open_turn
+        if self._only_out:
+            return self._leave(token)
         if turn is not None and not self._matcher.validate_tokens([token]):
             self._refused.append(turn)
             return False
         is_respelled = self._way_out.tokens[:1] != (token,) and self._respells(token)
-        if not self._matcher.consume_token(token):
-            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
+        if not (self._matcher.consume_token(token) or self._renew(token)):
+            return self._leave(token)
         way_out = None if is_respelled else self._followed(token)
         # The grammar takes what it takes, however far that is from any end.
         if way_out is None:
-            self._matcher.rollback(1)
+            if not self._matcher.rollback(1):
+                self._renew()
             self._refused.append(token)
             return False
+        self._go_on(token, way_out)
+        return True
+
+    def _go_on(self, token: int, way_out: Ending) -> None:
+        self._taken.append(token)
         self._way_out, self._left, self._refused = way_out, self._left - 1, []
         self._spare = min(AT_ONCE, self._spare + PER_TOKEN)
+
+    def _leave(self, token: int) -> bool:
+        """Move on by the way out, which is valid where the grammar can't say so any more."""
+        if self._way_out.tokens[:1] != (token,):
+            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
+        self._only_out = True
+        place = after(self._way_out.place, self._vocabulary.spelled(token))
+        self._go_on(token, Ending(self._way_out.tokens[1:], place))
         return True
+
+    def _bits(self) -> Bits | None:
+        """Which tokens the grammar takes next; None where it breaks down, and anew at once, too."""
+        bits = bits_of(self._matcher)
+        if self._matcher.is_error():
+            self._renew()
+            bits = bits_of(self._matcher)
+            self._only_out = self._matcher.is_error()
+        return None if self._only_out else bits
+
+    def _renew(self, *tokens: int) -> bool:
+        """Have a matcher that others haven't filled read the answer again, and these tokens.
+
+        Returns:
+            Whether it takes them.
+        """
+        self._matcher = self._beginning.matcher.renewed()
+        return bool(self._matcher.consume_tokens([*self._taken, *tokens]))
 
     def _followed(self, token: int) -> Ending | None:
         until = time.thread_time() + SECONDS if self._beginning.is_timed else math.inf
@@ -198,7 +236,7 @@ class Grammar:
 def _too_short(beginning: Beginning, max_tokens: int) -> ContextLengthError:
     is_worth_it = max_tokens < SEARCHED
     enough = (
-        beginning.guide.start(beginning.matcher, SEARCHED, beginning.is_timed)
+        beginning.guide.start(beginning.matcher.copy(), SEARCHED, beginning.is_timed)
         if is_worth_it
         else None
     )

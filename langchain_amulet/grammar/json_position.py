@@ -51,6 +51,9 @@ class JsonPosition:
 
     def after(self, text: bytes) -> JsonPosition:
         """The place once ``text`` is written."""
+        is_inside = self.in_string and not self.escaped
+        if is_inside and QUOTE not in text and BACKSLASH not in text:
+            return self  # a text may go on for thousands of characters
         place = self
         for character in text:
             place = place._next(character)

@@ -35,11 +35,13 @@ class TextForm:
     Attributes:
         told: The keyword that says so, and its value.
         endings: What may finish such a text from somewhere in it, as JSON writes it; the shortest
-            come first, and the last is a whole text.
+            come first, and the last is a whole text, but for its length.
+        fewest: The fewest characters that a whole text has; 0 if that isn't known.
     """
 
     told: str
     endings: tuple[str, ...]
+    fewest: int
 
 
 def json_rule(schema: Mapping[str, Any]) -> str:
@@ -66,8 +68,9 @@ def text_forms(lark: str) -> list[TextForm]:
     for (pattern, fewest), told in asked.items():
         if letters > MOST_LETTERS:
             break
-        found.append(TextForm(told, _written(endings(pattern, fewest))))
-        letters += sum(map(len, found[-1].endings))
+        texts = _written(endings(pattern))
+        letters += sum(map(len, texts))
+        found.append(TextForm(told, texts, max(fewest, len(texts[-1]) if texts else 0)))
     return found
 
 

@@ -23,14 +23,11 @@ LETTERS = ("Letter", "Alphabetic")
 TRIED = "a0A -_." + "".join(map(chr, range(0x20, 0x7F))) + "é\n"
 """What a class of characters is represented by: the first of these that is in it."""
 
-MOST_STATES = 4000
-"""How large an automaton may get: a repetition that would make it larger is taken for endless."""
+MOST_STATES = 1000
+"""How many states the rounds of a repetition may have, if each has its own."""
 
-MOST_ENDINGS = 20_000
-"""How many states, each with a number of characters still to be written, are looked at."""
-
-MOST_LETTERS = 500
-"""Up to which length the ends of texts that have to be so long are spelled out."""
+MOST_LETTERS = 100_000
+"""Up to which length rounds that haven't are spelled out."""
 
 ANCHORS = "^$bBAzZ"
 
@@ -39,7 +36,7 @@ class UnreadPatternError(ValueError):
     """A pattern has something in it that this module can't read."""
 
 
-def endings(pattern: str, fewest: int = 0) -> list[str]:
+def endings(pattern: str) -> list[str]:
     """The shortest texts that finish a match, from each state of it; the shortest come first.
 
     Args:
@@ -54,7 +51,7 @@ def endings(pattern: str, fewest: int = 0) -> list[str]:
         automaton = _Reader(pattern).read()
     except UnreadPatternError:
         return []
-    return sorted(filter(None, automaton.endings(min(fewest, MOST_LETTERS))), key=by_length)
+    return sorted({*filter(None, automaton.endings().values())}, key=by_length)
 
 
 def by_length(text: str) -> tuple[int, str]:
@@ -64,10 +61,10 @@ def by_length(text: str) -> tuple[int, str]:
 
 @dataclass
 class _Automaton:
-    """States joined by characters, or by nothing; the last state that was made is a match.
+    """States joined by texts, or by nothing; the last state that was made is a match.
 
     Attributes:
-        before: For each state, those that lead to it, and by which character; "" is by none.
+        before: For each state, those that lead to it, and by which text.
         size: How many states there are.
     """
 
@@ -79,26 +76,25 @@ class _Automaton:
         self.size += 1
         return self.size - 1
 
-    def join(self, start: int, end: int, character: str = "") -> None:
+    def join(self, start: int, end: int, text: str = "") -> None:
         """Let ``start`` lead to ``end``."""
-        self.before[end].append((start, character))
+        self.before[end].append((start, text))
 
-    def endings(self, fewest: int) -> set[str]:
-        """From each state the shortest text to a match, also of at least 1 to ``fewest`` letters.
+    def endings(self, end: int | None = None) -> dict[int, str]:
+        """From each state the shortest text to a match, or to another state.
 
-        That is Dijkstra's search, backwards from the match.
+        That is Dijkstra's search, backwards from there.
         """
-        found: dict[tuple[int, int], str] = {}
-        ahead = [(0, "", self.size - 1, 0)]
-        while ahead and len(found) < MOST_ENDINGS:
-            length, text, state, written = heapq.heappop(ahead)
-            if (state, written) in found:
+        found: dict[int, str] = {}
+        ahead = [(0, "", self.size - 1 if end is None else end)]
+        while ahead:
+            length, text, state = heapq.heappop(ahead)
+            if state in found:
                 continue
-            found[state, written] = text
-            for start, character in self.before[state]:
-                now = min(fewest, written + len(character))
-                heapq.heappush(ahead, (length + len(character), character + text, start, now))
-        return set(found.values())
+            found[state] = text
+            for start, before in self.before[state]:
+                heapq.heappush(ahead, (length + len(before), before + text, start))
+        return found
 
 
 class _Reader:
@@ -134,17 +130,17 @@ class _Reader:
         begin = self._at
         # An own state to begin with, so that a way back to it doesn't lead past it.
         first = self._automaton.state()
-        self._automaton.join(start, first)
         end = self._atom(first)
-        bounds = self._bounds()
+        bounds, size = self._bounds(), self._automaton.size - first
+        fewest, most = bounds or (1, 1)
+        if fewest * size > MOST_STATES:
+            return self._counted(start, first, end, fewest)
+        self._automaton.join(start, first)
         if bounds is None:
             return end
-        after, size = self._at, self._automaton.size - first
-        fewest, most = bounds
         if most is not None and most * size > MOST_STATES:
-            most = None
-        if fewest * size > MOST_STATES:
-            raise UnreadPatternError(self._pattern)
+            most = None  # rounds that needn't come are in no shortest text
+        after = self._at
         entries, exits = [first], [end]
         for _ in range(max(fewest, most or 1) - 1):
             self._at = begin
@@ -152,6 +148,20 @@ class _Reader:
             exits.append(self._atom(exits[-1]))
         self._at = after
         return self._leave(entries, exits, fewest, endless=most is None)
+
+    def _counted(self, start: int, first: int, end: int, fewest: int) -> int:
+        """Join a repetition whose rounds are all one: who is in it may come to its end.
+
+        How many of them are still to come isn't known then, so none is taken to.
+        """
+        round_ = self._automaton.endings(end).get(first, "")
+        if fewest * len(round_) > MOST_LETTERS:
+            raise UnreadPatternError(self._pattern)
+        exit_ = self._automaton.state()
+        self._automaton.join(end, first)
+        self._automaton.join(end, exit_)
+        self._automaton.join(start, exit_, fewest * round_)
+        return exit_
 
     def _leave(self, entries: list[int], exits: list[int], fewest: int, *, endless: bool) -> int:
         """Join a repetition's rounds to its end, from the first one that may be the last."""

@@ -61,9 +61,8 @@ def check_patterns(schema: Mapping[str, Any], place: str) -> None:
 
 def text_endings(schema: Mapping[str, Any]) -> Sequence[str]:
     """What may finish a text that is valid by a schema from somewhere in it, the shortest first."""
-    fewest = schema.get("minLength", 0)
     patterns = text_patterns(schema)
-    return sorted({text for each in patterns for text in endings(each, fewest)}, key=by_length)
+    return sorted({text for each in patterns for text in endings(each)}, key=by_length)
 
 
 def _lengths(schema: Mapping[str, Any]) -> list[str]:

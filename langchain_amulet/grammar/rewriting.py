@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations, permutations
 from typing import Any
 
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar.asked_patterns import AS_ASKED, AskedPattern, all_asked
+from langchain_amulet.grammar.different_items import with_different_items
 from langchain_amulet.grammar.endless import check_ends
 from langchain_amulet.grammar.exclusion import kinds
 from langchain_amulet.grammar.object_counts import with_counts
@@ -47,10 +47,6 @@ UNHELD = (
 ONE_CLASS = re.compile(r"\^(\[(?:[^\[\]\\]|\\.)+\]|\\[wd])([*+])\$")
 """A pattern of any number of characters of one class."""
 
-MOST_ORDERS, MOST_LISTS = 200, 1100
-"""How many lists of different items are spelled out at the most, with the items in any order and in
-all: beyond, longer lists have their items in the order of the schema."""
-
 NO_BOUND = 2**31
 """From which number on a longest length asks nothing of an answer."""
 
@@ -78,7 +74,7 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
     whole = without_exclusions(listed)
     if not any(map(_is_composed, all_of(listed))):
         whole = everywhere(whole, _closed)
-    for change in (_with_names, _with_dependencies, _with_different_items, _without_known_types):
+    for change in (_with_names, _with_dependencies, with_different_items, _without_known_types):
         whole = _changed(whole, change)
     for last in (with_counts, with_near_bounds, with_pattern, with_readable_patterns, _checked):
         whole = everywhere(whole, last)
@@ -244,31 +240,6 @@ def _cases(schema: Schema, name: str, wanted: Any) -> Iterator[Schema]:
         yield {**whole, "allOf": [*schema.get("allOf", ()), wanted]}
 
 
-def _with_different_items(schema: Schema, place: str, root: Schema) -> Any:
-    """A list of items that must differ, by spelling out all such lists."""
-    if not schema.get("uniqueItems") or "prefixItems" in schema or "contains" in schema:
-        return schema
-    values = values_of(schema.get("items"), root)
-    if values is None:
-        return schema
-    fewest, most = schema.get("minItems", 0), schema.get("maxItems", len(values))
-    lists = list(_different(values, fewest, min(most, len(values))))
-    if not lists:
-        raise unheld(f"uniqueItems at {place} of {len(values)} values, {fewest} of them at least")
-    kinds = schema.get("type", "array")
-    others = [kind for kind in kinds if kind != "array"] if isinstance(kinds, list) else []
-    if kinds != "array" and not (isinstance(kinds, list) and "array" in kinds):
-        return schema
-    rest = {
-        key: value
-        for key, value in schema.items()
-        if key not in ("items", "uniqueItems", "minItems", "maxItems", "type")
-    }
-    if not others:
-        return {**rest, "enum": lists}
-    return any_of([{"enum": lists}, {**rest, "type": others}], schema)
-
-
 def _without_known_types(schema: Schema, place: str, root: Schema) -> Schema:
     """A choice without a type beside it, where all that it is of have that type.
 
@@ -282,25 +253,6 @@ def _without_known_types(schema: Schema, place: str, root: Schema) -> Schema:
     if not are_typed or not all(kinds(each, root) <= allowed for each in choices):
         return schema
     return {key: value for key, value in schema.items() if key != "type"}
-
-
-def _different(values: list[Any], fewest: int, most: int) -> Iterator[list[Any]]:
-    count = 0
-    for size in range(fewest, most + 1):
-        orders = list(_up_to(permutations(values, size), MOST_ORDERS - count))
-        found = orders or list(_up_to(combinations(values, size), MOST_LISTS - count))
-        count += len(found)
-        yield from map(list, found)
-
-
-def _up_to(lists: Any, most: int) -> Iterator[tuple[Any, ...]]:
-    """The lists, or none if there are more."""
-    found: list[tuple[Any, ...]] = []
-    for each in lists:
-        if len(found) >= most:
-            return
-        found.append(each)
-    yield from found
 
 
 def _checked(schema: Schema, place: str) -> Schema:

@@ -35,6 +35,11 @@ class Vocabulary:
         special = self._tokens.is_special_token(token)
         return b"" if special else self._tokens.decode_bytes([token])
 
+    def joined(self, tokens: Sequence[int]) -> bytes:
+        """The bytes of several tokens, of which the same may come thousands of times."""
+        known = {token: self.spelled(token) for token in {*tokens}}
+        return b"".join(map(known.__getitem__, tokens))
+
     def single(self, characters: bytes) -> list[int]:
         """Tokens that are one of these characters, in their order."""
         return [self._singles[character] for character in characters if character in self._singles]

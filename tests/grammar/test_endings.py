@@ -2,21 +2,32 @@
 
 import json
 import random
+import re
+from collections.abc import Callable
 from itertools import pairwise
 
 import jsonschema
 import llguidance.hf
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from llguidance import LLMatcher
 
-from langchain_amulet.errors import SchemaError
-from langchain_amulet.grammar import GrammarCompiler, constraint, json_rule, shortest_ending
+from langchain_amulet.errors import ContextLengthError, SchemaError
+from langchain_amulet.grammar import (
+    Grammar,
+    GrammarCompiler,
+    compiler,
+    constraint,
+    json_rule,
+    shortest_ending,
+)
 from langchain_amulet.grammar.json_schema import MOST_LETTERS, text_forms
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Vocabulary
 from langchain_amulet.grammar.walk import Effort
-from support.grammars import COMPILER, PADDED, STOP, TOKENIZER, grammar_of, written
-from support.schemas import INTEGER, SCHEMAS, SHORT, Schema, listed, obj
+from support.grammars import COMPILER, LIMIT, PADDED, STOP, TOKENIZER, grammar_of, written
+from support.schemas import INTEGER, SCHEMAS, SHORT, STRING, Schema, listed, obj
 
 PLENTY = 100_000
 """Tokens, which no answer here needs."""
@@ -95,7 +106,7 @@ def test_of_properties_that_all_take_long_the_one_with_an_end_is_chosen() -> Non
 
 def test_forms_beyond_so_many_letters_are_not_looked_at() -> None:
     names = [f"p{index}" for index in range(40)]
-    long = {name: {"type": "string", "pattern": f"^[ab]{{900}}{name}$"} for name in names}
+    long = {name: {"type": "string", "pattern": f"^[ab]{{450}}{name}$"} for name in names}
     forms = text_forms("start: " + json_rule(obj(names, **long)))
     assert 0 < len(forms) < len(names)
     assert sum(len(text) for form in forms[:-1] for text in form.endings) <= MOST_LETTERS
@@ -133,3 +144,102 @@ def test_half_a_character_in_a_grammar_is_refused(rule: str) -> None:
 def test_half_a_character_in_what_ends_a_part_is_refused() -> None:
     with pytest.raises(SchemaError, match="whole characters"):
         COMPILER.compile('start: "a"', 20, frozenset({STOP}), ("\ud800",))
+
+
+def least(length: int) -> Schema:
+    return {**STRING, "minLength": length}
+
+
+LONG: dict[str, Callable[[int], Schema]] = {
+    "alone": least,
+    "in an object": lambda length: obj(a=least(length), b=INTEGER),
+    "in a list": lambda length: listed(least(length), minItems=1),
+    "in one of two cases": lambda length: {"anyOf": [obj(a=least(length)), obj(b=least(length))]},
+    "of no other length": lambda length: {**least(length), "maxLength": length},
+    "with a pattern": lambda length: {**least(length), "pattern": "^[a-z ]+$"},
+    "of two letters": lambda length: {**least(length), "pattern": "^[xy]*$"},
+    "beside a pattern": lambda length: obj(
+        a=least(length), b={**STRING, "pattern": "^[a-f0-9]{64}$"}, c=least(length // 2)
+    ),
+    "counted by a pattern": lambda length: {**STRING, "pattern": f"^[a-z]{{{length},}}$"},
+    "counted to the end": lambda length: {**STRING, "pattern": f"^[A-Z]{{{length}}}-[0-9]{{3}}$"},
+    "counted twice": lambda length: {**STRING, "pattern": f"^[a-z]{{{length}}} [0-9]{{{length}}}$"},
+}
+"""Schemas of texts that must have so many characters."""
+
+
+def ended(grammar: Grammar) -> str:
+    """The answer that is left where there is no token to spare."""
+    ids: list[int] = []
+    while not (mask := grammar.allowed())[STOP]:
+        (token,) = mask.nonzero()[:, 0].tolist()
+        assert grammar.accept(token)
+        ids.append(token)
+    return str(TOKENIZER.decode(ids))
+
+
+def enough_for(rule: str) -> int:
+    """How many tokens a refusal says are enough."""
+    with pytest.raises(ContextLengthError, match="raise max_tokens to") as caught:
+        grammar_of(rule, 1)
+    (enough,) = re.findall(r"to (\d+) or more", str(caught.value))
+    return int(enough)
+
+
+@pytest.mark.parametrize("name", LONG)
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(length=st.integers(1, 1900))
+@example(length=650)
+@example(length=1000)
+def test_a_text_of_any_length_is_ended_with_as_many_tokens_as_are_said_to_be_enough(
+    name: str, length: int
+) -> None:
+    schema = LONG[name](length)
+    rule = "start: " + json_rule(schema)
+    answer = ended(grammar_of(rule, enough_for(rule)))
+    jsonschema.validate(json.loads(answer), schema)
+    texts = 2 if name in ("counted twice", "beside a pattern") else 1
+    assert len(answer) < texts * length + 150
+
+
+@settings(max_examples=5, deadline=None, derandomize=True)
+@given(length=st.integers(1, 400))
+def test_a_list_of_any_length_is_ended_with_as_many_tokens_as_are_said_to_be_enough(
+    length: int,
+) -> None:
+    schema = obj(a=listed(INTEGER, minItems=length), b=STRING)
+    rule = "start: " + json_rule(schema)
+    answer = json.loads(ended(grammar_of(rule, enough_for(rule))))
+    assert (len(answer["a"]), answer["b"]) == (length, "")
+
+
+@pytest.mark.parametrize("name", ["in an object", "of no other length", "counted by a pattern"])
+def test_a_text_of_tens_of_thousands_of_characters_is_held_where_there_is_room(name: str) -> None:
+    schema = LONG[name](30_000)
+    grammar = grammar_of("start: " + json_rule(schema), PLENTY)
+    start = '{"a": "' if name == "in an object" else '"'
+    for token in TOKENIZER.encode(start + "hello", add_special_tokens=False)[:4]:
+        assert grammar.allowed()[token]
+        assert grammar.accept(token)
+
+
+@pytest.mark.parametrize("length", [1000, 30_000])
+def test_a_text_too_long_for_its_tokens_is_refused_for_that(length: int) -> None:
+    told = (
+        rf"max_tokens .+ 100 tokens are too few .+a text by minLength {length} alone has {length} "
+    )
+    with pytest.raises(ContextLengthError, match=told):
+        grammar_of("start: " + json_rule(LONG["in an object"](length)), 100)
+
+
+@pytest.mark.parametrize("states", [250, 600])
+def test_answers_are_valid_though_matchers_have_no_room_for_what_they_read(
+    monkeypatch: pytest.MonkeyPatch, states: int
+) -> None:
+    """All answers under one grammar share that room, so each leaves the next one less."""
+    monkeypatch.setattr(compiler, "MOST_STATES", states)
+    narrow = GrammarCompiler(TOKENIZER, PADDED)
+    schema = obj(a={**least(60), "maxLength": 120}, b=INTEGER)
+    for seed in range(3):
+        grammar = narrow.compile("start: " + json_rule(schema), LIMIT, frozenset({STOP}))
+        jsonschema.validate(json.loads(written(grammar, seed)), schema)

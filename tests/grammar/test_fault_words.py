@@ -179,6 +179,21 @@ def test_the_smallest_fault_is_refused_by_itself_and_nothing_less_is() -> None:
         assert (fault.place, fault.reason) == ("#", "both")
 
 
+def test_one_fault_among_many_parts_takes_few_more_tries_than_among_few() -> None:
+    names = [f"n{each}" for each in range(256)]
+    for at_fault in (names[0], names[100], names[-1]):
+        tried: list[Schema] = []
+
+        def said(schema: Schema, wrong: str = at_fault, tried: list[Schema] = tried) -> str:
+            tried.append(schema)
+            part = schema.get("properties", {}).get(wrong, schema)
+            return "wrong" if isinstance(part, dict) and part.get("const") == wrong else ""
+
+        fault = smallest_fault(obj([], **{name: {"const": name} for name in names}), said)
+        assert fault == Fault({"const": at_fault}, f"#/properties/{at_fault}", "wrong")
+        assert len(tried) < 30
+
+
 @pytest.mark.parametrize("depth", [1, 5, 15])
 def test_a_fault_is_found_at_any_depth(depth: int) -> None:
     schema: Schema = {"type": "integer", "minimum": 5, "maximum": 3}
