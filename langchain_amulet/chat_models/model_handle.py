@@ -228,8 +228,8 @@ class OpenModel:
         return WordPieces(self.token_bytes, self.logits_width)
 
     def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
-        """Bytes of tokens, where these control tokens have theirs too."""
-        if markers.isdisjoint(self.tokenizer.get_added_vocab()):
+        """Bytes of tokens, where control tokens in these markers have theirs too."""
+        if not markers:
             return self.token_bytes
         return self._marked_bytes.setdefault(markers, TokenBytes(self.tokenizer, markers))
 
