@@ -204,6 +204,15 @@ def test_a_template_that_ends_turns_without_a_control_token_has_no_end_token() -
     assert ChatTemplate(TOKENIZERS["byte_level"], plain).turn_end is None
 
 
+def test_a_template_that_takes_no_answers_has_no_end_token_and_still_prompts_for_one() -> None:
+    strict = (
+        "{% for m in messages %}{{ m.content if m.role != 'assistant' else m[0].x }}{% endfor %}"
+    )
+    found = ChatTemplate(TOKENIZERS["byte_level"], strict)
+    assert found.turn_end is None
+    assert read(found.encode([user("Hi")])) == "Hi"
+
+
 def test_variables_reach_the_template() -> None:
     moody = ChatTemplate(TOKENIZERS["byte_level"], "{{ mood }} " + CHATML, {"mood": "calm"})
     assert read(moody.encode([user("Hi")])).startswith("calm <|im_start|>")
