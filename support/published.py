@@ -178,6 +178,11 @@ PUBLISHED: dict[str, Published] = {
         said="{% if m.content %}all\n{{ m.content }}{{ '>>>' if m.tool_calls }}{% endif %}",
     ),
     "xlam": Published("[" + calls(OBJECT, ", ") + "]"),
+    "llama, behind what is said between tokens": Published(
+        "<|python_start|>{{ m.content }}<|python_end|>"
+        + calls(f'{{"name": "{NAME}", "parameters": {JSON}}}'),
+        ("<|python_start|>", "<|python_end|>"),
+    ),
     "delimited": Published("<TOOLCALL>[" + calls(OBJECT, ", ") + "]</TOOLCALL>"),
     "qwen_coder": Published(calls(f"<tool_call>\n{tagged(*XML)}</tool_call>", "\n")),
     "glm": Published(

@@ -13,6 +13,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
 from langchain_amulet import ChatAmulet
+from langchain_amulet.chat_models.call import prepare
 from langchain_amulet.errors import RequestError, SchemaError, ToolError
 from support.models import save_model
 from support.tokenizers import CHATML, FORGETFUL, JOINED_ROLES, LLAMA, MISTRAL, STRICT
@@ -314,6 +315,21 @@ def test_thoughts_are_steered_only_if_wanted(thinker: str) -> None:
         free = quiet[: end // 2]  # before the end draws near and the grammar narrows
         assert all(step["kl"] < 1e-2 for step in free)
         assert max(step["kl"] for step in steps()[: end // 2]) > 1e-2
+
+
+def test_a_thought_that_begins_with_a_token_and_text_behind_it_is_left_unsteered(
+    tmp_path: Path,
+) -> None:
+    template = CHATML.replace("m.content", "m.content.split('<channel|>')[-1]")
+    folder = save_model(tmp_path, template, controls=["<|channel>", "<channel|>"])
+    with ChatAmulet(model=folder, dtype="float32", steer_thinking=False) as llm:
+        settings = llm.for_call(None, {"preference": "Be kind."})
+        call = prepare(llm.model, llm._handle, settings, [HumanMessage("Go.")])
+        (pause,) = call.request.pauses
+        tokens = llm._handle.opened.tokenizer.convert_ids_to_tokens(
+            [*pause.openings, pause.closing]
+        )
+        assert tokens == ["<|channel>", "<channel|>"]
 
 
 STYLES = ["Be uplifting.", "Please use a formal tone.", "Be creative.", "Use plain words."]

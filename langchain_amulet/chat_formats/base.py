@@ -111,8 +111,8 @@ class ChatFormat(ABC):
             compiler: Its `spell` makes symbols of texts. Those of JSON schemas `json_rule` makes.
 
         Returns:
-            Lines ``name: rule``, of which the rule ``calls`` is the answer. The names ``start``
-            and ``body`` are taken.
+            Lines ``name: rule``, of which the rule ``calls`` is the answer. The names ``start``,
+            ``thought`` and ``body`` are taken.
         """
 
     @abstractmethod
@@ -195,7 +195,8 @@ class ChatFormat(ABC):
             ConfigurationError: `call_grammar` lacks the rule for calls.
         """
         body = "calls" if output.must_call else self._body(output)
-        lines = [f"start: {self._thought(compiler, is_thinking)} body", f"body: {body}"]
+        thought = self._thought(compiler, is_thinking)
+        lines = [f"start: {'thought' if thought else ''} body", *thought, f"body: {body}"]
         if output.functions:
             lines.append(self._calls(output.functions, output.several, compiler))
         return "\n".join(lines)
@@ -227,13 +228,18 @@ class ChatFormat(ABC):
             return rf"/([^{re.escape(self.region.first)}\s](.|\n)*)?/ | calls"
         return f"{ANYTHING} calls?"
 
-    def _thought(self, compiler: GrammarCompiler, is_thinking: bool) -> str:
-        # Text that may be anything ends for sure only with a token that text can't spell.
-        if self.thinking is None or compiler.token(self.thinking.closing) is None:
-            return ""
+    def _thought(self, compiler: GrammarCompiler, is_thinking: bool) -> list[str]:
+        """The rule ``thought``, and what it is made of; nothing where an answer isn't to think."""
+        if self.thinking is None:
+            return []
         opening, closing = map(compiler.spell, (self.thinking.opening, self.thinking.closing))
+        if compiler.is_plain(self.thinking.closing):
+            # Text that may be anything may spell this, too, and then has ended. None is begun
+            # under a grammar, as what the model says may speak of the marker.
+            text = f"thought_text[lazy]: /(?s:.*)/ {closing}"
+            return [r"thought: thought_text /\n{0,2}/", text] if is_thinking else []
         thought = rf"{ANYTHING} {closing} /\n{{0,2}}/"
         if is_thinking:
-            return thought
+            return [f"thought: {thought}"]
         unopened = f" | {closing}" if self.thinking.is_always_closed else ""
-        return f"({opening} {thought}{unopened})?"
+        return [f"thought: ({opening} {thought}{unopened})?"]

@@ -237,9 +237,12 @@ class ChatTemplate:
 
     @cached_property
     def turn_end(self) -> int | None:
-        """The control token that the template writes after an answer; None if there is none."""
-        answer: Turn = {"role": "assistant", "content": PROBE}
-        answered = self._text_of([QUESTION, answer], prompting=False)
+        """The control token that the template writes after an answer; None if there is none.
+
+        A template that takes no answers tells none.
+        """
+        turns: list[Turn] = [QUESTION, {"role": "assistant", "content": PROBE}]
+        answered = self.tried(turns, False) or self.tried(turns, False, [TOOL]) or ""
         behind = answered.rpartition(PROBE)[2].lstrip()
         end = self.controls.at_start(behind)
         if end in self.inner:

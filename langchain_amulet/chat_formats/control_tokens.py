@@ -19,8 +19,11 @@ from langchain_amulet.errors import RequestError
 UNKNOWN = "\ue000"
 """A character that no text has: it is for private use."""
 
-SIGNS = re.compile(r"^[\W_]+|[\W_]+$")
-"""What isn't a letter or digit at either end of a text."""
+SIGNS = re.compile(r"^[\W_]+")
+"""What a text begins with that isn't a letter or digit."""
+
+ENTITY = re.compile(r"&#?\w+;")
+"""A sign as HTML has it, which some templates make that sign of."""
 
 WORDS = frozenset(
     (
@@ -75,12 +78,14 @@ class ControlTokens:
     def may_arise(self, turns: Sequence[Turn], tools: Sequence[Mapping[str, Any]] | None) -> bool:
         """Whether control tokens stand in texts, or might once a template has written them.
 
-        It may take words out of one, or make a tag of one by putting signs around it. Those that
-        begin with a letter aren't looked for between other words: any text has letters.
+        It may take words out of one, or make a tag of one by putting signs around it, whatever its
+        case and the signs in it were. Those that begin with a letter aren't looked for between
+        other words: any text has letters.
         """
         texts = dict.fromkeys(strings_in([[{**turn, "role": ""} for turn in turns], tools]))
         whole = "\n".join(texts)
-        may_be_cut = self.stand_in(whole) or not self._openings.isdisjoint(whole)
+        is_opened = not self._openings.isdisjoint(whole) or ENTITY.search(whole) is not None
+        may_be_cut = is_opened or self.stand_in(whole)
         return may_be_cut or any(map(self._may_be_completed, texts))
 
     def taken_out(self, turn: Turn) -> Turn:
@@ -133,8 +138,8 @@ class ControlTokens:
 
     @cached_property
     def _insides(self) -> frozenset[str]:
-        """What stands within control tokens, the signs at their ends aside."""
-        return frozenset(SIGNS.sub("", text) for text in self.ids)
+        """The letters and digits of control tokens."""
+        return frozenset(map(_bare, self.ids)) - {""}
 
     @cached_property
     def _tails(self) -> tuple[str, ...]:
@@ -155,14 +160,20 @@ class ControlTokens:
         """Whether signs in front of a text, or around it, might make a control token of it."""
         text = text.strip()
         is_short = 0 < len(text) <= self._longest and text not in WORDS
-        is_inside = is_short and SIGNS.sub("", text) in self._insides
+        is_inside = is_short and _bare(text) in self._insides
         return is_inside or text.startswith(self._tails)
 
     def _without(self, text: str) -> str:
         if self._may_be_completed(text):  # changed such that different names stay different
             text = f"x{text}"
+        text = ENTITY.sub(".", text)
         for control in sorted(self.ids, key=len, reverse=True):
             text = text.replace(control, ".")
         text = "".join("." if character in self._openings else character for character in text)
         # What stood around a token that was taken out may now spell another one.
         return "." if self.stand_in(text) else text
+
+
+def _bare(text: str) -> str:
+    """A text without its signs, in lower case."""
+    return "".join(filter(str.isalnum, text.lower()))

@@ -28,10 +28,11 @@ class TokenBytes:
     def __init__(self, tokenizer: Any, shown: Collection[str] = ()) -> None:
         """Look up tokens in ``tokenizer``, of the transformers library, fast or slow.
 
-        Special tokens have no bytes but for those whose text is among ``shown``.
+        Special tokens have no bytes but for those whose text is among ``shown``, or a part of one
+        of these: a marker may be a token with text around it.
         """
         self._tokenizer = tokenizer
-        self._shown = frozenset(shown)
+        self._shown = "\0".join(shown)
         self._known: dict[int, bytes] = {}
 
     def of(self, token_id: int) -> bytes:
@@ -59,7 +60,7 @@ class TokenBytes:
     def _spell(self, token_id: int, decode: Callable[[int], bytes]) -> bytes:
         token = self._tokenizer.convert_ids_to_tokens(token_id)
         if token_id in self._special_ids:
-            return token.encode() if token in self._shown else b""
+            return token.encode() if token and token in self._shown else b""
         if not isinstance(token, str):
             return token if isinstance(token, bytes) else b""
         if self._is_byte_level:

@@ -56,7 +56,7 @@ def compile_output(
     rules = chat_format.grammar(output, compiler, is_thinking)
     ends = chat_format.endings(output.functions)
     thinking = chat_format.thinking
-    if thinking and compiler.token(thinking.closing) is not None:
+    if thinking and (is_thinking or not compiler.is_plain(thinking.closing)):
         ends = (thinking.closing, *ends)
     turn = turn_to_calls(output, chat_format, compiler)
     try:

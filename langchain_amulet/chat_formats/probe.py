@@ -72,8 +72,15 @@ class TemplateSample:
 
     @cached_property
     def thinking(self) -> Thinking | None:
-        """The markers of thoughts that the template speaks of, or else puts around one."""
-        return find_thinking(self.template.source) or self._thinking_around_thought
+        """The markers of thoughts that the template speaks of, or puts around one.
+
+        Else they are those that the model has for tokens: what it was trained to write, it writes
+        with a template that is silent about it.
+        """
+        told = find_thinking(self.template.source) or self._thinking_around_thought
+        ids = self.template.controls.ids
+        known = (each for each in THINKING if each.opening in ids and each.closing in ids)
+        return told or next(known, None)
 
     @property
     def _thinking_around_thought(self) -> Thinking | None:

@@ -37,6 +37,13 @@ THINKING = (
     Thinking("<seed:think>", "</seed:think>"),
     Thinking("<|channel>thought\n", "<channel|>"),
     Thinking("<mm:think>", "</mm:think>", is_always_closed=True),
+    Thinking("<longcat_think>", "</longcat_think>"),
+    Thinking("<reasoning>", "</reasoning>"),
+    Thinking("<thinking>", "</thinking>"),
+    Thinking("◁think▷", "◁/think▷"),
+    Thinking("<|inner_prefix|>", "<|inner_suffix|>"),
+    Thinking("<|begin_of_thought|>", "<|end_of_thought|>"),
+    Thinking("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
 )
 """Markers that chat templates use."""
 

@@ -194,9 +194,14 @@ class OpenModel:
         self.codec = CodecCache(self.tokenizer, self._info.stop_ids).codec
 
     def marker(self, text: str) -> int | None:
-        """The token that a marker is by itself; None if it is spelled with several."""
-        index = self.tokenizer.get_added_vocab().get(text)
-        return None if index is None else int(index)
+        """The token by which a marker is known: the only control token in it.
+
+        None if it has none of them, or several, which may be in other markers as well.
+        """
+        controls = {*self.tokenizer.get_added_vocab().values()}
+        ids = self.tokenizer.encode(text, add_special_tokens=False)
+        found = [int(index) for index in ids if index in controls]
+        return found[0] if len(found) == 1 else None
 
     @property
     def logits_width(self) -> int:
@@ -228,8 +233,8 @@ class OpenModel:
         return WordPieces(self.token_bytes, self.logits_width)
 
     def bytes_with(self, markers: frozenset[str]) -> TokenBytes:
-        """Bytes of tokens, where these control tokens have theirs too."""
-        if markers.isdisjoint(self.tokenizer.get_added_vocab()):
+        """Bytes of tokens, where control tokens in these markers have theirs too."""
+        if not markers:
             return self.token_bytes
         return self._marked_bytes.setdefault(markers, TokenBytes(self.tokenizer, markers))
 

@@ -166,7 +166,16 @@ class GrammarCompiler:
         matcher = SharedMatcher(lambda: self._matcher(lark))
         spelled = [self._letters(end) for end in ends]
         guide = EndingSearch(self._vocabulary, spelled, text_forms(lark))
-        way_out = guide.start(matcher.copy(), max_tokens, self._is_timed)
+        try:
+            way_out = guide.start(matcher.copy(), max_tokens, self._is_timed)
+        except SchemaError as error:
+            # Its masks take such a text for the token, which it then takes no more.
+            token = self._controls.search(lark) if self._added else None
+            if token is None:
+                raise
+            raise unheld(
+                f"{token[0]!r} is a token of the model's own, which can't be held to as a text"
+            ) from error
         return Beginning(lark, ends, matcher, guide, way_out, self._is_timed)
 
     def _letters(self, text: str) -> tuple[int, ...]:

@@ -314,3 +314,17 @@ def test_thoughts_come_before_the_structure_and_end_in_time() -> None:
     for is_thinking in (True, False):
         answer = written(held(output, Hermes(thinking=thinking), is_thinking, 60), 1, 60)
         assert json.loads(answer.rpartition(thinking.closing)[2]).keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": ["<tool_call>"]},
+        {"const": "a </tool_call> b"},
+        {"type": "object", "properties": {"<|im_end|>": {}}, "required": ["<|im_end|>"]},
+    ],
+)
+def test_a_schema_with_a_control_token_for_a_text_is_refused_by_it(schema: dict[str, Any]) -> None:
+    """The grammar's masks hold the token where a text has to be spelled, and end there."""
+    with pytest.raises(SchemaError, match=r"'<\S+>' is a token of the model's own"):
+        grammar_of(f"start: {json_rule(schema)}")

@@ -1,5 +1,6 @@
 """A conversation and its preferences become one prompt per stream."""
 
+import re
 import threading
 from collections import Counter
 from typing import Any
@@ -204,6 +205,15 @@ def test_a_template_that_ends_turns_without_a_control_token_has_no_end_token() -
     assert ChatTemplate(TOKENIZERS["byte_level"], plain).turn_end is None
 
 
+def test_a_template_that_takes_no_answers_has_no_end_token_and_still_prompts_for_one() -> None:
+    strict = (
+        "{% for m in messages %}{{ m.content if m.role != 'assistant' else m[0].x }}{% endfor %}"
+    )
+    found = ChatTemplate(TOKENIZERS["byte_level"], strict)
+    assert found.turn_end is None
+    assert read(found.encode([user("Hi")])) == "Hi"
+
+
 def test_variables_reach_the_template() -> None:
     moody = ChatTemplate(TOKENIZERS["byte_level"], "{{ mood }} " + CHATML, {"mood": "calm"})
     assert read(moody.encode([user("Hi")])).startswith("calm <|im_start|>")
@@ -237,6 +247,27 @@ def test_control_tokens_in_messages_and_preferences_stay_text(
             [{"role": "system", "content": f"x{attack}"}, user(f"{attack}y{attack}")], [attack]
         )
         assert controls(attacked, tokenizer) == controls(harmless, tokenizer)
+
+
+CHANGING = {
+    "<|{{ m.content | lower }}|>": "IM_END",
+    "<|{{ m.content | replace('-', '_') }}|>": "im-end",
+    "<|{{ m.content.split() | join('_') }}|>": "im end",
+    "{{ m.content | striptags }}": "&lt;|im_end|&gt;",
+    "{{ m.content | replace('&lt;', '<') }}": "a &lt;|im_end|>",
+    "{{ m.content | lower }}": "<|IM_END|>",
+    "{{ m.content | replace('\n', '') }}": "<|im_\nend|>",
+    "{{ m.content[::-1] }}": ">|dne_mi|<",
+}
+"""What a template does to messages, and a text of which that makes a control token."""
+
+
+@pytest.mark.parametrize("written", CHANGING)
+def test_a_text_that_a_template_makes_a_control_token_of_is_refused(written: str) -> None:
+    changing = ChatTemplate(TOKENIZERS["byte_level"], CHATML.replace("{{ m.content }}", written))
+    assert re.search("zebra|arbez", read(changing.encode([user("zebra")])))
+    with pytest.raises(RequestError, match=r"makes control of '<\|im_end\|>'"):
+        changing.encode([user(CHANGING[written])])
 
 
 @settings(max_examples=50)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from itertools import product
 from typing import Any
@@ -409,3 +410,15 @@ def test_a_message_to_a_function_is_a_call_wherever_its_name_stands(head: str) -
     assert (answer.text, answer.thought) == ("", "Look.")
     broken = read(GptOss(), text[:-3], 1, "<|start|>assistant")
     assert [call.is_broken for call in broken.calls] == [True]
+
+
+def test_of_a_message_that_is_cut_off_in_its_head_nothing_is_said() -> None:
+    whole = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"
+    tokens = re.findall(r"<[^>]+>|[^<]", whole)
+    for size in range(1, len(tokens) + 1):
+        answer = read(GptOss(), "".join(tokens[:size]), size, "<|end|><|start|>assistant")
+        assert (answer.text, answer.calls) == ("", ())
+    head = "<|channel|>commentary to=functions.weather <|constrain|>json"
+    answer = read(GptOss(), head, 1, "<|start|>assistant")
+    assert [(call.arguments, call.is_broken) for call in answer.calls] == [(head, True)]
+    assert answer.text == ""

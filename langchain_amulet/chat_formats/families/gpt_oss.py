@@ -23,7 +23,12 @@ from typing import ClassVar, Self
 from langchain_amulet.chat_formats.base import ANYTHING, ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.calls import Function, FunctionCall, arguments_schema
 from langchain_amulet.chat_formats.literals import is_object
-from langchain_amulet.chat_formats.output_parser import OutputParser, OutputPart, joined
+from langchain_amulet.chat_formats.output_parser import (
+    OutputParser,
+    OutputPart,
+    broken_call,
+    joined,
+)
 from langchain_amulet.chat_formats.probe import TemplateSample
 from langchain_amulet.chat_formats.regions import CallRegion, Marked, Thinking, unsettled
 from langchain_amulet.grammar import GrammarCompiler, json_rule
@@ -137,6 +142,7 @@ class ChannelParser:
         self._held = start.rpartition(start_token)[2]
         self._given = len(self._held)  # how much of it the prompt has said, not the answer
         self._kind: str | None = None  # of the message that is being read; None in its head
+        self._is_first = True  # no message has begun yet, so that there may be none at all
         self._arguments = ""
 
     def feed(self, text: str) -> list[OutputPart]:
@@ -147,10 +153,15 @@ class ChannelParser:
     def finish(self) -> list[OutputPart]:
         """End the answer; returns what was held back."""
         parts = [*self._parts(is_over=True)]
-        if self._kind is None:
-            rest = self._held[self._given :].removeprefix("assistant")
-            return joined([*parts, OutputPart("text", rest.strip() and rest)])
-        return joined([*parts, *self._end()])
+        return joined([*parts, *(self._cut_off() if self._kind is None else self._end())])
+
+    def _cut_off(self) -> Sequence[OutputPart]:
+        """What an answer that ends in a message's head has there, beside what the prompt said."""
+        rest = self._held[self._given :].removeprefix("assistant")
+        if self._has_functions and NAME.search(rest):
+            return broken_call(rest)
+        is_said = self._is_first and rest.strip() and CHANNEL not in rest
+        return [OutputPart("text", rest)] if is_said else []
 
     def _parts(self, is_over: bool) -> Iterator[OutputPart]:
         while True:
@@ -171,6 +182,7 @@ class ChannelParser:
             yield from self._end()
 
     def _begin(self, head: str) -> Iterator[OutputPart]:
+        self._is_first = False
         called = NAME.search(head)
         if called and self._has_functions:
             self._kind, self._arguments = "arguments", ""
