@@ -23,7 +23,7 @@ from langchain_amulet.grammar.known_way import Ending
 from langchain_amulet.grammar.shared_matcher import SharedMatcher
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.vocabulary import Bits, Vocabulary, bits_of, has
-from langchain_amulet.grammar.walk import Effort, after
+from langchain_amulet.grammar.walk import Effort
 
 MOST_REFUSALS = 16
 """After how many refusals in one place the way out is taken there."""
@@ -95,7 +95,6 @@ class Grammar:
         self._left, self._spare = max_tokens, float(AT_ONCE)
         self._refused: list[int] = []
         self._taken: list[int] = []
-        self._only_out = False
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -110,9 +109,9 @@ class Grammar:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
         # No token is left to spare, or the model insists on what can't be ended in time.
         is_near = len(self._way_out) == self._left or len(self._refused) > MOST_REFUSALS
-        bits = None if is_near or self._only_out else self._bits()
-        if bits is None:
+        if is_near:
             return self._only(self._way_out.tokens[:1] or self._stops)
+        bits = self._bits()
         if self._is_at_turn(bits):
             return self._all_but([*self._stops, *self._refused])
         unpacked = np.unpackbits(bits, count=self._vocabulary.size, bitorder="little")
@@ -128,14 +127,12 @@ class Grammar:
         allowed any more.
         """
         turn = self._open_turn
-        if self._only_out:
-            return self._leave(token)
         if turn is not None and not self._matcher.validate_tokens([token]):
             self._refused.append(turn)
             return False
         is_respelled = self._way_out.tokens[:1] != (token,) and self._respells(token)
         if not (self._matcher.consume_token(token) or self._renew(token)):
-            return self._leave(token)
+            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
         way_out = None if is_respelled else self._followed(token)
         # The grammar takes what it takes, however far that is from any end.
         if way_out is None:
@@ -143,31 +140,18 @@ class Grammar:
                 self._renew()
             self._refused.append(token)
             return False
-        self._go_on(token, way_out)
-        return True
-
-    def _go_on(self, token: int, way_out: Ending) -> None:
         self._taken.append(token)
         self._way_out, self._left, self._refused = way_out, self._left - 1, []
         self._spare = min(AT_ONCE, self._spare + PER_TOKEN)
-
-    def _leave(self, token: int) -> bool:
-        """Move on by the way out, which is valid where the grammar can't say so any more."""
-        if self._way_out.tokens[:1] != (token,):
-            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
-        self._only_out = True
-        place = after(self._way_out.place, self._vocabulary.spelled(token))
-        self._go_on(token, Ending(self._way_out.tokens[1:], place))
         return True
 
-    def _bits(self) -> Bits | None:
-        """Which tokens the grammar takes next; None where it breaks down, and anew at once, too."""
+    def _bits(self) -> Bits:
+        """Which tokens the grammar takes next."""
         bits = bits_of(self._matcher)
         if self._matcher.is_error():
             self._renew()
             bits = bits_of(self._matcher)
-            self._only_out = self._matcher.is_error()
-        return None if self._only_out else bits
+        return bits
 
     def _renew(self, *tokens: int) -> bool:
         """Have a matcher that others haven't filled read the answer again, and these tokens.
