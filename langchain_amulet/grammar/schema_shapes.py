@@ -6,9 +6,11 @@ This module knows what JSON Schema calls its keywords, from draft 4 on: nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar.schema_tree import (
     LISTED,
     NAMED,
@@ -16,8 +18,8 @@ from langchain_amulet.grammar.schema_tree import (
     TYPES,
     Schema,
     everywhere,
-    unheld,
 )
+from langchain_amulet.validation import quoted
 
 
 def _is_schema(value: Any) -> bool:
@@ -82,24 +84,36 @@ SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
 """What the value of a keyword must be, in words, and what tells it."""
 
 
-def check_shapes(schema: Mapping[str, Any]) -> None:
+def check_shapes(schema: Mapping[str, Any], whose: str | None = None) -> None:
     """Refuse what is no JSON schema.
+
+    Args:
+        schema: What may be one.
+        whose: What it is the schema of, for the message; None to leave that out.
 
     Raises:
         SchemaError: A keyword has a value of another kind than it must have.
     """
-    everywhere(schema, _checked)
+    everywhere(schema, partial(_checked, "" if whose is None else f" It is the schema of {whose}."))
 
 
-def _checked(schema: Schema, place: str) -> Schema:
+def _checked(told: str, schema: Schema, place: str) -> Schema:
     for keyword, value in schema.items():
         words, is_one = SHAPES.get(keyword, ("", lambda value: True))
         if not is_one(value):
-            raise unheld(f"{keyword} at {place} must be {words}")
+            raise _misshapen(f"{keyword} at {place}", words, value, told)
     for keyword, name in _named(schema):
-        if not _is_schema(schema[keyword][name]) and keyword in ("properties", "patternProperties"):
-            raise unheld(f"{name} in {keyword} at {place} must be a schema")
+        value = schema[keyword][name]
+        if not _is_schema(value) and keyword in ("properties", "patternProperties"):
+            raise _misshapen(f"{name} in {keyword} at {place}", "a schema", value, told)
     return schema
+
+
+def _misshapen(what: str, words: str, value: Any, told: str) -> SchemaError:
+    return SchemaError(
+        f"A schema must be a JSON schema, but: {what} must be {words}, not {quoted(value)}. Mend "
+        f"that.{told}"
+    )
 
 
 def _named(schema: Schema) -> Iterator[tuple[str, str]]:
