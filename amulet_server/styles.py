@@ -257,17 +257,6 @@ class StyleRegistry:
         return as_method(value)
 
 
-def is_strength(value: str | float) -> bool:
-    """Whether a call's method is a strength and nothing else: a number, or a strength's name.
-
-    "amulet" is a method's name as well, and does more than to set a strength.
-    """
-    if isinstance(value, str):
-        strength = read_strength(value)
-        return strength is not None and strength not in METHODS
-    return True
-
-
 def negated(text: str, scale: float) -> Preference:
     """A negative prompt as a preference that answers are pushed away from.
 

@@ -15,9 +15,11 @@ from typing import Any
 
 from amulet_server.protocol.chat_request import ChatRequest, PreferenceInput, PreferenceValue
 from amulet_server.protocol.errors import ApiError, about
-from amulet_server.styles import NamedStyle, StyleRegistry, is_strength, negated, together
+from amulet_server.styles import NamedStyle, StyleRegistry, negated, together
 from langchain_amulet.methods import Amulet
+from langchain_amulet.methods.spec import is_strength
 from langchain_amulet.preferences import Preference
+from langchain_amulet.preferences.preference import have_strengths
 from langchain_amulet.validation import choose, nearest, quoted
 
 SCALE = 1.5
@@ -95,10 +97,9 @@ def _method(
 def _check_strength_is_used(request: ChatRequest, arguments: Mapping[str, Any]) -> None:
     """Refuse a strength where all that is preferred has one of its own, which counts instead."""
     field = _strength_field(request)
-    preference = arguments.get("preference")
-    if field is None or not preference or "compose" in arguments:
+    if field is None or "compose" in arguments:
         return
-    if all(each.strength is not None for each in preference):
+    if have_strengths(arguments.get("preference", ())):
         raise ApiError(
             400,
             f"A strength by {field} is that of preferences without one, but all that this call "
