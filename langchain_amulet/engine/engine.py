@@ -129,11 +129,7 @@ class Engine:
         check_type("request", request, Request)
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
-        if len(readers) > self._max_rows:
-            raise RequestError(
-                f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
-                f"but has {len(readers)}. Raise max_rows or use fewer preferences."
-            )
+        check_streams(len(readers), self._max_rows)
         for backend, streams in by_backend(readers).items():
             if request.speculates and not backend.takes_drafts:
                 raise ConfigurationError(_NO_DRAFTS.format(backend.name))
@@ -280,6 +276,20 @@ class Engine:
                 "it, and hold what that returns."
             )
         return reader
+
+
+def check_streams(count: int, most: int) -> None:
+    """Refuse a request of more streams than are decoded at a time.
+
+    Raises:
+        RequestError: There are more than ``most``.
+    """
+    if count > most:
+        raise RequestError(
+            f"A call's prompts are read side by side, at most max_rows of them, here {most}, but "
+            f"this one has {count}: raise max_rows, use fewer preferences, or method='pref', which "
+            "puts all of them into one prompt."
+        )
 
 
 _NO_DRAFTS = (
