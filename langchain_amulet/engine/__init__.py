@@ -8,7 +8,7 @@ their tokens, ``remote`` for what a server decodes.
 from langchain_amulet.engine.backends import HuggingFaceModel, LoadedModel, LoadOptions, load
 from langchain_amulet.engine.backends.base import CacheScope
 from langchain_amulet.engine.beam_search import BeamResult
-from langchain_amulet.engine.engine import Engine, check_streams
+from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.model_info import declared_context
 from langchain_amulet.engine.model_runtime import AnyEngine, ModelRuntime, acquire, release
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
@@ -34,7 +34,6 @@ __all__ = [
     "TokenStream",
     "Trace",
     "acquire",
-    "check_streams",
     "declared_context",
     "load",
     "release",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from langchain_amulet.errors import SchemaError
-from langchain_amulet.grammar.schema_shapes import SHAPES, check_shapes
+from langchain_amulet.grammar.schema_shapes import GIVEN, SHAPES, check_shapes
 from langchain_amulet.grammar.schema_tree import Schema
 
 VALUES: list[Any] = [None, True, 3, -1, 0.5, "a", [], ["a"], [3], {}, {"a": 3}, {"a": "b"}]
@@ -36,11 +36,12 @@ def test_a_keyword_s_wrong_value_is_told_wherever_it_stands(keyword: str) -> Non
             assert str(caught.value).endswith(". Mend that. It is the schema of 'x'.")
 
 
-@pytest.mark.parametrize("keyword", ["properties", "patternProperties"])
-@pytest.mark.parametrize("value", [3, None, "string", ["a"]])
-def test_a_property_that_is_no_schema_is_told_by_its_name(keyword: str, value: Any) -> None:
-    with pytest.raises(SchemaError, match=f"but: a in {keyword} at # must be a schema, not "):
-        check_shapes({keyword: {"a": value}})
+@pytest.mark.parametrize("keyword", GIVEN)
+def test_what_is_given_to_a_name_is_told_by_that_name(keyword: str) -> None:
+    words, is_one = GIVEN[keyword]
+    for value in (each for each in VALUES if not is_one(each)):
+        with pytest.raises(SchemaError, match=f"but: a in {keyword} at # must be {words}, not "):
+            check_shapes({keyword: {"a": value}})
 
 
 def test_no_sentence_of_the_schema_s_author_is_told() -> None:
@@ -52,3 +53,7 @@ def test_no_sentence_of_the_schema_s_author_is_told() -> None:
 @pytest.mark.parametrize("schema", [True, False, {}, {"x-own": 3}, {"default": 3, "examples": 3}])
 def test_what_says_nothing_of_the_kind_is_taken(schema: Any) -> None:
     check_shapes(schema)
+
+
+def test_definitions_that_nothing_leads_to_may_be_anything() -> None:
+    check_shapes({"$defs": {"a": 3}, "dependencies": {"a": ["b"], "c": {}}})
