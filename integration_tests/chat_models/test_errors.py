@@ -323,7 +323,7 @@ def test_a_strength_that_no_preference_takes_up_is_pointed_out(llm: ChatAmulet, 
 
 def test_too_few_rows_are_told_before_a_model_is_loaded_and_only_to_who_needs_more() -> None:
     with ChatAmulet(max_rows=1, dtype="float64", max_tokens=1, preference="Be kind.") as narrow:
-        told = "at most max_rows of them, here 1, but this one has 2: raise max_rows,.*'pref'"
+        told = "at most max_rows, here 1, but this one has 2: raise max_rows,.*'pref'"
         with pytest.raises(errors.RequestError, match=told):
             narrow.invoke(QUESTION)
         with pytest.raises(errors.RequestError, match=told):

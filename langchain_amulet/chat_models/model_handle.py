@@ -16,15 +16,9 @@ from weakref import WeakValueDictionary
 from langchain_amulet.chat_formats.codec import CodecCache
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
-from langchain_amulet.engine import (
-    LoadOptions,
-    ModelRuntime,
-    Stats,
-    acquire,
-    check_streams,
-    release,
-)
+from langchain_amulet.engine import LoadOptions, ModelRuntime, Stats, acquire, release
 from langchain_amulet.engine.backends import ModelInfo
+from langchain_amulet.engine.engine import check_streams
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler

@@ -223,7 +223,7 @@ class PreferenceExtractor:
             self._store.forget(user_id, text)
         if changed.remember:
             # In words, as a model said it, even if it looks like traits.
-            self._store.add(user_id, [StoredPreference(text) for text in changed.remember])
+            self._store.add(user_id, [StoredPreference(text=text) for text in changed.remember])
         return changed
 
     def _report(self, error: Exception) -> None:
