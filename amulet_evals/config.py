@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from amulet_evals.data.questions import QuestionSource
-from amulet_evals.data.styles import PAPER_STYLES, Example
+from amulet_evals.data.styles import PAPER_STYLES, Example, as_given
 from amulet_evals.method_spec import method_of
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.engine.backends import import_backend
@@ -176,7 +176,9 @@ class Evaluation(Settings):
     load: dict[str, Any] = Field(default_factory=dict)
     questions: tuple[QuestionSource, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
-    preferences: dict[str, str | tuple[str, ...]] | tuple[str, ...] = PAPER_STYLES[:4]
+    preferences: Annotated[
+        dict[str, str | tuple[str, ...]] | tuple[str, ...], BeforeValidator(as_given)
+    ] = PAPER_STYLES[:4]
     examples: dict[str, tuple[Example, ...]] = Field(default_factory=dict)
     methods: Methods = Field(default_factory=lambda: as_methods(COMPARED), min_length=1)
     samples: int = Field(default=1, ge=1)

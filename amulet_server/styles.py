@@ -18,8 +18,9 @@ from itertools import product, takewhile
 from amulet_server.config import ServerSettings, StyleSettings
 from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method, as_method
-from langchain_amulet.methods.spec import read_strength
+from langchain_amulet.methods.spec import is_strength, read_strength
 from langchain_amulet.preferences import PRESETS, Preference, Trait
+from langchain_amulet.preferences.preference import have_strengths
 from langchain_amulet.preferences.traits import LEVELS, LONGEST_NAME, means_traits, read_levels
 from langchain_amulet.validation import choose, nearest, quoted
 
@@ -274,25 +275,12 @@ def check_strength_is_used(
     Raises:
         ConfigurationError: It is the strength of nothing.
     """
-    if not preference or not _is_strength(method):
-        return
-    if all(each.strength is not None for each in preference):
+    if is_strength(method) and have_strengths(preference):
         raise ConfigurationError(
             f"A strength is that of preferences without one, but {whose} is one where all have "
             "their own, as traits and presets do: leave it out, or say how much by signs, as in "
             "'concise ++', or give the preference in words."
         )
-
-
-def _is_strength(value: str | float) -> bool:
-    """Whether a method is a strength and nothing else: a number, or a strength's name.
-
-    "amulet" is a method's name as well, and does more than to set a strength.
-    """
-    if isinstance(value, str):
-        strength = read_strength(value)
-        return strength is not None and strength not in METHODS
-    return True
 
 
 def negated(text: str, scale: float) -> Preference:

@@ -206,7 +206,7 @@ def lines(
     )
     return [
         Measurement(FLOOR, lambda: floor(plain), per_token=False),
-        Measurement(PRODUCTS, lambda: products(served, tokens), per_token=False),
+        Measurement(PRODUCTS, lambda: products(engine_weights, tokens), per_token=False),
         Measurement("generate, unsteered", lambda: generate(plain, tokens)),
         Measurement(
             "generate, unsteered, engine's weights", lambda: generate(engine_weights, tokens)

@@ -42,8 +42,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "string_too_long": "a text with {max_length} or fewer characters",
         "too_short": "at least {min_length} long",
         "too_long": "at most {max_length} long",
-        "list_type": "a list",
-        "tuple_type": "a list",
+        "list_type": "a list, even of one",
+        "tuple_type": "a list, even of one",
+        "dict_type": "a dict",
+        "model_type": "a dict of settings, or of type {class_name}",
         "literal_error": "{expected}",
     }
 )

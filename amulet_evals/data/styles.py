@@ -18,6 +18,7 @@ from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences import TRAITS, Preference
 from langchain_amulet.preferences.traits import levels_in
+from langchain_amulet.validation import check_type, choose, quoted
 
 PAPER_STYLES = (
     "creative", "verbose", "concise", "uplifting", "sycophantic", "complex", "formal", "pleasant",
@@ -79,9 +80,19 @@ def shown(examples: Sequence[Example]) -> str:
 
 
 def with_examples(
-    styles: Iterable[Style], examples: Mapping[str, Sequence[Example]]
+    styles: Sequence[Style], examples: Mapping[str, Sequence[Example]]
 ) -> tuple[Style, ...]:
-    """The styles, those that have examples with them."""
+    """The styles, those that have examples with them.
+
+    Raises:
+        ConfigurationError: There are examples of no style.
+    """
+    names = [each.name for each in styles]
+    if unknown := [name for name in examples if name not in names]:
+        raise ConfigurationError(
+            f"Examples must be those of a style, which are {', '.join(map(quoted, names))}, not "
+            f"of {quoted(unknown[0])}: {choose(unknown[0], names)} one of those."
+        )
     return tuple(replace(each, examples=shown(examples.get(each.name, ()))) for each in styles)
 
 
@@ -139,13 +150,33 @@ def _named(wordings: Mapping[str, Any]) -> Iterable[Style]:
     return (_style(name, texts) for name, texts in wordings.items())
 
 
-def _style(name: str, wordings: Any) -> Style:
+def as_given(given: Any) -> Any:
+    """What may be given as styles, for `read_styles`.
+
+    Raises:
+        ConfigurationError: It is neither a list nor names, or has something else than words.
+    """
+    check_type("preferences", given, Mapping, list, tuple)
+    for name, wordings in (
+        given.items() if isinstance(given, Mapping) else zip(given, given, strict=True)
+    ):
+        _texts_of(name, wordings)
+    return given
+
+
+def _texts_of(name: Any, wordings: Any) -> tuple[str, ...]:
+    """What is said for a style, in one way or several."""
     texts = tuple(wordings) if isinstance(wordings, (list, tuple)) else (wordings,)
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise ConfigurationError(
-            f"A preference is asked for in words, but {name!r} has {wordings!r}: give a text, or "
-            "a list of texts with at least one."
+            f"A preference must be asked for in words, but {quoted(name)} has {quoted(wordings)}: "
+            "give a text, or a list of texts with at least one."
         )
+    return texts
+
+
+def _style(name: str, wordings: Any) -> Style:
+    texts = _texts_of(name, wordings)
     for each in (found for text in texts for found in traits_in(text)):
         if isinstance(each.strength, float) and each.strength < UNMOVED:
             raise ConfigurationError(

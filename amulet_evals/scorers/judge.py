@@ -22,7 +22,7 @@ from amulet_evals.run.manifest import AGAINST, Metric, Needs
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import import_named, is_importable, made_by
-from langchain_amulet.validation import needing
+from langchain_amulet.validation import message_of, needing
 
 WINDOW = 256
 """How many answers are put before the judge together."""
@@ -192,6 +192,6 @@ def _from_langchain(judge: str) -> BaseChatModel:
     except Exception as error:  # a provider's own, where there is no key for its service
         raise ConfigurationError(
             f"{judge!r} must be a chat model for LangChain's init_chat_model, such as "
-            f"'openai:gpt-5', but isn't: {str(error).rstrip('.')}. One of your own is named "
+            f"'openai:gpt-5', but isn't: {message_of(error)}. One of your own is named "
             "module:name, and must be importable from the folder one works in."
         ) from error

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -200,6 +201,21 @@ def test_a_name_in_configurable_that_is_nearly_the_users_is_pointed_out(
 
 
 @every_way
+def test_a_name_that_is_nearly_the_users_is_told_what_it_is_good_for(
+    llm: ChatAmulet, way: Way
+) -> None:
+    knowing = llm.model_copy(update={"memory": as_memory({"ada": "Be kind."}.get)})
+    for model, is_for_cache in ((llm, True), (knowing, False)):
+        with pytest.warns(errors.PreferenceWarning) as warned:
+            way(model, QUESTION, {"metadata": {"user": "ada"}})
+        assert (
+            "no memory, so that no preference is lost" in str(warned[0].message)
+        ) == is_for_cache
+    for scope in ("process", "off"):  # then a user without a memory is good for nothing
+        way(llm.model_copy(update={"cache_scope": scope}), QUESTION, {"metadata": {"user": "ada"}})
+
+
+@every_way
 def test_a_setting_in_configurable_is_told_to_have_no_meaning_there(
     llm: ChatAmulet, way: Way
 ) -> None:
@@ -262,6 +278,75 @@ def test_a_prompt_that_is_too_long_says_how_much_of_it_is_the_preference_s(
     with pytest.raises(errors.ContextLengthError) as caught:
         llm.invoke(QUESTION, max_tokens=1024)
     assert "preference" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_prompt_that_is_too_long_says_what_of_it_is_told_along(
+    llm: ChatAmulet, is_told: bool
+) -> None:
+    schema = {"title": "secret", "type": "object", "properties": {"a": {"type": "string"}}}
+    tool = {"name": "secret", "description": "Secret.", "parameters": schema}
+    asking: Any = llm.bind_tools([tool], tool_choice="auto") if is_told else llm
+    asking = asking.bind(
+        max_tokens=1024,
+        preference="Be kind.",
+        **(
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+            if is_told
+            else {}
+        ),
+    )
+    with pytest.raises(errors.ContextLengthError) as caught:
+        asking.invoke(QUESTION)
+    told = str(caught.value)
+    assert ("are the tools'" in told) == ("are the schema's" in told) == is_told
+    along = ", the tools, the schema" if is_told else ""
+    assert f"Shorten the conversation, the preference{along} or lower max_tokens." in told
+    assert "secret" not in told.casefold()
+    with pytest.raises(errors.ContextLengthError, match="tools or schema that are told with"):
+        huge = {"name": "huge", "description": "x " * 100_000, "parameters": {"type": "object"}}
+        llm.bind_tools([huge]).invoke(QUESTION)
+
+
+@every_way
+def test_a_strength_that_no_preference_takes_up_is_pointed_out(llm: ChatAmulet, way: Way) -> None:
+    concise = Preference.trait("concise")
+    for strength in ("strong", 2.0):
+        with pytest.warns(errors.SettingWarning, match="method=.* is the strength of pref") as all:
+            way(llm, QUESTION, preference=concise, method=strength)
+        assert len(all) == 1
+        way(llm, QUESTION, preference=[concise, "Be kind."], method=strength)
+        way(llm, QUESTION, preference=None, method=strength)
+    for method in ("amulet", "pref", Amulet(strength=2.0)):
+        way(llm, QUESTION, preference=concise, method=method)
+
+
+def test_too_few_rows_are_told_before_a_model_is_loaded_and_only_to_who_needs_more() -> None:
+    with ChatAmulet(max_rows=1, dtype="float64", max_tokens=1, preference="Be kind.") as narrow:
+        told = "at most max_rows, here 1, but this one has 2: raise max_rows,.*'pref'"
+        with pytest.raises(errors.RequestError, match=told):
+            narrow.invoke(QUESTION)
+        with pytest.raises(errors.RequestError, match=told):
+            narrow.load()
+        assert narrow.model_info is None
+        assert narrow.invoke(QUESTION, preference=None).text
+        assert narrow.invoke(QUESTION, method="pref").text
+
+
+def test_too_little_memory_is_told_with_how_much_is_enough() -> None:
+    with (
+        ChatAmulet(kv_cache_memory="1KiB", dtype="float64") as small,
+        pytest.raises(errors.ContextLengthError, match="Raise kv_cache_memory to at least") as told,
+    ):
+        small.invoke(QUESTION, preference="Be kind.")
+    (enough,) = re.findall(r"at least (\d+)", str(told.value))
+    with ChatAmulet(kv_cache_memory=int(enough), dtype="float64") as large:
+        assert large.invoke(QUESTION, preference="Be kind.").text
+    with (
+        ChatAmulet(kv_cache_memory=int(enough) - 1, dtype="float64") as small,
+        pytest.raises(errors.ContextLengthError, match=f"at least {enough}"),
+    ):
+        small.invoke(QUESTION, preference="Be kind.")
 
 
 def test_images_are_refused_by_a_text_model(llm: ChatAmulet) -> None:

@@ -284,6 +284,24 @@ def test_why_explains_the_last_answer(tiny: str) -> None:
     assert "no answer yet" in late
 
 
+def test_why_tells_of_as_many_tokens_as_are_asked_for_and_how_many_there_are(tiny: str) -> None:
+    _, _, some, two, refused, every = chat(
+        tiny,
+        QUESTION,
+        "/why",
+        "/why 2",
+        "/why all",
+        "/why 999",
+        options=("-p", "Be kind.", "--max-tokens", "20"),
+    )
+    (count,) = re.findall(r"12 of (\d+) tokens; /why \1 shows them all", some)
+    assert len(re.findall(r" x\d\S*", two)) == 2
+    assert f"2 of {count} tokens" in two
+    assert "a number of tokens, at least 1, not 'all'" in refused
+    assert len(re.findall(r" x\d\S*", every)) == int(count)
+    assert "shows them all" not in every
+
+
 def test_what_is_typed_is_never_read_as_markup(tiny: str) -> None:
     _, asked, preferred, unknown, *_ = chat(
         tiny, "[/b] [red]why?", "/prefer Be [/kind] :smile:", "/no[/x]", "/why"

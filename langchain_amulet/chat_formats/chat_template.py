@@ -293,7 +293,7 @@ class ChatTemplate:
             raise ContextLengthError(
                 f"Prompt and answer must fit the model's context of {limit} tokens, but the "
                 f"{len(text)} characters that the chat template writes are more than that: shorten "
-                "the conversation, or what is told along with it."
+                "the conversation, or the preference, tools or schema that are told with it."
             )
         try:
             return tuple(encode_marked_chat(self.tokenizer, text))

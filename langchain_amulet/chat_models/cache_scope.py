@@ -17,6 +17,12 @@ from langchain_amulet.engine import CacheScope
 CACHE_USER = "_cache_user"
 """The argument that holds a call's user; no setting, and neither caches nor traces see it."""
 
+TELLS_APART = (
+    "This model has no memory, so that no preference is lost: by its user a call makes use of what "
+    "was computed for that user alone."
+)
+"""What a user is good for where there is no memory, as a sentence."""
+
 ScopeName = Literal["process", "user", "off"]
 """How far computed prompts are shared."""
 

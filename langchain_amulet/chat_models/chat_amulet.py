@@ -29,7 +29,7 @@ from pydantic import ConfigDict, model_validator
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.turns import check_characters
 from langchain_amulet.chat_models.batches import Batching
-from langchain_amulet.chat_models.cache_scope import CACHE_USER, cache_scope
+from langchain_amulet.chat_models.cache_scope import CACHE_USER, TELLS_APART, cache_scope
 from langchain_amulet.chat_models.call import Chunks, prepare
 from langchain_amulet.chat_models.deadline import (
     BATCH,
@@ -40,7 +40,7 @@ from langchain_amulet.chat_models.deadline import (
 from langchain_amulet.chat_models.environment import from_environment
 from langchain_amulet.chat_models.lifetime import Loadable
 from langchain_amulet.chat_models.messages import as_prompt, to_turns
-from langchain_amulet.chat_models.misplaced import warn_of_misplaced
+from langchain_amulet.chat_models.misplaced import warn_of_misplaced, warn_of_unused_strength
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.chat_models.prompts import codec_for, prompt_builder
@@ -223,11 +223,18 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
         found = yield from in_time(finding, deadline)
         timed = {} if deadline is None else {DEADLINE: deadline}
-        # Without a memory a config's user_id is another program's, and may be anything.
-        find = named_user if self.memory is None else find_user
+        warn_of_unused_strength(kwargs, found)
         # What an earlier search found stays, as by now it may have taken the user out.
-        user = kwargs[CACHE_USER] if CACHE_USER in kwargs else find(config, kwargs)
+        user = kwargs[CACHE_USER] if CACHE_USER in kwargs else self._user(kwargs, config)
         return without_user(kwargs) | found | {CACHE_USER: user} | timed
+
+    def _user(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> object:
+        """In whose name a call is made; None where that makes no difference."""
+        if self.memory is not None:
+            return find_user(config, kwargs)
+        # Without a memory a config's user_id is another program's, and may be anything.
+        is_needed = self.cache_scope == "user"
+        return named_user(config, kwargs, use=TELLS_APART) if is_needed else None
 
     def _messages(self, input: LanguageModelInput) -> list[BaseMessage]:
         return self._convert_input(input).to_messages()

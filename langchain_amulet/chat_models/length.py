@@ -1,22 +1,24 @@
 """Conversations that can't fit a model's context are refused before anything is made of them.
 
-What is rendered is counted exactly, and told apart from the preference that it holds.
+What is rendered is counted exactly, and told apart from what it holds beside the conversation.
 
-This module knows messages, prompts and a tokenizer: nothing of chat templates or how prompts are
-made.
+This module knows messages, settings, prompts and a tokenizer: nothing of chat templates or how
+prompts are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_amulet.chat_formats.long_texts import is_longer
-from langchain_amulet.chat_models.model_handle import OpenModel
+from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
+from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.errors import ContextLengthError
-from langchain_amulet.preferences import Preference
-from langchain_amulet.steering import Plan
+from langchain_amulet.steering import Plan, Stream
 from langchain_amulet.validation import quoted
 
 
@@ -39,43 +41,80 @@ def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:
 
 
 def check_prompts_fit(
-    model: OpenModel,
+    handle: ModelHandle,
     plan: Plan,
     prompts: Sequence[Sequence[int]],
-    preferences: Sequence[Preference],
+    settings: CallSettings,
     answer: int,
     remedy: str = "lower max_tokens",
 ) -> None:
-    """Refuse a call whose prompts leave no room for its answer, and say what the preference takes.
+    """Refuse a call whose prompts leave no room for its answer, and say what takes it.
 
-    Whoever shortens a conversation doesn't see a preference that is stored.
+    Whoever shortens a conversation doesn't see what is told along with it, such as a preference
+    that is stored.
 
     Args:
-        model: The model that answers. Prompts of others are for the engine to check.
+        handle: The model that answers, and those beside it that the plan names.
         plan: Which streams there are.
         prompts: Token ids of each.
-        preferences: Those that streams name by their numbers. None is quoted.
+        settings: What is told along with the conversation. None of it is quoted.
         answer: The most tokens of an answer.
         remedy: How to have a shorter one.
 
     Raises:
-        ContextLengthError: The longest prompt and the answer don't fit.
+        ContextLengthError: A prompt and the answer don't fit.
     """
-    limit = model.context_length
-    if limit is None or max(map(len, prompts)) + answer <= limit:
-        return
-    own = [each for each in zip(plan.streams, prompts, strict=True) if each[0].model is None]
-    stream, prompt = max(own, key=lambda each: len(each[1]))
-    if (wanted := len(prompt) + answer) <= limit:
-        return
-    texts = [preferences[index].text for index in stream.preferences]
-    taken = sum(len(model.tokenizer.encode(text, add_special_tokens=False)) for text in texts)
-    told = f", of which {taken} are the preference's" if texts else ""
-    raise ContextLengthError(
-        f"Prompt and answer must fit the model's context of {limit} tokens, but {len(prompt)} + "
-        f"{quoted(answer)} is {quoted(wanted)}{told}. Shorten the conversation"
-        f"{' or the preference,' if texts else ''} or {remedy}."
-    )
+    for stream, prompt in sorted(
+        zip(plan.streams, prompts, strict=True), key=_length, reverse=True
+    ):
+        reader = handle.opened if stream.model is None else handle.companion(stream.model)
+        limit, wanted = reader.context_length, len(prompt) + answer
+        if limit is None or wanted <= limit:
+            continue
+        along = _told_along(reader, stream, settings)
+        told = f", of which {' and '.join(along.values())}" if along else ""
+        whose = "the model's" if stream.model is None else f"{stream.model!r}'s"
+        raise ContextLengthError(
+            f"Prompt and answer must fit {whose} context of {limit} tokens, but {len(prompt)} + "
+            f"{quoted(answer)} is {quoted(wanted)}{told}. Shorten "
+            f"{', '.join(['the conversation', *along])} or {remedy}."
+        )
+
+
+def _length(read: tuple[Stream, Sequence[int]]) -> int:
+    """How long the prompt is that a stream reads."""
+    return len(read[1])
+
+
+def _told_along(model: OpenModel, stream: Stream, settings: CallSettings) -> dict[str, str]:
+    """What a prompt holds beside the conversation, each with how many tokens are its."""
+    told = settings.response_format
+    schemas = [told.schema] if told is not None and told.told else []
+    along = {
+        "the preference": [settings.preferences[index].text for index in stream.preferences],
+        # Chat templates write these in ways of their own.
+        "the tools": [_written(tool["function"]) for tool in settings.offered],
+        "the schema": [_written(schema) for schema in schemas],
+    }
+    are = {
+        "the preference": "{} are the preference's",
+        "the tools": "about {} are the tools'",
+        "the schema": "about {} are the schema's",
+    }
+    return {
+        what: are[what].format(sum(len(_encoded(model, text)) for text in texts))
+        for what, texts in along.items()
+        if texts
+    }
+
+
+def _written(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _encoded(model: OpenModel, text: str) -> Sequence[int]:
+    ids: Sequence[int] = model.tokenizer.encode(text, add_special_tokens=False)
+    return ids
 
 
 def _texts(message: BaseMessage) -> Iterator[str]:

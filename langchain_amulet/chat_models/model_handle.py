@@ -18,6 +18,7 @@ from langchain_amulet.chat_formats.detokenizer import TokenBytes
 from langchain_amulet.chat_formats.regions import find_thinking
 from langchain_amulet.engine import LoadOptions, ModelRuntime, Stats, acquire, release
 from langchain_amulet.engine.backends import ModelInfo
+from langchain_amulet.engine.engine import check_streams
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
@@ -131,6 +132,15 @@ class ModelHandle:
             sibling = ModelHandle(name, self._options, self._kept)
             self._siblings[model_id] = sibling
         return sibling
+
+    def check_streams(self, count: int) -> None:
+        """Refuse a call of more prompts than are read at a time, before anything is loaded for it.
+
+        Raises:
+            RequestError: There are more than ``max_rows``, unless a server has its own limit.
+        """
+        if self._options.base_url is None:
+            check_streams(count, self._options.max_rows)
 
     def companion(self, name: str) -> OpenModel:
         """A second model, loaded the same way, whose name streams of this one's requests may have.

@@ -139,9 +139,7 @@ def scoring_request(
     plan, base = plan.with_base()
     written = encode_answer(codec.template, turn, opened.context_length)
     prompts = render(plan, handle, codec, settings, to_turns(conversation))
-    check_prompts_fit(
-        opened, plan, prompts, settings.preferences, len(written), remedy="the answer"
-    )
+    check_prompts_fit(handle, plan, prompts, settings, len(written), remedy="the answer")
     return ScoringRequest(opened.engine, plan, base, prompts, written)
 
 

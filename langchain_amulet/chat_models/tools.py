@@ -54,6 +54,13 @@ VALUES = ("const", "enum", "default", "examples")
 UNTITLED = "answer"
 """The name of a schema that has none."""
 
+SAID: Mapping[str, tuple[type, str]] = {
+    "description": (str, "a text"),
+    "parameters": (dict, "a JSON schema"),
+    "strict": (bool, "True or False"),
+}
+"""What may be said of a tool besides its name: of which type, and in words."""
+
 COMBINING = ("anyOf", "oneOf", "allOf")
 """Below these keys of a JSON schema stand schemas for the same value."""
 
@@ -85,14 +92,12 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             f"but {_shown(value)} is another class: make a function of it that has typed arguments."
         )
     try:
-        function = as_json(_as_function(value, strict))
+        function = _as_function(value, strict)
         name = function.get("name")
         is_tool = isinstance(name, str) and bool(name.strip())
-        _check_function(function)
-    except SchemaError:
+    except (SchemaError, ToolError):
         raise
     except Exception as error:  # whatever a signature or class can make the conversion raise
-        check_shapes(_arguments_in(value))  # a schema that is none says better what is wrong
         raise ToolError(
             "A tool must be a function, a Pydantic class, a BaseTool or a schema, but "
             f"{_shown(value)} can't be read as one: {_reason(value, error)}. Give it a name, a "
@@ -123,10 +128,13 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     value = _unwrapped(value)
     if not (_is_described(value) or _is_saying(value)):
         raise _no_schema(value, "it is neither a class with fields nor a dict that says anything")
+    if isinstance(value, Mapping) and value.keys().isdisjoint((*WRAPPING, "schema")):
+        # Of a tool another type would say that a provider runs it.
+        check_shapes({key: value[key] for key in ("type",) if key in value})
     try:
-        function = as_json(_as_function(_titled(value), strict))
-    except SchemaError:
-        raise
+        function = _as_function(_titled(value), strict)
+    except (SchemaError, ToolError) as error:
+        raise SchemaError(str(error)) from None
     except Exception as error:  # whatever a class can make the conversion raise
         raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
     if not isinstance(function["name"], str):
@@ -274,13 +282,6 @@ def _is_code(value: Any) -> bool:
     return callable(value) or isinstance(value, BaseTool)
 
 
-def _arguments_in(tool: Any) -> Mapping[str, Any]:
-    """The schema of arguments in what may be a tool; an empty one if there is none."""
-    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-    found = function.get("parameters") if isinstance(function, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
 def _shown(value: Any) -> str:
     """What is no tool or schema, as an error may show it."""
     name = getattr(value, "__name__", None) if _is_code(value) else None
@@ -305,10 +306,19 @@ def _wrap(value: Any) -> str:
 
 
 def _check_function(function: Mapping[str, Any]) -> None:
-    """Refuse what tools can't be described by, with a `TypeError` for the message."""
-    for key, kinds in (("description", (str,)), ("parameters", (dict,)), ("strict", (bool,))):
-        if key in function and not isinstance(function[key], kinds):
-            raise TypeError(f"its {key} is {quoted(function[key])}")
+    """Refuse what tools can't be described by.
+
+    Raises:
+        ToolError: Something that is said of the tool is of another kind than it must be.
+        SchemaError: The schema of its arguments is none.
+    """
+    for key, (kind, words) in SAID.items():
+        if key in function and not isinstance(function[key], kind):
+            raise ToolError(
+                f"{key} of {quoted(function['name'])} must be {words}, not "
+                f"{quoted(function[key])}: mend it, or leave it out."
+            )
+    check_shapes(function["parameters"], quoted(function["name"]))
 
 
 def _is_described(value: Any) -> bool:
@@ -357,14 +367,22 @@ def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
 
     LangChain's conversion reads what isn't a class or a JSON schema. Of these it would multiply
     what is shared, cut what goes round in circles, and drop what lists no properties.
+
+    Raises:
+        ToolError: What is said of the tool is of another kind than it must be.
+        SchemaError: The schema of its arguments is none.
+        ValueError: JSON can't write it.
     """
     said = {key: part for key, part in _described(value).items() if part is not None}
     empty = {"type": "object", "properties": {}}
-    function = {"name": None, "description": "", "parameters": empty, **said}
+    function: dict[str, Any] = as_json(
+        {"name": None, "description": "", "parameters": empty, **said}
+    )
+    _check_function(function)
     function["parameters"] = everywhere(function["parameters"], _with_objects)
     if strict is None or function["name"] is None:
         return function
-    return dict(convert_to_openai_function(function, strict=strict))
+    return dict(as_json(convert_to_openai_function(function, strict=strict)))
 
 
 def _with_objects(schema: dict[str, Any], place: str) -> dict[str, Any]:

@@ -20,17 +20,19 @@ from langchain_amulet.cli.models import method_at, strength_of
 from langchain_amulet.cli.options import one_line
 from langchain_amulet.cli.store import shown
 from langchain_amulet.cli.styles import forgotten, in_words, style_or_none, styled
-from langchain_amulet.errors import AmuletError, ContextLengthError
+from langchain_amulet.errors import AmuletError, ConfigurationError, ContextLengthError
 from langchain_amulet.memory import PreferenceStore, StoredPreference
 from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.trace import TraceEntry
+from langchain_amulet.validation import quoted
 
 HELP = """\
 /prefer TEXT     answer in this style from now on, in words or as traits such as
                  concise ++, formal -; /prefer off, or alone, turns it off
 /strength VALUE  how far to steer: auto (as it begins), subtle, balanced, strong,
                  amulet or a number, or a method's name; /strength alone shows it
-/why             what steering did to the last answer, token by token
+/why [NUMBER]    what steering did to the last answer: it as a whole, and the tokens that it
+                 moved the furthest, 12 or as many as you say
 /reset           forget the conversation, keep the preference
 /exit, /quit     leave
 
@@ -40,6 +42,9 @@ With --user, and kept for the next time:
                  /forget alone forgets all
 /preferences     what is remembered"""
 
+
+FURTHEST = 12
+"""How many tokens /why tells of, unless it is asked for more or fewer."""
 
 LEAVING = ("/exit", "/quit")
 
@@ -125,7 +130,7 @@ class Conversation:
                     self._llm = self._llm.model_copy(update={"method": method_at(argument)})
                 self._say(f"strength: {strength_of(self._llm.method)}", "dim")
             case "/why":
-                self._console.print(self._why())
+                self._console.print(self._why(_count_in(argument)))
             case "/reset":
                 self._messages, self._trace = self._beginning, ()
                 self._say("The conversation begins anew.", "dim")
@@ -177,7 +182,26 @@ class Conversation:
         style = {"preference": self._style} if self._style else {}
         return style | ({"user_id": self._person.user_id} if self._person else {})
 
-    def _why(self) -> RenderableType:
+    def _why(self, limit: int) -> RenderableType:
         if not self._trace:
             return Text("There is no answer yet to explain.")
-        return Group(coloured(self._trace), why(self._trace, limit=12), Legend())
+        count = len(self._trace)
+        left = f"{limit} of {count} tokens; /why {count} shows them all."
+        more = [Text(left, "dim")] if count > limit else []
+        return Group(coloured(self._trace), why(self._trace, limit), *more, Legend())
+
+
+def _count_in(argument: str) -> int:
+    """How many tokens are asked for.
+
+    Raises:
+        ConfigurationError: It is no whole number, or none above 0.
+    """
+    if not argument:
+        return FURTHEST
+    if not argument.isdecimal() or int(argument) < 1:
+        raise ConfigurationError(
+            f"/why takes a number of tokens, at least 1, not {quoted(argument)}: give one, or "
+            f"none for {FURTHEST}."
+        )
+    return int(argument)

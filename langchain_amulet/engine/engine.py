@@ -79,7 +79,6 @@ class Engine:
         for name, value in limits.items():
             check_count(name, value, 1)
         self._model, self._backend_limits = model, (max_rows, prefill_chunk, kv_cache_memory)
-        self._max_rows = min(max_rows, model.info.max_streams or max_rows)
         self._row_limit = max_rows
         self._main = model.new_backend(*self._backend_limits)
         self._attached: weakref.WeakValueDictionary[str, Backend] = weakref.WeakValueDictionary()
@@ -129,11 +128,7 @@ class Engine:
         check_type("request", request, Request)
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
-        if len(readers) > self._max_rows:
-            raise RequestError(
-                f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
-                f"but has {len(readers)}. Raise max_rows or use fewer preferences."
-            )
+        check_streams(len(readers), self._row_limit, self._model.info.max_streams)
         for backend, streams in by_backend(readers).items():
             if request.speculates and not backend.takes_drafts:
                 raise ConfigurationError(_NO_DRAFTS.format(backend.name))
@@ -280,6 +275,27 @@ class Engine:
                 "it, and hold what that returns."
             )
         return reader
+
+
+def check_streams(count: int, max_rows: int, max_streams: int | None = None) -> None:
+    """Refuse a request of more streams than are decoded at a time.
+
+    Args:
+        count: How many it has.
+        max_rows: The most that there may be by the engine's settings.
+        max_streams: The most that the model can read; None for any number.
+
+    Raises:
+        RequestError: There are more.
+    """
+    is_models = max_streams is not None and max_streams < count
+    if count > max_rows or is_models:
+        most = f"{max_streams} of them by this model" if is_models else f"max_rows, here {max_rows}"
+        raise RequestError(
+            f"A call's prompts are read side by side, at most {most}, but this one has {count}: "
+            f"{'' if is_models else 'raise max_rows, '}use fewer preferences, or method='pref', "
+            "which puts all of them into one prompt."
+        )
 
 
 _NO_DRAFTS = (

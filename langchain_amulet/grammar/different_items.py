@@ -31,7 +31,10 @@ def with_different_items(schema: Schema, place: str, root: Schema) -> Any:
     fewest, most = schema.get("minItems", 0), schema.get("maxItems", len(values))
     lists = list(_different(values, fewest, min(most, len(values))))
     if not lists:
-        raise unheld(f"uniqueItems at {place} of {len(values)} values, {fewest} of them at least")
+        raise unheld(
+            f"uniqueItems at {place} of {len(values)} values, {fewest} of them at least: lower "
+            "minItems, or allow more values"
+        )
     kinds = schema.get("type", "array")
     others = [kind for kind in kinds if kind != "array"] if isinstance(kinds, list) else []
     if kinds != "array" and not (isinstance(kinds, list) and "array" in kinds):

@@ -23,6 +23,12 @@ MOST_SCHEMAS, DEEPEST = 20_000, 128
 for more of them without end."""
 
 
+EXCLUDING = (
+    "excludes what can't be told while it is written: say by type, enum or pattern what is valid"
+)
+"""What to say of ``not`` where it can't be said in other words."""
+
+
 def without_exclusions(schema: Schema) -> Any:
     """The schema without ``oneOf`` and ``not``: what is valid by it is valid by the schema.
 
@@ -35,7 +41,10 @@ def without_exclusions(schema: Schema) -> Any:
 
     def change(each: Schema, place: str) -> Schema:
         if next(count) > MOST_SCHEMAS or place.count("/") > DEEPEST:
-            raise unheld("what oneOf or not excludes asks for more and more of the same to be said")
+            raise unheld(
+                "what oneOf or not excludes asks for more and more of the same to be said: use "
+                "anyOf"
+            )
         return _as_any_of(_without_not(each, place, schema), place, schema)
 
     # What is excluded has to be known as it is asked: by less of it, too much would be let through.
@@ -53,7 +62,10 @@ def _as_any_of(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
         told_apart[one] = narrowed(told_apart[one], joined(base, branches[other], root), base, root)
         if told_apart[one] is None:
             first, second = sorted((one, other))
-            raise unheld(f"oneOf at {place}: branches {first} and {second} may both hold")
+            raise unheld(
+                f"oneOf at {place}: branches {first} and {second} may both hold: give them "
+                "a const each, of a name that both require, or use anyOf"
+            )
     if "anyOf" in base:
         return {**base, "allOf": [*base.get("allOf", ()), {"anyOf": told_apart}]}
     return {**base, "anyOf": told_apart}
@@ -69,5 +81,5 @@ def _without_not(schema: Schema, place: str, root: Mapping[str, Any]) -> Schema:
     for each in refused["anyOf"] if is_choice else [refused]:
         stricter = narrowed(stricter, each, {}, root)
         if stricter is None:
-            raise unheld(f"not at {place}")
+            raise unheld(f"not at {place} {EXCLUDING}")
     return dict(stricter)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from langchain_amulet.errors import SchemaError
@@ -19,7 +20,7 @@ from langchain_amulet.grammar.different_items import with_different_items
 from langchain_amulet.grammar.endless import check_ends
 from langchain_amulet.grammar.exclusion import kinds
 from langchain_amulet.grammar.object_counts import with_counts
-from langchain_amulet.grammar.one_of import without_exclusions
+from langchain_amulet.grammar.one_of import EXCLUDING, without_exclusions
 from langchain_amulet.grammar.pattern_dialects import finds_by_all
 from langchain_amulet.grammar.readable_patterns import with_checked_patterns, with_readable_patterns
 from langchain_amulet.grammar.references import without_own_name, without_unneeded
@@ -38,11 +39,28 @@ from langchain_amulet.grammar.text_formats import with_pattern
 from langchain_amulet.grammar.values import REMARKS, values_of, with_near_bounds
 from langchain_amulet.validation import as_json, check_whole
 
-UNHELD = (
-    "not", "if", "contains", "propertyNames", "uniqueItems", "unevaluatedItems",
-    "unevaluatedProperties", "dependentSchemas", "$dynamicRef", "$recursiveRef",
-)  # fmt: skip
-"""Keywords that grammars can't hold to, where nothing else was found to say for them."""
+CASES = "write the cases as anyOf, each with a const that tells it from the others"
+
+UNHELD: Mapping[str, str] = MappingProxyType(
+    {
+        "not": EXCLUDING,
+        "if": f"decides by a whole value what that must be: {CASES}",
+        "contains": "asks for an item wherever it stands: put it first by prefixItems, or ask the "
+        "same of all by items",
+        "propertyNames": "asks of names what no pattern says: list them by properties with "
+        "additionalProperties false, or give them a pattern",
+        "uniqueItems": "compares items that aren't listed: give them an enum",
+        "unevaluatedItems": "is about what other keywords leave over: list items by prefixItems, "
+        "and say by items what others must be",
+        "unevaluatedProperties": "is about what other keywords leave over: list all properties in "
+        "one schema with additionalProperties",
+        "dependentSchemas": f"decides by a name what the others must be: {CASES}",
+        "$dynamicRef": "leads elsewhere from each place: use $ref",
+        "$recursiveRef": "leads elsewhere from each place: use $ref",
+    }
+)
+"""Keywords that grammars can't hold to, where nothing else was found to say for them: why not, and
+what to write instead."""
 
 ONE_CLASS = re.compile(r"\^(\[(?:[^\[\]\\]|\\.)+\]|\\[wd])([*+])\$")
 """A pattern of any number of characters of one class."""
@@ -216,12 +234,18 @@ def _with_dependencies(schema: Schema, place: str, root: Schema) -> Schema:
     for keyword in ("dependentRequired", "dependentSchemas", "dependencies"):
         for name, wanted in (schema.get(keyword) or {}).items():
             if name in asked:
-                raise unheld(f"{keyword} at {place} asks twice for what comes with {name!r}")
+                raise unheld(
+                    f"{keyword} at {place} asks twice for what comes with {name!r}: ask for all "
+                    "of it by dependentSchemas"
+                )
             asked[name] = wanted
     if not asked:
         return schema
     if len(asked) > MOST_DEPENDENCIES:
-        raise unheld(f"{len(asked)} dependencies at {place}, more than {MOST_DEPENDENCIES}")
+        raise unheld(
+            f"{len(asked)} dependencies at {place} are more than {MOST_DEPENDENCIES}, and each "
+            f"doubles the cases: {CASES}"
+        )
     keywords = {"dependentRequired", "dependentSchemas", "dependencies"}
     cases = [{key: value for key, value in schema.items() if key not in keywords}]
     for name, wanted in asked.items():
@@ -257,14 +281,17 @@ def _without_known_types(schema: Schema, place: str, root: Schema) -> Schema:
 
 def _checked(schema: Schema, place: str) -> Schema:
     """The schema, if nothing is left in it that no grammar holds to."""
-    for keyword in UNHELD:
+    for keyword, words in UNHELD.items():
         if keyword in schema:
-            raise unheld(f"{keyword} at {place}")
+            raise unheld(f"{keyword} at {place} {words}")
     fewest, required = schema.get("minProperties"), schema.get("required")
     is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
     if not isinstance(fewest, int) or is_closed:
         return schema
     # A grammar can't tell names from each other that aren't listed.
     if fewest > 1 + (len(required) if isinstance(required, list) else 0):
-        raise unheld(f"minProperties: {fewest} at {place} counts names that may be the same")
+        raise unheld(
+            f"minProperties: {fewest} at {place} counts names that may be the same: list them by "
+            "properties, with additionalProperties false, or ask for them by required"
+        )
     return schema

@@ -109,7 +109,10 @@ def with_near_bounds(schema: Schema, place: str) -> Schema:
         if isinstance(bound, bool) or not isinstance(bound, int | float) or abs(bound) <= LARGEST:
             continue
         if sign * bound > 0:
-            raise unheld(f"{keyword} at {place} asks for numbers beyond {sign * LARGEST:.0e}")
+            raise unheld(
+                f"{keyword} at {place} asks for numbers beyond {sign * LARGEST:.0e}: "
+                "bring it nearer to 0"
+            )
         near[keyword] = -sign * LARGEST
     return near
 

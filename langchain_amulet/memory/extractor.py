@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field
 from langchain_amulet.errors import AmuletError, ConfigurationError, QueueFullError, RequestError
 from langchain_amulet.memory.coercion import as_store
 from langchain_amulet.memory.preference_store import PreferenceStore
-from langchain_amulet.memory.profile import normalized
+from langchain_amulet.memory.profile import StoredPreference, normalized
 from langchain_amulet.memory.store_access import check_thread
 from langchain_amulet.memory.tools import MAX_CHARS
 from langchain_amulet.validation import check_callable, check_count, check_timeout, kind_of, quoted
@@ -222,7 +222,8 @@ class PreferenceExtractor:
         for text in changed.forget:
             self._store.forget(user_id, text)
         if changed.remember:
-            self._store.add(user_id, changed.remember)
+            # In words, as a model said it, even if it looks like traits.
+            self._store.add(user_id, [StoredPreference(text=text) for text in changed.remember])
         return changed
 
     def _report(self, error: Exception) -> None:

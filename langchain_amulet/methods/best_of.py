@@ -18,7 +18,13 @@ from langchain_amulet.methods.guidance import Guidance
 from langchain_amulet.methods.method import CODE, Method, plan_of, unique_key
 from langchain_amulet.methods.plain import Pref
 from langchain_amulet.methods.registry import register
-from langchain_amulet.methods.search import Candidate, RankFunction, Ranking, SearchPlan
+from langchain_amulet.methods.search import (
+    Candidate,
+    RankFunction,
+    Ranking,
+    SearchPlan,
+    check_count,
+)
 from langchain_amulet.methods.spec import as_method
 from langchain_amulet.steering import Plan
 from langchain_amulet.validation import quoted, signature_of
@@ -52,8 +58,8 @@ class BestOf(Method):
         """Refuse what can't be drawn or ranked.
 
         Raises:
-            ConfigurationError: ``n`` is below 1, ``scorer`` is missing or can't be called with a
-                conversation and an answer, or ``method`` is unknown or a search itself.
+            ConfigurationError: ``n`` is no number of samples, ``scorer`` is missing or can't be
+                called with a conversation and an answer, or ``method`` is unknown or a search.
         """
         # A frozen dataclass can only be filled past its own __setattr__.
         self.__dict__.update(n=n, scorer=scorer, method=as_method(method), key=uuid4().hex)
@@ -62,8 +68,8 @@ class BestOf(Method):
                 f"Samples must be decoded token by token, not by {self.method.name!r}, which is "
                 "a search itself: use a method such as Pref() or Amulet()."
             )
+        check_count(n)
         _check_scorer(scorer)
-        self.search()
 
     def plan(self, preferences: Sequence[Guidance]) -> Plan:
         """The plan of its samples' method."""
@@ -129,8 +135,8 @@ def _check_scorer(scorer: Any) -> None:
         return
     if not callable(scorer):
         raise ConfigurationError(
-            f"scorer must be a function or a runnable, not {quoted(scorer)}: for one without "
-            "a model of its own use GuidedReranking."
+            f"scorer must be a function or a runnable, not {quoted(scorer)}: give one, as in "
+            "BestOf(16, scorer=...), or use GuidedReranking, which needs none."
         )
     if inspect.iscoroutinefunction(scorer):
         raise ConfigurationError(

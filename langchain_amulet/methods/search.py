@@ -106,7 +106,7 @@ class SearchPlan:
 
     def __post_init__(self) -> None:
         """Refuse to choose from nothing, or by nothing."""
-        _check_count(self.n)
+        check_count(self.n)
         if not (callable(self.rank) or isinstance(self.rank, Ranking)):
             raise ConfigurationError(
                 "A search's rank must be a function of the candidates, or have scores and "
@@ -132,7 +132,7 @@ class BeamPlan:
 
     def __post_init__(self) -> None:
         """Refuse what isn't a search by beams."""
-        _check_count(self.n)
+        check_count(self.n)
         check_finite("length_penalty", self.length_penalty, "1.0, as is usual")
         if self.n < 2:
             raise ConfigurationError(
@@ -174,7 +174,8 @@ def _number(value: Any) -> float:
     return number
 
 
-def _check_count(n: object) -> None:
+def check_count(n: object) -> None:
+    """Refuse what is no number of answers, with `ConfigurationError`."""
     if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_ANSWERS:
         raise ConfigurationError(
             f"n must be a whole number, at least 1 and at most {MOST_ANSWERS}, not {quoted(n)}: "

@@ -81,6 +81,17 @@ def read_strength(text: str) -> str | float | None:
         return None
 
 
+def is_strength(value: object) -> bool:
+    """Whether what is given as a method is a strength and nothing else: a number, or its name.
+
+    "amulet" is a method's name as well, and does more than to set a strength.
+    """
+    if isinstance(value, str):
+        strength = read_strength(value)
+        return strength is not None and strength not in METHODS
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def spell(method: Method) -> str:
     """The shortest text that `as_method` makes the same method of.
 

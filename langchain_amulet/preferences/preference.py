@@ -15,7 +15,13 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.methods import Guidance, resolve_strength
-from langchain_amulet.preferences.traits import find_preset, find_trait
+from langchain_amulet.preferences.traits import (
+    TRAITS,
+    find_preset,
+    find_trait,
+    levels_in,
+    means_traits,
+)
 from langchain_amulet.validation import FlaglessNumbers, explanation
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -119,6 +125,9 @@ PreferenceLike = str | Preference | Mapping[str, Any] | Sequence[Any] | None
 def as_preferences(value: PreferenceLike) -> tuple[Preference, ...]:
     """One preference, several, or none, as a tuple; a text or a dict is made into a preference.
 
+    A text of traits with signs behind them, such as ``concise ++, formal -``, stands for these. Any
+    other is how to answer, in words; so is the text of a dict or of a `Preference`, whatever it is.
+
     Raises:
         PreferenceError: Something in it isn't a preference.
     """
@@ -145,22 +154,36 @@ def preferences_of(value: PreferenceLike, kind: type[AnyPreference]) -> tuple[An
                     "several into one text."
                 )
             waiting.extend(reversed(item))
+        elif isinstance(item, str):
+            found.extend(_said(item, kind))
         elif item is not None:
             found.append(_preference_of(item, kind))
     return tuple(found)
 
 
+def _said(text: str, kind: type[AnyPreference]) -> tuple[AnyPreference, ...]:
+    """What a text asks for; a trait's bare name is a word, as any other."""
+    levels = levels_in(text, TRAITS) if means_traits(text) else None
+    if levels is None:
+        return (kind(text),)
+    return tuple(kind.trait(name, level) for name, level in levels)
+
+
 def _preference_of(value: object, kind: type[AnyPreference]) -> AnyPreference:
     if isinstance(value, kind):
         return value
-    if isinstance(value, str):
-        return kind(value)
     if isinstance(value, (Preference, Mapping)):
         return kind(**{str(name): field for name, field in dict(value).items()})
     raise PreferenceError(
         "A preference must be a text or a Preference, or a list of these, not of type "
         f"{type(value).__name__}: use None for no preference."
     )
+
+
+def have_strengths(preferences: Iterable[Preference]) -> bool:
+    """Whether there are preferences and each has its own strength, so that no other is of use."""
+    strengths = [each.strength for each in preferences if each.weight > 0.0]
+    return bool(strengths) and None not in strengths
 
 
 def check_characters(name: str, text: object) -> object:

@@ -251,6 +251,7 @@ def named_user(
     config: RunnableConfig | None = None,
     kwargs: Mapping[str, Any] | None = None,
     context: Any = None,
+    use: str = "",
 ) -> object:
     """What stands for a call's user, whether it can be an id or not; None for nobody.
 
@@ -263,13 +264,14 @@ def named_user(
         config: The call's config. That of the runnable that is running counts too.
         kwargs: The call's keyword arguments.
         context: The context of the graph that is running; None to look for it.
+        use: What a user is looked for, as a sentence for the warning, if not for a preference.
     """
     context = _context(config) if context is None else context
     said = _mappings(kwargs or {}, config)
     named = _named(said, context)
     if named is ABSENT:  # unlike None, which says that it is for nobody
         places = {**_parts(config), "the graph's context": _named_in(context)}
-        _warn_of_misspelling(USER, places, nearly_user)
+        _warn_of_misspelling(USER, places, nearly_user, use)
         return None
     return named
 
@@ -351,6 +353,7 @@ def _warn_of_misspelling(
     name: str,
     places: Mapping[str, Mapping[str, Any]],
     nearly: Callable[[Mapping[str, Any]], str | None],
+    use: str = "",
 ) -> None:
     """Warn of what is called nearly ``name``, where nothing is: the answer would go without.
 
@@ -363,7 +366,7 @@ def _warn_of_misspelling(
         if close is not None:
             warn(
                 f"The model looks for {name!r}, but {place} has {close!r}, which means "
-                "nothing to it: rename it if it is meant for the model.",
+                f"nothing to it: rename it if it is meant for the model.{use and f' {use}'}",
                 PreferenceWarning,
             )
             return

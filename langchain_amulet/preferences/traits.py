@@ -159,6 +159,8 @@ def _named(what: str, name: object, known: Mapping[str, Kind]) -> Kind:
     found = known.get(name.casefold()) if isinstance(name, str) else None
     if found is None:
         remedy = choose(name, known) if isinstance(name, str) else "use"
+        if isinstance(name, str) and what == "trait" and (levels := read_levels(name, known)):
+            remedy = f"give its level by itself, as in trait({levels[0][0]!r}, {levels[0][1]}), and"
         raise PreferenceError(
             f"A {what} must be one of {', '.join(known)}, not {quoted(name)}: {remedy} one of "
             "those, or say in words what is wanted."

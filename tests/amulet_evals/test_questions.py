@@ -7,7 +7,14 @@ import pytest
 
 from amulet_evals.data.questions import Question, QuestionSet, QuestionSource, read_sets
 from amulet_evals.data.questions import read_questions as read
-from amulet_evals.data.styles import PAPER_STYLES, Style, read_styles, traits_in
+from amulet_evals.data.styles import (
+    PAPER_STYLES,
+    Example,
+    Style,
+    read_styles,
+    traits_in,
+    with_examples,
+)
 from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.preferences import TRAITS, Preference
 from langchain_amulet.preferences.traits import read_levels
@@ -205,3 +212,9 @@ def test_what_is_no_preference_is_refused(given, rule):
 def test_a_file_without_preferences_is_refused(tmp_path, text):
     with pytest.raises(ConfigurationError, match="preference"):
         read_styles([write(tmp_path, "a.json", text)])
+
+
+def test_examples_of_no_style_are_refused_with_the_styles_that_there_are():
+    example = Example(question="Tea?", answer="Yes.")
+    with pytest.raises(ConfigurationError, match="not of 'creatif': did you mean 'creative'"):
+        with_examples(read_styles(["creative"]), {"creatif": [example]})

@@ -160,6 +160,12 @@ def test_the_baseline_is_the_first_that_only_prompts_unless_one_is_named():
         ({"temperature": 1.0}, "'temperature' is one of the settings in 'decoding'"),
         ({"questions": [{"column": "x"}]}, "source"),
         ({"load": {"model": "x"}}, "name it in models"),
+        ({"load": 3}, "'load' can't be 3: it must be a dict"),
+        ({"decoding": 3}, "it must be a dict of settings, or of type Decoding"),
+        ({"models": "pocket"}, "'models' can't be 'pocket': it must be a list, even of one"),
+        ({"preferences": "Be kind."}, "preferences must be of type Mapping or list or tuple"),
+        ({"preferences": {"a": 3}}, "'a' has 3: give a text"),
+        ({"preferences": [""]}, "'' has '': give a text"),
     ],
 )
 def test_what_can_t_work_is_refused(fields, rule):

@@ -121,7 +121,7 @@ def called(output: OutputSpec) -> set[str]:
     ],
 )
 def test_a_tool_that_no_grammar_can_hold_is_refused_by_its_name(output: OutputSpec) -> None:
-    with pytest.raises(SchemaError, match=r"uniqueItems at #/properties/a\. .*'odd'"):
+    with pytest.raises(SchemaError, match=r"uniqueItems at #/properties/a .*'odd'"):
         held(output, Hermes())
 
 

@@ -1,6 +1,7 @@
 """Tools and schemas in every form that callers have, as one form."""
 
 import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, NotRequired, Protocol, Required, TypedDict
@@ -276,3 +277,49 @@ def test_what_may_be_left_out_of_a_typed_dict_sometimes_is() -> None:
         frozenset({"size"}),
         frozenset(Shirt.__annotations__),
     }
+
+
+MISSHAPEN: dict[str, Any] = {
+    "properties": ["a"],
+    "required": "a",
+    "enum": {},
+    "items": 3,
+    "$defs": [],
+    "anyOf": {},
+    "not": 3,
+    "type": "colour",
+}
+"""Keywords with values of another kind than they must have."""
+
+
+@pytest.mark.parametrize("keyword", MISSHAPEN)
+@pytest.mark.parametrize("place", ["#", "#/properties/x"])
+def test_what_is_no_schema_is_refused_with_its_place_in_every_form(
+    keyword: str, place: str
+) -> None:
+    part = {keyword: MISSHAPEN[keyword]}
+    schema = {"type": "object", **part}
+    if place != "#":
+        schema = {"type": "object", "properties": {"x": part}}
+    forms: list[dict[str, Any]] = [
+        {"type": "function", "function": {**FUNCTION, "parameters": schema}},
+        {"name": "weather", "description": "...", "input_schema": schema},
+        {"title": "weather", **schema},
+    ]
+    told = f"but: {re.escape(keyword)} at {place} must be .*, not .*. Mend that"
+    for form in forms:
+        for read in (as_tool, schema_tool):
+            for strict in (None, True):
+                if "title" in form and keyword == "type" and place == "#" and read is as_tool:
+                    continue  # what isn't a type of JSON Schema's is a tool of some provider's own
+                with pytest.raises(SchemaError, match=told):
+                    read(form, strict)
+
+
+@pytest.mark.parametrize("said", [{"description": 3}, {"strict": "yes"}, {"parameters": [1]}])
+def test_what_is_said_of_a_tool_is_told_where_it_is_of_another_kind(said: dict[str, Any]) -> None:
+    (name,) = said
+    with pytest.raises(ToolError, match=f"{name} of 'weather' must be .*, not .*: mend it"):
+        as_tool({"type": "function", "function": {**FUNCTION, **said}})
+    with pytest.raises(SchemaError, match="description of 'x' must be a text, not 3"):
+        schema_tool({"title": "x", "type": "object", "description": 3})

@@ -118,7 +118,7 @@ def test_a_model_s_limits_hold_whatever_runs_it() -> None:
     with Engine(Hashed(context=16, streams=1)) as engine:
         with pytest.raises(ContextLengthError, match="context of 16"):
             engine.submit(request_for(max_tokens=9))
-        with pytest.raises(RequestError, match="at most 1 streams"):
+        with pytest.raises(RequestError, match="at most 1 of them by this model"):
             engine.submit(request_for(max_tokens=1))
         assert len(ids_of(engine, request_for(max_tokens=3, plan=Plan.plain()))) == 3
 

@@ -1,6 +1,7 @@
 """A schema that no grammar holds is refused by its smallest part that isn't held, in our words."""
 
 import random
+import re
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar import json_rule
 from langchain_amulet.grammar.fault_words import WORDS, words_for
+from langchain_amulet.grammar.rewriting import UNHELD
 from langchain_amulet.grammar.smallest_fault import Fault, smallest_fault
 from support.grammars import COMPILER
 from support.schemas import INTEGER, NUMBER, STRING, Schema, listed, obj
@@ -272,3 +274,40 @@ def test_references_by_the_name_of_the_schema_lead_into_it() -> None:
 def test_a_step_that_is_none_is_refused_by_its_rule(step: float) -> None:
     with pytest.raises(SchemaError, match="multipleOf at #/properties/a must be a number above 0"):
         json_rule(obj(a={"type": "number", "multipleOf": step}))
+
+
+UNSAID: dict[str, Schema] = {
+    "not": {"type": "string", "not": {"type": "string", "pattern": "x"}},
+    "if": {**obj([], a=INTEGER), "if": {"required": ["a"]}, "then": {"required": ["b"]}},
+    "contains": listed(INTEGER, contains={"const": 5}, minContains=2),
+    "propertyNames": {"type": "object", "propertyNames": {"not": {"const": "x"}}},
+    "uniqueItems": listed(STRING, uniqueItems=True),
+    "unevaluatedItems": {"type": "array", "prefixItems": [INTEGER], "unevaluatedItems": False},
+    "unevaluatedProperties": {**obj(a=INTEGER), "unevaluatedProperties": False},
+    "$dynamicRef": {"$dynamicRef": "#node"},
+    "minProperties: 2": {"type": "object", "minProperties": 2},
+    "oneOf": {"oneOf": [INTEGER, NUMBER]},
+    "dependentRequired": {
+        **obj([], a=INTEGER), "dependentRequired": {"a": ["b"]}, "dependencies": {"a": ["c"]},
+    },
+}  # fmt: skip
+"""Schemas that are refused before there is a grammar, by the keyword that can't be said."""
+
+
+@pytest.mark.parametrize("keyword", UNSAID)
+@pytest.mark.parametrize("place", ["#", "#/properties/a"])
+def test_what_no_grammar_says_is_told_with_its_place_and_what_to_write_instead(
+    keyword: str, place: str
+) -> None:
+    schema = UNSAID[keyword] if place == "#" else obj(a=UNSAID[keyword])
+    with pytest.raises(SchemaError) as caught:
+        json_rule(schema)
+    told = re.search(r"but: (.*)\. Take that out of the schema", str(caught.value))
+    assert told is not None
+    what, _, instead = told[1].rpartition(": ")
+    assert place in what and len(what.split()) > 3 and instead
+    assert keyword in what or keyword == "dependentRequired"
+
+
+def test_every_keyword_that_may_be_left_has_words_for_it() -> None:
+    assert all(words.partition(": ")[2] for words in UNHELD.values())

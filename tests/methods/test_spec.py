@@ -24,6 +24,7 @@ from langchain_amulet.methods import (
     as_method,
     spell,
 )
+from langchain_amulet.methods.spec import is_strength
 from langchain_amulet.registry import import_named
 from langchain_amulet.steering import amulet_utility
 
@@ -319,3 +320,13 @@ def test_every_method_can_be_typed():
                 as_method(name)
         else:
             assert as_method(name) == OURS[name]()
+
+
+@pytest.mark.parametrize("value", [1, 0.5, -2.0, "1.5", " strong ", "subtle", "balanced"])
+def test_a_strength_by_itself_is_a_number_or_its_name(value: object) -> None:
+    assert is_strength(value)
+
+
+@pytest.mark.parametrize("value", [None, True, "amulet", "pref", "nosuch", Amulet(strength=2.0)])
+def test_a_method_is_no_strength_by_itself(value: object) -> None:
+    assert not is_strength(value)

@@ -8,7 +8,14 @@ import pytest
 
 from langchain_amulet.errors import PreferenceError
 from langchain_amulet.memory import StoredPreference
-from langchain_amulet.preferences.preference import MOST_PREFERENCES, Preference, as_preferences
+from langchain_amulet.memory.profile import stored_preferences
+from langchain_amulet.preferences.preference import (
+    MOST_PREFERENCES,
+    Preference,
+    as_preferences,
+    have_strengths,
+)
+from langchain_amulet.preferences.traits import LEVELS, SIGNS, TRAITS
 
 
 def nested(depth: int) -> Any:
@@ -66,3 +73,50 @@ def test_what_only_a_stored_preference_has_is_said_to_be_its(fields: dict[str, A
 def test_a_truth_value_is_no_number(kind: type[Preference], field: str, flag: bool) -> None:
     with pytest.raises(PreferenceError, match=f"'{field}' can't be {flag}: it must be a number"):
         kind("Be kind.", **{field: flag})
+
+
+@pytest.mark.parametrize("name", TRAITS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_text_of_traits_with_signs_stands_for_these(name: str, level: int) -> None:
+    signs = [sign for sign, meant in SIGNS.items() if meant == level and sign]
+    for sign in signs:
+        text = f"{name.title()} {sign}"
+        assert as_preferences(text) == (Preference.trait(name, level),)
+        both = (Preference.trait(name, level), Preference.trait("warm"))
+        assert as_preferences(["Be kind.", f"{text}, warm"]) == (Preference("Be kind."), *both)
+        (stored,) = stored_preferences(text)
+        assert isinstance(stored, StoredPreference)
+        assert stored.plain == Preference.trait(name, level)
+
+
+@pytest.mark.parametrize(
+    "text", ["concise", "Concise, formal", "Be concise.", "Less is more - so."]
+)
+def test_any_other_text_is_words(text: str) -> None:
+    assert as_preferences(text) == (Preference(text),)
+
+
+@pytest.mark.parametrize("text", ["concise +++", "concise --, kind", "consise --", "C++"])
+def test_a_text_that_is_meant_for_traits_and_is_not_one_is_refused(text: str) -> None:
+    with pytest.raises(PreferenceError, match="must be concise, formal"):
+        as_preferences(text)
+
+
+@pytest.mark.parametrize("text", ["concise --", "C++", "concise +++"])
+def test_words_as_they_stand_are_the_text_of_a_preference(text: str) -> None:
+    assert Preference(text).text == text
+    assert as_preferences([Preference(text), {"text": text}]) == (Preference(text),) * 2
+
+
+@pytest.mark.parametrize(("name", "level"), [("concise --", -2), ("Formal+", 1), ("warm ++", 2)])
+def test_a_level_behind_a_trait_s_name_is_told_how_to_be_given(name: str, level: int) -> None:
+    with pytest.raises(PreferenceError, match=rf"as in trait\('\w+', {level}\)"):
+        Preference.trait(name)
+
+
+def test_preferences_have_strengths_where_all_that_count_do() -> None:
+    own, without = Preference("a", strength=1.0), Preference("b")
+    assert have_strengths([own, own])
+    assert have_strengths([own, Preference("c", weight=0.0)])
+    assert not have_strengths([own, without])
+    assert not have_strengths([])

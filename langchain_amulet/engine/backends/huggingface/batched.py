@@ -118,12 +118,13 @@ class BatchedBackend(HuggingFaceBackend):
         needed = sum(blocks_for(len(prompt) + max_tokens) for prompt in prompts)
         if needed > self._cache.limit:
             each = self._lm.bytes_per_token
+            enough = (needed + RESERVED) * BLOCK * each
             raise ContextLengthError(
                 f"The keys and values of a request must fit kv_cache_memory, here {self._memory} "
                 f"bytes for {self._cache.limit * BLOCK} tokens of {each} bytes, but prompts of "
                 f"{[len(prompt) for prompt in prompts]} tokens with max_tokens={max_tokens} each "
-                f"take {needed * BLOCK} tokens. Raise kv_cache_memory, lower max_tokens or "
-                "shorten the conversation."
+                f"take {needed * BLOCK} tokens. Raise kv_cache_memory to at least {enough}, "
+                "lower max_tokens or shorten the conversation."
             )
 
     def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:

@@ -99,8 +99,8 @@ class LlamaCppBackend(Backend):
                 f"The keys and values of a request must fit kv_cache_memory, here "
                 f"{self._limit * self._bytes} bytes for {self._limit} tokens of {self._bytes} "
                 f"bytes, but prompts of {[len(prompt) for prompt in prompts]} tokens with "
-                f"max_tokens={max_tokens} each take {needed} tokens. Shorten the conversation, "
-                "lower max_tokens or raise kv_cache_memory."
+                f"max_tokens={max_tokens} each take {needed} tokens. Raise kv_cache_memory to at "
+                f"least {needed * self._bytes}, lower max_tokens or shorten the conversation."
             )
 
     def has_room(self, prompts: Prompts, max_tokens: int, scope: CacheScope = PROCESS) -> bool:
