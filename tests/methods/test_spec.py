@@ -319,3 +319,15 @@ def test_every_method_can_be_typed():
                 as_method(name)
         else:
             assert as_method(name) == OURS[name]()
+
+
+@pytest.mark.parametrize("rest", [',"', ",", "[", "a=1,", "9"])
+def test_a_text_that_is_far_too_long_is_refused_before_it_is_read(rest):
+    """Its commas alone would be looked at for hours, each together with all others."""
+    with pytest.raises(ConfigurationError, match="at most 2000 characters, not "):
+        as_method("amulet:strength=" + rest * 2_000_000)
+
+
+def test_lists_in_lists_are_a_text_if_there_are_too_many():
+    with pytest.raises(ConfigurationError, match="this text of 1900 characters"):
+        as_method("amulet:strength=" + "[" * 1900)
