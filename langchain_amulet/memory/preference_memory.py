@@ -15,7 +15,7 @@ from langgraph.store.base import BaseStore
 from pydantic import Field
 
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
-from langchain_amulet.memory.conditions import Matcher, mentions
+from langchain_amulet.memory.conditions import SHORT, Matcher, mentions
 from langchain_amulet.memory.limits import Limits
 from langchain_amulet.memory.lookups import (
     FailurePolicy,
@@ -201,7 +201,7 @@ class PreferenceMemory(BasePreferenceStore):
             lookup = self._cache.found(user_id, lookup)
         try:
             stored = yield from lookup
-            if self.limits.matcher is mentions:  # too quick to be worth another thread
+            if self.limits.matcher is mentions and len(about or "") <= SHORT:
                 return self.limits.applying(stored, about)
             applying = partial(self.limits.applying, stored, about)
             preferences: tuple[Preference, ...] = yield in_executor(applying)
