@@ -74,7 +74,8 @@ def prepare(
     Raises:
         ContextLengthError: The messages are far longer than the model's context, or the prompts
             leave no room for the answer.
-        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`.
+        RequestError: The messages can't be answered, see `to_turns` and `PromptBuilder`, or there
+            are more streams than the engine has rows.
         ChatTemplateError: There is no chat template, or it refuses the conversation.
         ConfigurationError: A model that the method names can't be used, see
             `ModelHandle.companion`, or nobody can read the calls that are left to the model.
@@ -82,6 +83,7 @@ def prepare(
     model = handle.opened
     codec = codec_of_call(model, settings, messages)
     plan, turns = plan_of(settings.method, settings.guidance), to_turns(messages)
+    model.engine.check_streams(len(plan.streams))
     turns, gap = without_gap(turns) if codec.template.continues else (turns, "")
     prompts = render(plan, handle, codec, settings, turns)
     check_prompts_fit(model, plan, prompts, settings.preferences, settings.max_tokens)

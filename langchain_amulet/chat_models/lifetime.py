@@ -17,6 +17,7 @@ from langchain_amulet.chat_models.description import Described
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.engine import Stats
 from langchain_amulet.engine.backends import ModelInfo
+from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.resolution import PREFERENCE
 from langchain_amulet.waiting import Procedure, arun, collected, in_executor, run
 
@@ -57,12 +58,10 @@ class Loadable(Described):
         handle, settings = self._handle, self.for_call(None, asked)
 
         def begun() -> Chunks:
-            hello = [HumanMessage("Hello!")]
-            call = prepare(self.model, handle, settings, hello)
-            if len(call.plan.streams) > self.max_rows:  # then there are calls without one alone
-                own = self.for_call(None, {**asked, PREFERENCE: self.preference})
-                call = prepare(self.model, handle, own, hello)
-            return warm_up(call)
+            chosen, streams = settings, plan_of(settings.method, settings.guidance).streams
+            if len(streams) > self.max_rows:  # then there are calls without a preference alone
+                chosen = self.for_call(None, {**asked, PREFERENCE: self.preference})
+            return warm_up(prepare(self.model, handle, chosen, [HumanMessage("Hello!")]))
 
         yield from collected((yield in_executor(begun, handle.workers)))
 

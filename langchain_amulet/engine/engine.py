@@ -113,6 +113,18 @@ class Engine:
                 self._attached[name] = attached
             return attached
 
+    def check_streams(self, count: int) -> None:
+        """Refuse more streams than a request may have, before their prompts are made.
+
+        Raises:
+            RequestError: There are more than ``max_rows``.
+        """
+        if count > self._max_rows:
+            raise RequestError(
+                f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
+                f"but has {count}. Raise max_rows or use fewer preferences."
+            )
+
     def submit(self, request: Request) -> TokenStream:
         """Queue a request and return its tokens to come.
 
@@ -129,11 +141,7 @@ class Engine:
         check_type("request", request, Request)
         models = [stream.model for stream in request.plan.streams]
         readers = self._readers(models, request.prompts, request.max_tokens)
-        if len(readers) > self._max_rows:
-            raise RequestError(
-                f"A request may have at most {self._max_rows} streams, the engine's max_rows, "
-                f"but has {len(readers)}. Raise max_rows or use fewer preferences."
-            )
+        self.check_streams(len(readers))
         for backend, streams in by_backend(readers).items():
             if request.speculates and not backend.takes_drafts:
                 raise ConfigurationError(_NO_DRAFTS.format(backend.name))

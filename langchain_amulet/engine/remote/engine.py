@@ -65,6 +65,9 @@ class RemoteEngine:
         self._calls = _Calls(model)
         self._finalizer = weakref.finalize(self, self._calls.close)
 
+    def check_streams(self, count: int) -> None:
+        """Any number may be sent: the server says which it takes."""
+
     def submit(self, request: Request) -> TokenStream:
         """Send a request and return its tokens to come.
 
