@@ -27,8 +27,8 @@ LONGEST = 10_000
 beginning and half at its end, so that nobody waits for a message of millions."""
 
 PIECE = re.compile(r"\w{0,100}\W{1,100}|\w{1,100}")
-"""A word with the marks and spaces behind it, cut if it goes on: Unicode's normal form takes time by
-the square of how many accents follow each other."""
+"""A word with the marks and spaces behind it, cut if it goes on: Unicode's normal form takes time
+by the square of how many accents follow each other."""
 
 
 def mentions(topics: Sequence[str], text: str) -> bool:

@@ -28,7 +28,7 @@ COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
 
 LONGEST = 2000
-"""The most characters of a method's text: each comma in it is looked at together with all others."""
+"""The most characters of a method's text: each of its commas is looked at with all that follows."""
 
 NAMES_CODE = re.compile(r"[\w.]+:[\w.]+(:.*)?")
 """What ``module:Name`` looks like, with parameters behind it or without."""
