@@ -187,11 +187,9 @@ class BoundAmulet(_Named, Wrappable, RunnableBinding[LanguageModelInput, AIMessa
         shown = dict(super().__repr_args__())
         if _hides_preferences(self.bound):
             shown["kwargs"] = hidden(self.kwargs)
-            parts = {name: hidden(self.config.get(name) or {}) for name in (CONFIGURABLE, METADATA)}
-            shown["config"] = {
-                **self.config,
-                **{name: part for name, part in parts.items() if part},
-            }
+            config: dict[str, Any] = dict(self.config)
+            said = {name: config[name] for name in (CONFIGURABLE, METADATA) if config.get(name)}
+            shown["config"] = config | {name: hidden(part) for name, part in said.items()}
         return shown.items()
 
     def bind(self, **kwargs: Any) -> BoundAmulet:
