@@ -42,7 +42,7 @@ UNAVAILABLE = BeforeValidator(_asks_for_nothing)
 
 StopString = Annotated[str, Field(min_length=1)]
 
-Wish = Annotated[str, Field(max_length=100_000)]
+Wish = Annotated[str, Field(max_length=20_000)]
 """A text that is looked through for names: how much may be preferred is the model's to say."""
 
 

@@ -47,9 +47,9 @@ def test_a_wish_that_is_far_too_long_is_refused_before_names_are_looked_for(wish
         {"preference": {"text": wish}},
         {"metadata": {"preference": wish}},
     ):
-        with pytest.raises(ValidationError, match="at most 100000 characters"):
+        with pytest.raises(ValidationError, match="at most 20000 characters"):
             ChatRequest(**CALL, **given)
-    with pytest.raises(ValidationError, match="at most 100000 characters"):
+    with pytest.raises(ValidationError, match="at most 20000 characters"):
         PreferenceChange(preference=[{"text": wish}])
-    with pytest.raises(ValidationError, match="at most 100000 characters"):
+    with pytest.raises(ValidationError, match="at most 20000 characters"):
         ForgetRequest(text=wish)
