@@ -63,6 +63,12 @@ NAME = re.compile("[!-~]{0,60}")
 DEEPEST = 64
 """How deep lists and dicts may lie in one another."""
 
+LONGEST_NAME = 200
+"""How many characters what may be meant for a name has at most, as each is looked at."""
+
+MOST_VALUES = 100_000
+"""How many values lists and dicts may hold together."""
+
 OWN = frozenset({"langchain_amulet", "amulet_evals", "amulet_server"})
 """The packages that this distribution holds."""
 
@@ -338,18 +344,44 @@ def _quoted(value: object, depth: int) -> str:
     return f"this {type(value).__name__}"
 
 
-def check_nesting(kind: type[AmuletError], what: str, value: object) -> None:
-    """Refuse lists and dicts that hold themselves, or one another deeper than anybody reads.
+def dotted(place: Iterable[object]) -> str:
+    """A place within data as an error may show it: names and numbers with dots between, no words.
+
+    Args:
+        place: The keys that lead there.
+    """
+    keys = map(str, place)
+    return ".".join(
+        key if NAME.fullmatch(key) else f"[a text of {len(key)} characters]" for key in keys
+    )
+
+
+def check_nesting(
+    kind: type[AmuletError], what: str, value: object, most: int = MOST_VALUES
+) -> None:
+    """Refuse lists and dicts that hold themselves, or more or deeper than anybody reads.
 
     Args:
         kind: The kind of error.
         what: What holds them, for the message.
         value: What is looked at.
+        most: How many values they may hold together. What can be come to in several ways counts
+            as often: written out it is as long.
     """
-    level = [value]
+    # Each once, with how many ways there are to it, of which there may be more than can be gone.
+    level, count = {id(value): (value, 1)}, 0
     for _ in range(DEEPEST):
-        # Each once, as there may be many ways to the same.
-        level = list({id(each): each for outer in level for each in _held(outer)}.values())
+        count += sum(_size(outer) * ways for outer, ways in level.values())
+        if count > most:
+            raise kind(
+                f"{what} may hold lists and dicts of {most} values together, but some hold more: "
+                "leave out what needn't be there."
+            )
+        below: dict[int, tuple[object, int]] = {}
+        for outer, ways in level.values():
+            for each in _held(outer):
+                below[id(each)] = (each, ways + below.get(id(each), (each, 0))[1])
+        level = below
         if not level:
             return
     raise kind(
@@ -413,6 +445,8 @@ def nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
         least: How alike they must be, from 0 to 1. Where something is wrong for certain, a far
             guess helps; where it may be right, only a near one is worth mentioning.
     """
+    if len(name) > LONGEST_NAME:
+        return None
     folded = {each.casefold(): each for each in known}
     close = get_close_matches(name.casefold(), list(folded), n=1, cutoff=least)
     return folded[close[0]] if close else None
@@ -444,6 +478,11 @@ def _kinds(annotation: Any) -> Iterator[Any]:
         yield from _kinds(inner)
 
 
+def _size(value: object) -> int:
+    """How many values a list or dict holds itself."""
+    return len(value) if isinstance(value, (Mapping, list, tuple)) else 0
+
+
 def _held(value: object) -> list[object]:
     """The lists and dicts that a list or dict holds."""
     inner: Iterable[object] = ()
@@ -455,12 +494,13 @@ def _held(value: object) -> list[object]:
 
 
 def _sentence(detail: Any, names: Iterable[str], quoting: bool, others: Mapping[str, str]) -> str:
-    place = ".".join(map(str, detail["loc"])) or "the value"
     if detail["type"] == "extra_forbidden":
-        if place in others:
-            return f"{quoted(place)} is unknown: {others[place]}."
+        name = ".".join(map(str, detail["loc"]))
+        if name in others:
+            return f"{quoted(name)} is unknown: {others[name]}."
         names = sorted(names)
-        return f"{quoted(place)} is unknown: {choose(place, names)} one of {', '.join(names)}."
+        return f"{quoted(name)} is unknown: {choose(name, names)} one of {', '.join(names)}."
+    place = dotted(detail["loc"]) or "the value"
     if detail["type"] == "missing":
         return f"{place!r} is missing: give it a value."
     is_shown = quoting or isinstance(detail["input"], (int, float))

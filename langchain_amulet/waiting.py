@@ -192,6 +192,10 @@ class Workers:
         self._queue: OrderedDict[Future[Any], Callable[[], None]] = OrderedDict()
         self._threads: set[Thread] = set()
 
+    def __reduce__(self) -> tuple[type[Workers], tuple[int]]:
+        """Copy how many there may be, and not what they are at."""
+        return Workers, (self._limit,)
+
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have work done, in the context of who calls; cancelled in time, it is never begun."""
         future: Future[T] = Future()
@@ -270,25 +274,31 @@ class Deadline:
             raise self.error()
 
     def limited(
-        self, awaited: Wait[T], give_up: Callable[[AnyFuture], object] | None = None
+        self,
+        awaited: Wait[T],
+        give_up: Callable[[AnyFuture], object] | None = None,
+        workers: Workers | None = None,
     ) -> Wait[T]:
         """Wait until then and no longer, not even for a thread that is busy.
 
-        What can't be begun elsewhere is done in a thread of its own, or as a task of the loop.
+        What can't be begun elsewhere is done in another thread, or as a task of the loop.
 
         Args:
             awaited: What to wait for.
             give_up: Told what isn't done when nobody waits for it any more, because the time is
                 over or the waiter was interrupted; None to cancel it.
+            workers: Whose threads these are; None for a thread of its own for each wait.
         """
         give_up = _cancel if give_up is None else give_up
         block = awaited.block
         if self.at < math.inf or self.called_off is not None:
-            block = partial(self._block, awaited, give_up)
+            elsewhere = in_thread if workers is None else workers.submit
+            begin = awaited.begin or partial(elsewhere, awaited.block)
+            block = partial(self._block, begin, give_up)
         return Wait(block, partial(self._suspend, awaited, give_up))
 
-    def _block(self, awaited: Wait[T], give_up: Callable[[AnyFuture], object]) -> T:
-        future = in_thread(awaited.block) if awaited.begin is None else awaited.begin()
+    def _block(self, begin: Callable[[], Future[T]], give_up: Callable[[AnyFuture], object]) -> T:
+        future = begin()
         ends: list[Future[Any]] = [future] if self.called_off is None else [future, self.called_off]
         try:
             wait(ends, self.left if self.at < math.inf else None, FIRST_COMPLETED)
@@ -329,14 +339,16 @@ def _cancel(future: AnyFuture) -> None:
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
-def limited(procedure: Procedure[Item, T], deadline: Deadline) -> Procedure[Item, T]:
-    """The same procedure, in which each wait ends at a deadline."""
+def limited(
+    procedure: Procedure[Item, T], deadline: Deadline, workers: Workers | None = None
+) -> Procedure[Item, T]:
+    """The same procedure, in which each wait ends at a deadline; see `Deadline.limited`."""
     steps = _Steps(procedure)
     with closing(procedure):
         for step in steps:
             if isinstance(step, Wait):
                 try:
-                    steps.answer((yield deadline.limited(step)))
+                    steps.answer((yield deadline.limited(step, workers=workers)))
                 except BaseException as error:
                     steps.fail(error)
             else:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.validation import (
     DEEPEST,
+    MOST_VALUES,
     check_nesting,
     explained,
     is_finite,
@@ -168,11 +169,19 @@ def test_lists_and_dicts_lie_so_deep_in_one_another_and_no_deeper() -> None:
             check_nesting(PreferenceError, "It", deeper)
 
 
-def test_what_is_reached_in_many_ways_is_looked_at_once() -> None:
+def test_what_is_reached_in_many_ways_counts_as_often_and_is_looked_at_once() -> None:
+    """Written out it would be longer than any memory."""
     value: Any = []
     for _ in range(DEEPEST - 1):
         value = [value, value]
-    check_nesting(PreferenceError, "It", value)
+    with pytest.raises(PreferenceError, match="100000 values together"):
+        check_nesting(PreferenceError, "It", value)
+    twice = [value := [1, 2], value]
+    check_nesting(PreferenceError, "It", twice, most=6)
+    with pytest.raises(PreferenceError, match="5 values together"):
+        check_nesting(PreferenceError, "It", twice, most=5)
+    with pytest.raises(PreferenceError, match="100000 values together"):
+        check_nesting(PreferenceError, "It", dict.fromkeys(range(MOST_VALUES + 1)))
 
 
 def failing(statement: str) -> sqlite3.Error:

@@ -8,7 +8,7 @@ Knows what may be asked. Doesn't know what is made of it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -23,8 +23,11 @@ from amulet_server.protocol.tool_input import (
     ToolSpec,
 )
 from amulet_server.protocol.wire import Wire
+from langchain_amulet.preferences.preference import MOST_PREFERENCES
 
 SEEDS = 2**63 - 1
+
+Each = TypeVar("Each")
 
 
 def _asks_for_nothing(value: Any) -> Any:
@@ -38,6 +41,9 @@ UNAVAILABLE = BeforeValidator(_asks_for_nothing)
 
 
 StopString = Annotated[str, Field(min_length=1)]
+
+Wish = Annotated[str, Field(max_length=20_000)]
+"""A text that is looked through for names: how much may be preferred is the model's to say."""
 
 
 class StreamOptions(Wire):
@@ -55,12 +61,15 @@ class StreamOptions(Wire):
 class PreferenceInput(Wire):
     """How an answer is wanted; see `langchain_amulet.preferences.Preference`."""
 
-    text: str
+    text: Wish
     strength: float | str | None = None
     weight: float = Field(default=1.0, ge=0.0)
 
 
-PreferenceValue = str | PreferenceInput | list[str | PreferenceInput]
+Preferences = Annotated[list[Each], Field(max_length=MOST_PREFERENCES)]
+"""A list of so many preferences at most: each is looked through for names."""
+
+PreferenceValue = Wish | PreferenceInput | Preferences[Wish | PreferenceInput]
 
 
 class ChatRequest(Wire):
@@ -137,7 +146,7 @@ class ChatRequest(Wire):
     ) = None
     user: str | None = None
     safety_identifier: str | None = None
-    metadata: dict[str, str] | None = Field(default=None, max_length=16)
+    metadata: dict[str, Wish] | None = Field(default=None, max_length=16)
     store: Literal[False] | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
     service_tier: Literal["auto", "default"] | None = None

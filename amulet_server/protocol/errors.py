@@ -183,6 +183,13 @@ def about(param: str) -> Iterator[None]:
         raise told from None
 
 
+MOST_COMPLAINTS = 1000
+"""Among how many complaints the one to tell is looked for."""
+
+LONGEST_PLACE = 200
+"""How much of where something is wrong is told: a name may be as long as a request."""
+
+
 def invalid(
     complaints: Sequence[Mapping[str, Any]],
     body: Any,
@@ -198,8 +205,10 @@ def invalid(
         body: What the request holds.
         known: The names that may stand at a place, which begins as those of complaints do.
     """
-    first = _nearest(complaints, body)
+    first = _nearest(complaints[:MOST_COMPLAINTS], body)
     kind, place = first["type"], _place(first, body)
+    if place is not None and len(place) > LONGEST_PLACE:
+        place = f"{place[:LONGEST_PLACE]}..."
     own = first.get("ctx", {}).get("error")
     if isinstance(own, AmuletError):
         error = as_api_error(own)

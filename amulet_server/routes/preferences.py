@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from amulet_server.identity.caller import Caller
-from amulet_server.protocol.chat_request import PreferenceInput
+from amulet_server.protocol.chat_request import PreferenceInput, Preferences, Wish
 from amulet_server.protocol.errors import ApiError
 from amulet_server.protocol.wire import Wire
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
@@ -48,14 +48,14 @@ class StoredInput(PreferenceInput):
 class PreferenceChange(Wire):
     """What a user is to prefer: a text, one with details, several, or traits."""
 
-    preference: str | StoredInput | list[str | StoredInput]
+    preference: Wish | StoredInput | Preferences[Wish | StoredInput]
     user: Whose = None
 
 
 class ForgetRequest(Wire):
     """What a user is no longer to prefer: this text, or what it names; or all without it."""
 
-    text: str | None = None
+    text: Wish | None = None
     user: Whose = None
 
 

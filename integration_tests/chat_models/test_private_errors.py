@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import pytest
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet import Amulet, ChatAmulet, Preference, PreferenceMemory
+from langchain_amulet.chat_models.description import REDACTED
 from langchain_amulet.errors import AmuletError
 from langchain_amulet.memory import (
     PreferenceExtractor,
@@ -151,6 +152,8 @@ RECORDS: dict[str, Any] = {
     "no preferences": {"preferences": SECRET},
     "a preference that is a text": {"preferences": [SECRET]},
     "an unknown field": {"preferences": [{"text": "a", SECRET: 1}]},
+    "an id": {"preferences": {SECRET: 3}},
+    "an id of what is malformed": {"preferences": {SECRET: {"text": "", "weight": -1}}},
     "a strength": {"preferences": [{"text": SECRET, "strength": SECRET}]},
     "a version": {"schema_version": SECRET, "preferences": []},
     "something else": {SECRET: SECRET},
@@ -171,6 +174,55 @@ def test_a_stored_record_that_doesnt_fit_isnt_quoted(
     asking = llm.model_copy(update={"memory": memory})
     for ask in (invoke, ainvoke):
         assert SECRET not in refusal(lambda a=ask: a(asking, QUESTION, user_id="ada"))  # type: ignore[misc]
+
+
+def test_nor_is_a_key_that_another_program_gave(llm: ChatAmulet) -> None:
+    store = InMemoryStore()
+    memory = PreferenceMemory(store, ("users", "{user_id}"))
+    store.put(("users", "ada"), SECRET, {"text": 3})
+    for use in (memory.get, memory.profile):
+        told = refusal(lambda u=use: u("ada"))  # type: ignore[misc]
+        assert "this text of 29 characters" in told
+        assert SECRET not in told
+
+
+@pytest.mark.parametrize("field", ["added", "removed"])
+def test_nor_is_an_id_in_a_history(field: str) -> None:
+    store = InMemoryStore()
+    memory = PreferenceMemory(store)
+    memory.set("ada", "Keep it short.")
+    (item,) = store.search(("preference_changes",))
+    for preference in ("a", {"text": 3}):
+        store.put(item.namespace, item.key, {**item.value, field: {SECRET: preference}})
+        told = refusal(lambda: memory.history("ada"))
+        assert "can't be read as preferences" in told
+        assert SECRET not in told
+
+
+def test_nor_is_what_a_store_gives_that_was_asked_for_something_else() -> None:
+    class Mistaken(InMemoryStore):
+        def batch(self, ops: Any) -> list[Any]:
+            for each in (found := super().batch(ops)):
+                if each is not None:
+                    each.key = SECRET
+            return found
+
+    store = Mistaken()
+    store.put(("preferences",), "ada", {"preferences": [SECRET]})
+    told = refusal(lambda: PreferenceMemory(store).get("ada"))
+    assert "it can't be trusted" in told
+    assert SECRET not in told
+
+
+def test_nor_is_what_a_function_raises_that_gives_namespaces() -> None:
+    memory = PreferenceMemory(InMemoryStore(), lambda user_id: failing(SECRET))
+    for use in (memory.get, memory.history, memory.erase):
+        told = refusal(lambda u=use: u("ada"))  # type: ignore[misc]
+        assert "The namespace's function failed for user 'ada': ValueError" in told
+        assert SECRET not in told
+    ignoring = PreferenceMemory(memory.store, lambda u: failing(u), on_store_error="ignore")
+    with pytest.warns(UserWarning, match="goes without stored preferences"):
+        assert ignoring.get("ada") == ()
 
 
 class TellingStore(InMemoryStore):
@@ -327,6 +379,23 @@ def test_a_model_that_hides_preferences_hides_them_when_it_is_shown(llm: ChatAmu
     assert SECRET not in f"{hiding!r} {hiding}"
     assert SECRET not in repr(hiding.with_preference(Preference(SECRET)))
     assert SECRET in repr(llm.with_preference(SECRET))
+
+
+@pytest.mark.parametrize("place", ["configurable", "metadata"])
+def test_nor_is_what_is_bound_to_it_shown(llm: ChatAmulet, place: Any) -> None:
+    def bound(model: Any) -> list[Any]:
+        said = model.bind(preference=SECRET)
+        structured = said.with_structured_output({"title": "x", "type": "object"})
+        in_config = model.with_config({place: {"preference": SECRET, "thread_id": "1"}})
+        return [said, said.with_retry(), said.bind(stop=["."]), structured, in_config]
+
+    hiding = ChatAmulet(model=llm.model, redact_preferences=True)
+    opened = ConfigurableField("temperature")
+    for each in (*bound(hiding), *bound(hiding.configurable_fields(temperature=opened))):
+        assert SECRET not in f"{each!r} {each}"
+        assert REDACTED in repr(each)
+    assert "'thread_id': '1'" in repr(bound(hiding)[-1])
+    assert all(SECRET in repr(each) for each in bound(llm))
 
 
 def test_an_own_scorer_that_fails_raises_what_it_raises(llm: ChatAmulet) -> None:

@@ -227,3 +227,34 @@ def test_the_names_of_settings_stay() -> None:
     )
     assert AnswerSettings.model_fields.keys() >= set(names.split())
     assert ChatAmulet.model_fields.keys() >= {"model", "streaming", "max_retries"}
+
+
+TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
+    "variables": ({"chat_template_kwargs": {f"a{i}": 1 for i in range(10_001)}}, "10000 values"),
+    "values of one": ({"chat_template_kwargs": {"a": [1] * 1_000_000}}, "10000 values"),
+    "a template of preferences": ({"preference_template": "{preference}" * 200_000}, "2000"),
+    "a method's text": ({"method": 'amulet:a=,"' * 200_000}, "2000 characters"),
+    "streams": ({"preference": ["a"] * 1000}, "at most max_rows, here 64"),
+    "a tool": ({"tools": [{"name": "f", "parameters": {"enum": [1] * 100_001}}]}, "100000 values"),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_what_costs_more_time_than_its_length_has_a_bound(
+    llm: ChatAmulet, given: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(AmuletError, match=told):
+        llm.invoke("Hello!", **given)
+
+
+def test_lists_that_share_their_lists_count_as_long_as_they_are_written(llm: ChatAmulet) -> None:
+    value: Any = []
+    for _ in range(60):
+        value = [value, value]
+    for given in (
+        {"chat_template_kwargs": {"a": value}},
+        {"tools": [{"name": "f", "parameters": {"default": value}}]},
+        {"response_format": {"type": "object", "default": value}},
+    ):
+        with pytest.raises(AmuletError, match="values together"):
+            llm.invoke("Hello!", **given)

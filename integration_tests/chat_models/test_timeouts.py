@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tracers.run_collector import RunCollectorCallbackHandler
 
 from langchain_amulet import ChatAmulet, Preference
+from langchain_amulet.chat_models.chat_amulet import MOST_LOOKUPS
 from langchain_amulet.chat_models.deadline import DEADLINE
 from langchain_amulet.errors import ConfigurationError, ContextLengthError, DeadlineError
 from langchain_amulet.grammar import constraint
@@ -53,6 +54,31 @@ def test_a_busy_engine_keeps_no_caller_beyond_the_timeout(
     busy = engine_of(llm).run(whole(lambda: gate.wait(2 * FAR)))
     assert refused(lambda: way(llm, QUESTION, timeout=SOON)) < FAR
     assert not busy.done()
+
+
+def test_a_memory_that_hangs_keeps_a_bounded_number_of_threads(
+    llm: ChatAmulet, gate: Event
+) -> None:
+    class Hanging:
+        asked = 0
+
+        def get(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+            if user_id == "ada":
+                self.asked += 1
+                gate.wait(2 * FAR)
+            return (Preference("Keep it short."),)
+
+        async def aget(self, user_id: str, about: str | None = None) -> tuple[Preference, ...]:
+            return self.get(user_id)
+
+    memory = Hanging()
+    asking = llm.model_copy(update={"memory": memory})
+    for _ in range(MOST_LOOKUPS + 20):
+        with pytest.raises(DeadlineError):
+            asking.invoke(QUESTION, user_id="ada", timeout=0.01)
+    assert memory.asked == MOST_LOOKUPS
+    gate.set()
+    assert asking.invoke(QUESTION, user_id="bob", timeout=FAR)
 
 
 @every_way

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -210,6 +210,42 @@ def test_a_store_that_gives_another_users_record_is_not_believed(store: Watched)
         PreferenceMemory(Mistaken()).get("ada")
 
 
+ODD_RESULTS: dict[str, Any] = {
+    "nothing": None,
+    "no results": [],
+    "too many": [None] * 9,
+    "a number": 5,
+    "numbers": [1, 2],
+    "texts": "ab",
+    "lists of numbers": [[1], [2]],
+    "dicts": [{}, {}],
+}
+
+
+@both_ways
+@pytest.mark.parametrize("results", ODD_RESULTS.values(), ids=ODD_RESULTS)
+def test_a_store_that_gives_no_results_fails_like_others(results: Any, is_async: bool) -> None:
+    class Odd(InMemoryStore):
+        def batch(self, ops: Any) -> Any:
+            return results
+
+    for namespace in (("preferences",), ("users", "{user_id}")):
+        memory = PreferenceMemory(Odd(), namespace)
+        uses = (
+            memory.get,
+            memory.profile,
+            memory.history,
+            memory.erase,
+            lambda user, listing=memory.list: listing(),
+        )
+        for use in uses:
+            with pytest.raises(PreferenceStoreError, match="Odd must give a result"):
+                use("ada")
+        ignoring = PreferenceMemory(memory.store, namespace, on_store_error="ignore")
+        with pytest.warns(PreferenceWarning, match="Odd must give a result"):
+            assert ask(ignoring, is_async, "ada") == ()
+
+
 def test_a_matcher_that_fails_is_a_failure_like_others(store: Watched) -> None:
     def broken(topics: Any, text: str) -> bool:
         raise OSError("no embeddings")
@@ -268,7 +304,7 @@ def test_what_can_not_be_stored_is_refused(
         write(memory)
 
 
-@pytest.mark.parametrize("number", [-1, "5", 2.5, None], ids=repr)
+@pytest.mark.parametrize("number", [-1, "5", 2.5, None, 2**31], ids=repr)
 @both_ways
 def test_a_page_is_told_by_whole_numbers_from_0(
     store: Watched, number: Any, is_async: bool
@@ -290,6 +326,25 @@ def test_of_too_many_preferences_the_newest_apply(store: Watched) -> None:
     assert few.get("ada") == (Preference("b"), Preference("c"))
 
 
+@pytest.mark.parametrize("record", [["a"] * 1001, {str(i): {"text": "a"} for i in range(1001)}])
+def test_a_record_that_grew_too_large_elsewhere_is_corrupt(store: Watched, record: Any) -> None:
+    memory = PreferenceMemory(store)
+    store.put(("preferences",), "ada", {"preferences": record})
+    with pytest.raises(CorruptProfileError, match="at most 1000 preferences, not 1001"):
+        memory.get("ada")
+    memory.set("ada", SHORT)
+    assert memory.get("ada") == (Preference(SHORT),)
+
+
+def test_ids_that_another_program_gave_may_be_numbers(store: Watched) -> None:
+    memory = PreferenceMemory(store)
+    store.put(("preferences",), "ada", {"preferences": {0: {"text": SHORT}}})
+    memory.add("ada", FORMAL)
+    assert [each.text for each in memory.get("ada")] == [SHORT, FORMAL]
+    memory.set("ada", FORMAL)
+    assert [each.text for each in memory.get("ada")] == [FORMAL]
+
+
 def test_a_text_that_grew_too_long_elsewhere_is_corrupt(store: Watched) -> None:
     PreferenceMemory(store).set("ada", "x" * 21)
     with pytest.raises(CorruptProfileError, match="at most 20 characters"):
@@ -305,6 +360,9 @@ def test_a_text_that_grew_too_long_elsewhere_is_corrupt(store: Watched) -> None:
         {"timeout": 0},
         {"timeout": "soon"},
         {"timeout": float("inf")},
+        {"timeout": 1e9},
+        {"max_preferences": 1001},
+        {"ttl": timedelta.max},
         {"max_preferences": 0},
         {"max_history": 3},
         {"cache_seconds": 0},

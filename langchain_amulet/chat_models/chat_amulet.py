@@ -24,7 +24,7 @@ from langchain_core.messages import (
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, PrivateAttr, model_validator
 
 from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.turns import check_characters
@@ -71,12 +71,17 @@ from langchain_amulet.validation import as_flag, check_callable, check_type, exp
 from langchain_amulet.version import VERSION
 from langchain_amulet.waiting import (
     Procedure,
+    Workers,
     arun,
     astream,
     in_executor,
     run,
     stream,
 )
+
+MOST_LOOKUPS = 64
+"""How many threads ask the memory at a time for calls that have a timeout: one that hangs keeps
+them, and calls that come later wait for one of them until their own timeout."""
 
 
 class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
@@ -99,6 +104,8 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
     """
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
+
+    _lookups: Workers = PrivateAttr(default_factory=partial(Workers, MOST_LOOKUPS))
 
     def __init__(self, **fields: Any) -> None:
         """Check the fields; loads nothing."""
@@ -221,7 +228,7 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
             warn_of_misplaced(configurable, kwargs, self)
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
-        found = yield from in_time(finding, deadline)
+        found = yield from in_time(finding, deadline, self._lookups)
         timed = {} if deadline is None else {DEADLINE: deadline}
         warn_of_unused_strength(kwargs, found)
         # What an earlier search found stays, as by now it may have taken the user out.

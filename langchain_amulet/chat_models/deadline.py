@@ -19,7 +19,7 @@ from typing import Any
 
 from langchain_amulet.errors import CancelledError, DeadlineError
 from langchain_amulet.validation import LONGEST_WAIT
-from langchain_amulet.waiting import Deadline, Item, Procedure, T, limited
+from langchain_amulet.waiting import Deadline, Item, Procedure, T, Workers, limited
 
 DEADLINE = "_deadline"
 """The argument that holds a call's `Deadline`; no setting, and neither caches nor traces see it."""
@@ -70,8 +70,15 @@ def call_deadline(kwargs: Mapping[str, Any], default: float | None) -> Deadline 
     return None if seconds is None else Deadline(at, partial(_too_late, seconds))
 
 
-def in_time(procedure: Procedure[Item, T], deadline: Deadline | None) -> Procedure[Item, T]:
+def in_time(
+    procedure: Procedure[Item, T], deadline: Deadline | None, workers: Workers | None = None
+) -> Procedure[Item, T]:
     """The same procedure, which fails with the deadline's error once that is over, if it ever is.
+
+    Args:
+        procedure: What may take long.
+        deadline: When that is over; None for never.
+        workers: Threads for what blocks; None for as many as there are waits.
 
     Raises:
         DeadlineError: The time is over.
@@ -82,7 +89,7 @@ def in_time(procedure: Procedure[Item, T], deadline: Deadline | None) -> Procedu
     if deadline.called_off is not None and deadline.called_off.done():
         raise deadline.error()
     try:
-        return (yield from limited(procedure, deadline))
+        return (yield from limited(procedure, deadline, workers))
     except DeadlineError:
         # The engine was told what was left, which nobody has asked for: say the whole timeout.
         if deadline.left > 0.0:

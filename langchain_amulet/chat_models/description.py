@@ -41,6 +41,12 @@ PRIVATE = (PREFERENCE, STANDING)
 """Arguments that hold preferences."""
 
 
+def hidden(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's arguments without what it prefers, for where they are shown."""
+    private = (name for name in PRIVATE if arguments.get(name))
+    return {**arguments, **dict.fromkeys(private, REDACTED)}
+
+
 class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
     """A chat model's settings as the rest of LangChain sees them."""
 
@@ -95,13 +101,12 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
         if not self.redact_preferences:
             return params
         # These take the place of what the call's metadata says, where they may have come from.
-        hidden = self._shown({name: kwargs[name] for name in PRIVATE if name in kwargs})
-        return cast("LangSmithParams", {**params, **hidden})
+        own = hidden({name: kwargs[name] for name in PRIVATE if name in kwargs})
+        return cast("LangSmithParams", {**params, **own})
 
     def _shown(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as traces may show them."""
-        hidden = (name for name in PRIVATE if self.redact_preferences and params.get(name))
-        return {**params, **dict.fromkeys(hidden, REDACTED)}
+        return hidden(params) if self.redact_preferences else dict(params)
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """The fields that ``repr`` shows, as traces may show them."""

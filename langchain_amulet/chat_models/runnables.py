@@ -9,7 +9,7 @@ This module knows LangChain's runnables: nothing of how calls are answered.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
@@ -35,6 +35,7 @@ from langchain_core.runnables.utils import AnyConfigurableField
 from langchain_core.tools import BaseTool
 from pydantic.fields import FieldInfo
 
+from langchain_amulet.chat_models.description import hidden
 from langchain_amulet.chat_models.structured_output import (
     Structure,
     assembled,
@@ -44,7 +45,7 @@ from langchain_amulet.chat_models.structured_output import (
 )
 from langchain_amulet.chat_models.tools import as_tools
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.preferences.resolution import check_config
+from langchain_amulet.preferences.resolution import CONFIGURABLE, METADATA, check_config
 from langchain_amulet.validation import as_flag, choose
 
 
@@ -181,6 +182,16 @@ class Bindable(Wrappable):
 class BoundAmulet(_Named, Wrappable, RunnableBinding[LanguageModelInput, AIMessage]):
     """A model with arguments and a config bound to it."""
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields that ``repr`` shows, as the model's traces may show them."""
+        shown = dict(super().__repr_args__())
+        if _hides_preferences(self.bound):
+            shown["kwargs"] = hidden(self.kwargs)
+            config: dict[str, Any] = dict(self.config)
+            said = {name: config[name] for name in (CONFIGURABLE, METADATA) if config.get(name)}
+            shown["config"] = config | {name: hidden(part) for name, part in said.items()}
+        return shown.items()
+
     def bind(self, **kwargs: Any) -> BoundAmulet:
         """The same with further arguments for every call."""
         return cast("BoundAmulet", RunnableBinding.bind(self, **kwargs))
@@ -287,3 +298,11 @@ def _typed(spec: AnyConfigurableField, field: FieldInfo) -> AnyConfigurableField
         return spec
     whole = (field.annotation, *field.metadata)
     return spec._replace(annotation=cast("Any", Annotated)[whole] if field.metadata else whole[0])
+
+
+def _hides_preferences(runnable: Any) -> bool:
+    """Whether what is bound is a model, however wrapped, that doesn't show what it prefers."""
+    while runnable is not None and not hasattr(runnable, "redact_preferences"):
+        inner = (getattr(runnable, name, None) for name in ("bound", "default", "runnable"))
+        runnable = next((each for each in inner if each is not None), None)
+    return bool(runnable is not None and runnable.redact_preferences)

@@ -89,6 +89,13 @@ TAKEN = frozenset(
 )
 """Names in ``chat_template_kwargs`` that would reach the tokenizer instead of the template."""
 
+MOST_VARIABLES = 10_000
+"""How many values ``chat_template_kwargs`` may hold, those in lists and dicts counted: a template
+is tried out with them some thirty times."""
+
+LONGEST_TEMPLATE = 2000
+"""The most characters of ``preference_template``, in which a preference may stand many times."""
+
 SIZE = re.compile(r" *([0-9]+|[0-9]+(\.[0-9]+)? *[kmgtp]i?b) *", re.IGNORECASE)
 """A number of bytes in writing, whole where no unit follows."""
 
@@ -339,7 +346,7 @@ class AnswerSettings(FlaglessNumbers):
     compose: bool = False
     method: MethodSetting = Auto()
     placement: Placement = "system"
-    preference_template: str = "{preference}"
+    preference_template: str = Field(default="{preference}", max_length=LONGEST_TEMPLATE)
     max_preference_chars: int = Field(default=2000, ge=1)
     temperature: float = 0.7
     top_p: float = 1.0
@@ -370,7 +377,8 @@ class AnswerSettings(FlaglessNumbers):
                 "preference_template must contain {preference}, which stands for the "
                 f"preference's text, but is {quoted(self.preference_template)}: add it."
             )
-        check_nesting(ConfigurationError, "chat_template_kwargs", self.chat_template_kwargs)
+        variables = self.chat_template_kwargs
+        check_nesting(ConfigurationError, "chat_template_kwargs", variables, MOST_VARIABLES)
         if taken := sorted(self.chat_template_kwargs.keys() & TAKEN):
             raise ConfigurationError(
                 f"chat_template_kwargs are variables of the chat template, but {taken[0]!r} is "

@@ -16,6 +16,9 @@ from langchain_amulet.grammar.schema_tree import Schema
 AS_ASKED = "x-asked"
 """Where a schema keeps what its patterns, as they are now, were asked as. It asks nothing."""
 
+SHOWN = 2000
+"""How many characters of a pattern are told."""
+
 
 class AskedPattern(NamedTuple):
     """What asks for a pattern.
@@ -33,7 +36,8 @@ class AskedPattern(NamedTuple):
     @property
     def told(self) -> str:
         """It in words."""
-        return f"{self.keyword} {json.dumps(self.value)} at {self.place}"
+        value = self.value if len(self.value) <= SHOWN else f"{self.value[:SHOWN]}..."
+        return f"{self.keyword} {json.dumps(value)} at {self.place}"
 
 
 def with_asked(schema: Schema, place: str) -> Schema:

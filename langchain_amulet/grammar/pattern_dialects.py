@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 
 from pydantic_core import SchemaError, SchemaValidator, core_schema
@@ -44,15 +45,21 @@ BY_ANY: Mapping[str, str] = MappingProxyType(
 )  # fmt: skip
 """What any of them takes for it. To Python a text may end before an end of a line, too."""
 
-PART = re.compile(r"\[(\^?)((?:\\.|[^\\\]])*)\]|\\([dswDSW])|\\.|[.$]", re.DOTALL)
-"""A class, what it leaves out or lists, a class by a letter, another escape, and two signs."""
+PART = re.compile(
+    r"\[(\^?)((?:\\.|[^\\\]])*+)\]|\[(?:\\.|[^\\\]])*+\\?\Z|\\([dswDSW])|\\.|[.$]", re.DOTALL
+)
+"""A class, what it leaves out or lists, one that doesn't end, so that none is looked for within it,
+a class by a letter, another escape, and two signs."""
 
 MEMBER = re.compile(r"(-?)\\([dswDSW])(-?)|\\.|\[", re.DOTALL)
 """Of what a class lists, a class by a letter with hyphens beside it, another escape, a bracket."""
 
+LONGEST = 20_000
+"""The most characters of a pattern: to read one takes time, in which nothing else is done."""
+
 ANYTHING = r"\x{0}-\x{10ffff}"
 
-DOTS_TAKE_ALL = re.compile(r"\(\?[a-z]*s[a-z]*\)")
+DOTS_TAKE_ALL = re.compile(r"\(\?[a-z]{0,9}s[a-z]{0,9}\)")
 """How a pattern begins whose dots are any characters. JavaScript doesn't read it."""
 
 OPERATIONS = ("&&", "--", "~~")
@@ -76,12 +83,18 @@ def check_meaning(pattern: str, told: str) -> None:
     Raises:
         SchemaError: It does; the message says by which part.
     """
+    if len(pattern) > LONGEST:
+        raise unheld(
+            f"{told} has {len(pattern)} characters, and patterns may have {LONGEST}: list values "
+            "in an enum, or ask for less"
+        )
     parts = [*PART.finditer(pattern)]
+    reads = cache(lambda: is_read(pattern))  # it may be asked for each class
     repeated = POSSESSIVE.search(PART.sub("a", pattern))
     meanings = [
         (repeated[0], f"{repeated[0][:-1]} means the same") if repeated else None,
         *((found[0], f"{found[0][1:]} is a sign") for found in parts if found[0] in WORD_ENDS),
-        *(_two_meanings_of(pattern, found[2]) for found in parts if found[2] is not None),
+        *(_two_meanings_of(found[2], reads) for found in parts if found[2] is not None),
     ]
     for what, remedy in filter(None, meanings):
         raise unheld(
@@ -160,14 +173,19 @@ def _listed(members: str, meanings: Mapping[str, str]) -> str:
     return MEMBER.sub(member, members)
 
 
-def _two_meanings_of(pattern: str, members: str) -> tuple[str, str] | None:
-    """What in a class means different things, and what doesn't; None if it means one thing."""
+def _two_meanings_of(members: str, is_read: Callable[[], bool]) -> tuple[str, str] | None:
+    """What in a class means different things, and what doesn't; None if it means one thing.
+
+    Args:
+        members: What the class lists.
+        is_read: Whether its pattern is one in Rust's dialect.
+    """
     signs = re.sub(r"\\.", "a", members, flags=re.DOTALL)
     two = next((each for each in OPERATIONS if each in signs), None)
     if not members:
         return "a class that begins with ]", r"\] is a sign"
     if two:
         return f"{two} within a class", f"\\{two[0]} is a sign"
-    if "[" in signs and _search(pattern):
+    if "[" in signs and is_read():
         return "[ within a class", r"\[ is a sign"
     return None

@@ -26,12 +26,14 @@ FAULTS = (
     (r"\(\?>", "a group that gives nothing back: write (?:"),
     (r"\(\?\(", "a condition: write both cases, as in (?:a|b)"),
     (r"\(\?#", "a remark: leave it out"),
-    (r"\(\?[a-zA-Z]*(?:[aLmR]|-[a-zA-Z]*u)[a-zA-Z-]*[:)]", "a flag that few know: leave it out"),
+    (r"\(\?[a-zA-Z]{0,9}(?:[aLmR]|-[a-zA-Z]{0,9}u)[a-zA-Z-]{0,9}[:)]",
+     "a flag that few know: leave it out"),
 )  # fmt: skip
 """What patterns may have that looks further than at what they take, in words with the remedy."""
 
-SIGNS = re.compile(r"\\\\|\[\^?(?:\\.|[^\\\]])*\]", re.DOTALL)
-"""Backslashes that are signs, and classes: what looks like an operation in these isn't one."""
+SIGNS = re.compile(r"\\\\|(\\.)|\[\^?(?:\\.|[^\\\]])*+(?:\]|\\?\Z)", re.DOTALL)
+"""Backslashes that are signs, other escapes, and classes, one without an end included: what looks
+like an operation in the first and the last isn't one."""
 
 ESCAPE = re.compile(
     r"\\(?:[pP](?:\{[^{}]*\}|\w)|x(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{2})|u(?:\{[0-9a-fA-F]+\}|[0-9a-fA-F]{4})|.)",
@@ -84,7 +86,7 @@ def check_alone(pattern: str, asked: AskedPattern) -> None:
 
 def fault_of(pattern: str) -> str:
     """What of a pattern no grammar can hold, as a verb with its object, and what to write."""
-    bare = SIGNS.sub("", pattern)
+    bare = SIGNS.sub(r"\1", pattern)
     for sign, words in FAULTS:
         if found := re.search(sign, bare):
             return f"has {found[0]}, {words}"

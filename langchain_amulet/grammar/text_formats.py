@@ -66,8 +66,9 @@ KNOWN = {
 }  # fmt: skip
 """Formats that llguidance knows, with patterns of short texts that have them."""
 
-CLASS = re.compile(r"\\.|\[(\^?)((?:\\.|[^\]\\])+)\]", re.DOTALL)
-"""An escape, or a class: whether it leaves out what it lists, and that."""
+CLASS = re.compile(r"\\.|\[(\^?)((?:\\.|[^\]\\])++)\]|\[(?:\\.|[^\]\\])*+\\?\Z", re.DOTALL)
+"""An escape, or a class: whether it leaves out what it lists, and that; or one without an end, so
+that none is looked for within it."""
 
 
 def with_pattern(schema: dict[str, Any], place: str) -> dict[str, Any]:

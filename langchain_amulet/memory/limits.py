@@ -19,8 +19,16 @@ from langchain_amulet.memory.profile import (
     now,
     stored_preferences,
 )
-from langchain_amulet.preferences.preference import Preference, PreferenceLike, check_lengths
+from langchain_amulet.preferences.preference import (
+    MOST_PREFERENCES,
+    Preference,
+    PreferenceLike,
+    check_lengths,
+)
 from langchain_amulet.validation import FlaglessNumbers, check_type, kind_of, quoted
+
+LONGEST_TTL = timedelta(days=1_000_000)
+"""How long a preference may last at the most, 2,700 years: calendars end with the year 9999."""
 
 
 class Limits(FlaglessNumbers):
@@ -35,9 +43,9 @@ class Limits(FlaglessNumbers):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ttl: timedelta | None = Field(default=None, gt=timedelta(0))
+    ttl: timedelta | None = Field(default=None, gt=timedelta(0), le=LONGEST_TTL)
     matcher: Matcher = mentions
-    max_preferences: int = Field(default=16, ge=1)
+    max_preferences: int = Field(default=16, ge=1, le=MOST_PREFERENCES)
     max_preference_chars: int = Field(default=2000, ge=1)
 
     def checked(

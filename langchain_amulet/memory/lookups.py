@@ -22,7 +22,7 @@ from langchain_amulet.errors import (
     PreferenceTimeoutError,
     PreferenceWarning,
 )
-from langchain_amulet.validation import warn
+from langchain_amulet.validation import LONGEST_WAIT, warn
 from langchain_amulet.waiting import AnyFuture, Deadline, Procedure, Wait
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class LookupSettings(BaseModel):
 
     on_store_error: OnFailure = "raise"
     on_corrupt: OnFailure = "raise"
-    timeout: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    timeout: float | None = Field(default=None, gt=0.0, le=LONGEST_WAIT, allow_inf_nan=False)
 
 
 class Timeout:

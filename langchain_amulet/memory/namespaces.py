@@ -15,9 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import quote
 
-from langchain_amulet.errors import ConfigurationError, PreferenceError
+from langchain_amulet.errors import (
+    AmuletError,
+    ConfigurationError,
+    PreferenceError,
+    PreferenceStoreError,
+)
 from langchain_amulet.preferences.user_id import check_user_id, is_user_id
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation import kind_of, quoted
 
 USER = "{user_id}"
 """What stands for the user's id in a namespace."""
@@ -98,10 +103,11 @@ class Namespace:
         Raises:
             PreferenceError: This can't be a user's id, or not in this namespace.
             ConfigurationError: The function gave no namespace.
+            PreferenceStoreError: The function failed.
         """
         check_user_id(user_id)
         if callable(self.pattern):
-            return RecordLocation(user_id, _labels(self.pattern(user_id)), user_id, owned=False)
+            return RecordLocation(user_id, _given(self.pattern, user_id), user_id, owned=False)
         if not self.owned:
             return RecordLocation(user_id, self.pattern, user_id, owned=False)
         labels = tuple(label.replace(USER, user_id) for label in self.pattern)
@@ -139,6 +145,20 @@ class Namespace:
                 return None
             users.update(found.groups())
         return users.pop() if len(users) == 1 and is_user_id(*users) else None
+
+
+def _given(pattern: Callable[[str], Sequence[str]], user_id: str) -> tuple[str, ...]:
+    """The namespace that a function gives, which is a program's own code."""
+    try:
+        labels = pattern(user_id)
+    except AmuletError:
+        raise
+    except Exception as error:
+        raise PreferenceStoreError(
+            f"The namespace's function failed for user {quoted(user_id)}: {kind_of(error)}. Mend "
+            "it; lookups can go on without it by on_store_error='ignore'."
+        ) from None
+    return _labels(labels)
 
 
 def _labels(value: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from langgraph.store.base import BaseStore
 from pydantic import Field
 
 from langchain_amulet.errors import ConfigurationError, CorruptProfileError, PreferenceStoreError
-from langchain_amulet.memory.conditions import Matcher, mentions
+from langchain_amulet.memory.conditions import SHORT, Matcher, mentions
 from langchain_amulet.memory.limits import Limits
 from langchain_amulet.memory.lookups import (
     FailurePolicy,
@@ -70,7 +70,8 @@ class PreferenceMemory(BasePreferenceStore):
         store: Any of LangGraph's stores; it is neither set up nor closed here.
         namespace: Where the records are, one item per user with the user's id for its key. With
             ``{user_id}`` in a label, every item of the namespace is one of the user's preferences.
-            Or a function of the user's id that gives the namespace of the user's record.
+            Or a function of the user's id that gives the namespace of the user's record: one that
+            is quick, as an event loop waits for it.
         on_store_error: "ignore" to have `get` find nothing, with a warning, if the store fails.
         on_corrupt: "ignore" to leave out what can't be read, with a warning.
         timeout: Seconds that the store may take for a lookup; None for as long as it likes.
@@ -195,13 +196,13 @@ class PreferenceMemory(BasePreferenceStore):
     # --- What the other methods are made of ---
 
     def _applying(self, user_id: str, about: str | None) -> Procedure[None, tuple[Preference, ...]]:
-        location = self._reader.namespace.location(user_id)
-        lookup = self._reader.preferences(location, self._failures.on_corrupt)
-        if self._cache is not None:
-            lookup = self._cache.found(user_id, lookup)
         try:
+            location = self._reader.namespace.location(user_id)
+            lookup = self._reader.preferences(location, self._failures.on_corrupt)
+            if self._cache is not None:
+                lookup = self._cache.found(user_id, lookup)
             stored = yield from lookup
-            if self.limits.matcher is mentions:  # too quick to be worth another thread
+            if self.limits.matcher is mentions and len(about or "") <= SHORT:
                 return self.limits.applying(stored, about)
             applying = partial(self.limits.applying, stored, about)
             preferences: tuple[Preference, ...] = yield in_executor(applying)

@@ -15,7 +15,7 @@ stores, nor of whose profile it reads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -23,12 +23,13 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from langchain_amulet.errors import AmuletError, PreferenceError
 from langchain_amulet.preferences.preference import (
+    MOST_PREFERENCES,
     Preference,
     PreferenceLike,
     check_characters,
     preferences_of,
 )
-from langchain_amulet.validation import explained, quoted
+from langchain_amulet.validation import dotted, explained, quoted
 
 TOPIC_CHARS = 100
 TOPICS = 32
@@ -225,9 +226,14 @@ def read_entries(value: Mapping[str, Any]) -> Entries:
         )
     if set(value) == {"preferences"}:
         values, entries = value["preferences"], {}
+        if isinstance(values, Sized) and len(values) > MOST_PREFERENCES:
+            raise PreferenceError(
+                f"A record may hold at most {MOST_PREFERENCES} preferences, not {len(values)}: "
+                "store fewer."
+            )
         if isinstance(values, Mapping):
             for name in sorted(values, key=str):
-                entries[name] = _read(values[name], f"preferences.{name}")
+                entries[str(name)] = _read(values[name], f"preferences.{dotted([name])}")
             return entries
         if isinstance(values, Sequence) and not isinstance(values, str):
             return named(_read(each, f"preferences.{place}") for place, each in enumerate(values))

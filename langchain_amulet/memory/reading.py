@@ -44,6 +44,9 @@ OnCorrupt = Callable[[CorruptProfileError], None]
 PAGE = 256
 """How many items are searched for at a time."""
 
+FARTHEST = 2**31 - 1
+"""The largest number of a record that all stores count to."""
+
 SPARE = 64
 """How many changes beyond those to keep are looked at, to find those to delete."""
 
@@ -214,8 +217,9 @@ def read_items(
     for key, item in items.items():
         if (item.key, tuple(item.namespace)) != (key, location.namespace):
             raise PreferenceStoreError(
-                f"The store gave {item.key!r} of {item.namespace} when asked for {key!r} of "
-                f"{location.namespace}: it can't be trusted with preferences."
+                f"The store gave {quoted(item.key)} of {quoted(item.namespace)} when asked for "
+                f"{quoted(key)} of {quoted(location.namespace)}: it can't be trusted with "
+                "preferences."
             )
         try:
             entries = read_entries(item.value)
@@ -265,7 +269,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 def _corrupt(location: RecordLocation, key: str, error: AmuletError) -> CorruptProfileError:
     return CorruptProfileError(
-        f"What is stored for user {location.user_id!r} under {key!r} can't be read as "
+        f"What is stored for user {location.user_id!r} under {quoted(key)} can't be read as "
         f"preferences: {error} Or set them anew, or have them left out by on_corrupt='ignore'."
     )
 
@@ -282,9 +286,9 @@ def _listing(pattern: tuple[str, ...], limit: int, offset: int) -> Op:
 def _check_page(limit: object, offset: object = 0) -> None:
     """Refuse what each store would understand in its own way."""
     for number in (limit, offset):
-        if not isinstance(number, int) or number < 0:
+        if not isinstance(number, int) or not 0 <= number <= FARTHEST:
             raise RequestError(
-                "A page has a limit and an offset that are whole numbers of at least 0, not "
-                f"{quoted(limit)} and {quoted(offset)}: give numbers of records to return and to "
-                "leave out."
+                "A page has a limit and an offset that are whole numbers of at least 0 and at most "
+                f"{FARTHEST}, not {quoted(limit)} and {quoted(offset)}: give numbers of records to "
+                "return and to leave out."
             )

@@ -13,7 +13,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
-from langgraph.store.base import BaseStore, Op
+from langgraph.store.base import BaseStore, GetOp, Item, ListNamespacesOp, Op, SearchOp
 from langgraph.store.base.batch import AsyncBatchedBaseStore
 from langgraph.store.memory import InMemoryStore
 
@@ -71,7 +71,7 @@ class StoreAccess:
 
     def _batch(self, operations: Sequence[Op]) -> list[Any]:
         try:
-            return self.store.batch(operations)
+            return self._results(operations, self.store.batch(operations))
         except AmuletError:
             raise
         except Exception as error:
@@ -79,7 +79,7 @@ class StoreAccess:
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
         try:
-            return await self.store.abatch(operations)
+            return self._results(operations, await self.store.abatch(operations))
         except NotImplementedError:
             # SqliteStore knows no other way than to block.
             return await asyncio.wrap_future(in_thread(partial(self._batch, operations)))
@@ -87,6 +87,16 @@ class StoreAccess:
             raise
         except Exception as error:
             raise _failure(self.store, error) from None
+
+    def _results(self, operations: Sequence[Op], results: Any) -> list[Any]:
+        """Results of the kinds that were asked for, whatever a store gives."""
+        is_list = isinstance(results, (list, tuple)) and len(results) == len(operations)
+        if not (is_list and all(map(_is_result, operations, results))):
+            raise PreferenceStoreError(
+                f"{type(self.store).__name__} must give a result of its kind for each operation, "
+                "but gave something else: mend the store."
+            )
+        return list(results)
 
 
 class InMemoryAccess(StoreAccess):
@@ -101,7 +111,7 @@ class InMemoryAccess(StoreAccess):
         with self._lock:
             for _ in range(TRIES):
                 try:
-                    return self.store.batch(operations)
+                    return self._results(operations, self.store.batch(operations))
                 except AmuletError:
                     raise
                 except Exception as error:
@@ -149,6 +159,16 @@ def check_thread(store: object) -> None:
             "running: ask it while that runs, by aget and the other asynchronous ways, or use a "
             "synchronous store."
         )
+
+
+def _is_result(operation: Op, result: Any) -> bool:
+    """Whether an operation may have this result."""
+    if isinstance(operation, GetOp):
+        return result is None or isinstance(result, Item)
+    if isinstance(operation, (SearchOp, ListNamespacesOp)):
+        kind = Item if isinstance(operation, SearchOp) else tuple
+        return isinstance(result, list) and all(isinstance(each, kind) for each in result)
+    return True  # nothing is made of what a write gives
 
 
 def _failure(store: BaseStore, error: Exception) -> PreferenceStoreError:

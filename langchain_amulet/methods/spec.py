@@ -27,6 +27,9 @@ from langchain_amulet.validation import choose, kind_of, quoted
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""
 
+LONGEST = 2000
+"""The most characters of a method's text: each of its commas is looked at with all that follows."""
+
 NAMES_CODE = re.compile(r"[\w.]+:[\w.]+(:.*)?")
 """What ``module:Name`` looks like, with parameters behind it or without."""
 
@@ -52,8 +55,9 @@ def as_method(value: Method | str | float, load: Load | None = None) -> Method:
             not decide which code is run.
 
     Raises:
-        ConfigurationError: The name or a parameter is unknown, a value is out of its range, or
-            the method is one that can't be compared and printed, see `check_kind`.
+        ConfigurationError: The name or a parameter is unknown, a value is out of its range, the
+            text is far too long, or the method is one that can't be compared and printed, see
+            `check_kind`.
     """
     if isinstance(value, Method):
         if not is_registered(type(value)):  # or else it was checked when it was registered
@@ -64,6 +68,11 @@ def as_method(value: Method | str | float, load: Load | None = None) -> Method:
         return Amulet(strength=value if is_own else float(value))
     if not isinstance(value, str):
         raise _unknown(value)
+    if len(value) > LONGEST:
+        raise ConfigurationError(
+            f"A method's text may have at most {LONGEST} characters, not {len(value)}: write what "
+            "differs from the method's own parameters, as in 'amulet:kl_cap=0.5'."
+        )
     if (strength := read_strength(value)) is not None:
         return Amulet(strength=strength)
     kind, parameters = _kind(value, load)
@@ -254,7 +263,7 @@ def _with_code(
 def _value(text: str) -> Any:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for lists within lists
         return text
     return tuple(value) if isinstance(value, list) else value
 

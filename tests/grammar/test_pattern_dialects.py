@@ -4,6 +4,7 @@ import json
 import random
 import re
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any
 
 import llguidance.hf
@@ -15,8 +16,16 @@ from langchain_amulet.chat_formats.calls import Parameter
 from langchain_amulet.chat_formats.raw_texts import raw_text_rules
 from langchain_amulet.errors import SchemaError
 from langchain_amulet.grammar import json_rule
-from langchain_amulet.grammar.pattern_dialects import finds_by_all, finds_by_any, for_all
+from langchain_amulet.grammar.pattern_dialects import (
+    LONGEST,
+    check_meaning,
+    finds_by_all,
+    finds_by_any,
+    for_all,
+    for_any,
+)
 from langchain_amulet.grammar.pattern_endings import endings
+from langchain_amulet.grammar.pattern_faults import fault_of
 from support.grammars import COMPILER, TOKENIZER
 
 NAMED = "²½Ⅷ٣๐\u200c\u200d\u203f\u2028\u3000\ufeffⒶ漢😀\u0378\u088f\U0001e900"
@@ -311,3 +320,25 @@ def test_a_branch_is_apart_only_from_what_no_reader_of_its_pattern_takes() -> No
     json_rule({"oneOf": [{"enum": ["-"]}, text_of(r"^\w$")]})
     with pytest.raises(SchemaError, match="branches 0 and 1 may both hold"):
         json_rule({"oneOf": [{"enum": ["é", "-"]}, {**text_of(r"^\w$"), "minLength": 1}]})
+
+
+@pytest.mark.parametrize("part", ["[", r"\[", r"\\[", "[a[]", "[^\\", "(?a", "(?s", "{1,", r"[\d"])
+def test_patterns_are_read_in_time_that_grows_with_their_length(part: str) -> None:
+    """Nothing else is done meanwhile: what took the square of it stopped all of a process."""
+    pattern = part * (LONGEST // len(part))
+    assert for_all(pattern) or for_any(pattern)
+    assert fault_of(f"{pattern}(?=a)")
+    with suppress(SchemaError):
+        check_meaning(pattern, "It")
+    flags = pattern[:3] + "s" * (LONGEST - 3)
+    assert for_all(flags) and fault_of(flags)
+
+
+def test_a_pattern_that_is_far_too_long_is_refused_unread() -> None:
+    with pytest.raises(SchemaError, match="It has 3000000 characters, and patterns may have 20000"):
+        check_meaning(r"\w[" * 1_000_000, "It")
+
+
+def test_an_escaped_bracket_begins_no_class() -> None:
+    assert "a look ahead" in fault_of(r"\[(?=a)")
+    assert fault_of("[(?=a)") == "isn't a regular expression: mend it"

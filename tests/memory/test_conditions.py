@@ -32,6 +32,22 @@ def test_a_topic_is_named_by_whole_words_only(topic: str, text: str) -> None:
     assert not mentions([topic], text)
 
 
+@pytest.mark.parametrize("mark", ["\u0300\u0316", "\ufdfa", "x ", "a"])
+def test_a_message_of_millions_is_looked_through_at_both_ends(mark: str) -> None:
+    """Unicode's normal form of the first would take hours."""
+    long = mark * 2_000_000
+    assert mentions(["work"], f"Work. {long}")
+    assert mentions(["work"], f"{long} Work?")
+    assert not mentions(["work", "bread"], f"{long} work {long}")
+
+
+def test_letters_are_put_together_with_the_marks_behind_them() -> None:
+    spelled = "".join(f"o\u0308ffnen {'x' * length} " for length in range(300))
+    assert mentions(["öffnen"], f"{spelled} ÖFFNEN")
+    for length in range(90, 110):
+        assert mentions(["öffnen"], f"{'-' * length} o\u0308ffnen")
+
+
 def test_no_topic_is_never_named() -> None:
     assert not mentions([], "anything")
 

@@ -330,3 +330,15 @@ def test_a_strength_by_itself_is_a_number_or_its_name(value: object) -> None:
 @pytest.mark.parametrize("value", [None, True, "amulet", "pref", "nosuch", Amulet(strength=2.0)])
 def test_a_method_is_no_strength_by_itself(value: object) -> None:
     assert not is_strength(value)
+
+
+@pytest.mark.parametrize("rest", [',"', ",", "[", "a=1,", "9"])
+def test_a_text_that_is_far_too_long_is_refused_before_it_is_read(rest):
+    """Its commas alone would be looked at for hours, each together with all others."""
+    with pytest.raises(ConfigurationError, match="at most 2000 characters, not "):
+        as_method("amulet:strength=" + rest * 2_000_000)
+
+
+def test_lists_in_lists_are_a_text_if_there_are_too_many():
+    with pytest.raises(ConfigurationError, match="this text of 1900 characters"):
+        as_method("amulet:strength=" + "[" * 1900)
