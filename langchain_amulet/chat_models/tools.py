@@ -45,7 +45,10 @@ TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 OWN_TOOLS = ("function", "custom")
 """What providers call tools that the caller runs."""
 
-WRAPPING = ("parameters", "input_schema", "function", "toolSpec")
+ARGUMENTS = ("parameters", "input_schema", "inputSchema")
+"""What a tool's description calls the schema of its arguments: OpenAI's, Anthropic's and MCP's."""
+
+WRAPPING = (*ARGUMENTS, "function", "toolSpec")
 """With one of these at its top, what is valid is said by a schema in it."""
 
 VALUES = ("const", "enum", "default", "examples")
@@ -89,7 +92,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
         name = function.get("name")
         is_tool = isinstance(name, str) and bool(name.strip())
         _check_function(function)
-    except SchemaError:
+    except (SchemaError, ToolError):
         raise
     except Exception as error:  # whatever a signature or class can make the conversion raise
         check_shapes(_arguments_in(value))  # a schema that is none says better what is wrong
@@ -104,6 +107,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             f"{_shown(value)}: this model has no tools of its own."
         )
     if not is_of_objects(function["parameters"]):
+        check_shapes(function["parameters"])  # a type that is none isn't something else
         raise ToolError(
             "A tool's arguments must be an object, as they have names, but those of "
             f"{_shown(value)} may be something else: put it into an object, as a property."
@@ -130,6 +134,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     except Exception as error:  # whatever a class can make the conversion raise
         raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
     if not isinstance(function["name"], str):
+        check_shapes(value if isinstance(value, Mapping) else {})
         raise _no_schema(value, f"its name is {quoted(function['name'])}")
     return {"type": "function", "function": function}
 
@@ -300,7 +305,8 @@ def _no_schema(value: Any, reason: str) -> SchemaError:
 
 def _wrap(value: Any) -> str:
     """How a type that says what is valid becomes a class that can be read, if it is one."""
-    is_type = get_origin(value) is not None or (isinstance(value, type) and value is not object)
+    is_class = isinstance(value, type) and value is not object and not _is_described(value)
+    is_type = get_origin(value) is not None or is_class
     return ", such as RootModel of that type, or a class with a field of it" if is_type else ""
 
 
@@ -419,7 +425,23 @@ def _described_by_dict(value: Mapping[str, Any]) -> dict[str, Any]:
         return _named(value, name, value.get("description", ""))
     if "type" in value and value["type"] not in OWN_TOOLS:
         return {}  # one that a provider would run
+    if isinstance(value.get("inputSchema"), Mapping):
+        described = {key: value[key] for key in ("description", "strict") if key in value}
+        return {"name": value.get("name"), **described, "parameters": value["inputSchema"]}
+    _check_arguments_read(value)
     return dict(convert_to_openai_function(dict(value)))
+
+
+def _check_arguments_read(tool: Mapping[str, Any]) -> None:
+    """Refuse a tool whose arguments stand where nobody reads them, with `ToolError`."""
+    if not tool.keys().isdisjoint(WRAPPING):
+        return
+    said = (key for key, value in tool.items() if _is_json_schema(value))
+    if (key := next(said, None)) is not None:
+        raise ToolError(
+            f"A tool's arguments must be called 'parameters', not {quoted(key)}, where nobody "
+            "reads them: rename that."
+        )
 
 
 def _named(schema: Mapping[str, Any], name: Any, description: Any) -> dict[str, Any]:
