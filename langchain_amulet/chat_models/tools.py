@@ -20,7 +20,7 @@ from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
-from langchain_amulet.grammar.schema_tree import everywhere, resolved
+from langchain_amulet.grammar.schema_tree import all_of, everywhere, resolved
 from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
@@ -370,7 +370,26 @@ def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
     function["parameters"] = everywhere(function["parameters"], _with_objects)
     if strict is None or function["name"] is None:
         return function
-    return dict(convert_to_openai_function(function, strict=strict))
+    return {**function, "strict": strict, "parameters": _closed(function["parameters"], strict)}
+
+
+def _closed(schema: dict[str, Any], strict: bool) -> Any:
+    """A schema that says of its objects that they have no others than they list, if it is strict.
+
+    What their others are like, or that they are put together of parts, stays as it is.
+    """
+    if not strict or any("allOf" in each for each in all_of(schema)):
+        return schema
+
+    def closed(each: dict[str, Any], place: str) -> dict[str, Any]:
+        return {**each, "additionalProperties": False} if _lists_all(each) else each
+
+    return everywhere(schema, closed)
+
+
+def _lists_all(schema: Mapping[str, Any]) -> bool:
+    others = ("additionalProperties", "patternProperties", "propertyNames")
+    return "properties" in schema and schema.keys().isdisjoint(others)
 
 
 def _with_objects(schema: dict[str, Any], place: str) -> dict[str, Any]:

@@ -32,6 +32,17 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
+def test_what_is_strict_keeps_its_mappings() -> None:
+    class Stock(BaseModel):
+        shelf: str
+        counts: dict[str, int]
+
+    for form in (Stock, {"title": "stock", **Stock.model_json_schema()}):
+        schema = schema_tool(form, strict=True)["function"]["parameters"]
+        assert schema["additionalProperties"] is False
+        assert schema["properties"]["counts"]["additionalProperties"] == {"type": "integer"}
+
+
 class City(BaseModel):
     name: str
 
