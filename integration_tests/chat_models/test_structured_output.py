@@ -14,7 +14,15 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel, field_validator, model_validator
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    field_validator,
+    model_validator,
+)
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ConfigurationError, ContextLengthError, SchemaError, ToolError
@@ -437,7 +445,9 @@ class Looking(Checked):
 def test_whatever_a_validator_raises_ends_no_stream_and_is_told_by_the_whole(
     llm: ChatAmulet, method: Any
 ) -> None:
-    assert isinstance([*llm.with_structured_output(Checked, method=method).stream("?")][-1], Checked)
+    assert isinstance(
+        [*llm.with_structured_output(Checked, method=method).stream("?")][-1], Checked
+    )
     with pytest.raises(OutputParserException, match="Looking doesn't take the answer"):
         llm.with_structured_output(Looking, method=method).invoke("?")
 
