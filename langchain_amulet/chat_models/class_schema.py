@@ -81,6 +81,9 @@ class ReadableSchema(GenerateJsonSchema):
         """What pydantic says of any type, with patterns for formats that only it knows."""
         written = super().generate_inner(schema)
         name = str(written.get("format"))
+        if name == "zoneinfo":  # hundreds of names, of which readers have some or others
+            told = "a time zone (use a Literal of the names that are meant)"
+            self.handle_invalid_for_json_schema(schema, told)
         if name in BASE64:
             is_text = schema.get("schema", schema).get("type") != "bytes"
             pattern = base64_texts(BASE64[name], is_text)
