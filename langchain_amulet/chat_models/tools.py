@@ -57,6 +57,9 @@ VALUES = ("const", "enum", "default", "examples")
 UNTITLED = "answer"
 """The name of a schema that has none."""
 
+COMBINED = frozenset({"allOf", "oneOf", "not", "if"})
+"""With one of these, what an object may be is said by several schemas, or by what it may not be."""
+
 COMBINING = ("anyOf", "oneOf", "allOf")
 """Below these keys of a JSON schema stand schemas for the same value."""
 
@@ -376,9 +379,10 @@ def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
 def _closed(schema: dict[str, Any], strict: bool) -> Any:
     """A schema that says of its objects that they have no others than they list, if it is strict.
 
-    What their others are like, or that they are put together of parts, stays as it is.
+    What their others are like stays as it is. So does all, where objects are put together of parts,
+    or something is excluded: by less of that, more would be let through.
     """
-    if not strict or any("allOf" in each for each in all_of(schema)):
+    if not strict or any(COMBINED & each.keys() for each in all_of(schema)):
         return schema
 
     def closed(each: dict[str, Any], place: str) -> dict[str, Any]:
