@@ -140,7 +140,50 @@ VACUOUS = {
         uniqueItems=BOOLEAN, format=SHORT, required=INTEGER, const=NULL, enum=obj(a=SHORT)
     ),
 }
+OPENAPI = {
+    "components": {
+        **obj(pet={"$ref": "#/components/schemas/Pet"}),
+        "components": {
+            "schemas": {
+                "Pet": obj(name=SHORT, owner={"$ref": "#/components/schemas/Owner"}),
+                "Owner": obj([], pet={"$ref": "#/components/schemas/Pet"}),
+            }
+        },
+    },
+    "parts of components": {
+        **obj(pet={"$ref": "#/components/schemas/Cat"}),
+        "components": {
+            "schemas": {
+                "Pet": obj(kind=SHORT),
+                "Cat": {"allOf": [{"$ref": "#/components/schemas/Pet"}, obj([], lives=INTEGER)]},
+            }
+        },
+    },
+    "remarks in a circle": {
+        **obj(a={"$ref": "#/$defs/list"}),
+        "$defs": {
+            "list": obj(
+                next={
+                    "anyOf": [{"$ref": "#/$defs/list"}, NULL],
+                    "nullable": True,
+                    "discriminator": {"propertyName": "kind"},
+                    "deprecated": True,
+                    "x-order": 1,
+                }
+            )
+        },
+    },
+    "counts with a point": obj(
+        a=listed(INTEGER, minItems=1.0, maxItems=2.0), b={"type": "string", "maxLength": 3.0}
+    ),
+}
 REWRITTEN = {
+    "names of a class and a longest length": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-z]+$", "maxLength": 3},
+        "additionalProperties": INTEGER,
+        "minProperties": 1,
+    },
     "different items": obj(a=listed(one_of("x", "y", "z"), uniqueItems=True, minItems=1)),
     "different digits": obj(
         a=listed({"type": "integer", "minimum": 0, "maximum": 9}, uniqueItems=True, minItems=3)
@@ -475,8 +518,8 @@ REAL_LIFE = {
 """Schemas as applications have them, each long enough to decode for a while."""
 
 SCHEMAS: dict[str, Schema] = {
-    **SCALARS, **NUMBERS, **STRINGS, **PATTERNS, **FORMATS, **VACUOUS, **REWRITTEN, **CHOICES,
-    **ARRAYS, **OBJECTS, **REFERENCES, **REAL_LIFE,
+    **SCALARS, **NUMBERS, **STRINGS, **PATTERNS, **FORMATS, **VACUOUS, **OPENAPI, **REWRITTEN,
+    **CHOICES, **ARRAYS, **OBJECTS, **REFERENCES, **REAL_LIFE,
 }  # fmt: skip
 
 REFUSED: dict[str, Schema] = {

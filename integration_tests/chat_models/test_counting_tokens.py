@@ -7,6 +7,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    RemoveMessage,
     SystemMessage,
     trim_messages,
 )
@@ -80,6 +81,7 @@ TALK: list[BaseMessage] = [
         [HumanMessage("")],
         [AIMessage("")],
         [HumanMessage([{"type": "image", "url": "x"}])],
+        [RemoveMessage(id="1"), HumanMessage("Hi")],
         [AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}]), HumanMessage("?")],
     ],
 )

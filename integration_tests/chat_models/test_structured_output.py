@@ -14,7 +14,15 @@ import pytest
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage
 from langchain_core.tools import StructuredTool
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, RootModel, field_validator
+from pydantic import (
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    field_validator,
+    model_validator,
+)
 
 from langchain_amulet import ChatAmulet
 from langchain_amulet.errors import ConfigurationError, ContextLengthError, SchemaError, ToolError
@@ -408,6 +416,40 @@ def test_an_object_that_was_closed_as_tokens_ran_out_says_so(
 def test_an_object_that_ended_by_itself_is_whole(llm: ChatAmulet, method: Any) -> None:
     chain = llm.with_structured_output(Leaf, method=method, allow_truncated=False)
     assert isinstance(chain.invoke("Which?"), Leaf)
+
+
+class Checked(BaseModel):
+    """Whose validators take what is read for whole, and say nothing of values."""
+
+    first: Annotated[int, Field(ge=1, le=9)]
+    last: Annotated[int, Field(ge=1, le=9)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def look(cls, values: dict[str, int]) -> dict[str, int]:
+        if values["last"] < 0:
+            raise LookupError("never")
+        return values
+
+
+class Looking(Checked):
+    """Which fails by a mistake of its own."""
+
+    @field_validator("last", mode="after")
+    @classmethod
+    def miss(cls, last: int) -> int:
+        return {"none": 0}[str(last)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_whatever_a_validator_raises_ends_no_stream_and_is_told_by_the_whole(
+    llm: ChatAmulet, method: Any
+) -> None:
+    assert isinstance(
+        [*llm.with_structured_output(Checked, method=method).stream("?")][-1], Checked
+    )
+    with pytest.raises(OutputParserException, match="Looking doesn't take the answer"):
+        llm.with_structured_output(Looking, method=method).invoke("?")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -467,4 +467,5 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
         try:
             return len(builder.build(to_turns(given), ()))
         except (RequestError, ChatTemplateError):
-            return len(self.get_token_ids(get_buffer_string(given)))
+            said = [each for each in given if each.type != "remove"]  # which isn't said to anybody
+            return len(self.get_token_ids(get_buffer_string(said)))

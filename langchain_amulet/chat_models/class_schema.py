@@ -9,29 +9,35 @@ This module knows pydantic's types: nothing of LangChain, tools, grammars or dec
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
-from pydantic import AliasChoices, AliasPath, BaseModel
+from pydantic import AliasChoices, AliasPath, BaseModel, ByteSize, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, JsonSchemaWarningKind
+from pydantic_core import PydanticSerializationError, SchemaValidator, to_jsonable_python
 
+from langchain_amulet.chat_models.mapping_keys import NO_NAME, name_pattern
 from langchain_amulet.chat_models.text_patterns import (
+    BYTE_COUNT,
+    COMPLEX,
     DATE,
     FORMATS,
-    NUMBER,
+    HEX,
     OFFSET,
     TIME,
     base64_texts,
     dates_between,
     in_order,
-    literally,
     url,
     whole_numbers,
 )
 from langchain_amulet.errors import SchemaError
+from langchain_amulet.grammar.schema_tree import all_of, resolved
 
 UNBOUNDED = Decimal(10**15)
 """The largest amount of a finite number without bounds: floats are exact up to about there."""
@@ -56,7 +62,7 @@ def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
         pydantic.errors.PydanticInvalidForJsonSchema: It holds what JSON can't, such as functions.
     """
     by_alias = cls.model_config.get("validate_by_alias") is not False
-    schema = cls.model_json_schema(by_alias=by_alias, schema_generator=ReadableSchema)
+    schema = _tagged(cls.model_json_schema(by_alias=by_alias, schema_generator=ReadableSchema))
     # Grammars leave the objects of a schema with such parts open, as far as it doesn't close them.
     return _closed(schema) if _contains(schema, ("allOf", "patternProperties")) else schema
 
@@ -64,10 +70,20 @@ def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
 class ReadableSchema(GenerateJsonSchema):
     """Describes types by texts that pydantic reads."""
 
+    _defined: Sequence[Any] = ()
+
+    def definitions_schema(self, schema: Any) -> JsonSchemaValue:
+        """What pydantic says of it; keeps what references lead to, by which keys are tried out."""
+        self._defined = schema["definitions"]
+        return super().definitions_schema(schema)
+
     def generate_inner(self, schema: Any) -> JsonSchemaValue:
         """What pydantic says of any type, with patterns for formats that only it knows."""
         written = super().generate_inner(schema)
         name = str(written.get("format"))
+        if name == "zoneinfo":  # hundreds of names, of which readers have some or others
+            told = "a time zone (use a Literal of the names that are meant)"
+            self.handle_invalid_for_json_schema(schema, told)
         if name in BASE64:
             is_text = schema.get("schema", schema).get("type") != "bytes"
             pattern = base64_texts(BASE64[name], is_text)
@@ -110,19 +126,32 @@ class ReadableSchema(GenerateJsonSchema):
 
     def float_schema(self, schema: Any) -> JsonSchemaValue:
         """Numbers, of which finite ones aren't so large that a reader takes them for infinite."""
-        written = super().float_schema(schema)
-        return written if schema.get("allow_inf_nan", True) else _bounded(written, 1e15)
+        written, known = super().float_schema(schema), self._config.allow_inf_nan
+        is_any = schema.get("allow_inf_nan", True if known is None else known)
+        return written if is_any else _bounded(written, 1e15)
+
+    def fraction_schema(self, schema: Any) -> JsonSchemaValue:
+        """Fractions as texts; numbers where they have bounds."""
+        bounds = {name: float(schema[name]) for name in BOUNDS if schema.get(name) is not None}
+        if bounds:
+            return self.float_schema({"type": "float", **bounds, "allow_inf_nan": False})
+        return {"type": "string", "format": "fraction"}
 
     def str_schema(self, schema: Any) -> JsonSchemaValue:
         """Texts; what is stripped when it is read has nothing to strip."""
         written = super().str_schema(schema)
-        if schema.get("strip_whitespace") and written.get("minLength") and "pattern" not in written:
+        if written.get("pattern") == ByteSize.byte_string_pattern:
+            return {"type": "string", "pattern": f"^{BYTE_COUNT}$"}
+        is_stripped = schema.get("strip_whitespace", self._config.str_strip_whitespace)
+        if is_stripped and (written.get("minLength") or "pattern" in written):
             return {**written, "allOf": [{"pattern": r"^\S"}, {"pattern": r"\S$"}]}
         return written
 
     def bytes_schema(self, schema: Any) -> JsonSchemaValue:
         """Texts; where their bytes are counted, of characters that have one each."""
-        written = super().bytes_schema(schema)
+        written, encoding = super().bytes_schema(schema), self._config.val_json_bytes
+        if encoding != "utf8":
+            return _encoded_bytes(encoding, schema)
         if "maxLength" in written and written.get("format") == "binary":
             return {**_without(written, "format"), "pattern": r"^[ -~]*$"}
         return written
@@ -164,7 +193,7 @@ class ReadableSchema(GenerateJsonSchema):
 
     def complex_schema(self, schema: Any) -> JsonSchemaValue:
         """Complex numbers, as Python writes them."""
-        return {"type": "string", "pattern": rf"^{NUMBER}\+{NUMBER}j$"}
+        return {"type": "string", "pattern": f"^{COMPLEX}$"}
 
     def url_schema(self, schema: Any) -> JsonSchemaValue:
         """Addresses with the schemes that are allowed."""
@@ -179,9 +208,58 @@ class ReadableSchema(GenerateJsonSchema):
         version = schema.get("version")
         return {"type": "string", "format": f"uuid{version}" if version else "uuid"}
 
+    def enum_schema(self, schema: Any) -> JsonSchemaValue:
+        """Those of its values that are read from JSON."""
+        read = self._read(schema, schema["members"])
+        kept: Any = {**schema, "members": [*read.values()]}
+        written = super().enum_schema(kept)
+        values = [json.loads(text) for text in read]
+        return (
+            written if written["enum"] == values else {**_without(written, "type"), "enum": values}
+        )
+
+    def literal_schema(self, schema: Any) -> JsonSchemaValue:
+        """Those of its values that are read from JSON."""
+        read = self._read(schema, schema["expected"])
+        kept: Any = {**schema, "expected": [*read.values()]}
+        return super().literal_schema(kept)
+
+    def _read(self, schema: Any, values: Sequence[Any]) -> dict[str, Any]:
+        """Those of its values that are read from JSON, by what they are read from."""
+        reader = SchemaValidator(schema)
+        found: dict[str, Any] = {}
+        for value in values:
+            texts = (each for each in _json_of(value) if _is_read(reader, each))
+            if (text := next(texts, None)) is not None:
+                found.setdefault(text, value)
+        if not found:
+            self.handle_invalid_for_json_schema(
+                schema, "values of which none is read from JSON (use texts or numbers as values)"
+            )
+        return found
+
+    def union_schema(self, schema: Any) -> JsonSchemaValue:
+        """A choice of what can be described; refused where nothing can."""
+        return self._filled(super().union_schema(schema), schema)
+
+    def tagged_union_schema(self, schema: Any) -> JsonSchemaValue:
+        """As `union_schema`."""
+        return self._filled(super().tagged_union_schema(schema), schema)
+
+    def _filled(self, written: JsonSchemaValue, schema: Any) -> JsonSchemaValue:
+        if [] in (written.get("anyOf"), written.get("oneOf")):
+            self.handle_invalid_for_json_schema(schema, "a choice of nothing that JSON can have")
+        return written
+
+    def is_subclass_schema(self, schema: Any) -> JsonSchemaValue:
+        """Refused: no JSON is read as a class."""
+        return self.handle_invalid_for_json_schema(schema, "a class as a value")
+
     def set_schema(self, schema: Any) -> JsonSchemaValue:
         """Lists; what is in them twice is read as once, unless so many are needed."""
         written = super().set_schema(schema)
+        if written.get("items") == {}:  # lists and objects can't be in a set
+            written["items"] = {"type": ["string", "number", "boolean", "null"]}
         return written if written.get("minItems", 0) > 1 else _without(written, "uniqueItems")
 
     def frozenset_schema(self, schema: Any) -> JsonSchemaValue:
@@ -192,17 +270,13 @@ class ReadableSchema(GenerateJsonSchema):
         """Objects whose names are texts of their keys."""
         values = self.generate_inner(schema["values_schema"]) if "values_schema" in schema else {}
         keys = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}
-        if schema.get("keys_schema", {}).get("type") == "literal":  # which isn't read from texts
-            keys = {
-                "enum": [
-                    each for each in schema["keys_schema"]["expected"] if isinstance(each, str)
-                ]
-            }
-        pattern = self._pattern(keys)
-        if pattern == literally([]):
-            self.handle_invalid_for_json_schema(schema, "a mapping whose keys are no texts")
         written: JsonSchemaValue = {"type": "object", "additionalProperties": values or True}
-        if pattern is not None:
+        if keys.keys() & {"minLength", "maxLength"} and "pattern" in keys:
+            written["propertyNames"] = keys
+        elif (pattern := name_pattern(keys, self._referred, self._reads(schema))) == NO_NAME:
+            told = "a mapping whose keys are no texts, or none that a pattern tells"
+            self.handle_invalid_for_json_schema(schema, told)
+        elif pattern is not None:
             named = {"patternProperties": {f"^{pattern}$": values}}
             written = {"type": "object", **named, "additionalProperties": False}
         self.update_with_validations(written, schema, self.ValidationsMapping.object)
@@ -214,18 +288,72 @@ class ReadableSchema(GenerateJsonSchema):
         """Objects of whole numbers."""
         return self.dict_schema({"values_schema": {"type": "int"}, **schema})
 
-    def _pattern(self, keys: Mapping[str, Any]) -> str | None:
-        """A pattern of names for keys of a type; None where any name will do."""
-        if "$ref" in keys:
-            found = self.get_schema_from_definitions(keys["$ref"])
-            return None if found is None else self._pattern(found)
-        if "anyOf" in keys:
-            patterns = [self._pattern(each) for each in keys["anyOf"]]
-            several = [pattern for pattern in patterns if pattern is not None]
-            return f"({'|'.join(several)})" if len(several) == len(patterns) else None
-        if "enum" in keys or "const" in keys:
-            return literally(keys.get("enum", [keys.get("const")]))
-        return _pattern_of_kind(keys)
+    def _referred(self, reference: str) -> Mapping[str, Any]:
+        return self.get_schema_from_definitions(reference) or {}  # type: ignore[arg-type]
+
+    def _reads(self, schema: Any) -> Callable[[str], bool]:
+        """Whether a text is read as a key of a mapping."""
+        keys = {"type": "dict", "keys_schema": schema.get("keys_schema", {"type": "any"})}
+        whole: Any = {"type": "definitions", "schema": keys, "definitions": [*self._defined]}
+
+        def reads(text: str) -> bool:
+            return _is_read(SchemaValidator(whole), json.dumps({text: None}))
+
+        return reads
+
+
+def _json_of(value: Any) -> Iterator[str]:
+    """What JSON may have for a value: as Pydantic would write it, and for a Decimal a number."""
+    plain = value.value if isinstance(value, Enum) else value
+    if isinstance(plain, Decimal) and plain.is_finite():
+        yield json.dumps(float(plain))
+    try:
+        yield json.dumps(to_jsonable_python(plain))
+    except (PydanticSerializationError, ValueError):
+        return  # nothing at all
+
+
+def _is_read(reader: SchemaValidator, text: str) -> bool:
+    try:
+        reader.validate_json(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _encoded_bytes(encoding: str, schema: Mapping[str, Any]) -> JsonSchemaValue:
+    """Texts that are read as bytes: hexadecimal, or base64 of whole groups; no more than asked."""
+    fewest, most = schema.get("min_length", 0), schema.get("max_length")
+    if encoding == "hex":
+        return {"type": "string", "pattern": f"^({HEX}{{2}}){{{fewest},{most or ''}}}$"}
+    groups = f"{{{math.ceil(fewest / 3)},{'' if most is None else most // 3}}}"
+    return {"type": "string", "pattern": f"^([A-Za-z0-9_-]{{4}}){groups}$"}
+
+
+def _tagged(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """A schema whose classes, where one of several is meant, always say which they are.
+
+    Pydantic chooses by what is written, and not by a default.
+    """
+    classes = dict(schema.get("$defs", {}))
+    for union in all_of(schema):
+        for name in _chosen(union, schema):
+            chosen, by = classes[name], union.get("discriminator", {}).get("propertyName")
+            listed: Mapping[str, Any] = chosen.get("properties", {})
+            tags = {by} if by in listed else {key for key in listed if "const" in listed[key]}
+            required = [*chosen.get("required", ()), *(key for key in listed if key in tags)]
+            classes[name] = {**chosen, "required": list(dict.fromkeys(required))}
+    return {**schema, "$defs": classes} if classes else schema
+
+
+def _chosen(union: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the classes among which one is chosen, through choices of choices."""
+    for branch in union.get("oneOf", ()):
+        whole = resolved(branch, root)
+        if "oneOf" in whole:
+            yield from _chosen(whole, root)
+        elif "properties" in whole and "$ref" in branch:
+            yield branch["$ref"].rpartition("/")[2]
 
 
 def _check_named(cls: type[Any]) -> None:
@@ -249,39 +377,6 @@ def _check_named(cls: type[Any]) -> None:
                 f"{name!r} from the path {path!r} alone: give it a name beside, as in "
                 f"AliasChoices({name!r}, AliasPath(...)), or nest the classes as the path does."
             )
-
-
-def _pattern_of_kind(keys: Mapping[str, Any]) -> str | None:
-    kind, name = keys.get("type"), keys.get("format")
-    if kind == "integer":
-        low = keys.get("minimum", keys.get("exclusiveMinimum", -math.inf) + 1)
-        high = keys.get("maximum", keys.get("exclusiveMaximum", math.inf) - 1)
-        return whole_numbers(low, high)
-    if kind in ("array", "object", "null"):
-        return literally([])
-    if kind == "number":
-        return NUMBER
-    if kind == "boolean":
-        return "(true|false)"
-    if name in KEY_FORMATS:
-        return KEY_FORMATS[name]
-    if "pattern" in keys:
-        pattern = str(keys["pattern"])
-        opening, closing = pattern.startswith("^"), pattern.endswith("$")
-        inner = pattern[opening : len(pattern) - closing]
-        return f"{'' if opening else '.*'}({inner}){'' if closing else '.*'}"
-    if keys.get("minLength") or "maxLength" in keys:
-        return f"[ !#-\\[\\]-~]{{{keys.get('minLength', 0)},{keys.get('maxLength', '')}}}"
-    return None
-
-
-KEY_FORMATS = {
-    "date": DATE,
-    "time": TIME,
-    "date-time": f"{DATE}T{TIME}Z",
-    "uuid": FORMATS["uuid4"],
-}
-"""What names look like that are read as values of these formats."""
 
 
 def _bounded(schema: Mapping[str, Any], most: float) -> JsonSchemaValue:

@@ -12,7 +12,7 @@ This module knows LangChain's messages only: no template, tokenizer or preferenc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from types import MappingProxyType
 from typing import Any
@@ -58,6 +58,7 @@ TEXT_BLOCKS = frozenset({"text", "text-plain", "input_text", "output_text"})
 SILENT_BLOCKS = frozenset(
     {
         "reasoning",
+        "reasoning_content",
         "thinking",
         "redacted_thinking",
         "tool_use",
@@ -71,8 +72,18 @@ SILENT_BLOCKS = frozenset(
 """Types of blocks in an assistant's content that its ``tool_calls`` hold or that aren't resent."""
 
 
-THOUGHT_BLOCKS = ("reasoning", "thinking")
+THOUGHT_BLOCKS = ("reasoning", "thinking", "reasoning_content")
 """Types of blocks that hold a thought, in a field of the same name."""
+
+CALL_BLOCKS: Mapping[str, str] = MappingProxyType(
+    {
+        "tool_use": "input",
+        "tool_call": "args",
+        "function_call": "arguments",
+        "invalid_tool_call": "args",
+    }
+)
+"""Types of blocks that hold a call, and the field in which its arguments are."""
 
 MEDIA_BLOCKS = frozenset(
     {"image", "image_url", "audio", "input_audio", "video", "file", "document", "input_image"}
@@ -291,16 +302,21 @@ def _to_turn(message: BaseMessage) -> Turn:
 
 def _thought(message: AIMessage) -> str:
     """What was thought before an answer, as this model or another one keeps it."""
-    own = message.additional_kwargs.get("reasoning_content")
-    if isinstance(own, str):
-        return own
-    thoughts: list[Any] = []
-    for block in _blocks(message, *THOUGHT_BLOCKS):
-        summaries = block.get("summary")  # of a thought that its provider keeps to itself
-        parts = summaries if isinstance(summaries, list) else []
-        told = [part.get("text") for part in parts if isinstance(part, Mapping)]
-        thoughts += [block.get(block["type"]), *told]
-    return "".join(thought for thought in thoughts if isinstance(thought, str))
+    for name in ("reasoning_content", "reasoning"):
+        if own := "".join(_thoughts(message.additional_kwargs.get(name))):
+            return own
+    blocks = _blocks(message, *THOUGHT_BLOCKS)
+    return "".join(text for each in blocks for text in _thoughts(each, each["type"]))
+
+
+def _thoughts(held: Any, key: str = "text") -> Iterator[str]:
+    """The texts of a thought, of which providers that keep it to themselves tell a summary."""
+    if isinstance(held, str):
+        yield held
+    elif isinstance(held, Mapping):
+        summaries = held.get("summary")
+        for part in (held.get(key), *(summaries if isinstance(summaries, list) else ())):
+            yield from _thoughts(part)
 
 
 def _role(message: BaseMessage, what: str = "A message's role") -> str:
@@ -324,16 +340,24 @@ def _text(message: BaseMessage) -> str:
         broken = (
             f"{call['name'] or ''}{call['args'] or ''}" for call in message.invalid_tool_calls
         )
-        return join_texts(text, *broken)
+        return join_texts(text or _said_beside(message), *broken)
     return text
+
+
+def _said_beside(message: AIMessage) -> str:
+    """What an answer without content says, in OpenAI's form: that it refuses, or what it spoke."""
+    refusal, audio = (message.additional_kwargs.get(key) for key in ("refusal", "audio"))
+    if isinstance(refusal, str):
+        return refusal
+    return (_text_at(audio, "transcript") or "[audio]") if isinstance(audio, Mapping) else ""
 
 
 def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
     if isinstance(block, str):
         return block
     kind, role = block.get("type"), _role(message)
-    if kind in TEXT_BLOCKS:
-        return str(block.get("text", ""))
+    if (text := _text_held(block, in_result=role == "tool")) is not None:
+        return text
     if role == "assistant":
         return _answered(block)
     if role == "tool":
@@ -343,6 +367,25 @@ def _block_text(block: str | dict[str, Any], message: BaseMessage) -> str:
         f"This model reads text only, but a message of type {quoted(message.type)} holds a block "
         f"of type {quoted(kind)}: leave the block out, or describe it in words."
     )
+
+
+def _text_held(block: Mapping[str, Any], in_result: bool) -> str | None:
+    """What a block of text says, a document of plain text included; None if it is something else.
+
+    Some providers write texts without a type. In results these are data.
+    """
+    kind, source = block.get("type"), block.get("source")
+    if kind in TEXT_BLOCKS and ("text" in block or "content" not in block):
+        text = block.get("text")
+        is_elsewhere = text is None and not MEDIA_FIELDS.isdisjoint(block)
+        return None if is_elsewhere else "" if text is None else str(text)
+    if block.get("source_type") == "text" or (kind is None and not in_result):
+        text = block.get("text")
+    elif isinstance(source, Mapping) and source.get("type") == "text":
+        text = source.get("data")
+    else:
+        text = None
+    return text if isinstance(text, str) else None
 
 
 def _answered(block: Mapping[str, Any]) -> str:
@@ -396,8 +439,10 @@ def _results_apart(message: HumanMessage) -> list[BaseMessage]:
 
 def _result(block: Mapping[str, Any]) -> BaseMessage:
     content = block.get("content")
+    if not isinstance(content, (str, list)):
+        content = "" if content is None else [content]
     return ToolMessage(
-        content=content if isinstance(content, (str, list)) else "",
+        content=content,
         tool_call_id=_text_at(block, "tool_use_id"),
         status="error" if block.get("is_error") is True else "success",
     )
@@ -405,30 +450,39 @@ def _result(block: Mapping[str, Any]) -> BaseMessage:
 
 def _with_all_calls(message: AIMessage) -> AIMessage:
     """The message with the calls that stand elsewhere than in its ``tool_calls``."""
-    known = {call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)}
-    more = [
-        tool_call(name=_text_at(block, "name"), args=dict(block["input"]), id=_text_at(block, "id"))
-        for block in _blocks(message, "tool_use")
-        if _text_at(block, "id") not in known and isinstance(block.get("input"), Mapping)
-    ]
-    if not (message.tool_calls or message.invalid_tool_calls or more):
-        more = _old_call(message.additional_kwargs.get("function_call"))
+    known = [call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls)]
+    found = filter(None, map(_call_in, _blocks(message, *CALL_BLOCKS)))
+    # One without an id is known, where any call is.
+    more = [call for call in found if call["id"] not in ("", *known) or not known]
+    old = message.additional_kwargs.get("function_call")
+    if not (known or more) and isinstance(old, Mapping) and isinstance(old.get("name"), str):
+        # In OpenAI's first form it is the only one, which a `FunctionMessage` answers.
+        given = old.get("arguments")
+        args = {"arguments": given} if (read := _arguments(given)) is None else read
+        more = [tool_call(name=old["name"], args=args, id=old["name"])]
     if not more:
         return message
     return message.model_copy(update={"tool_calls": [*message.tool_calls, *more]})
 
 
-def _old_call(call: Any) -> list[ToolCall]:
-    """The one call of a message in OpenAI's first form, which a `FunctionMessage` answers."""
-    if not isinstance(call, Mapping) or not isinstance(call.get("name"), str):
-        return []
-    given = call.get("arguments")
+def _call_in(block: Mapping[str, Any]) -> ToolCall | None:
+    """The call that a block holds; None for a piece of one, of which nobody knows the rest."""
+    given = block.get(CALL_BLOCKS[block["type"]]) or block.get("partial_json")
+    arguments = _arguments(given)
+    if arguments is None and block["type"] == "invalid_tool_call":
+        arguments = {"arguments": given}
+    call_id = _text_at(block, "call_id") or _text_at(block, "id")
+    name = _text_at(block, "name")
+    return None if arguments is None else tool_call(name=name, args=arguments, id=call_id)
+
+
+def _arguments(given: Any) -> dict[str, Any] | None:
+    """A call's arguments, whether they are JSON or read already; None if they are neither."""
     try:
-        arguments = json.loads(given or "{}") if isinstance(given, str) else given
+        arguments = json.loads(given) if given and isinstance(given, str) else given or {}
     except ValueError:
-        arguments = None
-    args = arguments if isinstance(arguments, dict) else {"arguments": given}
-    return [tool_call(name=call["name"], args=args, id=call["name"])]
+        return None
+    return dict(arguments) if isinstance(arguments, Mapping) else None
 
 
 def _text_at(block: Mapping[str, Any], key: str) -> str:

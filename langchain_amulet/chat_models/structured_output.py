@@ -191,7 +191,7 @@ def _object(reader: type[Any] | None, value: Any, is_partial: bool) -> Any:
         if issubclass(reader, BaseModel):
             return reader.model_validate_json(json.dumps(value))
         return reader.parse_obj(value)  # of pydantic's first version
-    except ValueError as error:
+    except Exception as error:  # whatever a validator of the class raises
         if is_partial:
             return None
         raise OutputParserException(

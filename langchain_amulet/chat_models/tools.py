@@ -20,7 +20,7 @@ from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
-from langchain_amulet.grammar.schema_tree import everywhere, resolved
+from langchain_amulet.grammar.schema_tree import all_of, everywhere, resolved
 from langchain_amulet.validation import as_json, check_nesting, kind_of, message_of, quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
@@ -45,7 +45,10 @@ TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 OWN_TOOLS = ("function", "custom")
 """What providers call tools that the caller runs."""
 
-WRAPPING = ("parameters", "input_schema", "function", "toolSpec")
+ARGUMENTS = ("parameters", "input_schema", "inputSchema")
+"""What a tool's description calls the schema of its arguments: OpenAI's, Anthropic's and MCP's."""
+
+WRAPPING = (*ARGUMENTS, "function", "toolSpec")
 """With one of these at its top, what is valid is said by a schema in it."""
 
 VALUES = ("const", "enum", "default", "examples")
@@ -60,6 +63,9 @@ SAID: Mapping[str, tuple[type, str]] = {
     "strict": (bool, "True or False"),
 }
 """What may be said of a tool besides its name: of which type, and in words."""
+
+COMBINED = frozenset({"allOf", "oneOf", "not", "if"})
+"""With one of these, what an object may be is said by several schemas, or by what it may not be."""
 
 COMBINING = ("anyOf", "oneOf", "allOf")
 """Below these keys of a JSON schema stand schemas for the same value."""
@@ -109,6 +115,7 @@ def as_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
             f"{_shown(value)}: this model has no tools of its own."
         )
     if not is_of_objects(function["parameters"]):
+        check_shapes(function["parameters"])  # a type that is none isn't something else
         raise ToolError(
             "A tool's arguments must be an object, as they have names, but those of "
             f"{_shown(value)} may be something else: put it into an object, as a property."
@@ -138,6 +145,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     except Exception as error:  # whatever a class can make the conversion raise
         raise _no_schema(value, _reason(value, error)) from (error if _is_code(value) else None)
     if not isinstance(function["name"], str):
+        check_shapes(value if isinstance(value, Mapping) else {})
         raise _no_schema(value, f"its name is {quoted(function['name'])}")
     return {"type": "function", "function": function}
 
@@ -301,7 +309,8 @@ def _no_schema(value: Any, reason: str) -> SchemaError:
 
 def _wrap(value: Any) -> str:
     """How a type that says what is valid becomes a class that can be read, if it is one."""
-    is_type = get_origin(value) is not None or (isinstance(value, type) and value is not object)
+    is_class = isinstance(value, type) and value is not object and not _is_described(value)
+    is_type = get_origin(value) is not None or is_class
     return ", such as RootModel of that type, or a class with a field of it" if is_type else ""
 
 
@@ -382,7 +391,27 @@ def _as_function(value: Any, strict: bool | None) -> dict[str, Any]:
     function["parameters"] = everywhere(function["parameters"], _with_objects)
     if strict is None or function["name"] is None:
         return function
-    return dict(as_json(convert_to_openai_function(function, strict=strict)))
+    return {**function, "strict": strict, "parameters": _closed(function["parameters"], strict)}
+
+
+def _closed(schema: dict[str, Any], strict: bool) -> Any:
+    """A schema that says of its objects that they have no others than they list, if it is strict.
+
+    What their others are like stays as it is. So does all, where objects are put together of parts,
+    or something is excluded: by less of that, more would be let through.
+    """
+    if not strict or any(COMBINED & each.keys() for each in all_of(schema)):
+        return schema
+
+    def closed(each: dict[str, Any], place: str) -> dict[str, Any]:
+        return {**each, "additionalProperties": False} if _lists_all(each) else each
+
+    return everywhere(schema, closed)
+
+
+def _lists_all(schema: Mapping[str, Any]) -> bool:
+    others = ("additionalProperties", "patternProperties", "propertyNames")
+    return "properties" in schema and schema.keys().isdisjoint(others)
 
 
 def _with_objects(schema: dict[str, Any], place: str) -> dict[str, Any]:
@@ -437,7 +466,23 @@ def _described_by_dict(value: Mapping[str, Any]) -> dict[str, Any]:
         return _named(value, name, value.get("description", ""))
     if "type" in value and value["type"] not in OWN_TOOLS:
         return {}  # one that a provider would run
+    if isinstance(value.get("inputSchema"), Mapping):
+        described = {key: value[key] for key in ("description", "strict") if key in value}
+        return {"name": value.get("name"), **described, "parameters": value["inputSchema"]}
+    _check_arguments_read(value)
     return dict(convert_to_openai_function(dict(value)))
+
+
+def _check_arguments_read(tool: Mapping[str, Any]) -> None:
+    """Refuse a tool whose arguments stand where nobody reads them, with `ToolError`."""
+    if not tool.keys().isdisjoint(WRAPPING):
+        return
+    said = (key for key, value in tool.items() if _is_json_schema(value))
+    if (key := next(said, None)) is not None:
+        raise ToolError(
+            f"A tool's arguments must be called 'parameters', not {quoted(key)}, where nobody "
+            "reads them: rename that."
+        )
 
 
 def _named(schema: Mapping[str, Any], name: Any, description: Any) -> dict[str, Any]:

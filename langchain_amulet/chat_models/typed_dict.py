@@ -24,7 +24,9 @@ from typing import (
     get_type_hints,
 )
 
+from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import BaseModel, Field, create_model
+from pydantic.fields import FieldInfo
 from typing_extensions import ReadOnly, is_typeddict
 
 ARGUMENTS = re.compile(r"^\s*(?:Args|Arguments|Attributes):\s*\n(?P<fields>.*)", re.M | re.S)
@@ -33,6 +35,9 @@ ARGUMENTS = re.compile(r"^\s*(?:Args|Arguments|Attributes):\s*\n(?P<fields>.*)",
 Models = dict[type, "type[BaseModel] | None"]
 """The class of each ``TypedDict``; None while it is being made."""
 
+ATTRIBUTE = "field_"
+"""What attributes are called whose keys are no names for one."""
+
 FIELD = re.compile(r"^ +(\w+)(?: *\(.*?\))?: *(.+)$", re.M)
 
 
@@ -40,7 +45,7 @@ def as_model(typed_dict: type) -> type[BaseModel]:
     """A class whose JSON schema is that of a ``TypedDict``, and of those that it holds."""
     models: Models = {}
     model = _model(typed_dict, models)
-    known = {each.__name__: each for each in models.values() if each is not None}
+    known = {_place(each, models): made for each, made in models.items() if made is not None}
     for each in known.values():
         each.model_rebuild(force=True, _types_namespace=known)
     return model
@@ -52,9 +57,8 @@ def _model(typed_dict: type, models: Models) -> type[BaseModel]:
     listed = ARGUMENTS.search(docstring)
     told = dict(FIELD.findall(listed["fields"])) if listed else {}
     required: frozenset[str] = getattr(typed_dict, "__required_keys__", frozenset())
-    # A key may be anything, even what is no name for an attribute: it is the alias of one.
     fields: dict[str, Any] = {
-        f"field_{number}": _field(hint, name, name in required, told.get(name), models)
+        _attribute(name, number): _field(hint, name, name in required, told.get(name), models)
         for number, (name, hint) in enumerate(
             get_type_hints(typed_dict, include_extras=True).items()
         )
@@ -63,6 +67,20 @@ def _model(typed_dict: type, models: Models) -> type[BaseModel]:
     model: type[BaseModel] = create_model(typed_dict.__name__, __doc__=described.strip(), **fields)
     models[typed_dict] = model
     return model
+
+
+def _attribute(name: str, number: int) -> str:
+    """What a key is called where it is a class's attribute, if it can't be that: it is its alias.
+
+    Others stay what they are, as a union's classes are told apart by the name of an attribute.
+    """
+    is_taken = hasattr(BaseModel, name) or name.startswith(("_", "model_", ATTRIBUTE))
+    return name if name.isidentifier() and not is_taken else f"{ATTRIBUTE}{number}"
+
+
+def _place(typed_dict: type, models: Models) -> str:
+    """A name for a `TypedDict`, as several may be called the same."""
+    return f"typed_dict_{[*models].index(typed_dict)}"
 
 
 def _field(
@@ -75,7 +93,7 @@ def _field(
         metadata += getattr(hint, "__metadata__", ())
         hint = get_args(hint)[0]
     known: dict[str, Any] = {"alias": name}
-    if len(metadata) == 2 and isinstance(metadata[1], str):
+    if len(metadata) == 2 and isinstance(metadata[1], str) and not _is_rule(metadata[0]):
         default, metadata = metadata[0], metadata[1:]
         known |= {} if default is ... else {"default": default}
     texts = [each for each in metadata if isinstance(each, str)]
@@ -88,11 +106,16 @@ def _field(
     return whole, Field(**known)
 
 
+def _is_rule(metadata: Any) -> bool:
+    """Whether it says what is valid, as Pydantic reads it, and can be no default."""
+    return isinstance(metadata, (FieldInfo, BaseMetadata, GroupedMetadata))
+
+
 def _without_typed_dicts(hint: Any, models: Models) -> Any:
     """A type with classes in place of each ``TypedDict``, by name where it is being made."""
     if is_typeddict(hint):
         made = models[hint] if hint in models else _model(hint, models)
-        return made or ForwardRef(hint.__name__)
+        return made or ForwardRef(_place(hint, models))
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is None or origin is Literal or not arguments:
         return hint

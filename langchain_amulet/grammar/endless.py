@@ -18,8 +18,7 @@ def check_ends(schema: Mapping[str, Any]) -> None:
     Raises:
         SchemaError: None does; the message names a reference that leads back to itself.
     """
-    found = (each.get("$ref") for each in all_of(schema))
-    references = list(dict.fromkeys(each for each in found if isinstance(each, str)))
+    references = _references(schema)
     ending: set[str] = set()
     while more := [
         each for each in references if each not in ending and _ends(at(schema, each), ending)
@@ -32,6 +31,18 @@ def check_ends(schema: Mapping[str, Any]) -> None:
             "end, by a property that isn't required, a list that may be empty, or another case "
             "in anyOf"
         )
+
+
+def _references(schema: Mapping[str, Any]) -> list[str]:
+    """All references in a schema, and in what they lead to, wherever that stands."""
+    found: dict[str, None] = {}
+    ahead: list[Any] = [schema]
+    while ahead:
+        here = (each.get("$ref") for each in all_of(ahead.pop()))
+        new = [each for each in here if isinstance(each, str) and each not in found]
+        found.update(dict.fromkeys(new))
+        ahead += [at(schema, each) for each in dict.fromkeys(new)]
+    return list(found)
 
 
 def _ends(schema: Any, ending: Collection[str]) -> bool:

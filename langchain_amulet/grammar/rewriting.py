@@ -24,7 +24,7 @@ from langchain_amulet.grammar.one_of import EXCLUDING, without_exclusions
 from langchain_amulet.grammar.pattern_dialects import finds_by_all
 from langchain_amulet.grammar.readable_patterns import with_checked_patterns, with_readable_patterns
 from langchain_amulet.grammar.references import without_own_name, without_unneeded
-from langchain_amulet.grammar.schema_shapes import SHAPES, check_shapes
+from langchain_amulet.grammar.schema_shapes import COUNTED, SHAPES, check_shapes
 from langchain_amulet.grammar.schema_tree import (
     ANCHORED,
     Schema,
@@ -65,6 +65,11 @@ what to write instead."""
 ONE_CLASS = re.compile(r"\^(\[(?:[^\[\]\\]|\\.)+\]|\\[wd])([*+])\$")
 """A pattern of any number of characters of one class."""
 
+KNOWN = frozenset({*SHAPES, *ANCHORED, *UNHELD, "const", "minContains", "maxContains"}) | {
+    "$anchor", "$dynamicAnchor", "$recursiveAnchor",
+}  # fmt: skip
+"""Keywords of JSON Schema that ask something, or that references lead to."""
+
 NO_BOUND = 2**31
 """From which number on a longest length asks nothing of an answer."""
 
@@ -83,9 +88,9 @@ def rewritten(schema: Mapping[str, Any]) -> Schema:
     """
     schema = _as_json(schema)
     check_shapes(schema)
-    schema = without_own_name(schema)
+    schema = without_own_name(everywhere(schema, _with_whole_counts))
     check_ends(schema)
-    schema = without_unneeded(with_targets(schema))
+    schema = everywhere(without_unneeded(with_targets(schema)), _without_the_unknown)
     asking = everywhere(schema, with_checked_patterns)
     whole = _changed(asking, _bare)
     listed = everywhere(everywhere(whole, _without_the_vacuous), _with_all_required)
@@ -108,6 +113,11 @@ def _as_json(schema: Mapping[str, Any]) -> Schema:
     return plain
 
 
+def _with_whole_counts(schema: Schema, place: str) -> Schema:
+    """The schema with its counts as whole numbers, as 3.0 is one to JSON Schema."""
+    return {key: int(each) if key in COUNTED else each for key, each in schema.items()}
+
+
 def _changed(root: Any, change: Callable[[Schema, str, Schema], Any]) -> Any:
     """A schema changed everywhere by what needs to know where its references lead."""
     return everywhere(root, lambda each, place: change(each, place, root))
@@ -124,6 +134,15 @@ def _bare(schema: Schema, place: str, root: Schema) -> Schema:
         for key, value in schema.items()
         if key in kept or (key in (*SHAPES, "const") and target.get(key) != value)
     }
+
+
+def _without_the_unknown(schema: Schema, place: str) -> Schema:
+    """The schema without remarks, and keywords of others than JSON Schema: they ask nothing.
+
+    Grammars would have OpenAPI's, say, be held along with what stands beside them, which in a
+    circle they can't be.
+    """
+    return {key: value for key, value in schema.items() if key in KNOWN}
 
 
 def _without_the_vacuous(schema: Schema, place: str) -> Any:
@@ -222,7 +241,7 @@ def _pattern_of_names(names: Schema, place: str) -> str | None:
     fewest, most = told.get("minLength", 0), told.get("maxLength", "")
     repeated = ONE_CLASS.fullmatch(str(told.get("pattern")))
     if repeated and asked <= {"pattern", "minLength", "maxLength"}:
-        return f"^{repeated[1]}{{{max(fewest, repeated[2] == '+')},{most}}}$"
+        return f"^{repeated[1]}{{{max(fewest, '*+'.index(repeated[2]))},{most}}}$"
     if asked and asked <= {"minLength", "maxLength"}:
         return f"^.{{{fewest},{most}}}$"
     return None

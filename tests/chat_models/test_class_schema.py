@@ -2,10 +2,12 @@
 
 import collections
 import enum
+import fractions
 import ipaddress
 import json
 import re
 import uuid
+import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -22,9 +24,11 @@ from pydantic import (
     AliasPath,
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     RootModel,
     StringConstraints,
+    Tag,
     create_model,
 )
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -38,6 +42,15 @@ from support.sampled import sampled
 class Number(enum.IntEnum):
     one = 1
     two = 2
+
+
+class Amount(enum.Enum):
+    """Of which JSON has two as a number, one as a text, and none as a day."""
+
+    half = Decimal("0.5")
+    many = "many"
+    whole = 1
+    today = date(2026, 1, 1)
 
 
 class Colour(enum.Enum):
@@ -81,6 +94,8 @@ NUMBERS: dict[str, Any] = {
     "finite and positive": Annotated[float, Field(gt=0, allow_inf_nan=False)],
     "complex": complex,
     "bytes counted": pydantic.ByteSize,
+    "fraction": fractions.Fraction,
+    "fraction between": Annotated[fractions.Fraction, Field(ge=0, le=1)],
 }
 DAYS: dict[str, Any] = {
     "date": date,
@@ -125,10 +140,29 @@ KEYS: dict[str, Any] = {
     "booleans": bool,
     "unions": int | Colour,
     "URLs": pydantic.HttpUrl,
+    "positive numbers": pydantic.PositiveFloat,
+    "numbers between": Annotated[float, Field(gt=-1, le=2.5)],
+    "amounts": decimal(max_digits=4, decimal_places=2, gt=0),
+    "multiples": Annotated[int, Field(multiple_of=5)],
+    "bounded multiples": Annotated[int, Field(multiple_of=5, gt=7, le=20)],
+    "fractions": fractions.Fraction,
+    "complex numbers": complex,
+    "bytes counted": pydantic.ByteSize,
+    "amounts of a few": Amount,
+    "numbers or nothing": int | None,
+    "stripped": Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)],
+    "stripped and short": Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=2, max_length=3)
+    ],
+    "pattern and a longest length": Annotated[str, Field(pattern="^[a-z]+$", max_length=3)],
+    "pattern with a sign at its end": Annotated[str, Field(pattern=r"^[a-z]\$")],
     "addresses": ipaddress.IPv4Address,
 }
 MAPPINGS: dict[str, Any] = {
-    **{f"{name} as keys": dict[kind, bool] for name, kind in KEYS.items()},
+    **{
+        f"{name} as keys": Annotated[dict[kind, bool], Field(min_length=1)]  # type: ignore[valid-type]
+        for name, kind in KEYS.items()
+    },
     "decimals as values": dict[str, Decimal],
     "nested": dict[pydantic.PositiveInt, dict[Colour, Decimal]],
     "few": Annotated[dict[int, bool], Field(min_length=1, max_length=2)],
@@ -139,6 +173,7 @@ MAPPINGS: dict[str, Any] = {
 }
 SETS: dict[str, Any] = {
     "set": set[int],
+    "set of anything": set,
     "frozenset": frozenset[str],
     "set of literals": set[Literal["a", "b", "c"]],
     "set of enums": set[Colour],
@@ -150,6 +185,8 @@ SETS: dict[str, Any] = {
 }
 TEXTS: dict[str, Any] = {
     "literals": Literal["a", 1, True, None],
+    "enum of which some is read": Amount,
+    "literals of which some are read": Literal["a", Colour.blue, b"c"],
     "integer enum": Number,
     "enum": Colour,
     "bytes": bytes,
@@ -213,8 +250,94 @@ def test_objects_hold_nothing_that_their_class_does_not_list() -> None:
         assert json.loads(text).keys() == {"entries"}
 
 
+class Settings(BaseModel):
+    model_config = ConfigDict(
+        str_strip_whitespace=True, str_min_length=1, allow_inf_nan=False, val_json_bytes="base64"
+    )
+    name: str
+    code: Annotated[str, Field(pattern=r"^.{2,3}$")]
+    share: float
+    data: Annotated[bytes, Field(min_length=2, max_length=6)]
+
+
+class Raw(BaseModel):
+    model_config = ConfigDict(val_json_bytes="hex")
+    data: Annotated[bytes, Field(min_length=2, max_length=4)]
+
+
+@pytest.mark.parametrize("cls", [Settings, Raw])
+def test_what_a_class_is_configured_to_ask_is_asked(cls: type[BaseModel]) -> None:
+    for text in sampled(class_schema(cls), count=12):
+        cls.model_validate_json(text)
+    assert "E" not in json.dumps(class_schema(cls)["properties"].get("share", {}))
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+    lives: Annotated[int, Field(ge=1, le=9)]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog", "puppy"] = Field("dog", alias="@kind")
+    tail: bool = True
+
+
+class Basket(BaseModel):
+    kind: Literal["basket"] = "basket"
+    holds: "Pet | None" = None
+
+
+class Lead(BaseModel):
+    kind: Literal["lead"] = "lead"
+    on: Annotated[Cat | Basket, Field(discriminator="kind")]
+
+
+Pet = Annotated[Cat | Basket | Lead, Field(discriminator="kind")]
+Basket.model_rebuild()
+
+
+def tag_of(value: Any) -> str:
+    return str(value.get("kind", value.get("@kind")) if isinstance(value, dict) else value.kind)
+
+
+Told = Annotated[Annotated[Cat, Tag("cat")] | Annotated[Dog, Tag("dog")], Discriminator(tag_of)]
+
+
+class Stray(BaseModel):
+    kind: Literal["stray"] = Field("stray", alias="@kind")
+
+
+Aliased = Annotated[Dog | Stray, Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Pet, Lead, Pet | None, list[Pet], dict[str, Pet], Aliased],
+    ids=["tagged", "in one", "optional", "list", "mapping", "by alias"],
+)
+def test_what_is_chosen_by_a_tag_always_says_it_though_it_has_a_default(kind: Any) -> None:
+    cls = create_model("Chosen", x=(kind, ...))
+    for text in sampled(class_schema(cls), count=6):
+        cls.model_validate_json(text)
+
+
+def test_so_does_what_a_function_chooses_by() -> None:
+    schema = class_schema(create_model("Chosen", x=(Told, ...)))
+    assert schema["$defs"]["Cat"]["required"] == ["lives", "kind"]
+
+
+def test_what_no_json_is_read_as_is_refused() -> None:
+    days = enum.Enum("days", {"first": date(2026, 1, 1)})
+    either = list[Literal[b"a"] | type[int]]
+    for kind in (days, Literal[Colour.blue], type[int], either, zoneinfo.ZoneInfo):
+        told = r"of which none|a class|of nothing|a time zone"
+        with pytest.raises(PydanticInvalidForJsonSchema, match=told):
+            class_schema(create_model("Odd", x=(kind, ...)))
+
+
 def test_mappings_whose_keys_are_no_texts_are_refused() -> None:
-    for kind in (dict[tuple[int, int], bool], dict[Literal[1, 2], bool]):
+    texts = dict[Annotated[date, Field(ge=date(2026, 1, 1))], bool]  # no pattern tells them
+    for kind in (dict[tuple[int, int], bool], dict[Literal[1, 2], bool], dict[None, bool], texts):
         with pytest.raises(PydanticInvalidForJsonSchema, match="keys are no texts"):
             class_schema(RootModel[kind])  # type: ignore[valid-type]
 

@@ -17,6 +17,7 @@ from langchain_core.messages import (
     ChatMessage,
     FunctionMessage,
     HumanMessage,
+    SystemMessage,
     ToolMessage,
 )
 
@@ -173,6 +174,11 @@ def test_a_call_in_the_first_form_that_calls_had_is_one(
         AIMessage("So.", additional_kwargs={"reasoning_content": "Hm."}),
         AIMessage([{"type": "reasoning", "reasoning": "Hm."}, "So."]),
         AIMessage([{"type": "thinking", "thinking": "Hm."}, "So."]),
+        AIMessage("So.", additional_kwargs={"reasoning": "Hm."}),
+        AIMessage("So.", additional_kwargs={"reasoning": {"summary": [{"text": "Hm."}]}}),
+        AIMessage(
+            [{"type": "reasoning_content", "reasoning_content": {"text": "Hm."}}, {"text": "So."}]
+        ),
     ],
 )
 def test_thoughts_are_handed_back_beside_what_was_said(thinking: AIMessage) -> None:
@@ -229,6 +235,82 @@ def test_tools_called_and_answered_in_blocks_alone_are_turns() -> None:
     assert [turn["role"] for turn in to_turns([HumanMessage([told])])] == ["tool"]
     twice = AIMessage(["Let me see.", use], tool_calls=CALLING.tool_calls)
     assert to_turns([twice]) == [called]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "tool_call", "args": {"zone": "é"}, "id": "1"},
+        {"type": "function_call", "arguments": '{"zone": "é"}', "call_id": "1", "id": "fc_1"},
+        {"type": "tool_use", "input": '{"zone": "é"}', "id": "1"},
+        {"type": "tool_use", "input": {}, "partial_json": '{"zone": "é"}', "id": "1"},
+    ],
+)
+def test_a_call_in_a_block_alone_is_one_and_isnt_told_twice(block: dict[str, Any]) -> None:
+    content: list[Any] = ["Let me see.", {**block, "name": "clock"}]
+    assert to_turns([AIMessage(content)]) == to_turns([CALLING])
+    assert to_turns([AIMessage(content, tool_calls=CALLING.tool_calls)]) == to_turns([CALLING])
+
+
+def test_a_call_of_which_a_block_says_that_it_is_invalid_is_told() -> None:
+    block = {"type": "invalid_tool_call", "name": "clock", "args": '{"zone', "id": "1"}
+    (turn,) = to_turns([AIMessage([block])])
+    assert turn["tool_calls"][0]["function"]["arguments"] == {"arguments": '{"zone'}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"refusal": "I won't."}, "I won't."),
+        ({"audio": {"id": "1", "data": "aa", "transcript": "Hello."}}, "Hello."),
+        ({"audio": {"id": "1"}}, "[audio]"),
+        ({"refusal": None, "audio": None}, ""),
+    ],
+)
+def test_an_answer_without_content_says_what_stands_beside_it(
+    more: dict[str, Any], said: str
+) -> None:
+    _, turn = to_turns([HumanMessage("Hi."), AIMessage("", additional_kwargs=more)])
+    assert turn["content"] == said
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"text": "Read this."},
+        {"type": "file", "source_type": "text", "text": "Read this.", "mime_type": "text/plain"},
+        {"type": "document", "source": {"type": "text", "data": "Read this."}},
+    ],
+)
+def test_texts_without_a_type_and_documents_of_text_are_texts(block: dict[str, Any]) -> None:
+    for message in (HumanMessage([block]), SystemMessage([block]), AIMessage([block])):
+        assert to_turns([message])[0]["content"] == "Read this."
+
+
+def test_a_document_of_text_in_a_result_is_its_text_and_other_results_are_data() -> None:
+    document = {"type": "document", "source": {"type": "text", "data": "Read this."}}
+    assert to_turns([answering("1", [document])])[0]["content"] == "Read this."
+    assert to_turns([answering("1", [{"text": "a"}])])[0]["content"] == '{"text": "a"}'
+    told = {"type": "tool_result", "tool_use_id": "1", "content": {"a": 1}}
+    assert to_turns([HumanMessage([told])])[0]["content"] == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "text-plain", "url": "https://a.example/b", "mime_type": "text/plain"},
+        {"type": "text", "content": "a"},
+    ],
+)
+def test_a_text_that_isnt_where_texts_are_is_refused_and_told_of(block: dict[str, Any]) -> None:
+    with pytest.raises(UnsupportedContentError, match=block["type"]):
+        to_turns([HumanMessage([block])])
+    assert to_turns([AIMessage([block])])[0]["content"].startswith(f"[{block['type']}")
+
+
+def test_a_text_that_is_none_says_nothing() -> None:
+    said = [{"type": "text", "text": None}, {"type": "text", "text": "a"}]
+    assert to_turns([HumanMessage(said)])[0]["content"] == "a"
 
 
 @pytest.mark.parametrize("kind", ["image_url", "image", "audio", "file", "video", "tool_use"])

@@ -27,9 +27,21 @@ FORMS: dict[str, dict[str, Any]] = {
     "OpenAI's of responses": {"type": "function", **FUNCTION},
     "Anthropic's": {"name": "weather", "description": "...", "input_schema": PARAMETERS},
     "Bedrock's": {"toolSpec": {"name": "weather", "inputSchema": {"json": PARAMETERS}}},
+    "MCP's": {"name": "weather", "title": "The weather", "inputSchema": PARAMETERS},
     "JSON schema": {"title": "weather", **PARAMETERS},
     "JSON schema with a name": {"name": "weather", **PARAMETERS},
 }
+
+
+def test_what_is_strict_keeps_its_mappings() -> None:
+    class Stock(BaseModel):
+        shelf: str
+        counts: dict[str, int]
+
+    for form in (Stock, {"title": "stock", **Stock.model_json_schema()}):
+        schema = schema_tool(form, strict=True)["function"]["parameters"]
+        assert schema["additionalProperties"] is False
+        assert schema["properties"]["counts"]["additionalProperties"] == {"type": "integer"}
 
 
 class City(BaseModel):
@@ -255,6 +267,71 @@ def test_typed_dicts_say_what_may_be_left_out() -> None:
     assert part["required"] == ["day"]
     assert part["properties"]["day"]["pattern"] == "^[0-9]+$"
     assert part["properties"]["inner"]["items"] == {"$ref": "#/$defs/Part"}
+
+
+class Ruled(TypedDict):
+    size: Annotated[int, Field(ge=1, le=5), "how large"]
+
+
+def test_a_rule_in_front_of_a_description_is_no_default() -> None:
+    schema = as_schema(Ruled)
+    assert schema["required"] == ["size"]
+    assert schema["properties"]["size"]["maximum"] == 5
+
+
+class Circle(TypedDict):
+    kind: Literal["circle"]
+    radius: int
+
+
+class Square(TypedDict):
+    kind: Literal["square"]
+    side: int
+
+
+class Drawing(TypedDict):
+    shape: Annotated[Circle | Square, Field(discriminator="kind")]
+
+
+def test_typed_dicts_may_be_told_apart_by_a_tag() -> None:
+    for text in sampled(dict(as_schema(Drawing)), count=4):
+        assert json.loads(text)["shape"].keys() in ({"kind", "radius"}, {"kind", "side"})
+
+
+class Node(TypedDict):
+    nodes: list["Node"]
+    first: Literal[1]
+
+
+One = Node
+
+
+class Node(TypedDict):  # type: ignore[no-redef]
+    second: Literal[2]
+
+
+class Both(TypedDict):
+    one: One
+    other: Node
+
+
+def test_typed_dicts_may_be_called_the_same() -> None:
+    one, other = as_schema(Both)["$defs"].values()
+    assert {*one["properties"], *other["properties"]} == {"nodes", "first", "second"}
+
+
+def test_a_type_that_is_none_is_told_by_its_name() -> None:
+    """As Gemini's schemas have them."""
+    shouted = {"type": "OBJECT", "properties": {"city": {"type": "STRING"}}}
+    for refused in (schema_tool, lambda each: as_tool({**FUNCTION, "parameters": each})):
+        with pytest.raises(SchemaError, match=r"type at #.* must be one of array"):
+            refused(shouted)
+
+
+@pytest.mark.parametrize("key", ["schema", "args_schema", "parametersJsonSchema"])
+def test_a_tool_whose_arguments_nobody_reads_is_refused(key: str) -> None:
+    with pytest.raises(ToolError, match=f"must be called 'parameters', not '{key}'"):
+        as_tool({"name": "weather", "description": "The weather.", key: PARAMETERS})
 
 
 Odd = TypedDict("Odd", {"model_config": int, "a b": int, "_x": int, "copy": int})
