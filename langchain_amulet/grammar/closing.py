@@ -9,7 +9,7 @@ This module knows matchers and tokens: nothing of schemas or of which ways are k
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 
@@ -22,8 +22,9 @@ from langchain_amulet.grammar.walk import Walk
 FEW = 8
 """At most so many names or values are each tried out, to see which is over first."""
 
-TRIALS = 128, 1024
-"""At most so many tokens are tried out for each; more, if none of them is over by then."""
+TRIALS = (128, False), (128, True), (1024, True)
+"""At most so many tokens are tried out for each, and whether choices on the way are tried out, too:
+more of both, if none of them is over by then."""
 
 SHORT = 8
 """Up to how many letters are written one by one."""
@@ -167,30 +168,48 @@ class Closing:
         letters = [each for each in self._vocabulary.single(FREE) if has(bits, each)]
         return (*controls.tolist(), *sorted(letters, key=wear)) or (first(bits),)
 
-    def _best(self, walk: Walk, options: tuple[int, ...]) -> int:
-        """What closes most; of a few names or values, that after which the end is nearest."""
+    def _best(
+        self, walk: Walk, options: tuple[int, ...], undecided: Set[frozenset[int]] = frozenset()
+    ) -> int:
+        """What closes most; of a few names or values, that after which the end is nearest.
+
+        Where such a choice is met again while it is tried out, it is `undecided`: as what closes
+        most would do there, it may go on for ever, and another is taken for that.
+        """
         spelled = [self._vocabulary.spelled(option) for option in options]
         is_choice = 1 < len(options) <= FEW and walk.place.in_string and spelled[0] != QUOTE
         if not is_choice or b"".join(spelled).isdigit():  # all digits of a date take as long
             return options[0]
         choice = frozenset(options)
+        if choice in undecided:
+            return options[0]
         best = self._decided.get(choice)
         if best is None:
-            best = self._quickest(walk, options)
-            if not walk.effort.is_over:  # else they weren't all tried out
+            best, is_found = self._quickest(walk, options, {*undecided, choice})
+            # Else they weren't all tried out, or none by what it is without those undecided.
+            if not walk.effort.is_over and (is_found or not undecided):
                 self._decided[choice] = best
         return best
 
-    def _quickest(self, walk: Walk, options: tuple[int, ...]) -> int:
-        """The one after which the innermost bracket is closed first."""
-        for most in TRIALS:
-            needed = {option: self._try_out(walk, option, most) for option in options}
+    def _quickest(
+        self, walk: Walk, options: tuple[int, ...], undecided: Set[frozenset[int]]
+    ) -> tuple[int, bool]:
+        """The one after which the innermost bracket is closed first, and whether any closes it."""
+        for most, is_deep in TRIALS:
+            within = undecided if is_deep else None
+            needed = {option: self._try_out(walk, option, most, within) for option in options}
             if min(needed.values()) < most:
                 break
-        return min(options, key=needed.__getitem__)
+        best = min(options, key=needed.__getitem__)
+        return best, needed[best] < most
 
-    def _try_out(self, walk: Walk, option: int, most: int) -> int:
-        """How many tokens it takes, from this one on, to close the innermost bracket."""
+    def _try_out(
+        self, walk: Walk, option: int, most: int, undecided: Set[frozenset[int]] | None
+    ) -> int:
+        """How many tokens it takes, from this one on, to close the innermost bracket.
+
+        Choices on the way are tried out, too, but for those undecided; none are if that is None.
+        """
         trial = walk.fork()
         trial.take((option,))
         while not (trial.is_over or trial.place.depth < walk.place.depth):
@@ -198,6 +217,14 @@ class Closing:
                 break
             bits = trial.bits()
             options = self._options(trial, bits)
-            decided = self._decided.get(frozenset(options), options[0])
-            trial.take(self._finished(trial, bits, options) or (decided,))
+            trial.take(
+                self._finished(trial, bits, options) or (self._next(trial, options, undecided),)
+            )
         return len(trial.tokens)
+
+    def _next(
+        self, trial: Walk, options: tuple[int, ...], undecided: Set[frozenset[int]] | None
+    ) -> int:
+        if undecided is None:
+            return self._decided.get(frozenset(options), options[0])
+        return self._best(trial, options, undecided)

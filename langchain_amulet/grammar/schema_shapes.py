@@ -66,9 +66,9 @@ COUNTED = (
 
 SHAPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
     {
-        **{key: ("a schema", _is_schema) for key in SINGLE},
-        **{key: ("a list of schemas", _are_schemas) for key in LISTED},
-        **{key: ("an object of schemas", _is_object) for key in NAMED},
+        **{key: ("a schema", _is_schema) for key in sorted(SINGLE)},
+        **{key: ("a list of schemas", _are_schemas) for key in sorted(LISTED)},
+        **{key: ("an object of schemas", _is_object) for key in sorted(NAMED)},
         **{key: ("a whole number, 0 or more", _is_count) for key in COUNTED},
         **{key: ("a number", _is_number) for key in ("minimum", "maximum")},
         **{key: ("a number", _is_bound) for key in ("exclusiveMinimum", "exclusiveMaximum")},

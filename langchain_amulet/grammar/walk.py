@@ -92,6 +92,8 @@ class Walk:
         if not self.tokens:
             self.matcher = self.matcher.deep_copy()
         count = self.matcher.try_consume_tokens([*tokens])
+        if not count:  # though its mask had it: a grammar that contradicts itself breaks down
+            self.matcher.consume_token(tokens[0])
         self.steps += 1
         self.effort.left -= STEP + count // LETTERS
         spelled = self._vocabulary.joined(tokens[:count])

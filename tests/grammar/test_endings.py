@@ -4,7 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import jsonschema
 import llguidance.hf
@@ -243,3 +243,23 @@ def test_answers_are_valid_though_matchers_have_no_room_for_what_they_read(
     for seed in range(3):
         grammar = narrow.compile("start: " + json_rule(schema), LIMIT, frozenset({STOP}))
         jsonschema.validate(json.loads(written(grammar, seed)), schema)
+
+
+REF: Schema = {"$ref": "#/$defs/Expression"}
+EXPRESSIONS: dict[str, Schema] = {
+    "two of them": obj(op={"enum": ["+", "-"]}, left=REF, right=REF),
+    "one of them": obj(op={"const": "neg"}, of=REF),
+    "a list of them": obj(op={"const": "call"}, of=listed(REF, minItems=1), then=REF),
+    "none": obj(op={"const": "num"}, value=INTEGER),
+}
+"""Cases of an expression, by how many expressions are in it."""
+
+
+@pytest.mark.parametrize("order", list(permutations(EXPRESSIONS)), ids="; ".join)
+def test_a_tree_is_ended_by_the_only_case_that_has_no_tree_in_it(order: tuple[str, ...]) -> None:
+    """All others go on for ever, and so does one that begins with the same letter."""
+    cases = [EXPRESSIONS[name] for name in order]
+    schema = {**obj(e=REF), "$defs": {"Expression": {"anyOf": cases}}}
+    rule = "start: " + json_rule(schema)
+    answer = json.loads(ended(grammar_of(rule, enough_for(rule))))
+    assert answer == {"e": {"op": "num", "value": 0}}
