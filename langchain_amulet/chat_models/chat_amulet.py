@@ -31,6 +31,7 @@ from langchain_amulet.chat_formats.turns import check_characters
 from langchain_amulet.chat_models.batches import Batching
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, TELLS_APART, cache_scope
 from langchain_amulet.chat_models.call import Chunks, prepare
+from langchain_amulet.chat_models.call_input import as_prompt
 from langchain_amulet.chat_models.deadline import (
     BATCH,
     DEADLINE,
@@ -39,7 +40,7 @@ from langchain_amulet.chat_models.deadline import (
 )
 from langchain_amulet.chat_models.environment import from_environment
 from langchain_amulet.chat_models.lifetime import Loadable
-from langchain_amulet.chat_models.messages import as_prompt, to_turns
+from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.misplaced import warn_of_misplaced, warn_of_unused_strength
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
