@@ -27,6 +27,7 @@ from pydantic import (
 from langchain_amulet.chat_formats.base import ChatFormat, OutputSpec
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.chat_formats.registry import as_chat_format
+from langchain_amulet.chat_models.answer_schema import ResponseFormat, as_response_format
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, ScopeName
 from langchain_amulet.chat_models.deadline import BATCH, DEADLINE
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
@@ -34,9 +35,7 @@ from langchain_amulet.chat_models.tools import (
     ANY,
     AUTO,
     NONE,
-    ResponseFormat,
     as_choice,
-    as_response_format,
     as_tools,
     check_choice,
 )

@@ -11,7 +11,8 @@ from langchain_core.tools import StructuredTool, Tool
 from langchain_core.tools import tool as as_base_tool
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_amulet.chat_models.tools import as_schema, as_tool, as_tools, schema_tool
+from langchain_amulet.chat_models.answer_schema import as_schema, schema_tool
+from langchain_amulet.chat_models.tools import as_tool, as_tools
 from langchain_amulet.errors import SchemaError, ToolError
 from support.sampled import sampled
 
