@@ -9,14 +9,14 @@ grammars or decoding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaValue
 
 from langchain_amulet.chat_models.readable_schema import ReadableSchema
-from langchain_amulet.grammar.schema_tree import all_of, resolved
+from langchain_amulet.grammar.schema_tree import all_of, everywhere, resolved
 
 
 def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
@@ -29,7 +29,8 @@ def class_schema(cls: type[BaseModel]) -> dict[str, Any]:
     by_alias = cls.model_config.get("validate_by_alias") is not False
     schema = _tagged(cls.model_json_schema(by_alias=by_alias, schema_generator=ReadableSchema))
     # Grammars leave the objects of a schema with such parts open, as far as it doesn't close them.
-    return _closed(schema) if _contains(schema, ("allOf", "patternProperties")) else schema
+    is_open = any({"allOf", "patternProperties"} & each.keys() for each in all_of(schema))
+    return everywhere(schema, _closed) if is_open else schema
 
 
 def _tagged(schema: JsonSchemaValue) -> JsonSchemaValue:
@@ -58,22 +59,7 @@ def _chosen(union: Mapping[str, Any], root: Mapping[str, Any]) -> Iterator[str]:
             yield branch["$ref"].rpartition("/")[2]
 
 
-def _closed(schema: Any) -> Any:
-    """A schema whose objects have no other properties than those it lists."""
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    inner = {key: _closed(value) for key, value in schema.items()}
-    is_object = inner.get("type") == "object" and isinstance(inner.get("properties"), Mapping)
-    return {"additionalProperties": False, **inner} if is_object else inner
-
-
-def _contains(schema: Any, keywords: Collection[str]) -> bool:
-    """Whether one of these keywords stands anywhere in a schema."""
-    if isinstance(schema, list):
-        return any(_contains(item, keywords) for item in schema)
-    if not isinstance(schema, Mapping):
-        return False
-    here = not schema.keys().isdisjoint(keywords)
-    return here or any(_contains(value, keywords) for value in schema.values())
+def _closed(schema: JsonSchemaValue, place: str) -> JsonSchemaValue:
+    """An object's schema by which it has no other properties than those it lists."""
+    is_object = schema.get("type") == "object" and isinstance(schema.get("properties"), Mapping)
+    return {"additionalProperties": False, **schema} if is_object else schema

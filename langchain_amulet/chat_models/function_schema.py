@@ -44,9 +44,6 @@ ARGUMENTS = ("parameters", "input_schema", "inputSchema")
 WRAPPING = (*ARGUMENTS, "function", "toolSpec")
 """With one of these at its top, what is valid is said by a schema in it."""
 
-VALUES = ("const", "enum", "default", "examples")
-"""What stands below these keys of a JSON schema are values, and no schemas."""
-
 SAID: Mapping[str, tuple[type, str]] = {
     "description": (str, "a text"),
     "parameters": (dict, "a JSON schema"),
@@ -188,24 +185,15 @@ def _check_arguments_read(tool: Mapping[str, Any]) -> None:
 def _named(schema: Mapping[str, Any], name: Any, description: Any) -> dict[str, Any]:
     """A function whose arguments a schema describes; what it is called is said once."""
     said = ("title", "name", "description", "strict")
-    parameters = {key: _untitled(part) for key, part in schema.items() if key not in said}
-    return {"name": name, "description": description, "parameters": parameters}
+    parameters = {key: part for key, part in schema.items() if key not in said}
+    untitled = everywhere(parameters, _untitled)
+    return {"name": name, "description": description, "parameters": untitled}
 
 
-def _untitled(schema: Any) -> Any:
-    """Without the titles that Pydantic makes of names: they would only lengthen the prompt.
-
-    A ``title`` in what a schema holds as a value, and doesn't say of itself, is left.
-    """
-    if isinstance(schema, list):
-        return [_untitled(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        key: value if key in VALUES else _untitled(value)
-        for key, value in schema.items()
-        if key != "title" or not isinstance(value, str)
-    }
+def _untitled(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    """Without the title that Pydantic makes of a name: it would only lengthen the prompt."""
+    is_titled = isinstance(schema.get("title"), str)
+    return {key: part for key, part in schema.items() if key != "title" or not is_titled}
 
 
 def is_of_objects(schema: Any) -> bool:

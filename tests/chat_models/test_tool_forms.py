@@ -160,6 +160,12 @@ def test_a_value_in_a_schema_keeps_its_title(key: str) -> None:
     assert schema["properties"]["book"] == {"type": "object", key: value}
 
 
+@pytest.mark.parametrize("key", ["const", "enum", "default", "examples"])
+def test_a_property_is_told_without_its_title_whatever_it_is_called(key: str) -> None:
+    book = {"type": "object", "properties": {key: {"title": "Key", "type": "integer"}}}
+    assert as_schema(book)["properties"] == {key: {"type": "integer"}}
+
+
 def test_a_class_that_holds_itself_keeps_its_name_and_description() -> None:
     function = as_tool(Tree)["function"]
     assert (function["name"], function["description"]) == ("Tree", "What grows.")
