@@ -27,7 +27,8 @@ from pydantic_settings import (
 from amulet_server.config import RequestLimits, ServerSettings
 from amulet_server.credentials import SignedHeader, TrustedHeader
 from langchain_amulet.chat_models.environment import SERVER_PREFIX, warn_of_unread
-from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings
+from langchain_amulet.chat_models.load_settings import LoadSettings
+from langchain_amulet.chat_models.settings import AnswerSettings
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.validation import explanation, message_of, quoted
 

@@ -13,8 +13,9 @@ from langgraph.store.sqlite import SqliteStore
 
 from langchain_amulet import ChatAmulet, PreferenceMemory
 from langchain_amulet.chat_models.environment import LEFT_OUT, variable
+from langchain_amulet.chat_models.load_settings import LoadSettings
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
-from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings, ModelSettings
+from langchain_amulet.chat_models.settings import AnswerSettings, ModelSettings
 from langchain_amulet.engine import Stats
 from langchain_amulet.errors import (
     ChatTemplateError,

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from langchain_amulet import ChatAmulet
-from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings
+from langchain_amulet.chat_models.load_settings import LoadSettings
+from langchain_amulet.chat_models.settings import AnswerSettings
 from langchain_amulet.errors import AmuletError, ConfigurationError, EngineClosedError
 from support.engines import engine_of
 from support.usage import counted

@@ -1,8 +1,9 @@
 """`ChatAmulet`: a local chat model that answers every caller in the style of their preference.
 
 This module connects LangChain to the parts, and does nothing by itself: what may be set is in
-`settings`, what becomes of a call in `call` and `search`, of many in `batches`, of its tokens in
-`response`, of its weights in `lifetime`, what traces and caches are told in `description`.
+`settings` and `load_settings`, what becomes of a call in `call` and `search`, of many in `batches`,
+of its tokens in `response`, of its weights in `lifetime`, what traces and caches are told in
+`description`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from langchain_amulet.chat_formats.turns import check_characters
 from langchain_amulet.chat_models.batches import Batching
 from langchain_amulet.chat_models.cache_scope import CACHE_USER, TELLS_APART, cache_scope
 from langchain_amulet.chat_models.call import Chunks, prepare
+from langchain_amulet.chat_models.call_input import as_prompt
 from langchain_amulet.chat_models.deadline import (
     BATCH,
     DEADLINE,
@@ -39,7 +41,7 @@ from langchain_amulet.chat_models.deadline import (
 )
 from langchain_amulet.chat_models.environment import from_environment
 from langchain_amulet.chat_models.lifetime import Loadable
-from langchain_amulet.chat_models.messages import as_prompt, to_turns
+from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.misplaced import warn_of_misplaced, warn_of_unused_strength
 from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.chat_models.other_names import OTHER_NAMES
@@ -87,11 +89,11 @@ them, and calls that come later wait for one of them until their own timeout."""
 class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
     """A local chat model, steered while it decodes by what the user prefers.
 
-    Settings, with their defaults and meanings, are those of `chat_models.settings`: see
-    ``help(AnswerSettings)``, ``help(LoadSettings)`` and ``help(ModelSettings)``, or the tables of
-    docs/chat-model.md under "API reference". Every field of `AnswerSettings` can also be set by a
-    call, as a keyword argument. The preference may come in ``configurable`` or ``metadata`` of its
-    config, too::
+    Settings, with their defaults and meanings, are those of `chat_models.settings` and
+    `chat_models.load_settings`: see ``help(AnswerSettings)``, ``help(LoadSettings)`` and
+    ``help(ModelSettings)``, or the tables of docs/chat-model.md under "API reference". Every field
+    of `AnswerSettings` can also be set by a call, as a keyword argument. The preference may come in
+    ``configurable`` or ``metadata`` of its config, too::
 
         llm = ChatAmulet(model="pocket")
         llm.invoke("How do I sleep better?", preference="Keep it short.")

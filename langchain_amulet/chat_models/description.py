@@ -20,14 +20,10 @@ from langchain_core.load import dumpd
 
 from langchain_amulet.chat_models.cache_scope import CACHE_USER
 from langchain_amulet.chat_models.deadline import BATCH, DEADLINE
+from langchain_amulet.chat_models.load_settings import LoadSettings
 from langchain_amulet.chat_models.model_handle import writes_thoughts
 from langchain_amulet.chat_models.response import PROVIDER
-from langchain_amulet.chat_models.settings import (
-    AnswerSettings,
-    LoadSettings,
-    ModelSettings,
-    as_stops,
-)
+from langchain_amulet.chat_models.settings import AnswerSettings, ModelSettings, as_stops
 from langchain_amulet.engine import declared_context
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import ConfigurationError

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterable
 
 from pydantic import BaseModel
 
-from langchain_amulet.chat_models.settings import AnswerSettings, LoadSettings, ModelSettings
+from langchain_amulet.chat_models.load_settings import LoadSettings
+from langchain_amulet.chat_models.settings import AnswerSettings, ModelSettings
 from langchain_amulet.errors import AmuletError, ConfigurationError, SettingWarning
 from langchain_amulet.validation import explained, nearest, warn
 

@@ -14,10 +14,10 @@ from langchain_amulet.chat_formats.chat_template import CONTINUE
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.prompt import PromptBuilder, call_note, schema_note, tools_note
 from langchain_amulet.chat_formats.turns import Turn
+from langchain_amulet.chat_models.answer_schema import ResponseFormat
 from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
-from langchain_amulet.chat_models.tools import ResponseFormat
 from langchain_amulet.errors import ChatTemplateError, RequestError
 from langchain_amulet.steering import Plan
 

@@ -21,8 +21,9 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel
 
+from langchain_amulet.chat_models.answer_schema import as_schema, schema_tool
+from langchain_amulet.chat_models.function_schema import is_of_objects
 from langchain_amulet.chat_models.settings import CallSettings
-from langchain_amulet.chat_models.tools import as_schema, is_of_objects, schema_tool
 from langchain_amulet.errors import ConfigurationError, SchemaError
 from langchain_amulet.validation import as_flag, nearest, quoted
 

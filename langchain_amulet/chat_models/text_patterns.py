@@ -90,6 +90,12 @@ def literally(values: Iterable[Any]) -> str:
     return f"({'|'.join(texts)})"
 
 
+def offset(seconds: int) -> str:
+    """A pattern of how an offset from UTC is written."""
+    hours, minutes = divmod(abs(seconds) // 60, 60)
+    return f"{'-' if seconds < 0 else '[+]'}{hours:02}:{minutes:02}"
+
+
 def dates_between(low: date, high: date) -> str:
     """A pattern of how days begin, as in 2024-02-29, that are neither before nor after these."""
     first = re.sub("(-01)?-01$", lambda end: end[0].replace("01", "00"), low.isoformat())

@@ -387,6 +387,14 @@ def test_a_field_that_has_a_name_beside_its_path_is_read_by_it(by: str) -> None:
         assert cls.model_validate({name: 3}).a == 3
 
 
+def test_a_default_is_no_schema_whatever_it_looks_like() -> None:
+    default = {"type": "object", "properties": {}}
+    kinds: dict[str, Any] = {"counts": (dict[int, int], {}), "form": (dict[str, Any], default)}
+    schema = class_schema(create_model("Form", **kinds))
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["form"]["default"] == default
+
+
 def test_shared_classes_are_written_once() -> None:
     class Bill(BaseModel):
         first: Price

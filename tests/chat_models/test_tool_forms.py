@@ -11,7 +11,8 @@ from langchain_core.tools import StructuredTool, Tool
 from langchain_core.tools import tool as as_base_tool
 from pydantic import BaseModel, ConfigDict, Field
 
-from langchain_amulet.chat_models.tools import as_schema, as_tool, as_tools, schema_tool
+from langchain_amulet.chat_models.answer_schema import as_schema, schema_tool
+from langchain_amulet.chat_models.tools import as_tool, as_tools
 from langchain_amulet.errors import SchemaError, ToolError
 from support.sampled import sampled
 
@@ -157,6 +158,12 @@ def test_a_value_in_a_schema_keeps_its_title(key: str) -> None:
     book = {"title": "Book", "type": "object", key: value}
     schema = as_schema({"type": "object", "properties": {"book": book}})
     assert schema["properties"]["book"] == {"type": "object", key: value}
+
+
+@pytest.mark.parametrize("key", ["const", "enum", "default", "examples"])
+def test_a_property_is_told_without_its_title_whatever_it_is_called(key: str) -> None:
+    book = {"type": "object", "properties": {key: {"title": "Key", "type": "integer"}}}
+    assert as_schema(book)["properties"] == {key: {"type": "integer"}}
 
 
 def test_a_class_that_holds_itself_keeps_its_name_and_description() -> None:
