@@ -235,7 +235,10 @@ class StyleRegistry:
 
     @staticmethod
     def _name_before_signs(part: str) -> str:
-        return re.sub(r"\s*[+-]+\s*\d*$", "", part).casefold()
+        # Not by an expression, which would look from each sign to the end of a long text.
+        signed = part.rstrip("0123456789").rstrip()
+        name = signed.rstrip("+-")
+        return (part if name == signed else name.rstrip()).casefold()
 
     def _remedy(self, text: str) -> str:
         """What to do about traits that can't be read, by the one that the first of them may be."""

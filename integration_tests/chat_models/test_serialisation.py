@@ -138,3 +138,13 @@ def test_a_memory_that_cant_be_pickled_is_said_to_be_the_reason(llm: ChatAmulet)
 def test_a_pickled_model_is_as_small_as_its_settings(llm: ChatAmulet) -> None:
     invoke(llm, QUESTION)
     assert len(pickle.dumps(llm)) < 10_000
+
+
+def test_a_model_is_written_with_what_it_prefers_even_where_traces_hide_that(tiny: str) -> None:
+    model = ChatAmulet(model=tiny, preference="Be kind.", redact_preferences=True)
+    assert "Be kind." not in repr(model)
+    with beta():
+        written = json.loads(dumps(model))
+    assert written["kwargs"]["preference"]
+    assert "Be kind." in str(written)
+    assert ChatAmulet(**model.model_dump()).preference == (Preference("Be kind."),)

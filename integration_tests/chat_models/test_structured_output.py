@@ -468,3 +468,13 @@ def test_what_a_class_refuses_for_reasons_of_its_own_is_told(llm: ChatAmulet, me
         llm.with_structured_output(Even, method=method).invoke("Which?")
     found = llm.with_structured_output(Even, method=method, include_raw=True).invoke("Which?")
     assert "never right" in str(found["parsing_error"])
+
+
+def test_a_marker_of_thoughts_in_a_value_is_text_like_any_other(tiny: str) -> None:
+    value = {"a": "<think> so </think>"}
+    asked: Any = {"type": "json_schema", "schema": {"const": value}}
+    template = "{{ messages[0].content }}{# <think></think> #}"
+    with ChatAmulet(model=tiny, chat_template=template) as llm:
+        answer = llm.invoke("Hello!", response_format=asked)
+        pieces = list(llm.stream("Hello!", response_format=asked))
+    assert json.loads(answer.text) == json.loads("".join(each.text for each in pieces)) == value

@@ -1,6 +1,8 @@
 """What users say of answers to come is stored, after the turn and beside the conversation."""
 
+import copy
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -251,3 +253,10 @@ def test_the_bundled_model_can_be_asked_and_what_it_hears_is_within_bounds(
     assert texts(memory) == heard.remember
     assert len(heard.remember) <= 3
     assert all(0 < len(text) <= MAX_CHARS for text in heard.remember)
+
+
+def test_a_copy_is_the_same_and_pickling_says_what_to_do(memory: PreferenceMemory) -> None:
+    with PreferenceExtractor(Listener(), memory) as extractor:
+        assert copy.copy(extractor) is extractor is copy.deepcopy(extractor)
+        with pytest.raises(ConfigurationError, match="can't be pickled, as its thread"):
+            pickle.dumps(extractor)

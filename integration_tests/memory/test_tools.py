@@ -1,6 +1,8 @@
 """An agent remembers and forgets how its user likes to be answered, when the user says so."""
 
 import asyncio
+import copy
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +93,36 @@ def test_what_was_never_remembered_is_not_forgotten_and_the_model_hears_what_was
     memory.set("ada", ["Keep it short.", "Be kind."])
     assert used(forget, "Be brief.", ADA, way).endswith("Keep it short. | Be kind.")
     assert len(texts(memory)) == 2
+
+
+@pytest.mark.parametrize("wish", ["concise ++", "C++", "concise +++"])
+@every_way
+def test_a_model_s_wish_is_words_even_if_it_looks_like_traits(
+    memory: PreferenceMemory, wish: str, way: str
+) -> None:
+    remember, forget = preference_tools(memory)
+    assert used(remember, wish, ADA, way) == "Remembered."
+    assert texts(memory) == [wish]
+    assert used(forget, wish, ADA, way) == "Forgotten."
+
+
+@every_way
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda tools: pickle.loads(pickle.dumps(tools))])
+def test_copied_tools_write_where_their_agent_does(copied: Any, way: str) -> None:
+    store = InMemoryStore()
+    agent = create_agent(calling((REMEMBER, "Be kind.")), copied(preference_tools()), store=store)
+    assert told(agent, way, config=ADA) == ["Remembered."]
+    assert texts(PreferenceMemory(store)) == ["Be kind."]
+
+
+def test_tools_with_a_memory_are_copied_with_it_and_say_why_they_can_t_be_pickled(
+    memory: PreferenceMemory,
+) -> None:
+    tools = preference_tools(memory)
+    assert used(copy.deepcopy(tools)[0], "Be kind.", ADA, "sync") == "Remembered."
+    assert texts(memory) == ["Be kind."]
+    with pytest.raises(ConfigurationError, match="this PreferenceMemory isn't: pickle those of"):
+        pickle.dumps(tools)
 
 
 def test_the_model_has_no_say_in_whose_preference_it_is(memory: PreferenceMemory) -> None:

@@ -169,19 +169,24 @@ class ChatFormat(ABC):
         """Whether an answer begins within a thought, by ``start``, what its prompt ends with."""
         return self.thinking is not None and self.thinking.is_open(start)
 
-    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+    def parser(
+        self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
+    ) -> OutputParser:
         """What takes one answer apart.
 
         Args:
             start: What the prompt ends with, from where the answer's turn begins.
             functions: The tools that may be called. Without any, what looks like a call is text.
+            is_structured: Whether what is said is held to a schema, in whose values markers of
+                thoughts and calls are text like any other.
         """
         if not functions and self.thinking is None and not self.said:
             return PlainTextParser()
         region = self.region if functions else None
         call_parser = partial(self.call_parser, functions)
-        is_thinking = self.is_thinking(start)
-        return RegionParser(self.thinking, region, call_parser, is_thinking, self.said)
+        return RegionParser(
+            self.thinking, region, call_parser, self.is_thinking(start), self.said, is_structured
+        )
 
     def grammar(self, output: OutputSpec, compiler: GrammarCompiler, is_thinking: bool) -> str:
         """The grammar of a whole answer: a thought perhaps, then calls, or what is said.

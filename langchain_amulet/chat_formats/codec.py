@@ -76,9 +76,14 @@ class ChatCodec:
         """Whether the answer to a prompt begins within a thought."""
         return self.format.is_thinking(self.start(prompt))
 
-    def parser(self, prompt: Sequence[int], functions: Sequence[Function] = ()) -> OutputParser:
-        """What takes the answer to a prompt apart, in which these tools may be called."""
-        return self.format.parser(self.start(prompt), functions)
+    def parser(
+        self,
+        prompt: Sequence[int],
+        functions: Sequence[Function] = (),
+        is_structured: bool = False,
+    ) -> OutputParser:
+        """What takes the answer to a prompt apart, see `ChatFormat.parser`."""
+        return self.format.parser(self.start(prompt), functions, is_structured)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:

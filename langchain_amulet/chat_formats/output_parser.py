@@ -88,6 +88,7 @@ class RegionParser:
         call_parser: Callable[[], OutputParser],
         is_thinking: bool = False,
         said: Collection[str] = (),
+        is_structured: bool = False,
     ) -> None:
         """Start an answer.
 
@@ -97,12 +98,15 @@ class RegionParser:
             call_parser: Makes what reads the text between two markers of calls.
             is_thinking: Whether the answer begins within a thought.
             said: Markers around what is said, which are left out.
+            is_structured: Whether what is said is held to a schema. Once that has begun, what looks
+                like a marker of thoughts or calls is part of it.
         """
         self._thinking, self._calls, self._said = thinking, calls, said
         self._make_call_parser = call_parser
         self._call_parser: OutputParser = PlainTextParser()
         self._region: RegionName = "thought" if is_thinking else "text"
         self._is_beginning = True  # nothing was said or called yet, thoughts aside
+        self._is_structured, self._in_structure = is_structured, False
         self._held = ""
         self._space = WhiteSpace()
 
@@ -124,6 +128,7 @@ class RegionParser:
                 if not is_over and self._is_undecided:
                     return
                 self._begin_with_calls()
+                self._begin_structure()
             marker, start = _first_marker(self._held, self._exits, is_over)
             yield from self._pass_on(start)
             if not marker:
@@ -144,6 +149,8 @@ class RegionParser:
                 {self._thinking.opening: "thought"} if self._thinking else {}
             )
             said: dict[str, RegionName] = dict.fromkeys(self._said, "text")
+            if self._in_structure:
+                return said
             exits = {**said, **thoughts}
             return {**exits, marked.opening: "calls"} if marked else exits
         if marked is None:
@@ -158,10 +165,15 @@ class RegionParser:
 
     @property
     def _is_undecided(self) -> bool:
-        """Whether what is held may become a thought's end, or calls, which only stand here."""
+        """Whether what is held may become what only stands here: a thought's end, or calls.
+
+        What is structured begins here, too, where no marker does.
+        """
         closing = self._thinking.closing if self._thinking else ""
         may_call = isinstance(self._calls, Bare) and self._calls.may_follow(self._held)
-        return may_call or (bool(closing) and closing.startswith(self._held.lstrip()))
+        markers = [closing, *(self._exits if self._is_structured else ())]
+        rest = self._held.lstrip()
+        return may_call or any(marker != rest and marker.startswith(rest) for marker in markers)
 
     def _begin_with_calls(self) -> None:
         """Enter calls if they aren't marked and what is held is their beginning."""
@@ -169,6 +181,13 @@ class RegionParser:
         if start is not None:
             self._held = self._held[start:]
             self._enter("calls")
+
+    def _begin_structure(self) -> None:
+        """Be within what is structured if what is held is its beginning."""
+        rest = self._held.lstrip()
+        is_marker = rest.startswith(tuple(self._exits))
+        is_said = self._region == "text" and bool(rest) and not is_marker
+        self._in_structure = self._is_structured and is_said
 
     def _enter(self, region: RegionName) -> None:
         self._region = region

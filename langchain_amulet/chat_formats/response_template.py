@@ -79,10 +79,12 @@ class OwnResponseTemplate(ChatFormat):
         """What reads calls as they are written."""
         return self.written.call_parser(functions)
 
-    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+    def parser(
+        self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
+    ) -> OutputParser:
         """What takes an answer apart: by the response template if it may have calls in it."""
         if not functions:
-            return super().parser(start)
+            return super().parser(start, (), is_structured)
         return ResponseTemplateParser(self.template, start, functions, self.ends)
 
 

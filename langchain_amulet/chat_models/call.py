@@ -257,7 +257,9 @@ class PreparedCall:
             token_bytes=self.model.bytes_with(markers),
             # What a schema holds is no talk that a stop string could end.
             stops=() if self.settings.response_format else self.settings.stop,
-            parser=self.codec.parser(self.prompts[0], functions),
+            parser=self.codec.parser(
+                self.prompts[0], functions, self.settings.output.schema is not None
+            ),
             writer=ChunkWriter(self.delivery.output_version),
             in_one_piece=self.delivery.in_one_piece,
             before=self.prompts[0][-1] if self.codec.template.continues else None,

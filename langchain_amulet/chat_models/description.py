@@ -8,7 +8,6 @@ This module knows settings and LangChain's hooks for them: nothing of how calls 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, Self, cast
@@ -27,6 +26,7 @@ from langchain_amulet.chat_models.settings import AnswerSettings, ModelSettings,
 from langchain_amulet.engine import declared_context
 from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import ConfigurationError
+from langchain_amulet.memory.coercion import check_pickled
 from langchain_amulet.preferences.resolution import PREFERENCE, STANDING
 from langchain_amulet.validation import explained, quoted
 
@@ -117,14 +117,12 @@ class Described(AnswerSettings, LoadSettings, ModelSettings, BaseChatModel):
         Raises:
             ConfigurationError: The memory can't be pickled.
         """
-        try:
-            pickle.dumps(self.memory)
-        except Exception as error:  # whatever a store raises that holds connections or locks
-            raise ConfigurationError(
-                f"To be pickled, a model's memory must be something that can be, but this "
-                f"{type(self.memory).__name__} isn't: pickle a "
-                "model_copy(update={'memory': None}), and set memory again where it is loaded."
-            ) from error
+        check_pickled(
+            self.memory,
+            "a model's",
+            "pickle a model_copy(update={'memory': None}), and set memory again where it is "
+            "loaded.",
+        )
         return super().__getstate__()
 
     @classmethod

@@ -5,7 +5,9 @@ This module knows the kinds of memories there are: nothing of what they hold, or
 
 from __future__ import annotations
 
+import pickle
 from functools import lru_cache
+from typing import Self
 
 from langgraph.store.base import BaseStore
 
@@ -53,6 +55,26 @@ def as_store(value: object) -> PreferenceStore:
     )
 
 
+def check_pickled(memory: object, whose: str, remedy: str) -> None:
+    """Refuse to pickle what has a memory that can't be.
+
+    Args:
+        memory: The memory.
+        whose: Whose it is, for the message.
+        remedy: What to pickle instead.
+
+    Raises:
+        ConfigurationError: It can't.
+    """
+    try:
+        pickle.dumps(memory)
+    except Exception as error:  # whatever a store raises that holds connections or locks
+        raise ConfigurationError(
+            f"To be pickled, {whose} memory must be something that can be, but this "
+            f"{type(memory).__name__} isn't: {remedy}"
+        ) from error
+
+
 def _lacking(value: object, protocol: type) -> str:
     """A value that isn't of a protocol, by its type: what is in it may be somebody's preference."""
     if isinstance(value, type):
@@ -77,6 +99,24 @@ class AgentStore:
         self._store = None if store is None else as_store(store)
         # One per store, so that all who use it here know of each other's writes.
         self._over = lru_cache(maxsize=8)(PreferenceMemory)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same: copies of an agent's tools write where the tools write."""
+        return self
+
+    def __reduce__(self) -> tuple[type[AgentStore], tuple[PreferenceStore | None]]:
+        """What is pickled: the store for all agents, where it can be.
+
+        Raises:
+            ConfigurationError: It can't.
+        """
+        check_pickled(
+            self._store,
+            "the tools'",
+            "pickle those of preference_tools(), which write to the store of the agent that has "
+            "them.",
+        )
+        return AgentStore, (self._store,)
 
     def of(self, store: BaseStore | None) -> PreferenceStore:
         """The one for an agent whose own LangGraph store is this.

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import BoundedSemaphore
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -101,6 +101,25 @@ class PreferenceExtractor:
         self._on_error = on_error or _log
         self._free = BoundedSemaphore(capacity)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="preference-extractor")
+
+    def __copy__(self) -> Self:
+        """The same: what it is at can't be done twice."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The same: a deep copy of an agent is read by the thread that reads the agent."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled.
+
+        Raises:
+            ConfigurationError: It is.
+        """
+        raise ConfigurationError(
+            "A PreferenceExtractor can't be pickled, as its thread and what waits for it are this "
+            "process's: make one of a model and a memory where it is needed."
+        )
 
     def submit(self, user_id: str, messages: Sequence[BaseMessage]) -> bool:
         """Have a turn read soon; returns at once, and whether it will be.

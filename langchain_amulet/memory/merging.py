@@ -13,7 +13,7 @@ This module knows no stores: only what was found in one, and what is to be there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import NoneType
@@ -30,6 +30,7 @@ from langchain_amulet.memory.profile import (
     distinct,
     normalized,
 )
+from langchain_amulet.preferences.traits import TRAITS, means_traits, read_levels
 from langchain_amulet.validation import check_type
 
 
@@ -156,20 +157,30 @@ def updating(fitted: Iterable[StoredPreference], field: str) -> Edit:
 
 
 def forgetting(text: str | None) -> Edit:
-    """Have the one with this text no more, whatever its case; None for all."""
+    """Have the one with this text no more, whatever its case; None for all.
+
+    Of traits with signs those are meant, too, that are kept since somebody preferred this text.
+    """
     check_type("text", text, str, NoneType, error=PreferenceError)
+    texts = None if text is None else {normalized(each) for each in (text, *_trait_texts(text))}
 
     def edit(state: StoredState, at: datetime) -> Change | None:
         forgotten = {
             name: entry
             for name, entry in state.entries.items()
-            if text is None or normalized(entry.text) == normalized(text)
+            if texts is None or normalized(entry.text) in texts
         }
         if not forgotten and not state.unreadable:
             return None
         return Change(action="forget", at=at, removed={**forgotten, **state.replaced})
 
     return edit
+
+
+def _trait_texts(text: str) -> Iterator[str]:
+    """What traits with signs ask for; nothing where a text is words."""
+    levels = read_levels(text, TRAITS) if means_traits(text) else None
+    return (TRAITS[name].at(level)[0] for name, level in levels or ())
 
 
 def new_id(others: Iterable[str] = ()) -> str:

@@ -56,7 +56,7 @@ class PreferenceStore(PreferenceSource, Protocol):
         ...
 
     def forget(self, user_id: str, text: str | None = None) -> tuple[StoredPreference, ...]:
-        """Have a user prefer nothing, or not the one thing with this text, whatever its case.
+        """Have a user prefer nothing, or not what this text was stored as, whatever its case.
 
         Returns:
             What was forgotten.
@@ -128,7 +128,7 @@ class BasePreferenceStore(ABC):
         await arun(self._add(user_id, preference, expires))
 
     def forget(self, user_id: str, text: str | None = None) -> tuple[StoredPreference, ...]:
-        """Have a user prefer nothing, or not the one thing with this text, whatever its case.
+        """Have a user prefer nothing, or not what this text was stored as, whatever its case.
 
         Returns:
             What was forgotten.

@@ -7,8 +7,9 @@ This module knows LangChain's tools and preference stores: nothing of agents or 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -18,6 +19,7 @@ from pydantic import BaseModel, Field
 from langchain_amulet.errors import AmuletError, ConfigurationError
 from langchain_amulet.memory.coercion import AgentStore
 from langchain_amulet.memory.preference_store import PreferenceStore
+from langchain_amulet.memory.profile import StoredPreference
 from langchain_amulet.preferences.resolution import find_user, running_graph
 from langchain_amulet.waiting import Procedure, arun, run, twins
 
@@ -45,6 +47,7 @@ def preference_tools(
     """``remember_preference`` and ``forget_preference``, for synchronous and asynchronous agents.
 
     What can't be done, such as where nobody is signed in, the model reads as the tool's error.
+    Without a memory of their own they can be pickled.
 
     Args:
         memory: Where preferences are kept: a `PreferenceStore`, a LangGraph store, or None for the
@@ -54,34 +57,30 @@ def preference_tools(
         ConfigurationError: The memory is no store that can be written to.
     """
     kept = memory if isinstance(memory, AgentStore) else AgentStore(memory)
-
-    def remember(preference: str, config: RunnableConfig) -> str:
-        return run(_remember(kept, preference, config))
-
-    async def aremember(preference: str, config: RunnableConfig) -> str:
-        return await arun(_remember(kept, preference, config))
-
-    def forget(preference: str, config: RunnableConfig) -> str:
-        return run(_forget(kept, preference, config))
-
-    async def aforget(preference: str, config: RunnableConfig) -> str:
-        return await arun(_forget(kept, preference, config))
-
     return [
-        _tool("remember_preference", Remember, remember, aremember),
-        _tool("forget_preference", Forget, forget, aforget),
+        _tool("remember_preference", Remember, _Work(_remember, kept)),
+        _tool("forget_preference", Forget, _Work(_forget, kept)),
     ]
 
 
-def _tool(
-    name: str,
-    schema: type[BaseModel],
-    func: Callable[..., str],
-    coroutine: Callable[..., Awaitable[str]],
-) -> BaseTool:
+@dataclass(frozen=True)
+class _Work:
+    """What a tool does, in both ways; functions within another one couldn't be pickled."""
+
+    procedure: Callable[[AgentStore, str, RunnableConfig], Procedure[None, str]]
+    kept: AgentStore
+
+    def do(self, preference: str, config: RunnableConfig) -> str:
+        return run(self.procedure(self.kept, preference, config))
+
+    async def ado(self, preference: str, config: RunnableConfig) -> str:
+        return await arun(self.procedure(self.kept, preference, config))
+
+
+def _tool(name: str, schema: type[BaseModel], work: _Work) -> BaseTool:
     return StructuredTool.from_function(
-        func,
-        coroutine=coroutine,
+        work.do,
+        coroutine=work.ado,
         name=name,
         args_schema=schema,
         description=schema.__doc__,
@@ -93,7 +92,8 @@ def _tool(
 def _remember(kept: AgentStore, preference: str, config: RunnableConfig) -> Procedure[None, str]:
     with _as_tool_errors():
         user_id, store = _user_and_store(kept, config)
-        yield twins(store.add, store.aadd, user_id, preference)
+        # In words, as a model said it, even if it looks like traits.
+        yield twins(store.add, store.aadd, user_id, [StoredPreference(text=preference)])
         return "Remembered."
 
 

@@ -31,8 +31,9 @@ SIGNS: Mapping[str, int] = MappingProxyType({"": 1, "+": 1, "++": 2, "-": -1, "-
 WRITTEN = re.compile(r"(?P<name>[A-Za-z][\w.-]*?)\s*(?P<sign>\+{1,2}|-{1,2})?")
 """A trait with its level, as it is written."""
 
-DEGREED = re.compile(r"[A-Za-z][\w.-]*?\s*[+-]+\s*\d*")
-"""What was meant for one, whatever is wrong with it: a word with signs behind it."""
+DEGREED = re.compile(r"(?![A-Za-z]\+)[A-Za-z][\w.-]*?\s*[+-]+\s*\d*")
+"""What was meant for one, whatever is wrong with it: a word with signs behind it. A letter with
+plus right behind it is none, as in C++ or A+."""
 
 LONGEST_NAME = 80
 """Characters of what is looked at as one: of more the expression above would take long."""

@@ -150,7 +150,15 @@ def test_a_text_of_very_many_names_or_signs_is_read_at_once() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Be brief, formal", "formal concise", "Write C++, not Java.", "Be friendly.", "friendly,"],
+    [
+        "Be brief, formal",
+        "formal concise",
+        "Write C++, not Java.",
+        "C++",
+        "Rust, C++",
+        "Be friendly.",
+        "friendly,",
+    ],
 )
 def test_a_text_that_isn_t_made_of_names_alone_is_a_preference_as_it_stands(text: str) -> None:
     assert registry().wanted(text) == NamedStyle((Preference(text),))

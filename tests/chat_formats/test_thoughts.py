@@ -56,7 +56,8 @@ def read(codec: ChatCodec, ids: list[int], output: OutputSpec, seed: int) -> Par
     tokenizer, dice = codec.template.tokenizer, random.Random(seed)
     markers = codec.format.markers(with_calls=bool(output.functions))
     text = Detokenizer(TokenBytes(tokenizer, markers))
-    parser = codec.parser(codec.template.encode([QUESTION]), list(output.functions))
+    prompt, is_structured = codec.template.encode([QUESTION]), output.schema is not None
+    parser = codec.parser(prompt, list(output.functions), is_structured)
     held, found = "", []
     for index in ids:
         held += text.feed(index)
@@ -91,6 +92,20 @@ def test_what_has_to_be_valid_is_said_behind_a_thought_that_the_prompt_has_opene
     assert answer.text == ""
     assert answer.calls
     assert not any(call.is_broken for call in answer.calls)
+
+
+@every_kind_of_markers
+def test_markers_within_what_a_schema_holds_are_text(
+    index: int, kind: str, is_opened: bool
+) -> None:
+    thinking = THINKING[index]
+    codec = codec_of(thinking, kind, is_opened)
+    said = json.dumps({"a": f"{thinking.opening} x {thinking.closing}"}, ensure_ascii=False)
+    thought = f"{'' if is_opened else thinking.opening}Hm.{thinking.closing}\n\n"
+    for functions, seed in product(([], [FUNCTION]), range(3)):
+        ids = codec.template.tokenizer.encode(thought + said, add_special_tokens=False)
+        answer = read(codec, ids, OutputSpec(functions, schema=SCHEMA), seed)
+        assert answer == Parts(said, "Hm.")
 
 
 def decoded(codec: ChatCodec, output: OutputSpec, limit: int = 80) -> list[int]:

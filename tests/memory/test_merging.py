@@ -18,7 +18,7 @@ from langchain_amulet.memory.merging import (
     new_id,
     updating,
 )
-from langchain_amulet.memory.profile import Change, StoredPreference, distinct
+from langchain_amulet.memory.profile import Change, StoredPreference, distinct, stored_preferences
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 LIMIT = 16
@@ -78,6 +78,15 @@ def test_no_more_preferences_than_the_limit_are_added() -> None:
 def test_forgetting_what_is_not_there_changes_nothing() -> None:
     assert forgetting(None)(StoredState(), NOW) is None
     assert forgetting("Be kind.")(StoredState(record={"1": StoredPreference("Hi.")}), NOW) is None
+
+
+def test_traits_are_forgotten_by_the_text_that_named_them() -> None:
+    words = stored_preferences(["warm", "Use lists."])
+    traits = stored_preferences("concise ++, warm -")
+    record = {str(place): each for place, each in enumerate([*traits, *words])}
+    change = forgetting("Concise ++, warm -")(StoredState(record=record, is_ours=True), NOW)
+    assert change is not None
+    assert tuple(change.removed.values()) == traits
 
 
 def test_only_what_is_still_there_is_updated() -> None:

@@ -90,13 +90,22 @@ def test_a_text_of_traits_with_signs_stands_for_these(name: str, level: int) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["concise", "Concise, formal", "Be concise.", "Less is more - so."]
+    "text",
+    [
+        "concise",
+        "Concise, formal",
+        "Be concise.",
+        "Less is more - so.",
+        "C++",
+        "Use Rust, Go, C++",
+        "I want an A+",
+    ],
 )
 def test_any_other_text_is_words(text: str) -> None:
     assert as_preferences(text) == (Preference(text),)
 
 
-@pytest.mark.parametrize("text", ["concise +++", "concise --, kind", "consise --", "C++"])
+@pytest.mark.parametrize("text", ["concise +++", "concise --, kind", "consise --", "C --"])
 def test_a_text_that_is_meant_for_traits_and_is_not_one_is_refused(text: str) -> None:
     with pytest.raises(PreferenceError, match="must be concise, formal"):
         as_preferences(text)

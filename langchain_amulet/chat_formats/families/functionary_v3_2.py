@@ -67,7 +67,9 @@ class FunctionaryV32(ChatFormat):
         """What reads messages, calls among them."""
         return MessageParser(bool(functions))
 
-    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+    def parser(
+        self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
+    ) -> OutputParser:
         """What takes an answer apart."""
         return MessageParser(bool(functions))
 

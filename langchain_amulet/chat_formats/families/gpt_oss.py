@@ -92,7 +92,9 @@ class GptOss(ChatFormat):
         """What reads messages, calls among them."""
         return ChannelParser(self.start, self.start, bool(functions))
 
-    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+    def parser(
+        self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
+    ) -> OutputParser:
         """What takes an answer apart, from within the head that its prompt has opened."""
         return ChannelParser(self.start, start, bool(functions))
 

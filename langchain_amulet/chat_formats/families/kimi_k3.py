@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Self
 
 from langchain_amulet.chat_formats.argument_rules import argument_rules
@@ -135,12 +136,13 @@ class KimiK3(ChatFormat):
         """What reads the channel of calls, one argument at a time."""
         return XtmlCallParser(CALLS.opening, functions)
 
-    def parser(self, start: str, functions: Sequence[Function] = ()) -> OutputParser:
+    def parser(
+        self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
+    ) -> OutputParser:
         """What takes an answer apart, from within the channel that its prompt has opened."""
         region = self.region if functions else None
-        return XtmlParser(
-            THOUGHTS, region, lambda: self.call_parser(functions), self.is_thinking(start), SAID
-        )
+        call_parser, is_thinking = partial(self.call_parser, functions), self.is_thinking(start)
+        return XtmlParser(THOUGHTS, region, call_parser, is_thinking, SAID, is_structured)
 
     def grammar(self, output: OutputSpec, compiler: GrammarCompiler, is_thinking: bool) -> str:
         """The grammar of a whole answer: a thought perhaps, what is said, and then calls."""
