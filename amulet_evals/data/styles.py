@@ -30,8 +30,8 @@ SENTENCE = "Your answer should be {} as much as possible."
 INTRODUCTION = "These answers to other questions are in the style that is wanted:"
 """What stands in front of examples."""
 
-AWAY = -1.0
-"""Strengths below this push away from a preference's text."""
+NO_PREFERENCE = -1.0
+"""The strength at which a preference does nothing; below it its text is pushed away from."""
 
 Preferences = Sequence[str] | Mapping[str, str | Sequence[str]]
 """Styles as they are given: see `read_styles`."""
@@ -147,7 +147,7 @@ def _style(name: str, wordings: Any) -> Style:
             "a list of texts with at least one."
         )
     for each in (found for text in texts for found in traits_in(text)):
-        if isinstance(each.strength, float) and each.strength < AWAY:
+        if isinstance(each.strength, float) and each.strength < NO_PREFERENCE:
             raise ConfigurationError(
                 f"A style must say how answers are wanted, but {name!r} has a trait whose text is "
                 "pushed away from, which means the contrary to prompts and scorers: say in words "

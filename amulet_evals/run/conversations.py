@@ -29,6 +29,9 @@ from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.errors import ConfigurationError, ContextLengthError
 
+KEPT = ("talk", "turn", "window", "text")
+"""What of a journal's rows a run goes on from."""
+
 
 @dataclass(frozen=True)
 class Script:
@@ -162,7 +165,7 @@ class Talker:
             on_done: Called with how many turns are done, and of how many.
 
         Raises:
-            ConfigurationError: There are answers with another window.
+            ConfigurationError: There are answers with another window, or something else.
         """
         found, known = tuple(found), self._known()
         asked = {
@@ -186,6 +189,12 @@ class Talker:
         """What was answered before, by talk and turn."""
         known = {}
         for row in rows(self.path):
+            if missing := [name for name in KEPT if name not in row]:
+                raise ConfigurationError(
+                    f"Conversations go on from rows that have {', '.join(KEPT)}, but {self.path} "
+                    f"has one without {', '.join(missing)}, so something else wrote it: name a "
+                    "new folder."
+                )
             if row["window"] != self.window:
                 raise ConfigurationError(
                     "Conversations go on with the window that they began with, but these were "

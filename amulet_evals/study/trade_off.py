@@ -24,11 +24,9 @@ from amulet_evals.run.grid import Case
 from amulet_evals.run.manifest import Metric
 from amulet_evals.scorers.scoring import scorable_answer
 from amulet_evals.scorers.trait_measures import OF_STYLE
+from amulet_evals.study.asked import PLAIN
 from amulet_evals.study.said import sign
 from langchain_amulet.errors import ConfigurationError
-
-PLAIN = "Base"
-"""Label of the method that answers without preference."""
 
 COSTS = ("nearness", "surprise", "repetition", "words", "mean_kl")
 """Names of the metrics that a table shows beside the effect, where a run has them."""

@@ -6,7 +6,8 @@ from amulet_evals.data.questions import Question, QuestionSet
 from amulet_evals.data.styles import Style
 from amulet_evals.reporting.results import DECODED_METRICS, Results
 from amulet_evals.run.grid import Grid, cases, method_note
-from amulet_evals.study.trade_off import PLAIN, trade_off_plot, trade_off_table, trade_offs
+from amulet_evals.study.asked import PLAIN
+from amulet_evals.study.trade_off import trade_off_plot, trade_off_table, trade_offs
 from langchain_amulet.methods import Amulet, Base, Pref
 from support.evaluation import answer
 
