@@ -21,13 +21,14 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from amulet_evals.config import Decoding
 from amulet_evals.data.questions import Question
-from amulet_evals.data.styles import Style
+from amulet_evals.data.styles import Style, traits_in
 from amulet_evals.hashing import digest, number
 from amulet_evals.method_spec import method_of
 from amulet_evals.run.journal import Journal, rows
 from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.errors import ConfigurationError, ContextLengthError
+from langchain_amulet.preferences import Preference
 
 KEPT = ("talk", "turn", "window", "text")
 """What of a journal's rows a run goes on from."""
@@ -50,7 +51,7 @@ class Talk:
         method: The method, as text.
         script: Name of the script.
         style: Name of the style; None for no preference.
-        preference: How answers are wanted, in words; None for no preference.
+        preference: How answers are wanted, in words or as traits; None for no preference.
         placement: Where the preference goes.
     """
 
@@ -65,6 +66,11 @@ class Talk:
     def key(self) -> str:
         """A name of its own."""
         return digest(*asdict(self).values())
+
+    @property
+    def wanted(self) -> tuple[Preference, ...] | str | None:
+        """How it is wanted, as a model is told: traits with their strengths, one by one."""
+        return traits_in(self.preference or "") or self.preference
 
 
 def scripts(
@@ -231,7 +237,7 @@ class Talker:
         settings = {**self.decoding.call(method_of(talk.method)), "placement": talk.placement}
         seed = number(self.decoding.seed, talk.script, turn)  # all methods have the same luck
         message = await self.llm.ainvoke(
-            list(history), preference=talk.preference, seed=seed, **settings
+            list(history), preference=talk.wanted, seed=seed, **settings
         )
         metadata, usage = message.response_metadata, message.usage_metadata
         journal.append(

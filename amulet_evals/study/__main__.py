@@ -4,7 +4,7 @@
 on where it stopped; `timeout` and Ctrl-C lose only the answers under way. The other commands decode
 nothing, and may be given on another machine and before all is answered: ``score`` is for the parts
 that compare methods on questions, of which ``trade-off`` then shows what a style costs; and
-``lasting``, ``applying``, ``quoted`` and ``calibrate`` read those of the other parts.
+``lasting``, ``applying``, ``quoted``, ``calibrate`` and ``presets`` read those of the other parts.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def decode(
         int, typer.Option(min=1, help="Most questions of each set, for greedy and sampled.")
     ] = 100,
     conversations: Annotated[
-        int, typer.Option(min=1, help="Most conversations, or questions of traits.")
+        int, typer.Option(min=1, help="Most conversations, or questions of traits and presets.")
     ] = 24,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each.")] = TURNS,
     window: Annotated[
@@ -174,9 +174,9 @@ def decode(
 ) -> None:
     """Have everything answered that isn't."""
     parts = part or (*ANSWERED, *PARTS)
-    _check_taken([name for name in TAKEN if _is_given(context, name)], parts)
     if (method or placement) and len(part or ()) != 1:
         raise typer.BadParameter("Parts have methods of their own: name one of them, by --part.")
+    _check_taken([name for name in TAKEN if _is_given(context, name)], parts)
     rows = 2 * concurrency
     place = {"device": device, "dtype": dtype, "kv_cache_memory": memory, "max_rows": rows}
     load = {name: value for name, value in place.items() if value is not None}
@@ -264,6 +264,14 @@ def calibrate(answers: Answers, report: Report) -> None:
     from amulet_evals.study.reports import report_traits
 
     report_traits(answers, report)
+
+
+@app.command()
+def presets(answers: Answers, report: Report) -> None:
+    """Show what the traits of presets do together, beside what each does alone."""
+    from amulet_evals.study.reports import report_presets
+
+    report_presets(answers, report)
 
 
 if __name__ == "__main__":

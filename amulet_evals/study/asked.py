@@ -17,7 +17,7 @@ from amulet_evals.data.questions import Question
 from amulet_evals.data.styles import read_styles
 from amulet_evals.run.conversations import Script, Talk, chunked, scripts, talks
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.preferences.traits import TRAITS
+from langchain_amulet.preferences.traits import PRESETS, TRAITS
 
 FOLDER = Path(__file__).parent
 ANSWERED = ("greedy", "sampled")
@@ -166,6 +166,11 @@ def traits(model: str, amount: Amount) -> Asked:
     return _singly(model, amount.questions[: amount.limit], tuple(trait_trials()))
 
 
+def presets(model: str, amount: Amount) -> Asked:
+    """Every preset's traits together, and each of them alone."""
+    return _singly(model, amount.questions[: amount.limit], tuple(preset_trials()))
+
+
 def conditions(model: str, amount: Amount) -> Asked:
     """Preferences that apply to some questions alone: always wished, and with the condition."""
     found, said = [], []
@@ -220,6 +225,21 @@ def trait_trials() -> Iterator[Way]:
             yield f"{name} less", f"amulet:strength={strength:g}", trait.less or ""
 
 
+def preset_trials() -> Iterator[Way]:
+    """Every preset that has several traits, by its name, and each of these as it is written."""
+    several = {name: levels for name, levels in PRESETS.items() if len(levels) > 1}
+    for name, levels in several.items():
+        yield name, "auto", ", ".join(written(*each) for each in levels.items())
+    alone = (written(*each) for levels in several.values() for each in levels.items())
+    for text in dict.fromkeys(alone):
+        yield text, "auto", text
+
+
+def written(trait: str, level: int) -> str:
+    """A trait at a level as people write it: ``concise ++``."""
+    return f"{trait} {'+' * level}{'-' * -level}"
+
+
 def _plain(model: str, script: Script) -> Talk:
     return Talk(model, "base", script.id, None, None, "system")
 
@@ -233,6 +253,7 @@ PARTS: Mapping[str, Callable[[str, Amount], Asked]] = MappingProxyType(
         "conversations": conversations,
         "changing": changing,
         "traits": traits,
+        "presets": presets,
         "conditions": conditions,
         "quoting": quoting,
     }
@@ -241,9 +262,9 @@ PARTS: Mapping[str, Callable[[str, Amount], Asked]] = MappingProxyType(
 
 TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        "questions": (*ANSWERED, "changing", "traits"),
+        "questions": (*ANSWERED, "changing", "traits", "presets"),
         "limit": ANSWERED,
-        "conversations": ("conversations", "changing", "traits"),
+        "conversations": ("conversations", "changing", "traits", "presets"),
         "turns": ("conversations", "changing"),
         "window": ("conversations", "changing"),
         "placement": ("conversations", "changing"),

@@ -15,11 +15,12 @@ from amulet_evals.reporting.tables import Table, in_csv, markdown
 from amulet_evals.run.folder import RunFolder
 from amulet_evals.scorers.trait_measures import OF_STYLE
 from amulet_evals.study.applying import Rule, applying, matchers, matching
-from amulet_evals.study.asked import LASTING, WORDINGS, read, trait_trials
+from amulet_evals.study.asked import LASTING, WORDINGS, preset_trials, read, trait_trials
 from amulet_evals.study.calibration import calibrate, level_plot, level_table, strengths
 from amulet_evals.study.lasting import Lasting, effect_table, repetition_table, turn_plot
 from amulet_evals.study.quoted import kept_table
 from amulet_evals.study.said import Said, by_model, read_said
+from amulet_evals.study.together import together_table
 from amulet_evals.study.trade_off import trade_off_plot, trade_off_table, trade_offs
 from langchain_amulet.errors import ConfigurationError
 
@@ -68,6 +69,14 @@ def report_traits(answers: Iterable[Path], folder: Path) -> None:
     _write(folder, "traits", tables, map(level_plot, [levels]))
     text = json.dumps(strengths(levels), indent=2)
     (folder / "strengths.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def report_presets(answers: Iterable[Path], folder: Path) -> None:
+    """What the traits of presets do together, and alone."""
+    asked = {name for name, _, _ in preset_trials()}
+    said = by_model(_read(answers, lambda each: each.style in asked))
+    tables = [together_table(model, each) for model, each in said.items()]
+    _write(folder, "presets", tables)
 
 
 def _read(answers: Iterable[Path], is_asked: Callable[[Said], bool]) -> tuple[Said, ...]:

@@ -17,7 +17,7 @@ from amulet_evals.run.conversations import Script, Talk, Talker, talks
 from amulet_evals.run.journal import rows
 from amulet_evals.study.__main__ import app
 from amulet_evals.study.asked import ANSWERED, LASTING, PARTS, TAKEN, read
-from langchain_amulet import ChatAmulet
+from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError
 from support.evaluation_runs import METHODS, answers, cells, decoded, small
 from support.prompts import prompts_of, text_of
@@ -151,6 +151,19 @@ def test_what_is_done_is_counted_of_what_is_asked(llm: ChatAmulet, tmp_path: Pat
     talker, told = Talker(llm, SCRIPTS, SAMPLED, tmp_path / "answers.jsonl"), []
     asyncio.run(talker.talk(TALKS[:2], 3, lambda *at: told.append(at)))
     assert told == [(4, 6), (5, 6), (6, 6)]
+
+
+def test_what_is_wished_as_traits_brings_their_strengths(llm: ChatAmulet, tmp_path: Path) -> None:
+    talk = Talk("tiny", "auto", "d", "d", "concise ++, formal -", "system")
+    talker = Talker(llm, SCRIPTS, SAMPLED, tmp_path / "answers.jsonl")
+    asyncio.run(talker.talk([talk], 1, lambda done, total: None))
+    row = next(rows(tmp_path / "answers.jsonl"))
+    wanted = [Preference.trait("concise", 2), Preference.trait("formal", -1)]
+    question = [SystemMessage("You are Tiny."), HumanMessage("D?")]
+    settings = SAMPLED.call(method_of("auto"))
+    message = llm.invoke(question, preference=wanted, seed=number(0, "d", 1), **settings)
+    assert row["text"] == message.text
+    assert talk.wanted == tuple(wanted)
 
 
 def test_a_talk_s_name_tells_everything_that_it_depends_on() -> None:
