@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import reduce
 from operator import add
+from statistics import fmean
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -141,10 +142,13 @@ def reranks(llm: ChatAmulet) -> bool:
 
 
 def searches(llm: ChatAmulet) -> bool:
-    found = llm.invoke(QUESTION, **STYLED, method="beam_search:n=4")
-    (told,) = found.response_metadata["search"]["scores"]
-    greedy = llm.score(QUESTION, llm.invoke(QUESTION, **STYLED, method="pref"), **STYLED)
-    print(told, greedy)
+    def likelihood(answer: AIMessage) -> float:
+        return fmean(llm.score(QUESTION, answer, **STYLED).pref)
+
+    beams, greedy = (
+        llm.invoke(QUESTION, **STYLED, method=each) for each in ("beam_search:n=4", "pref")
+    )
+    assert likelihood(beams) > likelihood(greedy)
     return True
 
 
