@@ -221,11 +221,15 @@ Report = Annotated[Path, typer.Option(help="A folder for tables and pictures.")]
 def trade_off(
     run: Annotated[Path, typer.Option(help="The folder of a run that was scored.")],
     report: Report,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The method that others are held against, if not the run's baseline."),
+    ] = None,
 ) -> None:
     """Show how far each method brings answers in style, and what that costs."""
     from amulet_evals.study.reports import report_trade_off
 
-    report_trade_off(run, report)
+    report_trade_off(run, report, against)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from amulet_evals.reporting.plots import Plot, style
@@ -25,9 +26,10 @@ from amulet_evals.study.trade_off import trade_off_plot, trade_off_table, trade_
 from langchain_amulet.errors import ConfigurationError
 
 
-def report_trade_off(run: Path, folder: Path) -> None:
-    """What steering brings and costs on questions."""
-    found = tuple(trade_offs(read_results(RunFolder(run))))
+def report_trade_off(run: Path, folder: Path, against: str | None) -> None:
+    """What steering brings and costs on questions, held against a method or the run's baseline."""
+    results = read_results(RunFolder(run))
+    found = tuple(trade_offs(replace(results, baseline=against or results.baseline)))
     _write(folder, "trade-off", [*map(trade_off_table, found)], map(trade_off_plot, found))
 
 

@@ -282,6 +282,11 @@ def test_a_trade_off_is_what_a_style_brings_beside_what_it_costs(tiny: str, tmp_
     assert [each["in style"] for each in numbers.values()] == [0.0, 0.5, 1.0]
     assert [each["words"] for each in numbers.values()] == [6.0, 3.5, 1.0]
     assert ends(found[table, "Amulet", "in style"]) == (0.0, 1.0)
+    other = study("trade-off", "--run", run, "--report", folder, "--against", "Amulet")
+    assert other.exit_code == 0, other.output
+    against = cells(folder / "trade-off.csv")
+    assert ends(against[table, "Pref", "in style"]) == (-1.0, 0.0)
+    assert means(against, table, "Pref") == pytest.approx(numbers["Pref"], nan_ok=True)
     near = [
         row["values"]["nearness"]
         for row in rows(run / "scores.jsonl")
