@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import reduce
 from operator import add
+from statistics import fmean
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -91,11 +92,17 @@ def remembers(llm: ChatAmulet) -> bool:
 
 
 def combines(llm: ChatAmulet) -> bool:
-    both = [Preference(SHORT, weight=0.5), Preference(UPLIFTING, weight=1.0)]
-    free = llm.invoke(QUESTION, preference=both)
-    capped = llm.invoke(QUESTION, preference=both, method="amulet:kl_cap=0.01")
-    assert free.text and capped.text
-    assert capped.response_metadata["mean_kl"] <= 0.011 < free.response_metadata["mean_kl"]
+    def answer(method: str, *weights: float) -> AIMessage:
+        pairs = zip((UPLIFTING, SHORT), weights, strict=False)
+        both = [Preference(text, weight=weight) for text, weight in pairs]
+        return llm.invoke(QUESTION, preference=both, method=method)
+
+    both, capped = answer("amulet", 1.0, 0.5), answer("amulet:kl_cap=0.01", 1.0, 0.5)
+    assert answer("amulet", 1.0, 0.0).text == answer("amulet", 1.0).text != both.text
+    assert capped.response_metadata["mean_kl"] <= 0.011 < both.response_metadata["mean_kl"]
+    # A mask that keeps the likeliest prompted token alone leaves nothing to steer.
+    masked = answer("amulet:plausibility=1", 1.0)
+    assert masked.text == answer("pref", 1.0).text != answer("amulet", 1.0).text
     return True
 
 
@@ -135,7 +142,13 @@ def reranks(llm: ChatAmulet) -> bool:
 
 
 def searches(llm: ChatAmulet) -> bool:
-    assert "search" in llm.invoke(QUESTION, method="beam_search").response_metadata
+    def likelihood(answer: AIMessage) -> float:
+        return fmean(llm.score(QUESTION, answer, **STYLED).pref)
+
+    beams, greedy = (
+        llm.invoke(QUESTION, **STYLED, method=each) for each in ("beam_search:n=4", "pref")
+    )
+    assert likelihood(beams) > likelihood(greedy)
     return True
 
 
@@ -268,7 +281,12 @@ def keeps_roles(llm: ChatAmulet) -> bool:
 
 def sees(llm: ChatAmulet) -> bool:
     picture = {"type": "image", "base64": "AAAA", "mime_type": "image/png"}
-    llm.invoke([HumanMessage(["What is it?", picture])])
+
+    def size(*content: Any) -> int:
+        answer = llm.invoke([HumanMessage(["What is it?", *content])], max_tokens=1)
+        return answer.usage_metadata["input_tokens"]
+
+    assert size(picture) > size(), "the picture is left out"
     return True
 
 

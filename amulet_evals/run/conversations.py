@@ -21,13 +21,17 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from amulet_evals.config import Decoding
 from amulet_evals.data.questions import Question
-from amulet_evals.data.styles import Style
+from amulet_evals.data.styles import Style, traits_in
 from amulet_evals.hashing import digest, number
 from amulet_evals.method_spec import method_of
 from amulet_evals.run.journal import Journal, rows
 from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.placement import Placement
 from langchain_amulet.errors import ConfigurationError, ContextLengthError
+from langchain_amulet.preferences import Preference
+
+KEPT = ("talk", "turn", "window", "text")
+"""What of a journal's rows a run goes on from."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Talk:
         method: The method, as text.
         script: Name of the script.
         style: Name of the style; None for no preference.
-        preference: How answers are wanted, in words; None for no preference.
+        preference: How answers are wanted, in words or as traits; None for no preference.
         placement: Where the preference goes.
     """
 
@@ -62,6 +66,11 @@ class Talk:
     def key(self) -> str:
         """A name of its own."""
         return digest(*asdict(self).values())
+
+    @property
+    def wanted(self) -> tuple[Preference, ...] | str | None:
+        """How it is wanted, as a model is told: traits with their strengths, one by one."""
+        return traits_in(self.preference or "") or self.preference
 
 
 def scripts(
@@ -162,7 +171,7 @@ class Talker:
             on_done: Called with how many turns are done, and of how many.
 
         Raises:
-            ConfigurationError: There are answers with another window.
+            ConfigurationError: There are answers with another window, or something else.
         """
         found, known = tuple(found), self._known()
         asked = {
@@ -186,6 +195,12 @@ class Talker:
         """What was answered before, by talk and turn."""
         known = {}
         for row in rows(self.path):
+            if missing := [name for name in KEPT if name not in row]:
+                raise ConfigurationError(
+                    f"Conversations go on from rows that have {', '.join(KEPT)}, but {self.path} "
+                    f"has one without {', '.join(missing)}, so something else wrote it: name a "
+                    "new folder."
+                )
             if row["window"] != self.window:
                 raise ConfigurationError(
                     "Conversations go on with the window that they began with, but these were "
@@ -222,7 +237,7 @@ class Talker:
         settings = {**self.decoding.call(method_of(talk.method)), "placement": talk.placement}
         seed = number(self.decoding.seed, talk.script, turn)  # all methods have the same luck
         message = await self.llm.ainvoke(
-            list(history), preference=talk.preference, seed=seed, **settings
+            list(history), preference=talk.wanted, seed=seed, **settings
         )
         metadata, usage = message.response_metadata, message.usage_metadata
         journal.append(

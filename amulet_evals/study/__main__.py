@@ -4,14 +4,14 @@
 on where it stopped; `timeout` and Ctrl-C lose only the answers under way. The other commands decode
 nothing, and may be given on another machine and before all is answered: ``score`` is for the parts
 that compare methods on questions, of which ``trade-off`` then shows what a style costs; and
-``lasting``, ``applying``, ``quoted`` and ``calibrate`` read those of the other parts.
+``lasting``, ``applying``, ``quoted``, ``calibrate`` and ``presets`` read those of the other parts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +23,11 @@ from amulet_evals.hashing import number
 from amulet_evals.run.answering import Answering
 from amulet_evals.run.conversations import Talker
 from amulet_evals.run.folder import RunFolder
-from amulet_evals.study.asked import PARTS, Amount, Asked, grid, read
+from amulet_evals.study.asked import ANSWERED, PARTS, TAKEN, Amount, Asked, grid, read
 from langchain_amulet import ChatAmulet
 from langchain_amulet.cli.options import Commands, reporting
 from langchain_amulet.errors import ConfigurationError
 
-ANSWERED = ("greedy", "sampled")
-"""Parts that are methods compared on questions, one at a time."""
 TURNS = 20
 
 
@@ -95,6 +93,26 @@ def _known(parts: list[str] | None) -> list[str] | None:
     return parts
 
 
+def _check_taken(given: Collection[str], parts: Sequence[str]) -> None:
+    """Refuse an option that none of the parts takes, and parts that miss their questions."""
+    for name, takers in TAKEN.items():
+        if name in given and not set(takers) & set(parts):
+            raise typer.BadParameter(
+                f"--{name} is taken by {', '.join(takers)}, but what is decoded is "
+                f"{', '.join(parts)}: leave it out, or name another --part."
+            )
+    asking = [each for each in parts if each in TAKEN["questions"]]
+    if asking and "questions" not in given:
+        raise typer.BadParameter(
+            f"{', '.join(asking)} ask questions, but none are given: name a file by --questions."
+        )
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 class _Study(Commands):
     """The study's commands, of which each shows the package's own errors as one line."""
 
@@ -111,9 +129,15 @@ app = typer.Typer(
 
 @app.command()
 def decode(
+    context: typer.Context,
     model: Annotated[str, typer.Option(help="A folder or a Hub id; part of the answers' names.")],
-    questions: Annotated[list[Path], typer.Option(help="Files of questions, a set each.")],
     out: Annotated[Path, typer.Option(help="Where the runs' folders are.")],
+    questions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Files of questions, a set each, for " + ", ".join(TAKEN["questions"]) + "."
+        ),
+    ] = None,
     part: Annotated[
         list[str] | None,
         typer.Option(callback=_known, help="Only these: " + ", ".join((*ANSWERED, *PARTS))),
@@ -126,9 +150,11 @@ def decode(
         list[str] | None,
         typer.Option(help="Of conversations, only those with the preference here: system, user."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most questions of each set.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Most questions of each set, for greedy and sampled.")
+    ] = 100,
     conversations: Annotated[
-        int, typer.Option(min=1, help="Most conversations, or questions of traits.")
+        int, typer.Option(min=1, help="Most conversations, or questions of traits and presets.")
     ] = 24,
     turns: Annotated[int, typer.Option(min=1, help="Turns of each.")] = TURNS,
     window: Annotated[
@@ -147,17 +173,19 @@ def decode(
     concurrency: Annotated[int, typer.Option(min=1, help="Answers decoded at a time.")] = 128,
 ) -> None:
     """Have everything answered that isn't."""
+    parts = part or (*ANSWERED, *PARTS)
     if (method or placement) and len(part or ()) != 1:
         raise typer.BadParameter("Parts have methods of their own: name one of them, by --part.")
+    _check_taken([name for name in TAKEN if _is_given(context, name)], parts)
     rows = 2 * concurrency
     place = {"device": device, "dtype": dtype, "kv_cache_memory": memory, "max_rows": rows}
     load = {name: value for name, value in place.items() if value is not None}
-    for each in part or (*ANSWERED, *PARTS):
+    for each in parts:
         started = time.monotonic()
         if each in ANSWERED:
-            _answers(each, out, model, load, questions, limit, concurrency, method or [])
+            _answers(each, out, model, load, questions or [], limit, concurrency, method or [])
         else:
-            asked = PARTS[each](model, Amount(_questions(questions), conversations, turns))
+            asked = PARTS[each](model, Amount(_questions(questions or ()), conversations, turns))
             asked = asked.share(*share).narrowed(method or (), placement or ())
             llm = ChatAmulet(model=model, **load)
             _conversations(out / each, asked, llm, window, concurrency)
@@ -193,11 +221,15 @@ Report = Annotated[Path, typer.Option(help="A folder for tables and pictures.")]
 def trade_off(
     run: Annotated[Path, typer.Option(help="The folder of a run that was scored.")],
     report: Report,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The method that others are held against, if not the run's baseline."),
+    ] = None,
 ) -> None:
     """Show how far each method brings answers in style, and what that costs."""
     from amulet_evals.study.reports import report_trade_off
 
-    report_trade_off(run, report)
+    report_trade_off(run, report, against)
 
 
 @app.command()
@@ -236,6 +268,14 @@ def calibrate(answers: Answers, report: Report) -> None:
     from amulet_evals.study.reports import report_traits
 
     report_traits(answers, report)
+
+
+@app.command()
+def presets(answers: Answers, report: Report) -> None:
+    """Show what the traits of presets do together, beside what each does alone."""
+    from amulet_evals.study.reports import report_presets
+
+    report_presets(answers, report)
 
 
 if __name__ == "__main__":

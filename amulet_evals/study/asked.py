@@ -17,9 +17,15 @@ from amulet_evals.data.questions import Question
 from amulet_evals.data.styles import read_styles
 from amulet_evals.run.conversations import Script, Talk, chunked, scripts, talks
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.preferences.traits import TRAITS
+from langchain_amulet.preferences.traits import PRESETS, TRAITS
 
 FOLDER = Path(__file__).parent
+ANSWERED = ("greedy", "sampled")
+"""Parts that are methods compared on questions, one at a time; the others are `PARTS`."""
+
+PLAIN = "Base"
+"""Label of these parts' method that answers without preference."""
+
 SYSTEM = "You are a helpful assistant."
 LASTING = ("pref", "auto", "subtle", "balanced", "strong", "amulet")
 """Methods that are compared over conversations."""
@@ -27,7 +33,7 @@ LASTING = ("pref", "auto", "subtle", "balanced", "strong", "amulet")
 TOWARDS = (-0.7, -0.4, -0.2, 0.0, 0.3, 0.7, 1.2, 2.0, 3.0, 4.65)
 """Strengths at which traits' texts are tried; -1 would be no preference, 0 is the prompt alone."""
 
-AWAY = (-1.5, -2.0, -3.0, -5.0)
+PUSHING = (-1.5, -2.0, -3.0, -5.0)
 """Strengths at which what asks for more of a trait is pushed away from."""
 
 WORDINGS = ("preference", "worded")
@@ -110,13 +116,16 @@ class Asked:
 def grid(part: str, methods: Sequence[str]) -> dict[str, Any]:
     """The settings of a part that compares methods, with some of these; none means all.
 
+    Those that others are held against, plain answers and the baseline's, stay.
+
     Raises:
         ConfigurationError: The part has no such method.
     """
     settings: dict[str, Any] = read(f"{part}.json")
     named = settings["methods"]
     _check_known("method", methods, named)
-    kept = {name: each for name, each in named.items() if not methods or name in methods}
+    asked = {*methods, PLAIN, settings["scoring"]["baseline"]}
+    kept = {name: each for name, each in named.items() if not methods or name in asked}
     return {**settings, "methods": kept}
 
 
@@ -155,6 +164,11 @@ def _lasting(model: str, found: tuple[Script, ...], names: Iterable[str]) -> Ask
 def traits(model: str, amount: Amount) -> Asked:
     """Every trait's texts at many strengths, to choose its levels by."""
     return _singly(model, amount.questions[: amount.limit], tuple(trait_trials()))
+
+
+def presets(model: str, amount: Amount) -> Asked:
+    """Every preset's traits together, and each of them alone."""
+    return _singly(model, amount.questions[: amount.limit], tuple(preset_trials()))
 
 
 def conditions(model: str, amount: Amount) -> Asked:
@@ -205,10 +219,25 @@ def _singly(model: str, questions: Iterable[Question], ways: Sequence[Way]) -> A
 def trait_trials() -> Iterator[Way]:
     """Every text of every trait at every strength that it is tried at."""
     for name, trait in TRAITS.items():
-        for strength in (*TOWARDS, *AWAY):
+        for strength in (*TOWARDS, *PUSHING):
             yield f"{name} more", f"amulet:strength={strength:g}", trait.more
         for strength in TOWARDS if trait.less else ():
             yield f"{name} less", f"amulet:strength={strength:g}", trait.less or ""
+
+
+def preset_trials() -> Iterator[Way]:
+    """Every preset that has several traits, by its name, and each of these as it is written."""
+    several = {name: levels for name, levels in PRESETS.items() if len(levels) > 1}
+    for name, levels in several.items():
+        yield name, "auto", ", ".join(written(*each) for each in levels.items())
+    alone = (written(*each) for levels in several.values() for each in levels.items())
+    for text in dict.fromkeys(alone):
+        yield text, "auto", text
+
+
+def written(trait: str, level: int) -> str:
+    """A trait at a level as people write it: ``concise ++``."""
+    return f"{trait} {'+' * level}{'-' * -level}"
 
 
 def _plain(model: str, script: Script) -> Talk:
@@ -224,8 +253,22 @@ PARTS: Mapping[str, Callable[[str, Amount], Asked]] = MappingProxyType(
         "conversations": conversations,
         "changing": changing,
         "traits": traits,
+        "presets": presets,
         "conditions": conditions,
         "quoting": quoting,
     }
 )
 """Parts of the study that are conversations, by their names."""
+
+TAKEN: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "questions": (*ANSWERED, "changing", "traits", "presets"),
+        "limit": ANSWERED,
+        "conversations": ("conversations", "changing", "traits", "presets"),
+        "turns": ("conversations", "changing"),
+        "window": ("conversations", "changing"),
+        "placement": ("conversations", "changing"),
+        "share": tuple(PARTS),
+    }
+)
+"""What can be said of some parts alone when they are decoded, with these parts."""

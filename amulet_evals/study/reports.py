@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from amulet_evals.reporting.plots import Plot, style
@@ -15,18 +16,20 @@ from amulet_evals.reporting.tables import Table, in_csv, markdown
 from amulet_evals.run.folder import RunFolder
 from amulet_evals.scorers.trait_measures import OF_STYLE
 from amulet_evals.study.applying import Rule, applying, matchers, matching
-from amulet_evals.study.asked import LASTING, WORDINGS, read, trait_trials
+from amulet_evals.study.asked import LASTING, WORDINGS, preset_trials, read, trait_trials
 from amulet_evals.study.calibration import calibrate, level_plot, level_table, strengths
 from amulet_evals.study.lasting import Lasting, effect_table, repetition_table, turn_plot
 from amulet_evals.study.quoted import kept_table
 from amulet_evals.study.said import Said, by_model, read_said
+from amulet_evals.study.together import together_table
 from amulet_evals.study.trade_off import trade_off_plot, trade_off_table, trade_offs
 from langchain_amulet.errors import ConfigurationError
 
 
-def report_trade_off(run: Path, folder: Path) -> None:
-    """What steering brings and costs on questions."""
-    found = tuple(trade_offs(read_results(RunFolder(run))))
+def report_trade_off(run: Path, folder: Path, against: str | None) -> None:
+    """What steering brings and costs on questions, held against a method or the run's baseline."""
+    results = read_results(RunFolder(run))
+    found = tuple(trade_offs(replace(results, baseline=against or results.baseline)))
     _write(folder, "trade-off", [*map(trade_off_table, found)], map(trade_off_plot, found))
 
 
@@ -68,6 +71,14 @@ def report_traits(answers: Iterable[Path], folder: Path) -> None:
     _write(folder, "traits", tables, map(level_plot, [levels]))
     text = json.dumps(strengths(levels), indent=2)
     (folder / "strengths.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+def report_presets(answers: Iterable[Path], folder: Path) -> None:
+    """What the traits of presets do together, and alone."""
+    asked = {name for name, _, _ in preset_trials()}
+    said = by_model(_read(answers, lambda each: each.style in asked))
+    tables = [together_table(model, each) for model, each in said.items()]
+    _write(folder, "presets", tables)
 
 
 def _read(answers: Iterable[Path], is_asked: Callable[[Said], bool]) -> tuple[Said, ...]:

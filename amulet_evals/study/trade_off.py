@@ -24,11 +24,9 @@ from amulet_evals.run.grid import Case
 from amulet_evals.run.manifest import Metric
 from amulet_evals.scorers.scoring import scorable_answer
 from amulet_evals.scorers.trait_measures import OF_STYLE
+from amulet_evals.study.asked import PLAIN
 from amulet_evals.study.said import sign
 from langchain_amulet.errors import ConfigurationError
-
-PLAIN = "Base"
-"""Label of the method that answers without preference."""
 
 COSTS = ("nearness", "surprise", "repetition", "words", "mean_kl")
 """Names of the metrics that a table shows beside the effect, where a run has them."""
@@ -90,7 +88,8 @@ def trade_offs(results: Results) -> Iterator[TradeOff]:
     """One for each model and set of questions.
 
     Raises:
-        ConfigurationError: A style can't be counted, or no method answers plainly.
+        ConfigurationError: A style can't be counted, no method answers plainly, or the baseline is
+            none of the methods.
     """
     uncounted = set(results.grid.styles) - OF_STYLE.keys()
     if uncounted or PLAIN not in results.grid.methods:
@@ -98,6 +97,11 @@ def trade_offs(results: Results) -> Iterator[TradeOff]:
             f"A trade-off is of a run whose styles are among {', '.join(OF_STYLE)} and that has a "
             f"method {PLAIN!r}, but this one has {len(uncounted)} other styles and the methods "
             f"{', '.join(results.grid.methods)}: name the folder of one of the study's runs."
+        )
+    if results.baseline not in results.grid.methods:
+        raise ConfigurationError(
+            f"Methods are held against one of them, but {results.baseline!r} is none: name one of "
+            f"{', '.join(map(repr, results.grid.methods))}."
         )
     for model in results.grid.models:
         for questions in results.grid.sets:

@@ -16,11 +16,10 @@ from amulet_evals.method_spec import method_of
 from amulet_evals.run.conversations import Script, Talk, Talker, talks
 from amulet_evals.run.journal import rows
 from amulet_evals.study.__main__ import app
-from amulet_evals.study.asked import LASTING, read
-from langchain_amulet import ChatAmulet
+from amulet_evals.study.asked import ANSWERED, LASTING, PARTS, TAKEN, read
+from langchain_amulet import ChatAmulet, Preference
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError
 from support.evaluation_runs import METHODS, answers, cells, decoded, small
-from support.evaluation_runs import asked as asked_of
 from support.prompts import prompts_of, text_of
 
 EXAMPLES = {
@@ -133,6 +132,17 @@ def test_conversations_do_not_go_on_with_another_window(llm: ChatAmulet, tmp_pat
     assert path.read_bytes() == before
 
 
+def test_conversations_do_not_go_on_from_rows_of_something_else(
+    llm: ChatAmulet, tmp_path: Path
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"talk": "a", "turn": 1, "text": "Hello!"}\n')
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match=r"one without window, .* name a new folder"):
+        talk_all(llm, path)
+    assert path.read_bytes() == before
+
+
 def test_what_is_done_is_counted_of_what_is_asked(llm: ChatAmulet, tmp_path: Path) -> None:
     talk_all(llm, tmp_path / "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_bytes().splitlines(keepends=True)
@@ -141,6 +151,19 @@ def test_what_is_done_is_counted_of_what_is_asked(llm: ChatAmulet, tmp_path: Pat
     talker, told = Talker(llm, SCRIPTS, SAMPLED, tmp_path / "answers.jsonl"), []
     asyncio.run(talker.talk(TALKS[:2], 3, lambda *at: told.append(at)))
     assert told == [(4, 6), (5, 6), (6, 6)]
+
+
+def test_what_is_wished_as_traits_brings_their_strengths(llm: ChatAmulet, tmp_path: Path) -> None:
+    talk = Talk("tiny", "auto", "d", "d", "concise ++, formal -", "system")
+    talker = Talker(llm, SCRIPTS, SAMPLED, tmp_path / "answers.jsonl")
+    asyncio.run(talker.talk([talk], 1, lambda done, total: None))
+    row = next(rows(tmp_path / "answers.jsonl"))
+    wanted = [Preference.trait("concise", 2), Preference.trait("formal", -1)]
+    question = [SystemMessage("You are Tiny."), HumanMessage("D?")]
+    settings = SAMPLED.call(method_of("auto"))
+    message = llm.invoke(question, preference=wanted, seed=number(0, "d", 1), **settings)
+    assert row["text"] == message.text
+    assert talk.wanted == tuple(wanted)
 
 
 def test_a_talk_s_name_tells_everything_that_it_depends_on() -> None:
@@ -218,7 +241,7 @@ def test_nearness_is_a_cosine_that_the_question_itself_has_one_of(
 
 
 def test_the_study_s_conversations_go_on_by_the_same_command(tmp_path: Path) -> None:
-    asked = ("--model", "pocket", "--questions", str(asked_of(tmp_path, 1)), "--out", str(tmp_path))
+    asked = ("--model", "pocket", "--out", str(tmp_path))
     least = ("--part", "conversations", "--conversations", "1", "--turns", "1")
     kept = tmp_path / "conversations" / "answers.jsonl"
     assert CliRunner().invoke(app, ["decode", *asked, *least]).exit_code == 0
@@ -232,6 +255,27 @@ def test_the_study_s_conversations_go_on_by_the_same_command(tmp_path: Path) -> 
     refused = CliRunner().invoke(app, ["decode", *asked, *least, "--window", "1"])
     assert refused.exit_code == 1
     assert "name a new folder" in refused.stderr and kept.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", TAKEN)
+def test_an_option_that_no_part_in_question_takes_is_refused(option: str, tmp_path: Path) -> None:
+    values = {"placement": ("user",), "share": ("1", "2"), "questions": ("asked.json",)}
+    part = next(each for each in (*PARTS, *ANSWERED) if each not in TAKEN[option])
+    named = ("--model", "pocket", "--out", str(tmp_path), "--part", part)
+    given = (f"--{option}", *values.get(option, ("2",)))
+    refused = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["decode", *named, *given])
+    assert refused.exit_code == 2
+    assert f"--{option} is taken by {', '.join(TAKEN[option])}" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", TAKEN["questions"])
+def test_a_part_that_asks_questions_is_refused_without_them(part: str, tmp_path: Path) -> None:
+    named = ("--model", "pocket", "--out", str(tmp_path), "--part", part)
+    refused = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["decode", *named])
+    assert refused.exit_code == 2
+    assert "name a file by --questions" in refused.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_study_scores_the_parts_that_there_are(tiny: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from amulet_evals.scorers.trait_measures import MEASURES
 from amulet_evals.study.__main__ import app
 from amulet_evals.study.applying import Rule
 from amulet_evals.study.asked import PARTS, Amount, read
+from langchain_amulet.preferences import PRESETS
 from support.evaluation_runs import decoded
 
 PLAIN = "Rest a little now and then."
@@ -231,6 +232,25 @@ def test_a_trait_that_falls_apart_at_any_strength_has_the_strength_where_it_does
     assert chosen["warm"]["more_strengths"] == [0.7, 0.7]
 
 
+# --- presets ---
+
+
+def test_presets_tells_what_traits_do_together_beside_what_each_does_alone(tmp_path: Path) -> None:
+    texts = {"friendly": MORE["warm"], "warm +": MORE["warm"], "formal -": MORE["formal"]}
+    amount = Amount(tuple(Question(str(at), f"What is {at}?") for at in range(3)), 3, 1)
+    answers = single("presets", amount, lambda talk: texts.get(talk.style or "", PLAIN))
+    found = reported("presets", answered(tmp_path / "answers.jsonl", answers))
+    table = "as wished: m"
+    several = [name for name, levels in PRESETS.items() if len(levels) > 1]
+    assert {row.partition(":")[0] for _, row, _ in found} == set(several)
+    repeated = {"repeated 4-grams, together": 0.0}
+    assert means(found, table, "friendly: warm +") == {"alone": 1.0, "together": 1.0, **repeated}
+    assert means(found, table, "friendly: formal -") == {"alone": -1.0, "together": 0.0, **repeated}
+    assert ends(found[table, "friendly: formal -", "together"]) == (1.0, 1.0)
+    assert means(found, table, "sober: warm -") == {"alone": 0.0, "together": 0.0, **repeated}
+    assert {cell["n"] for cell in found.values()} == {"3"}
+
+
 # --- score and trade-off ---
 
 COUNTED: dict[str, Any] = {
@@ -262,6 +282,11 @@ def test_a_trade_off_is_what_a_style_brings_beside_what_it_costs(tiny: str, tmp_
     assert [each["in style"] for each in numbers.values()] == [0.0, 0.5, 1.0]
     assert [each["words"] for each in numbers.values()] == [6.0, 3.5, 1.0]
     assert ends(found[table, "Amulet", "in style"]) == (0.0, 1.0)
+    other = study("trade-off", "--run", run, "--report", folder, "--against", "Amulet")
+    assert other.exit_code == 0, other.output
+    against = cells(folder / "trade-off.csv")
+    assert ends(against[table, "Pref", "in style"]) == (-1.0, 0.0)
+    assert means(against, table, "Pref") == pytest.approx(numbers["Pref"], nan_ok=True)
     near = [
         row["values"]["nearness"]
         for row in rows(run / "scores.jsonl")
@@ -330,8 +355,7 @@ def test_where_nothing_was_answered_there_is_nothing_to_score(tmp_path: Path) ->
 def test_amounts_that_make_no_study_are_refused(
     options: tuple[str, ...], told: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "q.json").write_text('["Why?"]')
-    given = ("--model", "pocket", "--questions", tmp_path / "q.json", "--out", tmp_path / "out")
+    given = ("--model", "pocket", "--out", tmp_path / "out")
     done = study("decode", *given, "--part", "conversations", *options)
     assert done.exit_code in (1, 2)
     assert told in done.stderr

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from amulet_evals.data.questions import Question
 from amulet_evals.reporting.tables import Table
 from amulet_evals.study.applying import KINDS, Rule, applying, matchers, matching
-from amulet_evals.study.asked import AWAY, PARTS, TOWARDS, Amount, grid, read
+from amulet_evals.study.asked import PARTS, PUSHING, TAKEN, TOWARDS, Amount, grid, read
 from amulet_evals.study.calibration import (
     calibrate,
     growing,
@@ -79,7 +79,7 @@ def trait_answers(reach: float) -> Iterator[Said]:
             method = f"amulet:strength={strength:g}"
             yield said(str(at), "concise more", method, tried(reach, at, strength))
             yield said(str(at), "concise less", method, "one two three four five")
-        for strength in AWAY:
+        for strength in PUSHING:
             method = f"amulet:strength={strength:g}"
             yield said(str(at), "concise more", method, "one two three four")
 
@@ -280,8 +280,24 @@ def test_of_a_part_some_methods_keep_what_they_are_held_against(part: str) -> No
     assert whole.narrowed([], []) == whole
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_said_to_change_a_part_does_and_nothing_else(part: str) -> None:
+    amount = Amount(QUESTIONS, limit=6, turns=4)
+    whole = PARTS[part]("m", amount)
+    others = {
+        "questions": replace(amount, questions=QUESTIONS[5:]),
+        "conversations": replace(amount, limit=2),
+        "turns": replace(amount, turns=3),
+    }
+    for name, other in others.items():
+        assert (PARTS[part]("m", other) != whole) == (part in TAKEN[name]), name
+    assert (len({each.placement for each in whole.talks}) > 1) == (part in TAKEN["placement"])
+    assert any(len(each.says) > 1 for each in whole.scripts) == (part in TAKEN["window"])
+
+
 @pytest.mark.parametrize("part", ["greedy", "sampled"])
-def test_of_a_grid_some_methods_have_its_other_settings(part: str) -> None:
-    whole, some = grid(part, []), grid(part, ["Pref", "Base"])
-    assert some["methods"] == {name: whole["methods"][name] for name in ("Base", "Pref")}
+def test_of_a_grid_some_methods_keep_what_they_are_held_against(part: str) -> None:
+    whole, some = grid(part, []), grid(part, ["Examples"])
+    kept = ("Base", "Pref", "Examples")
+    assert some["methods"] == {name: whole["methods"][name] for name in kept}
     assert {**some, "methods": whole["methods"]} == whole

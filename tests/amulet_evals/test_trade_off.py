@@ -1,12 +1,17 @@
 """What a style costs: answers that one can count, held against those to the same question."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from amulet_evals.data.questions import Question, QuestionSet
 from amulet_evals.data.styles import Style
 from amulet_evals.reporting.results import DECODED_METRICS, Results
 from amulet_evals.run.grid import Grid, cases, method_note
-from amulet_evals.study.trade_off import PLAIN, trade_off_plot, trade_off_table, trade_offs
+from amulet_evals.study.asked import PLAIN
+from amulet_evals.study.trade_off import trade_off_plot, trade_off_table, trade_offs
+from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Amulet, Base, Pref
 from support.evaluation import answer
 
@@ -55,6 +60,15 @@ def test_a_table_has_what_a_run_was_scored_by_beside_it() -> None:
     style, _, moved = table.rows["Amulet"]
     assert (style.mean, style.count) == (1.0, 2)
     assert moved.mean == 0.5
+
+
+def test_methods_are_held_against_the_baseline_which_is_one_of_them() -> None:
+    (found,) = trade_offs(replace(run(), baseline="Amulet"))
+    rows = {method: cells[0].difference for method, cells in trade_off_table(found).rows.items()}
+    assert rows["Amulet"] is None
+    assert rows["Pref"] is not None and rows["Pref"].ends == (-1.0, 0.0)
+    with pytest.raises(ConfigurationError, match="'odd' is none: name one of 'Base', 'Pref'"):
+        tuple(trade_offs(replace(run(), baseline="odd")))
 
 
 def test_a_picture_has_a_point_for_every_method_but_the_plain_one() -> None:
