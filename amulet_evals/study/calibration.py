@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from amulet_evals.data.styles import NO_PREFERENCE
+from amulet_evals.data.styles import UNMOVED
 from amulet_evals.hashing import number
 from amulet_evals.reporting.plots import Plot, finished, nth_colour
 from amulet_evals.reporting.tables import Cell, Table
@@ -164,8 +164,8 @@ def _ways(tried: Sequence[StrengthTrial], sign: int) -> list[list[StrengthTrial]
     Raises:
         ConfigurationError: Nothing was tried.
     """
-    towards = [each for each in tried if each.strength > NO_PREFERENCE]
-    away = [each for each in tried if each.strength < NO_PREFERENCE]
+    towards = [each for each in tried if each.strength > UNMOVED]
+    away = [each for each in tried if each.strength < UNMOVED]
     if sign > 0:
         asked = [[each for each in towards if each.text == "more"]]
     else:
@@ -178,7 +178,7 @@ def _ways(tried: Sequence[StrengthTrial], sign: int) -> list[list[StrengthTrial]
     ways = [[each for each in way if each.repeated <= TOLERATED] for way in asked]
     if not any(ways):
         ways = [[min(chain(*asked), key=lambda each: each.repeated)]]
-    return [sorted(way, key=lambda each: abs(each.strength - NO_PREFERENCE)) for way in ways if way]
+    return [sorted(way, key=lambda each: abs(each.strength - UNMOVED)) for way in ways if way]
 
 
 def _nearest(
