@@ -9,7 +9,6 @@ Knows names and what they stand for. Doesn't know requests, users or stores.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,14 +20,15 @@ from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Method, as_meth
 from langchain_amulet.methods.spec import is_strength, read_strength
 from langchain_amulet.preferences import PRESETS, Preference, Trait
 from langchain_amulet.preferences.preference import have_strengths
-from langchain_amulet.preferences.traits import LEVELS, LONGEST_NAME, means_traits, read_levels
+from langchain_amulet.preferences.traits import (
+    LEVELS,
+    LONGEST_NAME,
+    means_traits,
+    name_before_signs,
+    read_levels,
+    remedy_for,
+)
 from langchain_amulet.validation import choose, nearest, quoted
-
-SIGN = re.compile(r"\++|--+|(?<!\w)-|-(?!\w)")
-"""A sign wherever it stands; a dash between two letters belongs to their word."""
-
-WORDS = re.compile(rf"[\s,;]+|{SIGN.pattern}")
-"""What stands between words, signs included."""
 
 LIKE = 0.8
 """How like a name a word must be to be taken for it, where it may be a word as well."""
@@ -133,8 +133,8 @@ class StyleRegistry:
         if levels is None:
             raise ConfigurationError(
                 f"The style {name!r} must be made of traits, which are {', '.join(self.traits)}, "
-                f"with +, ++, - or -- behind each: {self._remedy(traits)}, or say what is wanted "
-                "by preference."
+                f"with +, ++, - or -- behind each: {remedy_for(traits, self.traits)}, or say what "
+                "is wanted by preference."
             )
         return self._at(levels)
 
@@ -184,31 +184,21 @@ class StyleRegistry:
                 signs, or all but some that are misspelled are names.
         """
         parts = [part.strip() for part in text.split(",")]
-        degreed = [part for part in parts if means_traits(part)]
-        for part in degreed:
-            style = self._name_before_signs(part)
+        for part in filter(means_traits, parts):
+            style = name_before_signs(part)
             if style in self._folded and style not in self.traits:
                 raise PreferenceError(
                     f"A style must stand without a sign, but {style!r} has one: write its name "
                     "alone, or say how much of which traits."
                 )
-        if degreed or self._is_names_and_signs(text):
+        if means_traits(text, {*self.traits, *self._folded}):
             raise PreferenceError(
                 f"Traits with + or - behind them must be {', '.join(self.traits)}, each with +, "
                 "++, - or --, with commas between them and nothing but names beside them: "
-                f"{self._remedy(text)}, or say in a sentence what is wanted, or in an object's "
-                "text what are words as they stand."
+                f"{remedy_for(text, self.traits)}, or say in a sentence what is wanted, or in "
+                "an object's text what are words as they stand."
             )
         self._check_spelling(parts)
-
-    def _is_names_and_signs(self, text: str) -> bool:
-        """Whether each word is a name, and signs stand anywhere, however they are divided."""
-        words = [word.casefold() for word in WORDS.split(text) if word]
-        return (
-            bool(words)
-            and SIGN.search(text) is not None
-            and all(word in self.traits or word in self._folded for word in words)
-        )
 
     def _check_spelling(self, parts: Sequence[str]) -> None:
         """Refuse a list of names in which some are misspelled."""
@@ -232,19 +222,6 @@ class StyleRegistry:
     @cached_property
     def _folded(self) -> Mapping[str, NamedStyle]:
         return {name.casefold(): style for name, style in self.styles.items()}
-
-    @staticmethod
-    def _name_before_signs(part: str) -> str:
-        # Not by an expression, which would look from each sign to the end of a long text.
-        signed = part.rstrip("0123456789").rstrip()
-        name = signed.rstrip("+-")
-        return (part if name == signed else name.rstrip()).casefold()
-
-    def _remedy(self, text: str) -> str:
-        """What to do about traits that can't be read, by the one that the first of them may be."""
-        names = (self._name_before_signs(part.strip()) for part in text.split(","))
-        unknown = next((name for name in names if name not in self.traits), "")
-        return f"{choose(unknown, self.traits)} those"
 
     def method(self, value: str | float) -> Method:
         """The method that a call asks for.

@@ -163,7 +163,7 @@ def _described_by_dict(value: Mapping[str, Any]) -> dict[str, Any]:
         return _named(value, name, value.get("description", ""))
     if "type" in value and value["type"] not in OWN_TOOLS:
         return {}  # one that a provider would run
-    if isinstance(value.get("inputSchema"), Mapping):
+    if "inputSchema" in value:
         described = {key: value[key] for key in ("description", "strict") if key in value}
         return {"name": value.get("name"), **described, "parameters": value["inputSchema"]}
     _check_arguments_read(value)

@@ -35,6 +35,12 @@ DEGREED = re.compile(r"(?![A-Za-z]\+)[A-Za-z][\w.-]*?\s*[+-]+\s*\d*")
 """What was meant for one, whatever is wrong with it: a word with signs behind it. A letter with
 plus right behind it is none, as in C++ or A+."""
 
+SIGN = re.compile(r"\++|--+|(?<!\w)-|-(?!\w)")
+"""A sign wherever it stands; a dash between two letters belongs to their word."""
+
+WORDS = re.compile(rf"[\s,;]+|{SIGN.pattern}")
+"""What stands between words, signs included."""
+
 LONGEST_NAME = 80
 """Characters of what is looked at as one: of more the expression above would take long."""
 
@@ -187,24 +193,47 @@ def read_levels(text: str, traits: Collection[str]) -> tuple[tuple[str, int], ..
     return tuple((name, SIGNS[sign]) for name, sign in zip(names, signs, strict=True))
 
 
-def means_traits(text: str) -> bool:
-    """Whether a word with signs behind it stands between commas: as words it could ask for else."""
+def means_traits(text: str, names: Collection[str] = TRAITS) -> bool:
+    """Whether a text is meant for traits, right or wrong: as words it could ask for the contrary.
+
+    It is if a word with signs behind it stands between commas, or it is made of nothing but
+    ``names``, in lower case, and signs, however they are divided.
+    """
     parts = (part.strip() for part in text.split(","))
-    return any(len(part) <= LONGEST_NAME and DEGREED.fullmatch(part) for part in parts)
+    if any(len(part) <= LONGEST_NAME and DEGREED.fullmatch(part) for part in parts):
+        return True
+    if SIGN.search(text) is None:
+        return False
+    words = [word.casefold() for word in WORDS.split(text) if word]
+    return bool(words) and all(word in names for word in words)
 
 
 def levels_in(text: str, traits: Collection[str]) -> tuple[tuple[str, int], ...] | None:
-    """As `read_levels`, for what somebody prefers: a part that was meant for a trait must be one.
+    """As `read_levels`, for what somebody prefers: what was meant for traits must be some.
 
     Raises:
-        PreferenceError: Parts are meant for traits and not all of them are: as a preference the
-            text could ask for the contrary.
+        PreferenceError: The text is meant for traits and isn't made of them alone.
     """
     levels = read_levels(text, traits)
-    if levels is None and means_traits(text):
+    if levels is None and means_traits(text, traits):
         raise PreferenceError(
             f"Traits with + or - behind them must be {', '.join(traits)}, each with +, ++, - or "
-            "--, with commas between them and nothing beside them: mend them, or say in a sentence "
-            "what is wanted."
+            f"--, with commas between them and nothing beside them: {remedy_for(text, traits)}, or "
+            "say in a sentence what is wanted."
         )
     return levels
+
+
+def remedy_for(text: str, traits: Collection[str]) -> str:
+    """What to do about a text that was meant for traits, by the one that the first may be."""
+    names = (name_before_signs(part.strip()) for part in text.split(","))
+    unknown = next((name for name in names if name not in traits), "")
+    return f"{choose(unknown, traits)} those"
+
+
+def name_before_signs(part: str) -> str:
+    """What stands before the signs at a text's end, in lower case; all of it if there are none."""
+    # Not by an expression, which would look from each sign to the end of a long text.
+    signed = part.rstrip("0123456789").rstrip()
+    name = signed.rstrip("+-")
+    return (part if name == signed else name.rstrip()).casefold()

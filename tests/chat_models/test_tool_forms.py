@@ -12,6 +12,7 @@ from langchain_core.tools import tool as as_base_tool
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_amulet.chat_models.answer_schema import as_schema, schema_tool
+from langchain_amulet.chat_models.function_schema import ARGUMENTS
 from langchain_amulet.chat_models.tools import as_tool, as_tools
 from langchain_amulet.errors import SchemaError, ToolError
 from support.sampled import sampled
@@ -407,3 +408,12 @@ def test_what_is_said_of_a_tool_is_told_where_it_is_of_another_kind(said: dict[s
         as_tool({"type": "function", "function": {**FUNCTION, **said}})
     with pytest.raises(SchemaError, match="description of 'x' must be a text, not 3"):
         schema_tool({"title": "x", "type": "object", "description": 3})
+
+
+@pytest.mark.parametrize("key", ARGUMENTS)
+@pytest.mark.parametrize("value", [[1], "x", 3, True])
+def test_arguments_that_are_no_schema_are_refused_whatever_a_description_calls_them(
+    key: str, value: Any
+) -> None:
+    with pytest.raises(ToolError):
+        as_tool({"name": "weather", "description": "...", key: value})

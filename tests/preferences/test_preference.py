@@ -105,7 +105,13 @@ def test_any_other_text_is_words(text: str) -> None:
     assert as_preferences(text) == (Preference(text),)
 
 
-@pytest.mark.parametrize("text", ["concise +++", "concise --, kind", "consise --", "C --"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "concise +++", "concise --, kind", "consise --", "C --", "concise ++ formal -",
+        "concise ++; formal -", "+concise", "- formal\n- concise",
+    ],
+)  # fmt: skip
 def test_a_text_that_is_meant_for_traits_and_is_not_one_is_refused(text: str) -> None:
     with pytest.raises(PreferenceError, match="must be concise, formal"):
         as_preferences(text)
