@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from langchain_amulet.chat_models.other_names import OTHER_NAMES
 from langchain_amulet.errors import (
     AmuletError,
     ChatTemplateError,
@@ -46,6 +47,9 @@ SERVER = "server_error"
 RETRY_SECONDS = 1
 """After how long a refused call is worth another try: answers end all the time."""
 
+
+FIELD = re.compile(r"use (\w+)(?:,|$|=\[)")
+"""What another name is told to be here, where a request can say it as well as Python."""
 
 LIKE = 0.75
 """How like a parameter's name another must be to be taken for it: their names are much alike."""
@@ -223,11 +227,9 @@ def invalid(
         return ApiError(400, message, code="invalid_json")
     if kind == "extra_forbidden":
         *outer, name = first["loc"]
-        close = nearest(name, known(outer), LIKE)
-        remedy = f"did you mean '{close}'? Rename it, or leave it out" if close else "leave it out"
         message = (
             f"Unknown parameter: '{place}'. Nothing is ignored here, as it would change the "
-            f"answer without a word: {remedy}."
+            f"answer without a word: {_instead_of(name, known(outer))}."
         )
         return ApiError(400, message, param=place, code="unknown_parameter")
     if kind == "missing":
@@ -247,6 +249,15 @@ def _nearest(complaints: Sequence[Mapping[str, Any]], body: Any) -> Mapping[str,
     first = _place(complaints[0], body) or ""
     within = [each for each in complaints if (_place(each, body) or "").startswith(first)]
     return max(within, key=lambda each: len(re.findall(r"[.\[]", _place(each, body) or "")))
+
+
+def _instead_of(name: str, known: Collection[str]) -> str:
+    """What to write for a name that isn't known, or that others know."""
+    other = OTHER_NAMES.get(name, "")
+    if (named := FIELD.match(other)) and named[1] in known:
+        return other
+    close = nearest(name, known, LIKE)
+    return f"did you mean '{close}'? Rename it, or leave it out" if close else "leave it out"
 
 
 def _place(complaint: Mapping[str, Any], body: Any) -> str | None:

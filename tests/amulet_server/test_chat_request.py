@@ -125,6 +125,21 @@ def test_what_can_t_be_done_is_refused_by_its_name(field: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "field, ours",
+    [("num_predict", "max_tokens"), ("stop_sequences", "stop"), ("random_seed", "seed")],
+)
+def test_a_field_of_another_server_s_is_told_by_what_it_is_here(field: str, ours: str) -> None:
+    error = refusal(**{field: 3})
+    assert error.detail.code == "unknown_parameter"
+    assert f"without a word: use {ours}" in error.detail.message
+
+
+@pytest.mark.parametrize("field", ["num_beams", "load_in_4bit"])
+def test_what_python_alone_can_say_is_no_remedy_for_a_request(field: str) -> None:
+    assert "leave it out" in refusal(**{field: 3}).detail.message
+
+
+@pytest.mark.parametrize(
     "field, near", [("prefrence", "preference"), ("max_token", "max_tokens"), ("limit", None)]
 )
 def test_a_field_that_is_misspelled_is_told_by_the_nearest_one_of_its_place(
