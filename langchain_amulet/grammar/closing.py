@@ -196,7 +196,8 @@ class Closing:
     ) -> tuple[int, bool]:
         """The one after which the innermost bracket is closed first, and whether any closes it."""
         for most, is_deep in TRIALS:
-            within = undecided if is_deep else None
+            # Where no bracket is open, as in calls that aren't JSON, choices have no end to find.
+            within = undecided if is_deep and walk.place.depth else None
             needed = {option: self._try_out(walk, option, most, within) for option in options}
             if min(needed.values()) < most:
                 break

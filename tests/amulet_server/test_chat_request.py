@@ -373,7 +373,7 @@ def test_a_style_s_name_is_that_style_in_any_of_these_ways_and_in_an_object_it_i
     assert steering(preference={"text": "friendly"}) == {"preference": (Preference("friendly"),)}
 
 
-@pytest.mark.parametrize("text", ["C++, Python", "Be kind, formal ++", "friendly, consise"])
+@pytest.mark.parametrize("text", ["Notepad++, vim", "Be kind, formal ++", "friendly, consise"])
 def test_the_text_of_an_object_is_words_as_they_stand(text: str) -> None:
     assert steering(preference={"text": text}) == {"preference": (Preference(text),)}
     with pytest.raises(ApiError, match=r"object's text|did you mean") as caught:
