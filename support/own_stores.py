@@ -55,15 +55,13 @@ class HandwrittenStore:
         return self.profile(user_id)
 
     def set(self, user_id: str, preference: Any) -> None:
-        texts = [preference] if isinstance(preference, str) else preference
-        self.kept[user_id] = [StoredPreference(text) for text in texts]
+        self.kept[user_id] = _each_stored(preference)
 
     async def aset(self, user_id: str, preference: Any) -> None:
         self.set(user_id, preference)
 
     def add(self, user_id: str, preference: Any) -> None:
-        texts = [preference] if isinstance(preference, str) else preference
-        self.kept.setdefault(user_id, []).extend(StoredPreference(text) for text in texts)
+        self.kept.setdefault(user_id, []).extend(_each_stored(preference))
 
     async def aadd(self, user_id: str, preference: Any) -> None:
         self.add(user_id, preference)
@@ -79,3 +77,8 @@ class HandwrittenStore:
 
 
 OWN_STORES = (SyncStore, AsyncStore, HandwrittenStore)
+
+
+def _each_stored(preference: Any) -> list[StoredPreference]:
+    given = [preference] if isinstance(preference, str) else preference
+    return [StoredPreference(each) if isinstance(each, str) else each for each in given]
