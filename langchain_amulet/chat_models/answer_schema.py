@@ -123,6 +123,7 @@ def schema_tool(value: Any, strict: bool | None = None) -> dict[str, Any]:
     if not isinstance(function["name"], str):
         check_shapes(value if isinstance(value, Mapping) else {})
         raise _no_schema(value, f"its name is {quoted(function['name'])}")
+    check_shapes(function["parameters"], quoted(function["name"]))
     return {"type": "function", "function": function}
 
 

@@ -22,7 +22,7 @@ from typing_extensions import is_typeddict
 from langchain_amulet.chat_models.class_schema import class_schema
 from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import ToolError
-from langchain_amulet.grammar.schema_shapes import check_shapes
+from langchain_amulet.grammar.schema_shapes import SHAPES
 from langchain_amulet.grammar.schema_tree import TYPES, all_of, everywhere, resolved
 from langchain_amulet.validation import as_json, kind_of, message_of, quoted
 
@@ -60,7 +60,6 @@ def as_function(value: Any, strict: bool | None) -> dict[str, Any]:
 
     Raises:
         ToolError: What is said of the tool is of another kind than it must be.
-        SchemaError: The schema of its arguments is none.
         ValueError: JSON can't write it.
     """
     said = {key: part for key, part in _described(value).items() if part is not None}
@@ -69,30 +68,28 @@ def as_function(value: Any, strict: bool | None) -> dict[str, Any]:
         {"name": None, "description": "", "parameters": empty, **said}
     )
     _check_function(function)
-    function["parameters"] = everywhere(function["parameters"], _with_objects)
+    function["parameters"] = everywhere(function["parameters"], _as_read)
     if strict is None or function["name"] is None:
         return function
     return {**function, "strict": strict, "parameters": _closed(function["parameters"], strict)}
 
 
 def _check_function(function: Mapping[str, Any]) -> None:
-    """Refuse what tools can't be described by.
-
-    Raises:
-        ToolError: Something that is said of the tool is of another kind than it must be.
-        SchemaError: The schema of its arguments is none.
-    """
+    """Refuse what tools can't be described by, with `ToolError`."""
     for key, (kind, words) in SAID.items():
         if key in function and not isinstance(function[key], kind):
             raise ToolError(
                 f"{key} of {quoted(function['name'])} must be {words}, not "
                 f"{quoted(function[key])}: mend it, or leave it out."
             )
-    check_shapes(function["parameters"], quoted(function["name"]))
 
 
-def _with_objects(schema: dict[str, Any], place: str) -> dict[str, Any]:
-    """A schema whose properties have objects for true and false, as templates read them as such."""
+def _as_read(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    """A schema as templates read them: with an object for each property, and no keyword of null.
+
+    Many a program writes null for what it doesn't ask; only a value may be null.
+    """
+    schema = {key: value for key, value in schema.items() if value is not None or key not in SHAPES}
     listed = schema.get("properties")
     if not isinstance(listed, Mapping):
         return schema

@@ -19,7 +19,9 @@ from langchain_amulet.chat_models.length import check_fits
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.errors import ChatTemplateError, RequestError
+from langchain_amulet.grammar.schema_shapes import check_shapes
 from langchain_amulet.steering import Plan
+from langchain_amulet.validation import quoted
 
 
 def render(
@@ -42,6 +44,7 @@ def render(
         ContextLengthError: A prompt is far longer than its model's context.
         RequestError: The conversation can't be answered, see `PromptBuilder`.
         ChatTemplateError: The chat template refuses the conversation.
+        SchemaError: It refuses a tool whose arguments' schema is none.
         ConfigurationError: A model of the plan can't be used, see `ModelHandle.companion`.
     """
     builders = {
@@ -49,10 +52,16 @@ def render(
         for name in dict.fromkeys(stream.model for stream in plan.streams)
     }
     texts = [preference.text for preference in settings.preferences]
-    return tuple(
-        builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
-        for stream in plan.streams
-    )
+    try:
+        return tuple(
+            builders[stream.model].build(turns, [texts[index] for index in stream.preferences])
+            for stream in plan.streams
+        )
+    except (ChatTemplateError, RequestError):
+        # A template may trip over a schema that is none, which says better what is wrong.
+        for function in (tool["function"] for tool in settings.offered):
+            check_shapes(function["parameters"], quoted(function["name"]))
+        raise
 
 
 def codec_of_call(

@@ -377,28 +377,44 @@ MISSHAPEN: dict[str, Any] = {
 """Keywords with values of another kind than they must have."""
 
 
+def with_part(keyword: str, place: str) -> list[dict[str, Any]]:
+    """A schema that has a keyword with a wrong value, in every form."""
+    part = {keyword: MISSHAPEN[keyword]}
+    inner = part if place == "#" else {"properties": {"x": part}}
+    schema = {"type": "object", **inner}
+    return [
+        {"type": "function", "function": {**FUNCTION, "parameters": schema}},
+        {"name": "weather", "description": "...", "input_schema": schema},
+        {"title": "weather", **schema},
+    ]
+
+
 @pytest.mark.parametrize("keyword", MISSHAPEN)
 @pytest.mark.parametrize("place", ["#", "#/properties/x"])
 def test_what_is_no_schema_is_refused_with_its_place_in_every_form(
     keyword: str, place: str
 ) -> None:
-    part = {keyword: MISSHAPEN[keyword]}
-    schema = {"type": "object", **part}
-    if place != "#":
-        schema = {"type": "object", "properties": {"x": part}}
-    forms: list[dict[str, Any]] = [
-        {"type": "function", "function": {**FUNCTION, "parameters": schema}},
-        {"name": "weather", "description": "...", "input_schema": schema},
-        {"title": "weather", **schema},
-    ]
     told = f"but: {re.escape(keyword)} at {place} must be .*, not .*. Mend that"
-    for form in forms:
-        for read in (as_tool, schema_tool):
-            for strict in (None, True):
-                if "title" in form and keyword == "type" and place == "#" and read is as_tool:
-                    continue  # what isn't a type of JSON Schema's is a tool of some provider's own
-                with pytest.raises(SchemaError, match=told):
-                    read(form, strict)
+    for form in with_part(keyword, place):
+        for strict in (None, True):
+            with pytest.raises(SchemaError, match=told):
+                schema_tool(form, strict)
+
+
+@pytest.mark.parametrize("keyword", [key for key in MISSHAPEN if key != "type"])
+@pytest.mark.parametrize("place", ["#", "#/properties/x"])
+def test_a_tool_s_schema_that_is_none_is_left_to_the_model(keyword: str, place: str) -> None:
+    """It refuses itself where its calls must be valid, and no other tool beside it."""
+    for form in with_part(keyword, place):
+        assert as_tool(form)["function"]["name"] == "weather"
+
+
+def test_a_keyword_of_null_asks_nothing_and_a_value_may_be_null() -> None:
+    part = {"type": "string", "enum": None, "maxLength": None, "const": None, "default": None}
+    schema = {"type": "object", "properties": {"x": part}}
+    function = as_tool({"name": "weather", "description": "...", "input_schema": schema})
+    read = function["function"]["parameters"]["properties"]["x"]
+    assert read == {"type": "string", "const": None, "default": None}
 
 
 @pytest.mark.parametrize("said", [{"description": 3}, {"strict": "yes"}, {"parameters": [1]}])
