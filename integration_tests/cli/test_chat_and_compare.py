@@ -285,12 +285,13 @@ def test_why_explains_the_last_answer(tiny: str) -> None:
 
 
 def test_why_tells_of_as_many_tokens_as_are_asked_for_and_how_many_there_are(tiny: str) -> None:
-    _, _, some, two, refused, every = chat(
+    _, _, some, two, refused, huge, every = chat(
         tiny,
         QUESTION,
         "/why",
         "/why 2",
         "/why all",
+        "/why " + "9" * 5000,
         "/why 999",
         options=("-p", "Be kind.", "--max-tokens", "20"),
     )
@@ -298,6 +299,7 @@ def test_why_tells_of_as_many_tokens_as_are_asked_for_and_how_many_there_are(tin
     assert len(re.findall(r" x\d\S*", two)) == 2
     assert f"2 of {count} tokens" in two
     assert "a number of tokens, at least 1, not 'all'" in refused
+    assert "a number of tokens, at least 1, not '999" in huge
     assert len(re.findall(r" x\d\S*", every)) == int(count)
     assert "shows them all" not in every
 

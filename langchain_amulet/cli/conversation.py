@@ -46,6 +46,9 @@ With --user, and kept for the next time:
 FURTHEST = 12
 """How many tokens /why tells of, unless it is asked for more or fewer."""
 
+DIGITS = 9
+"""Digits of such a number: no answer has more tokens, and Python doesn't read thousands of them."""
+
 LEAVING = ("/exit", "/quit")
 
 
@@ -199,7 +202,7 @@ def _count_in(argument: str) -> int:
     """
     if not argument:
         return FURTHEST
-    if not argument.isdecimal() or int(argument) < 1:
+    if not argument.isdecimal() or len(argument) > DIGITS or int(argument) < 1:
         raise ConfigurationError(
             f"/why takes a number of tokens, at least 1, not {quoted(argument)}: give one, or "
             f"none for {FURTHEST}."

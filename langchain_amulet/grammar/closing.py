@@ -22,9 +22,15 @@ from langchain_amulet.grammar.walk import Walk
 FEW = 8
 """At most so many names or values are each tried out, to see which is over first."""
 
-TRIALS = (128, False), (128, True), (1024, True)
+TRIALS = (128, False), (1024, False)
 """At most so many tokens are tried out for each, and whether choices on the way are tried out, too:
-more of both, if none of them is over by then."""
+more, if none of them is over by then."""
+
+DEEP_TRIALS = (128, False), (128, True), (1024, True)
+"""The same while there is effort to spare: where all choices that aren't tried out go on for ever."""
+
+SPARE = 1_000_000
+"""So much of `Effort` is left for the rest."""
 
 SHORT = 8
 """Up to how many letters are written one by one."""
@@ -195,9 +201,10 @@ class Closing:
         self, walk: Walk, options: tuple[int, ...], undecided: Set[frozenset[int]]
     ) -> tuple[int, bool]:
         """The one after which the innermost bracket is closed first, and whether any closes it."""
-        for most, is_deep in TRIALS:
-            # Where no bracket is open, as in calls that aren't JSON, choices have no end to find.
-            within = undecided if is_deep and walk.place.depth else None
+        # Where no bracket is open, as in calls that aren't JSON, choices have no end to find.
+        may_go_deep = walk.place.depth > 0 and walk.effort.left > SPARE
+        for most, is_deep in DEEP_TRIALS if may_go_deep else TRIALS:
+            within = undecided if is_deep else None
             needed = {option: self._try_out(walk, option, most, within) for option in options}
             if min(needed.values()) < most:
                 break
