@@ -299,7 +299,7 @@ def test_why_tells_of_as_many_tokens_as_are_asked_for_and_how_many_there_are(tin
     assert len(re.findall(r" x\d\S*", two)) == 2
     assert f"2 of {count} tokens" in two
     assert "a number of tokens, at least 1, not 'all'" in refused
-    assert "a number of tokens, at least 1, not '999" in huge
+    assert "a number of tokens, at least 1, not this text of 5000" in huge
     assert len(re.findall(r" x\d\S*", every)) == int(count)
     assert "shows them all" not in every
 

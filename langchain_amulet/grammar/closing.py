@@ -27,7 +27,7 @@ TRIALS = (128, False), (1024, False)
 more, if none of them is over by then."""
 
 DEEP_TRIALS = (128, False), (128, True), (1024, True)
-"""The same while there is effort to spare: where all choices that aren't tried out go on for ever."""
+"""The same while there is effort to spare: choices that aren't tried out may go on for ever."""
 
 SPARE = 1_000_000
 """So much of `Effort` is left for the rest."""
