@@ -298,7 +298,7 @@ def test_what_was_set_by_a_name_is_forgotten_by_it(guarded: RunningServer) -> No
 
 def test_what_an_object_says_is_stored_and_forgotten_as_it_stands(guarded: RunningServer) -> None:
     client = guarded.http(authorization="Bearer sk-of-webui")
-    details = {"text": "C++, Python", "when": ["code"]}
+    details = {"text": "Notepad++, vim", "when": ["code"]}
     client.put("/v1/preferences", json={"user": "kim", "preference": details}).raise_for_status()
     body = {"user": "kim", "text": details["text"]}
     forgotten = client.post("/v1/preferences/forget", json=body).json()["data"]

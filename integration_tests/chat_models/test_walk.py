@@ -12,8 +12,8 @@ print(call_routes()[threading.current_thread().name].calls)
 """
 
 
-def test_an_answer_of_ten_tokens_is_made_in_at_most_620_calls_of_the_callers_thread() -> None:
+def test_an_answer_of_ten_tokens_is_made_in_at_most_635_calls_of_the_callers_thread() -> None:
     """In a process of its own, as each format that was registered in this one is one call more."""
     command = [sys.executable, "-c", CALLS]
     told = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    assert int(told.stdout) <= 620
+    assert int(told.stdout) <= 635

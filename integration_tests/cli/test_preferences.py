@@ -353,10 +353,10 @@ def test_words_that_look_like_traits_are_forgotten_as_words_and_else_pointed_out
 ) -> None:
     run("preferences", "set", KIND, "--user", "ada")  # makes the file
     with SqliteStore.from_conn_string(str(file)) as store:
-        PreferenceMemory(store).set("ada", ["concise", "C++"])
-    for text in ("C++", "concise"):
+        PreferenceMemory(store).set("ada", ["concise", {"text": "Notepad++"}])
+    for text in ("Notepad++", "concise"):
         assert run("preferences", "forget", text, "--user", "ada").output == f"forgotten: {text}\n"
-    for text in ("C++", "concise +++"):
+    for text in ("Notepad++", "concise +++"):
         said = refused("preferences", "forget", text, "--user", "ada")
         assert "Traits with + or - behind them must be" in said
 

@@ -19,6 +19,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
+from langchain_amulet.chat_formats.base import OutputSpec
 from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
@@ -233,7 +234,7 @@ class PreparedCall:
     def _constraint(self) -> Constraint | None:
         """What holds one answer to its grammar, or to its beginning; None where it is free."""
         grammar = compile_output(
-            self.settings.output,
+            self._output,
             self.codec.format,
             self.model.grammars,
             is_thinking=self._is_thinking,
@@ -241,6 +242,11 @@ class PreparedCall:
             stop_ids=self.codec.stop_ids,
         )
         return Resumption(self.gap, *self._spelling, grammar) if self.gap else grammar
+
+    @cached_property
+    def _output(self) -> OutputSpec:
+        """What answers may be."""
+        return self.settings.output
 
     @cached_property
     def _spelling(self) -> tuple[Mapping[int, bytes], int]:
@@ -257,9 +263,7 @@ class PreparedCall:
             token_bytes=self.model.bytes_with(markers),
             # What a schema holds is no talk that a stop string could end.
             stops=() if self.settings.response_format else self.settings.stop,
-            parser=self.codec.parser(
-                self.prompts[0], functions, self.settings.output.schema is not None
-            ),
+            parser=self.codec.parser(self.prompts[0], functions, self._output.schema is not None),
             writer=ChunkWriter(self.delivery.output_version),
             in_one_piece=self.delivery.in_one_piece,
             before=self.prompts[0][-1] if self.codec.template.continues else None,

@@ -179,7 +179,8 @@ def thoughts(held: Any, key: str = "text") -> Iterator[str]:
 
 def call_in(block: Mapping[str, Any]) -> ToolCall | None:
     """The call that a block holds; None for a piece of one, of which nobody knows the rest."""
-    given = block.get(CALL_BLOCKS[block["type"]]) or block.get("partial_json")
+    given = block.get(CALL_BLOCKS[block["type"]])
+    given = block.get("partial_json") if _is_nothing(given) else given
     arguments = arguments_in(given)
     if arguments is None and block["type"] == "invalid_tool_call":
         arguments = {"arguments": given}
@@ -191,7 +192,14 @@ def call_in(block: Mapping[str, Any]) -> ToolCall | None:
 def arguments_in(given: Any) -> dict[str, Any] | None:
     """A call's arguments, whether they are JSON or read already; None if they are neither."""
     try:
-        arguments = json.loads(given) if given and isinstance(given, str) else given or {}
+        arguments = json.loads(given) if isinstance(given, str) and given else given
     except ValueError:
         return None
+    if _is_nothing(arguments):
+        return {}
     return dict(arguments) if isinstance(arguments, Mapping) else None
+
+
+def _is_nothing(value: Any) -> bool:
+    # By its type first, as arrays can't say whether they are true.
+    return value is None or (isinstance(value, (str, list, tuple, Mapping)) and not value)

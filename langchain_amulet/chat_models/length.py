@@ -64,26 +64,23 @@ def check_prompts_fit(
     Raises:
         ContextLengthError: A prompt and the answer don't fit.
     """
-    for stream, prompt in sorted(
-        zip(plan.streams, prompts, strict=True), key=_length, reverse=True
-    ):
-        reader = handle.opened if stream.model is None else handle.companion(stream.model)
-        limit, wanted = reader.context_length, len(prompt) + answer
+    own = handle.opened
+    # The longest one first: that is the one to tell of.
+    lengths = sorted(((len(ids), at) for at, ids in enumerate(prompts)), reverse=True)
+    for length, at in lengths:
+        stream = plan.streams[at]
+        reader = own if stream.model is None else handle.companion(stream.model)
+        limit, wanted = reader.context_length, length + answer
         if limit is None or wanted <= limit:
             continue
         along = _told_along(reader, stream, settings)
         told = f", of which {' and '.join(along.values())}" if along else ""
         whose = "the model's" if stream.model is None else f"{stream.model!r}'s"
         raise ContextLengthError(
-            f"Prompt and answer must fit {whose} context of {limit} tokens, but {len(prompt)} + "
+            f"Prompt and answer must fit {whose} context of {limit} tokens, but {length} + "
             f"{quoted(answer)} is {quoted(wanted)}{told}. Shorten "
             f"{', '.join(['the conversation', *along])} or {remedy}."
         )
-
-
-def _length(read: tuple[Stream, Sequence[int]]) -> int:
-    """How long the prompt is that a stream reads."""
-    return len(read[1])
 
 
 def _told_along(model: OpenModel, stream: Stream, settings: CallSettings) -> dict[str, str]:

@@ -56,7 +56,7 @@ def warn_of_unused_strength(
         found: What it prefers, by the names of the arguments for it.
     """
     preferences = [*found.get(STANDING, ()), *found[PREFERENCE]]
-    if is_strength(kwargs.get("method")) and have_strengths(preferences):
+    if "method" in kwargs and is_strength(kwargs["method"]) and have_strengths(preferences):
         warn(
             f"method={quoted(kwargs['method'])} is the strength of preferences without one, but "
             "all that this call prefers have their own, as traits and presets do, so it means "

@@ -6,7 +6,7 @@ This module knows preferences: nothing of stores, nor of whose they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ConfigDict, Field
 
@@ -78,7 +78,7 @@ class Limits(FlaglessNumbers):
                 f"What is stored must be a list of StoredPreference, not {quoted(stored)}: give "
                 "those of a profile."
             )
-        at, applying = now(), []
+        at, applying = datetime.now(UTC), []
         for each in stored:
             if each.expires_at and each.is_over(at):
                 continue

@@ -202,7 +202,8 @@ class PreferenceMemory(BasePreferenceStore):
             if self._cache is not None:
                 lookup = self._cache.found(user_id, lookup)
             stored = yield from lookup
-            if self.limits.matcher is mentions and len(about or "") <= SHORT:
+            is_long = isinstance(about, str) and len(about) > SHORT
+            if self.limits.matcher is mentions and not is_long:
                 return self.limits.applying(stored, about)
             applying = partial(self.limits.applying, stored, about)
             preferences: tuple[Preference, ...] = yield in_executor(applying)

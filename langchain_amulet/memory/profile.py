@@ -233,10 +233,10 @@ def read_entries(value: Mapping[str, Any]) -> Entries:
             )
         if isinstance(values, Mapping):
             for name in sorted(values, key=str):
-                entries[str(name)] = _read(values[name], f"preferences.{dotted([name])}")
+                entries[str(name)] = _read(values[name], "preferences", name)
             return entries
         if isinstance(values, Sequence) and not isinstance(values, str):
-            return named(_read(each, f"preferences.{place}") for place, each in enumerate(values))
+            return named(_read(each, "preferences", place) for place, each in enumerate(values))
         raise PreferenceError(
             f"'preferences' can't be of type {type(values).__name__}: store a list."
         )
@@ -262,8 +262,8 @@ def _dumped(entries: Entries) -> dict[str, Any]:
     }
 
 
-def _read(value: object, field: str = "") -> StoredPreference:
-    """One preference; a complaint names the field that it is in."""
+def _read(value: object, *place: object) -> StoredPreference:
+    """One preference; a complaint names the place that it is in."""
     try:
         if isinstance(value, str):
             return StoredPreference(text=value)
@@ -274,7 +274,8 @@ def _read(value: object, field: str = "") -> StoredPreference:
             f"A preference can't be of type {type(value).__name__}: store a text or an object."
         )
     except AmuletError as error:
-        raise PreferenceError(f"in {field}, {error}" if field else str(error)) from error
+        told = f"in {dotted(place)}, {error}" if place else str(error)
+        raise PreferenceError(told) from error
 
 
 def _content(value: object) -> object:

@@ -149,7 +149,7 @@ def test_names_of_the_paper_and_words_are_no_traits():
         assert traits_in(style.wordings[0]) == ()
 
 
-@pytest.mark.parametrize("text", ["concise +++", "concise ++, kind", "C++"])
+@pytest.mark.parametrize("text", ["concise +++", "concise ++, kind", "Notepad++"])
 def test_what_is_meant_for_traits_and_isn_t_is_told(text):
     for given in ([text], {"style": text}):
         with pytest.raises(PreferenceError, match="Traits with"):

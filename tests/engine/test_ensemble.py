@@ -260,7 +260,7 @@ def test_rows_of_all_models_count(models: dict[str | None, Any]) -> None:
         assert (engine.stats().queued, engine.stats().rows) == (1, 3)
         first.cancel()
         assert len(list(second)) == 8
-        with pytest.raises(RequestError, match="at most 4 streams"):
+        with pytest.raises(RequestError, match="at most max_rows, here 4"):
             plan = Drift((1.0, 1.0), model="expert").plan([Guidance(), Guidance()])
             streams = (*plan.streams, plan.streams[0])
             engine.submit(Request(((5,),) * 5, replace(plan, streams=streams), GREEDY, 1))
