@@ -10,10 +10,11 @@ free. The C allocator's bytes grow until all shapes of passes have been met, as 
 between it and PyTorch keep what they made for each, 1,024 of them by default. With both
 ONEDNN_PRIMITIVE_CACHE_CAPACITY and LRU_CACHE_CAPACITY at 64 in the environment these bytes were
 186.4, 186.3 and 186.3 MB after rounds of 600 answers. The tokenizer keeps up to 10,000 words
-besides, some 300 bytes each.
+besides, some 300 bytes each: until it does, blocks grow by a few thousand a round.
 
     python -m benchmarks.leaks
-    python -m benchmarks.leaks --answers 50000 --refusals 1000 --rounds 2   # 10 minutes of a core
+    python -m benchmarks.leaks --answers 6000 --refusals 1000 --rounds 2    # 5 minutes of a core
+    python -m benchmarks.leaks --answers 50000 --refusals 1000 --rounds 2   # over half an hour
 """
 
 from __future__ import annotations
