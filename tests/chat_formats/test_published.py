@@ -422,3 +422,14 @@ def test_of_a_message_that_is_cut_off_in_its_head_nothing_is_said() -> None:
     answer = read(GptOss(), head, 1, "<|start|>assistant")
     assert [(call.arguments, call.is_broken) for call in answer.calls] == [(head, True)]
     assert answer.text == ""
+
+
+@pytest.mark.parametrize("text", ["<|end|>", "<|start|>assistant<|channel|>final<|message|>"])
+def test_what_a_schema_holds_may_spell_the_ends_of_messages(text: str) -> None:
+    said = json.dumps({"a": text})
+    thought = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant"
+    parser = GptOss().parser("<|start|>assistant", is_structured=True)
+    pieces = re.findall(".{1,5}", f"{thought}<|channel|>final<|message|>{said}")
+    read = [part for piece in pieces for part in parser.feed(piece)]
+    answer = parts([*read, *parser.finish()])
+    assert (answer.text, answer.thought) == (said, "Hm.")

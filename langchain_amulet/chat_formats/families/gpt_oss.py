@@ -96,7 +96,7 @@ class GptOss(ChatFormat):
         self, start: str, functions: Sequence[Function] = (), is_structured: bool = False
     ) -> OutputParser:
         """What takes an answer apart, from within the head that its prompt has opened."""
-        return ChannelParser(self.start, start, bool(functions))
+        return ChannelParser(self.start, start, bool(functions), is_structured)
 
     def is_thinking(self, start: str) -> bool:
         """Whether an answer begins with a thought, which it does unless its prompt says else."""
@@ -130,7 +130,9 @@ class GptOss(ChatFormat):
 class ChannelParser:
     """Takes one answer apart: `feed` it all of the text, then `finish` it."""
 
-    def __init__(self, start_token: str, start: str, has_functions: bool) -> None:
+    def __init__(
+        self, start_token: str, start: str, has_functions: bool, is_structured: bool = False
+    ) -> None:
         """Start an answer.
 
         Args:
@@ -138,7 +140,10 @@ class ChannelParser:
             start: What the prompt ends with; from its last ``start_token`` on it is the head of the
                 message that the answer begins in.
             has_functions: Whether there may be calls. Without any a message to a function is text.
+            is_structured: Whether what is said is held to a schema: then it is the last message,
+                and what looks like its end is part of it.
         """
+        self._is_structured = is_structured
         self._ends = (*ENDS, start_token)
         self._has_functions = has_functions
         self._held = start.rpartition(start_token)[2]
@@ -193,6 +198,8 @@ class ChannelParser:
             self._kind = "thought" if "analysis" in head else "text"
 
     def _next_end(self, is_over: bool) -> tuple[int, str]:
+        if self._is_structured and self._kind == "text":
+            return len(self._held), ""
         found = [(at, end) for end in self._ends if (at := self._held.find(end)) >= 0]
         kept = 0 if is_over else unsettled(self._held, self._ends)
         return min(found, default=(len(self._held) - kept, ""))
