@@ -19,7 +19,7 @@ from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.engine import LoadedModel, load, model_runtime
 from langchain_amulet.errors import ConfigurationError, EngineClosedError
 from langchain_amulet.methods import BeamSearch, BestOf, Method
-from langchain_amulet.waiting import in_thread
+from langchain_amulet.waiting.threads import in_thread
 from support.engines import engine_of, whole
 from support.models import save_model
 from support.ways import DIRECT, Way, invoke

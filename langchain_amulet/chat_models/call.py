@@ -44,7 +44,8 @@ from langchain_amulet.grammar import Resumption
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
 from langchain_amulet.steering import Plan, strengths
-from langchain_amulet.waiting import Deadline, Procedure
+from langchain_amulet.waiting.deadline import Deadline
+from langchain_amulet.waiting.procedure import Procedure
 
 Chunks = Procedure[ChatGenerationChunk, None]
 """An answer on its way: gives out its chunks, of which the last one tells what it cost."""

@@ -25,8 +25,8 @@ from langchain_amulet.engine.request import Request, as_tokens
 from langchain_amulet.engine.scheduler import Scheduler, Stats
 from langchain_amulet.engine.token_stream import TokenStream
 from langchain_amulet.errors import ConfigurationError, DeadlineError, EmptyInputError, RequestError
-from langchain_amulet.validation import check_count, check_type
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.validation.checks import check_count, check_type
+from langchain_amulet.waiting.deadline import Deadline
 
 T = TypeVar("T")
 

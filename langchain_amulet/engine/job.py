@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from langchain_amulet.engine.backends.base import Steps
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.waiting.deadline import Deadline
 
 T = TypeVar("T")
 

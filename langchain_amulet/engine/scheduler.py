@@ -39,8 +39,8 @@ from langchain_amulet.errors import (
     QueueFullError,
     ReentrantCallError,
 )
-from langchain_amulet.validation import message_of
-from langchain_amulet.waiting import joined
+from langchain_amulet.validation.wording import message_of
+from langchain_amulet.waiting.threads import joined
 
 T = TypeVar("T")
 

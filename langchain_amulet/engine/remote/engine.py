@@ -39,7 +39,8 @@ from langchain_amulet.errors import (
     QueueFullError,
     RequestError,
 )
-from langchain_amulet.validation import check_count, check_type, message_of
+from langchain_amulet.validation.checks import check_count, check_type
+from langchain_amulet.validation.wording import message_of
 
 LONGEST_END = 2.0
 """Seconds that closing waits for connections to be closed."""
