@@ -170,7 +170,7 @@ def test_closing_fails_searches_that_are_under_way(tiny: str, method: Method) ->
     engine = engine_of(llm)
     engine.run(whole(lambda: gate.wait(30)))
     answer = in_thread(partial(invoke, llm, QUESTION, method=method, **LONG))
-    while not (engine.stats().queued or engine._scheduler._jobs or engine._scheduler._begun):
+    while not (engine.stats().queued or engine._scheduler._jobs):
         time.sleep(0.001)
     closing = in_thread(llm.close)
     while not engine._scheduler._closed:

@@ -26,7 +26,7 @@ from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.remote import RemoteEngine, RemoteModel
-from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.errors import ConfigurationError, EngineClosedError
 from langchain_amulet.validation.checks import check_type
 from langchain_amulet.validation.wording import quoted

@@ -29,7 +29,7 @@ from langchain_amulet.engine.remote.http import refusal, timeouts, unreachable
 from langchain_amulet.engine.remote.model import RemoteModel
 from langchain_amulet.engine.remote.sse import Answer, events
 from langchain_amulet.engine.request import Finish, Request
-from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.engine.token_stream import Channel, TokenStream
 from langchain_amulet.errors import (
     AmuletError,
