@@ -18,7 +18,8 @@ from langchain_amulet.engine.backends import import_backend
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import Method, Pref, SearchPlan, spell
 from langchain_amulet.methods.method import search_of
-from langchain_amulet.validation import FlaglessNumbers, check_type, explained
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers, explained
 
 COMPARED = ("base", "pref", "linear_alignment", "auto", "amulet")
 """The methods that are compared unless others are named."""

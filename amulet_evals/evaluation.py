@@ -22,7 +22,7 @@ from amulet_evals.scorers.nearness import NearnessScorer
 from amulet_evals.scorers.rewards import RewardScorer
 from amulet_evals.scorers.scoring import Scorer, read_scores, scorable_answers, score_all
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import check_callable, check_type
+from langchain_amulet.validation.checks import check_callable, check_type
 
 
 def evaluate(

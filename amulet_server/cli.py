@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from langchain_amulet.cli.options import reporting
-from langchain_amulet.validation import needing
+from langchain_amulet.validation.packages import needing
 
 CONFIG = "LANGCHAIN_AMULET_SERVE_CONFIG"
 

@@ -22,7 +22,8 @@ from amulet_server.credentials import (
 )
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences import TRAITS, Trait
-from langchain_amulet.validation import FlaglessNumbers, quoted
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers
+from langchain_amulet.validation.wording import quoted
 
 HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
 """A name by which browsers may call: an address of IPv6 has brackets around it."""

@@ -30,7 +30,8 @@ from langchain_amulet.chat_models.environment import SERVER_PREFIX, warn_of_unre
 from langchain_amulet.chat_models.load_settings import LoadSettings
 from langchain_amulet.chat_models.settings import AnswerSettings
 from langchain_amulet.errors import AmuletError, ConfigurationError
-from langchain_amulet.validation import explanation, message_of, quoted
+from langchain_amulet.validation.pydantic_errors import explanation
+from langchain_amulet.validation.wording import message_of, quoted
 
 ENVIRONMENT = f"{SERVER_PREFIX}_"
 """What the names of all environment variables begin with."""

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import FlaglessNumbers, choose, quoted
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers
+from langchain_amulet.validation.wording import choose, quoted
 
 SECRET_BYTES = 32
 """The shortest secret that HS256 is safe with (RFC 7518, 3.2)."""

@@ -23,7 +23,7 @@ from langchain_amulet.cli.store import opened_store
 from langchain_amulet.engine.loading.hub import check_exists, resolve_model
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory import PreferenceStore, as_store
-from langchain_amulet.validation import choose, quoted
+from langchain_amulet.validation.wording import choose, quoted
 
 
 @dataclass

@@ -28,7 +28,7 @@ from langchain_amulet.preferences.traits import (
     read_levels,
     remedy_for,
 )
-from langchain_amulet.validation import choose, nearest, quoted
+from langchain_amulet.validation.wording import choose, nearest, quoted
 
 LIKE = 0.8
 """How like a name a word must be to be taken for it, where it may be a word as well."""

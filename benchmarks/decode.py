@@ -49,7 +49,7 @@ from langchain_amulet.engine.loading.packing import PackedLinear
 from langchain_amulet.methods import Amulet, Auto, Guidance, Pref
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
-from langchain_amulet.waiting import in_ended_thread
+from langchain_amulet.waiting.threads import in_ended_thread
 
 USERS = {"cpu": (1, 4, 8, 16), "cuda": (1, 4, 8, 16, 64, 128)}
 LONG_PROMPT = 1500

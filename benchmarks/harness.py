@@ -32,7 +32,7 @@ from langchain_amulet.engine.loading.loader import default_dtype
 from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
-from langchain_amulet.waiting import in_ended_thread
+from langchain_amulet.waiting.threads import in_ended_thread
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -29,8 +29,10 @@ from langchain_amulet.preferences.resolution import (
     without_user,
 )
 from langchain_amulet.preferences.user_id import USER
-from langchain_amulet.validation import as_flag, needing, quoted, warn
-from langchain_amulet.waiting import Procedure, arun, run
+from langchain_amulet.validation.checks import as_flag
+from langchain_amulet.validation.packages import needing, warn
+from langchain_amulet.validation.wording import quoted
+from langchain_amulet.waiting.procedure import Procedure, arun, run
 
 with needing("agents", "Middleware for agents"):
     from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from langchain_amulet.errors import AmuletError, ConfigurationError
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation.wording import message_of
 
 T = TypeVar("T")
 

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 HEAD = 64
 """How many of the best candidates are sorted as a rule."""

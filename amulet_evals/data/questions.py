@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import needing
+from langchain_amulet.validation.packages import needing
 
 
 class QuestionSource(BaseModel):

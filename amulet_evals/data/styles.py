@@ -18,7 +18,8 @@ from amulet_evals.hashing import number
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences import TRAITS, Preference
 from langchain_amulet.preferences.traits import levels_in
-from langchain_amulet.validation import check_type, choose, quoted
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.validation.wording import choose, quoted
 
 PAPER_STYLES = (
     "creative", "verbose", "concise", "uplifting", "sycophantic", "complex", "formal", "pleasant",

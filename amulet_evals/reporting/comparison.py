@@ -13,7 +13,7 @@ from amulet_evals.reporting.bootstrap import Floats
 from amulet_evals.reporting.results import Results, mean_of, tokens_per_second
 from amulet_evals.reporting.tables import Cell, Table, cell
 from amulet_evals.run.manifest import Metric
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation.wording import message_of
 
 MEAN = "mean"
 """The column over all styles."""

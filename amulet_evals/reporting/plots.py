@@ -18,7 +18,7 @@ import numpy as np
 from amulet_evals.reporting.bootstrap import Floats, interval
 from amulet_evals.reporting.results import Results, mean_of
 from amulet_evals.run.manifest import Metric
-from langchain_amulet.validation import needing
+from langchain_amulet.validation.packages import needing
 
 with needing("evaluate", "A report"):
     import matplotlib as mpl

@@ -22,7 +22,7 @@ from amulet_evals.reporting.tables import in_csv, latex, markdown
 from amulet_evals.run.folder import RunFolder
 from amulet_evals.run.journal import rows
 from amulet_evals.run.records import read_traces
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 
 def report(folder: Path | str) -> Path:

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from langchain_amulet.validation import needing
+from langchain_amulet.validation.packages import needing
 
 with needing("evaluate", "Scoring of attributes"):
     from textblob.sentiments import PatternAnalyzer

@@ -18,7 +18,7 @@ from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences.echo_guard import echoes
 from langchain_amulet.registry import import_named
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation.wording import message_of
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from amulet_evals.run.manifest import AGAINST, Metric, Needs
 from amulet_evals.scorers.scoring import ScorableAnswer, Score
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import import_named, is_importable, made_by
-from langchain_amulet.validation import message_of, needing
+from langchain_amulet.validation.packages import needing
+from langchain_amulet.validation.wording import message_of
 
 WINDOW = 256
 """How many answers are put before the judge together."""

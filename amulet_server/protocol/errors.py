@@ -39,7 +39,8 @@ from langchain_amulet.errors import (
     UnsupportedModelError,
     VocabularyMismatchError,
 )
-from langchain_amulet.validation import RULES, nearest, rule_of
+from langchain_amulet.validation.pydantic_errors import RULES, rule_of
+from langchain_amulet.validation.wording import nearest
 
 INVALID = "invalid_request_error"
 SERVER = "server_error"

@@ -22,7 +22,7 @@ from amulet_server.styles import (
     together,
 )
 from langchain_amulet.preferences import Preference
-from langchain_amulet.validation import choose, nearest, quoted
+from langchain_amulet.validation.wording import choose, nearest, quoted
 
 SCALE = 1.5
 """The guidance scale of a negative prompt without one."""

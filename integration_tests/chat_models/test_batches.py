@@ -15,7 +15,7 @@ from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_models.deadline import BATCH
 from langchain_amulet.errors import DeadlineError, QueueFullError
 from langchain_amulet.methods import BeamSearch
-from langchain_amulet.waiting import in_thread
+from langchain_amulet.waiting.threads import in_thread
 from support.engines import engine_of, wait_until_idle, whole
 
 QUESTION = "How do I sleep better?"

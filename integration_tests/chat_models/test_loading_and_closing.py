@@ -19,7 +19,7 @@ from langchain_amulet.chat_models.model_handle import ModelHandle
 from langchain_amulet.engine import LoadedModel, load, model_runtime
 from langchain_amulet.errors import ConfigurationError, EngineClosedError
 from langchain_amulet.methods import BeamSearch, BestOf, Method
-from langchain_amulet.waiting import in_thread
+from langchain_amulet.waiting.threads import in_thread
 from support.engines import engine_of, whole
 from support.models import save_model
 from support.ways import DIRECT, Way, invoke
@@ -170,7 +170,7 @@ def test_closing_fails_searches_that_are_under_way(tiny: str, method: Method) ->
     engine = engine_of(llm)
     engine.run(whole(lambda: gate.wait(30)))
     answer = in_thread(partial(invoke, llm, QUESTION, method=method, **LONG))
-    while not (engine.stats().queued or engine._scheduler._jobs or engine._scheduler._begun):
+    while not (engine.stats().queued or engine._scheduler._jobs):
         time.sleep(0.001)
     closing = in_thread(llm.close)
     while not engine._scheduler._closed:

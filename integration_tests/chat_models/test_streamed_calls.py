@@ -14,7 +14,7 @@ from langchain_core.tools import tool
 from langchain_amulet import ChatAmulet
 from langchain_amulet.chat_formats.json_call_parser import JsonCallParser
 from langchain_amulet.chat_formats.output_parser import OutputPart
-from langchain_amulet.chat_models.response import ChunkWriter
+from langchain_amulet.chat_models.chunk_writer import ChunkWriter
 from support.ways import beta
 
 QUESTION = "What is the weather in Rome?"

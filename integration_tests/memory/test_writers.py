@@ -15,7 +15,8 @@ from langchain_amulet.memory.profile import distinct, stored_preferences
 from langchain_amulet.memory.reading import RecordReader
 from langchain_amulet.memory.store_access import access_to
 from langchain_amulet.memory.writing import RecordWriter
-from langchain_amulet.waiting import Procedure, Wait, run
+from langchain_amulet.waiting.procedure import Procedure, run
+from langchain_amulet.waiting.wait import Wait
 
 LIMIT = 16
 SHARED, OWNED = ("preferences",), ("users", "{user_id}")

@@ -63,7 +63,7 @@ from langchain_amulet.memory import (
 from langchain_amulet.middleware import ExtractionMiddleware, PreferenceMiddleware
 from langchain_amulet.preferences import Trait
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.waiting.deadline import Deadline
 from support.models import save_model
 
 SOON = 20.0

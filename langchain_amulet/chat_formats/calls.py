@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_tree import resolved
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 Function = Mapping[str, Any]
 """A tool as OpenAI's function schema: ``name``, and perhaps ``description``, ``parameters``."""

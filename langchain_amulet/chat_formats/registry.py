@@ -46,7 +46,7 @@ from langchain_amulet.chat_formats.response_template import OwnResponseTemplate
 from langchain_amulet.chat_formats.shapes import PROBE
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import Registry, place_of
-from langchain_amulet.validation import choose, message_of, quoted
+from langchain_amulet.validation.wording import choose, message_of, quoted
 
 Family = TypeVar("Family", bound=type[ChatFormat])
 

@@ -20,7 +20,7 @@ from threading import Lock, Thread
 import jinja2
 
 from langchain_amulet.errors import ChatTemplateError, TemplateLimitError
-from langchain_amulet.validation import message_of
+from langchain_amulet.validation.wording import message_of
 
 LONGEST = 5.0
 """Seconds for one prompt. A long conversation takes some thousandths of one."""

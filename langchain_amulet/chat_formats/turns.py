@@ -11,7 +11,7 @@ from string import whitespace
 from typing import Any
 
 from langchain_amulet.errors import RequestError
-from langchain_amulet.validation import check_whole
+from langchain_amulet.validation.checks import check_whole
 
 Turn = dict[str, Any]
 """One message for a chat template: ``role``, ``content``, and what its role adds."""

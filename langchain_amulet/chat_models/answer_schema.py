@@ -24,7 +24,8 @@ from langchain_amulet.chat_models.function_schema import (
 )
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
-from langchain_amulet.validation import as_json, check_nesting, message_of, quoted
+from langchain_amulet.validation.json_data import as_json, check_nesting
+from langchain_amulet.validation.wording import message_of, quoted
 
 UNTITLED = "answer"
 """The name of a schema that has none."""

@@ -18,8 +18,8 @@ from langchain_amulet.chat_models.deadline import BATCH, CallBatch
 from langchain_amulet.chat_models.description import Described
 from langchain_amulet.errors import RequestError
 from langchain_amulet.preferences.resolution import check_config
-from langchain_amulet.validation import check_type
-from langchain_amulet.waiting import interruptible
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.waiting.threads import interruptible
 
 ROUNDS = 2
 """How many times over a batch's calls fill all rows: some are made ready while others run."""

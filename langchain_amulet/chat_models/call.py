@@ -24,13 +24,13 @@ from langchain_amulet.chat_formats.codec import ChatCodec
 from langchain_amulet.chat_formats.output_grammar import compile_output
 from langchain_amulet.chat_formats.regions import Bare, Thinking
 from langchain_amulet.chat_formats.turns import Turn, strings_in, without_gap
+from langchain_amulet.chat_models.chunk_writer import ChunkWriter
 from langchain_amulet.chat_models.length import check_prompts_fit
 from langchain_amulet.chat_models.messages import to_turns
 from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.prompts import codec_of_call, render
 from langchain_amulet.chat_models.response import (
     STREAMED,
-    ChunkWriter,
     Delivery,
     ResponseBuilder,
     ResponseInfo,
@@ -44,7 +44,8 @@ from langchain_amulet.grammar import Resumption
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.echo_guard import EchoGuard, phrases
 from langchain_amulet.steering import Plan, strengths
-from langchain_amulet.waiting import Deadline, Procedure
+from langchain_amulet.waiting.deadline import Deadline
+from langchain_amulet.waiting.procedure import Procedure
 
 Chunks = Procedure[ChatGenerationChunk, None]
 """An answer on its way: gives out its chunks, of which the last one tells what it cost."""

@@ -18,7 +18,8 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_amulet.chat_models.content_blocks import block_text, blocks_of, parts_of
 from langchain_amulet.chat_models.messages import ROLES, role_of
 from langchain_amulet.errors import AmuletError, RequestError
-from langchain_amulet.validation import check_nesting, quoted
+from langchain_amulet.validation.json_data import check_nesting
+from langchain_amulet.validation.wording import quoted
 
 
 def as_prompt(convert: Callable[[Any], PromptValue], given: Any) -> PromptValue:

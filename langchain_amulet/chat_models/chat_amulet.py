@@ -69,17 +69,12 @@ from langchain_amulet.preferences.resolution import (
     named_user,
     without_user,
 )
-from langchain_amulet.validation import as_flag, check_callable, check_type, explained
+from langchain_amulet.validation.checks import as_flag, check_callable, check_type
+from langchain_amulet.validation.pydantic_errors import explained
 from langchain_amulet.version import VERSION
-from langchain_amulet.waiting import (
-    Procedure,
-    Workers,
-    arun,
-    astream,
-    in_executor,
-    run,
-    stream,
-)
+from langchain_amulet.waiting.procedure import Procedure, arun, astream, run, stream
+from langchain_amulet.waiting.threads import Workers
+from langchain_amulet.waiting.wait import in_executor
 
 MOST_LOOKUPS = 64
 """How many threads ask the memory at a time for calls that have a timeout: one that hangs keeps

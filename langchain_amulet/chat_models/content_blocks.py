@@ -18,7 +18,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.messages.tool import ToolCall, tool_call
 
 from langchain_amulet.errors import UnsupportedContentError
-from langchain_amulet.validation import as_written, quoted
+from langchain_amulet.validation.json_data import as_written
+from langchain_amulet.validation.wording import quoted
 
 TEXT_BLOCKS = frozenset({"text", "text-plain", "input_text", "output_text"})
 """Types of content blocks that are read."""

@@ -18,8 +18,10 @@ from functools import partial
 from typing import Any
 
 from langchain_amulet.errors import CancelledError, DeadlineError
-from langchain_amulet.validation import LONGEST_WAIT
-from langchain_amulet.waiting import Deadline, Item, Procedure, T, Workers, limited
+from langchain_amulet.validation.checks import LONGEST_WAIT
+from langchain_amulet.waiting.deadline import Deadline, limited
+from langchain_amulet.waiting.procedure import Item, Procedure, T
+from langchain_amulet.waiting.threads import Workers
 
 DEADLINE = "_deadline"
 """The argument that holds a call's `Deadline`; no setting, and neither caches nor traces see it."""

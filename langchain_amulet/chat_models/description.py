@@ -28,7 +28,8 @@ from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.memory.coercion import check_pickled
 from langchain_amulet.preferences.resolution import PREFERENCE, STANDING
-from langchain_amulet.validation import explained, quoted
+from langchain_amulet.validation.pydantic_errors import explained
+from langchain_amulet.validation.wording import quoted
 
 REDACTED = "[redacted]"
 """What traces show in place of preferences."""

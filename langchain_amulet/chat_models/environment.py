@@ -17,7 +17,9 @@ from pydantic import BaseModel
 from langchain_amulet.chat_models.load_settings import LoadSettings
 from langchain_amulet.chat_models.settings import AnswerSettings, ModelSettings
 from langchain_amulet.errors import AmuletError, ConfigurationError, SettingWarning
-from langchain_amulet.validation import explained, nearest, warn
+from langchain_amulet.validation.packages import warn
+from langchain_amulet.validation.pydantic_errors import explained
+from langchain_amulet.validation.wording import nearest
 
 PREFIX = "LANGCHAIN_AMULET_"
 

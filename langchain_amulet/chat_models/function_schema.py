@@ -24,7 +24,8 @@ from langchain_amulet.chat_models.typed_dict import as_model
 from langchain_amulet.errors import ToolError
 from langchain_amulet.grammar.schema_shapes import SHAPES
 from langchain_amulet.grammar.schema_tree import TYPES, all_of, everywhere, resolved
-from langchain_amulet.validation import as_json, kind_of, message_of, quoted
+from langchain_amulet.validation.json_data import as_json
+from langchain_amulet.validation.wording import kind_of, message_of, quoted
 
 COMBINING = ("anyOf", "oneOf", "allOf")
 """Below these keys of a JSON schema stand schemas for the same value."""

@@ -19,7 +19,7 @@ from langchain_amulet.chat_models.model_handle import ModelHandle, OpenModel
 from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.errors import ContextLengthError
 from langchain_amulet.steering import Plan, Stream
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 
 def check_fits(model: OpenModel, messages: Sequence[BaseMessage]) -> None:

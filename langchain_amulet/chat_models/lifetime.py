@@ -19,7 +19,8 @@ from langchain_amulet.engine import Stats
 from langchain_amulet.engine.backends import ModelInfo
 from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.resolution import PREFERENCE
-from langchain_amulet.waiting import Procedure, arun, collected, in_executor, run
+from langchain_amulet.waiting.procedure import Procedure, arun, collected, run
+from langchain_amulet.waiting.wait import in_executor
 
 
 class Loadable(Described):

@@ -25,7 +25,8 @@ from langchain_amulet.engine.loading.hub import POCKET
 from langchain_amulet.engine.loading.loader import dtype_of
 from langchain_amulet.engine.remote.model import VLLM
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import FlaglessNumbers, quoted
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers
+from langchain_amulet.validation.wording import quoted
 
 SIZE = re.compile(r" *([0-9]+|[0-9]+(\.[0-9]+)? *[kmgtp]i?b) *", re.IGNORECASE)
 """A number of bytes in writing, whole where no unit follows."""

@@ -36,7 +36,8 @@ from langchain_amulet.chat_models.content_blocks import (
     thoughts,
 )
 from langchain_amulet.errors import EmptyInputError, RequestError
-from langchain_amulet.validation import as_written, check_nesting, quoted
+from langchain_amulet.validation.json_data import as_written, check_nesting
+from langchain_amulet.validation.wording import quoted
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {

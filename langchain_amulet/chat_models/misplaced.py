@@ -18,7 +18,8 @@ from langchain_amulet.errors import AmuletError, SettingWarning
 from langchain_amulet.methods.spec import is_strength
 from langchain_amulet.preferences.preference import Preference, have_strengths
 from langchain_amulet.preferences.resolution import PREFERENCE, STANDING
-from langchain_amulet.validation import nearest, quoted, warn
+from langchain_amulet.validation.packages import warn
+from langchain_amulet.validation.wording import nearest, quoted
 
 LEAST = 0.85
 """How like a setting's name a name must be to be taken for it."""

@@ -23,7 +23,7 @@ from langchain_amulet.engine.loading.hub import resolve_model
 from langchain_amulet.errors import EngineClosedError, VocabularyMismatchError
 from langchain_amulet.grammar import GrammarCompiler
 from langchain_amulet.preferences.echo_guard import WordPieces
-from langchain_amulet.waiting import Workers
+from langchain_amulet.waiting.threads import Workers
 
 
 def writes_thoughts(model_id: str, chat_template: str | None = None) -> bool | None:

@@ -21,7 +21,7 @@ from langchain_amulet.chat_models.settings import AnswerSettings, CallSettings
 from langchain_amulet.errors import ChatTemplateError, RequestError
 from langchain_amulet.grammar.schema_shapes import check_shapes
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 
 def render(

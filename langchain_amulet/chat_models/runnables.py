@@ -46,7 +46,8 @@ from langchain_amulet.chat_models.structured_output import (
 from langchain_amulet.chat_models.tools import as_tools
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.preferences.resolution import CONFIGURABLE, METADATA, check_config
-from langchain_amulet.validation import as_flag, choose
+from langchain_amulet.validation.checks import as_flag
+from langchain_amulet.validation.wording import choose
 
 
 class _Named:

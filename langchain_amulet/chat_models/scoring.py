@@ -27,8 +27,10 @@ from langchain_amulet.methods.method import plan_of
 from langchain_amulet.preferences.preference import AnyPreference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.resolution import last_question
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import check_type, is_finite, quoted
-from langchain_amulet.waiting import Procedure, from_future, in_executor
+from langchain_amulet.validation.checks import check_type, is_finite
+from langchain_amulet.validation.wording import quoted
+from langchain_amulet.waiting.procedure import Procedure
+from langchain_amulet.waiting.wait import from_future, in_executor
 
 MOST_DEVIATION = 1e6
 """The widest that a fit may range: beyond, all that is fitted comes out the same."""

@@ -25,7 +25,8 @@ from langchain_amulet.errors import ConfigurationError, RequestError
 from langchain_amulet.methods import BeamPlan, Ranking, SearchPlan
 from langchain_amulet.methods.method import search_of
 from langchain_amulet.methods.search import checked_scores
-from langchain_amulet.waiting import Wait, collected, from_future, in_executor
+from langchain_amulet.waiting.procedure import collected
+from langchain_amulet.waiting.wait import Wait, from_future, in_executor
 
 
 def answer(call: PreparedCall) -> Chunks:

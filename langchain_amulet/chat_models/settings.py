@@ -34,14 +34,10 @@ from langchain_amulet.preferences.preference import Preference, as_preferences, 
 from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.preferences.user_id import USER
 from langchain_amulet.sampling import SamplingParams
-from langchain_amulet.validation import (
-    LONGEST_WAIT,
-    FlaglessNumbers,
-    as_flag,
-    check_nesting,
-    explained,
-    quoted,
-)
+from langchain_amulet.validation.checks import LONGEST_WAIT, as_flag
+from langchain_amulet.validation.json_data import check_nesting
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers, explained
+from langchain_amulet.validation.wording import quoted
 
 NOT_OURS = frozenset({"model", "stream", BATCH, CACHE_USER, DEADLINE})
 """Arguments that say which model answers, by what way, in what batch, for whom or until when: not

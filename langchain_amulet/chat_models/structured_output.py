@@ -25,7 +25,8 @@ from langchain_amulet.chat_models.answer_schema import as_schema, schema_tool
 from langchain_amulet.chat_models.function_schema import is_of_objects
 from langchain_amulet.chat_models.settings import CallSettings
 from langchain_amulet.errors import ConfigurationError, SchemaError
-from langchain_amulet.validation import as_flag, nearest, quoted
+from langchain_amulet.validation.checks import as_flag
+from langchain_amulet.validation.wording import nearest, quoted
 
 logger = logging.getLogger(__name__)
 

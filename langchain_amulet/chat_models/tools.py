@@ -20,7 +20,8 @@ from langchain_amulet.chat_models.function_schema import (
 )
 from langchain_amulet.errors import SchemaError, ToolError
 from langchain_amulet.grammar.schema_shapes import check_shapes
-from langchain_amulet.validation import check_nesting, quoted
+from langchain_amulet.validation.json_data import check_nesting
+from langchain_amulet.validation.wording import quoted
 
 AUTO, ANY, NONE = "auto", "any", "none"
 

@@ -24,7 +24,7 @@ from langchain_amulet.errors import AmuletError, ConfigurationError, ContextLeng
 from langchain_amulet.memory import PreferenceStore, StoredPreference
 from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.trace import TraceEntry
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 HELP = """\
 /prefer TEXT     answer in this style from now on, in words or as traits such as

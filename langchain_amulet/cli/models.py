@@ -18,7 +18,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods import METHODS, STRENGTHS, Amulet, Auto, Method, as_method, spell
 from langchain_amulet.methods.spec import read_strength
 from langchain_amulet.registry import import_named
-from langchain_amulet.validation import choose, quoted
+from langchain_amulet.validation.wording import choose, quoted
 
 
 def method_at(strength: str) -> Method:

@@ -19,7 +19,7 @@ import typer
 from rich.text import Text
 
 from langchain_amulet.errors import ConfigurationError, PreferenceStoreError
-from langchain_amulet.validation import needing
+from langchain_amulet.validation.packages import needing
 
 if TYPE_CHECKING:
     import psycopg

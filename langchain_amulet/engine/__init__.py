@@ -12,7 +12,7 @@ from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.model_info import declared_context
 from langchain_amulet.engine.model_runtime import AnyEngine, ModelRuntime, acquire, release
 from langchain_amulet.engine.request import Constraint, Finish, Pause, Request, Token, Trace
-from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.engine.token_stream import DraftCounts, TokenStream
 
 __all__ = [

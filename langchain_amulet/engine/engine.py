@@ -19,14 +19,16 @@ from torch import Tensor
 
 from langchain_amulet.engine.backends.base import Backend, LoadedModel, Prompts, Steps
 from langchain_amulet.engine.beam_search import BeamResult, beam_search, check_for_beams
-from langchain_amulet.engine.ensemble import Ensemble, by_backend, on_common_tokens
+from langchain_amulet.engine.ensemble import Ensemble, by_backend
+from langchain_amulet.engine.ensemble_step import on_common_tokens
 from langchain_amulet.engine.job import Job
 from langchain_amulet.engine.request import Request, as_tokens
-from langchain_amulet.engine.scheduler import Scheduler, Stats
+from langchain_amulet.engine.scheduler import Scheduler
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.engine.token_stream import TokenStream
 from langchain_amulet.errors import ConfigurationError, DeadlineError, EmptyInputError, RequestError
-from langchain_amulet.validation import check_count, check_type
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.validation.checks import check_count, check_type
+from langchain_amulet.waiting.deadline import Deadline
 
 T = TypeVar("T")
 

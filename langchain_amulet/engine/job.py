@@ -1,18 +1,23 @@
 """Work on the engine's thread beside its requests, such as a search: steps, taken in turns.
 
-Knows steps and who waits for what they come to. Doesn't know models, requests or the queue.
+Knows steps and who waits for what they come to. Doesn't know models, requests or locks.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from langchain_amulet.engine.backends.base import Steps
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.engine.failures import as_failure
+from langchain_amulet.waiting.deadline import Deadline
 
 T = TypeVar("T")
+
+JOBS = 4
+"""How many jobs take turns at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,3 +66,67 @@ class Job(Generic[T]):
     def _is_wanted(self) -> bool:
         """Whether the outcome can be told: from now on it can't be cancelled."""
         return self.outcome.set_running_or_notify_cancel()
+
+
+class JobTurns:
+    """The jobs of one engine: few take turns, the others wait to begin, in order of arrival.
+
+    Those that wait are added by other threads, so whatever looks at them is called by who holds the
+    lock on them: all but `advance`.
+
+    Attributes:
+        waiting: Jobs that wait to begin.
+    """
+
+    def __init__(self, max_rows: int) -> None:
+        """Begin with none.
+
+        Args:
+            max_rows: The most rows at a time, over all jobs that take turns; one that has more by
+                itself takes turns with no other.
+        """
+        self._max_rows = max_rows
+        self.waiting: deque[Job[Any]] = deque()
+        self._begun: deque[Job[Any]] = deque()
+
+    def __len__(self) -> int:
+        """How many there are, of both."""
+        return len(self.waiting) + len(self._begun)
+
+    def let_go(self) -> None:
+        """End those whose time is over, and forget all that have ended."""
+        for jobs in (self.waiting, self._begun):
+            for job in jobs:
+                job.end_if_late()
+            left = [job for job in jobs if not job.is_over]
+            jobs.clear()
+            jobs.extend(left)
+
+    def begin(self) -> None:
+        """Let waiting jobs begin in order of arrival: few, as each has memory of its own."""
+        while self.waiting and len(self._begun) < JOBS:
+            rows = sum(job.rows for job in self._begun) + self.waiting[0].rows
+            if self._begun and rows > self._max_rows:
+                return
+            self._begun.append(self.waiting.popleft())
+
+    def advance(self) -> None:
+        """One step of one of those under way, which take turns with all others."""
+        if not self._begun:
+            return
+        job = self._begun.popleft()
+        try:
+            job.advance()
+        except Exception as error:
+            job.refuse(as_failure(error))
+        except BaseException as error:  # such as SystemExit: meant for who brought the job
+            job.refuse(error)
+        if not job.is_over:
+            self._begun.append(job)
+
+    def take_all(self) -> list[Job[Any]]:
+        """All of them, which are forgotten here."""
+        jobs = [*self._begun, *self.waiting]
+        self._begun.clear()
+        self.waiting.clear()
+        return jobs

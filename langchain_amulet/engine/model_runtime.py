@@ -26,10 +26,11 @@ from langchain_amulet.engine.engine import Engine
 from langchain_amulet.engine.loading.load_gate import LoadGate
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.remote import RemoteEngine, RemoteModel
-from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.errors import ConfigurationError, EngineClosedError
-from langchain_amulet.validation import check_type, quoted
-from langchain_amulet.waiting import Workers, in_ended_thread
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.validation.wording import quoted
+from langchain_amulet.waiting.threads import Workers, in_ended_thread
 
 T = TypeVar("T")
 

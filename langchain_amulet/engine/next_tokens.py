@@ -14,7 +14,8 @@ from itertools import islice
 import torch
 
 from langchain_amulet.engine.choices import TokenDraw
-from langchain_amulet.engine.ensemble import EnsembleSlot, EnsembleStep, StreamRows
+from langchain_amulet.engine.ensemble_slot import EnsembleSlot
+from langchain_amulet.engine.ensemble_step import EnsembleStep, StreamRows
 from langchain_amulet.engine.request import Token
 from langchain_amulet.engine.request_state import RequestState
 from langchain_amulet.engine.sampler import Sampler

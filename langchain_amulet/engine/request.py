@@ -15,7 +15,8 @@ from langchain_amulet.engine.backends.base import PROCESS, CacheScope
 from langchain_amulet.errors import EmptyInputError, RequestError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import check_count, check_timeout, check_type, quoted
+from langchain_amulet.validation.checks import check_count, check_timeout, check_type
+from langchain_amulet.validation.wording import quoted
 
 
 class Constraint(Protocol):

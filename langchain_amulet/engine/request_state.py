@@ -15,7 +15,8 @@ import torch
 
 from langchain_amulet.engine.backends.base import Backend
 from langchain_amulet.engine.choices import Choice, TokenDraw
-from langchain_amulet.engine.ensemble import EnsembleSlot, StreamRows
+from langchain_amulet.engine.ensemble_slot import EnsembleSlot
+from langchain_amulet.engine.ensemble_step import StreamRows
 from langchain_amulet.engine.prompt_lookup import PromptLookup
 from langchain_amulet.engine.request import Request, Token
 from langchain_amulet.engine.token_stream import Channel, DraftCounts

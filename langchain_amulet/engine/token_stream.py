@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from langchain_amulet.engine.request import Finish, Token
 from langchain_amulet.errors import CancelledError
-from langchain_amulet.waiting import Wait, arun, from_future, run
+from langchain_amulet.waiting.procedure import arun, run
+from langchain_amulet.waiting.wait import Wait, from_future
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage
 
 from langchain_amulet.errors import RequestError
 from langchain_amulet.preferences.preference import AnyPreference
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 Given = tuple[LanguageModelInput, AIMessage | str]
 """A conversation and an answer to it."""

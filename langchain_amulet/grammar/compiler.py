@@ -27,7 +27,7 @@ from langchain_amulet.grammar.shared_matcher import SharedMatcher
 from langchain_amulet.grammar.shortest_ending import EndingSearch
 from langchain_amulet.grammar.smallest_fault import smallest_fault
 from langchain_amulet.grammar.vocabulary import Vocabulary
-from langchain_amulet.validation import check_count, check_type, check_whole
+from langchain_amulet.validation.checks import check_count, check_type, check_whole
 
 KEPT = 64
 """How many compiled grammars are kept for the next request with the same one."""

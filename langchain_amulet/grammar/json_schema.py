@@ -16,7 +16,7 @@ from langchain_amulet.grammar.pattern_endings import endings
 from langchain_amulet.grammar.rewriting import rewritten
 from langchain_amulet.grammar.schema_tree import Schema, all_of
 from langchain_amulet.grammar.text_formats import KNOWN
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One line with a space after commas and colons: as ``json.dumps`` and chat templates write it."""

@@ -37,7 +37,8 @@ from langchain_amulet.grammar.schema_tree import (
 )
 from langchain_amulet.grammar.text_formats import with_pattern
 from langchain_amulet.grammar.values import REMARKS, values_of, with_near_bounds
-from langchain_amulet.validation import as_json, check_whole
+from langchain_amulet.validation.checks import check_whole
+from langchain_amulet.validation.json_data import as_json
 
 CASES = "write the cases as anyOf, each with a const that tells it from the others"
 

@@ -19,7 +19,7 @@ from langchain_amulet.grammar.schema_tree import (
     Schema,
     everywhere,
 )
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 
 def _is_schema(value: Any) -> bool:

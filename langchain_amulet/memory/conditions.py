@@ -14,7 +14,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from langchain_amulet.errors import RequestError
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 Matcher = Callable[[Sequence[str], str], bool]
 """``matcher(topics, text)``: whether the text is about one of the topics."""

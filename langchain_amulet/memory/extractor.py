@@ -28,7 +28,8 @@ from langchain_amulet.memory.preference_store import PreferenceStore
 from langchain_amulet.memory.profile import StoredPreference, normalized
 from langchain_amulet.memory.store_access import check_thread
 from langchain_amulet.memory.tools import MAX_CHARS
-from langchain_amulet.validation import check_callable, check_count, check_timeout, kind_of, quoted
+from langchain_amulet.validation.checks import check_callable, check_count, check_timeout
+from langchain_amulet.validation.wording import kind_of, quoted
 
 logger = logging.getLogger(__name__)
 

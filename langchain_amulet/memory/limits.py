@@ -25,7 +25,9 @@ from langchain_amulet.preferences.preference import (
     PreferenceLike,
     check_lengths,
 )
-from langchain_amulet.validation import FlaglessNumbers, check_type, kind_of, quoted
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers
+from langchain_amulet.validation.wording import kind_of, quoted
 
 LONGEST_TTL = timedelta(days=1_000_000)
 """How long a preference may last at the most, 2,700 years: calendars end with the year 9999."""

@@ -22,8 +22,11 @@ from langchain_amulet.errors import (
     PreferenceTimeoutError,
     PreferenceWarning,
 )
-from langchain_amulet.validation import LONGEST_WAIT, warn
-from langchain_amulet.waiting import AnyFuture, Deadline, Procedure, Wait
+from langchain_amulet.validation.checks import LONGEST_WAIT
+from langchain_amulet.validation.packages import warn
+from langchain_amulet.waiting.deadline import AnyFuture, Deadline
+from langchain_amulet.waiting.procedure import Procedure
+from langchain_amulet.waiting.wait import Wait
 
 T = TypeVar("T")
 

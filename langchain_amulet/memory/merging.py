@@ -31,7 +31,7 @@ from langchain_amulet.memory.profile import (
     normalized,
 )
 from langchain_amulet.preferences.traits import TRAITS, means_traits, read_levels
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from langchain_amulet.errors import (
     PreferenceStoreError,
 )
 from langchain_amulet.preferences.user_id import check_user_id, is_user_id
-from langchain_amulet.validation import kind_of, quoted
+from langchain_amulet.validation.wording import kind_of, quoted
 
 USER = "{user_id}"
 """What stands for the user's id in a namespace."""

@@ -33,8 +33,9 @@ from langchain_amulet.memory.store_access import access_to
 from langchain_amulet.memory.writing import RecordWriter
 from langchain_amulet.preferences.preference import Preference
 from langchain_amulet.preferences.user_id import check_user_id
-from langchain_amulet.validation import explained
-from langchain_amulet.waiting import Procedure, Wait, arun, in_executor, run
+from langchain_amulet.validation.pydantic_errors import explained
+from langchain_amulet.waiting.procedure import Procedure, arun, run
+from langchain_amulet.waiting.wait import Wait, in_executor
 
 T = TypeVar("T")
 

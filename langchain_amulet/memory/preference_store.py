@@ -19,8 +19,9 @@ from langchain_amulet.memory.merging import Edit, adding, forgetting, setting, u
 from langchain_amulet.memory.profile import Change, Lifetime, Profile, StoredPreference, now
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.preferences.resolution import PreferenceSource
-from langchain_amulet.validation import quoted
-from langchain_amulet.waiting import Procedure, Wait, arun, run
+from langchain_amulet.validation.wording import quoted
+from langchain_amulet.waiting.procedure import Procedure, arun, run
+from langchain_amulet.waiting.wait import Wait
 
 
 @runtime_checkable

@@ -29,7 +29,8 @@ from langchain_amulet.preferences.preference import (
     check_characters,
     preferences_of,
 )
-from langchain_amulet.validation import dotted, explained, quoted
+from langchain_amulet.validation.pydantic_errors import explained
+from langchain_amulet.validation.wording import dotted, quoted
 
 TOPIC_CHARS = 100
 TOPICS = 32

@@ -35,8 +35,8 @@ from langchain_amulet.memory.profile import (
 from langchain_amulet.memory.store_access import StoreAccess
 from langchain_amulet.preferences.preference import check_lengths
 from langchain_amulet.preferences.user_id import is_user_id
-from langchain_amulet.validation import quoted
-from langchain_amulet.waiting import Procedure
+from langchain_amulet.validation.wording import quoted
+from langchain_amulet.waiting.procedure import Procedure
 
 OnCorrupt = Callable[[CorruptProfileError], None]
 """Called for everything that can't be read: raises, or has it left out."""

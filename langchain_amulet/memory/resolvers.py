@@ -16,11 +16,12 @@ from langchain_amulet.errors import (
     PreferenceStoreError,
 )
 from langchain_amulet.memory.lookups import FailurePolicy, LookupSettings, OnFailure, Timeout
-from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike, as_preferences
 from langchain_amulet.preferences.user_id import check_user_id
-from langchain_amulet.validation import explained, kind_of
-from langchain_amulet.waiting import Procedure, arun, run
+from langchain_amulet.validation.pydantic_errors import explained
+from langchain_amulet.validation.wording import kind_of
+from langchain_amulet.waiting.procedure import Procedure, arun, run
+from langchain_amulet.waiting.wait import call
 
 Resolve = Callable[[str], PreferenceLike] | Callable[[str], Awaitable[PreferenceLike]]
 """``resolve(user_id)``: what the user prefers; None for nothing."""

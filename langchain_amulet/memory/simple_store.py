@@ -22,11 +22,11 @@ from langchain_amulet.memory.profile import (
     now,
     stored_preferences,
 )
-from langchain_amulet.memory.threads import call
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.preferences.user_id import check_user_id
-from langchain_amulet.validation import kind_of
-from langchain_amulet.waiting import Procedure, Wait, in_executor
+from langchain_amulet.validation.wording import kind_of
+from langchain_amulet.waiting.procedure import Procedure
+from langchain_amulet.waiting.wait import Wait, call, in_executor
 
 T = TypeVar("T")
 

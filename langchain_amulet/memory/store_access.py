@@ -19,8 +19,9 @@ from langgraph.store.memory import InMemoryStore
 
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.lookups import Timeout
-from langchain_amulet.validation import kind_of
-from langchain_amulet.waiting import Wait, in_thread
+from langchain_amulet.validation.wording import kind_of
+from langchain_amulet.waiting.threads import in_thread
+from langchain_amulet.waiting.wait import Wait
 
 T = TypeVar("T")
 

@@ -21,7 +21,8 @@ from langchain_amulet.memory.coercion import AgentStore
 from langchain_amulet.memory.preference_store import PreferenceStore
 from langchain_amulet.memory.profile import StoredPreference
 from langchain_amulet.preferences.resolution import find_user, running_graph
-from langchain_amulet.waiting import Procedure, arun, run, twins
+from langchain_amulet.waiting.procedure import Procedure, arun, run
+from langchain_amulet.waiting.wait import twins
 
 MAX_CHARS = 300
 """The longest preference that a model may have remembered: some words, no essay."""

@@ -21,7 +21,7 @@ from langchain_amulet.memory.reading import (
     read_items,
     within,
 )
-from langchain_amulet.waiting import Procedure
+from langchain_amulet.waiting.procedure import Procedure
 
 ROUNDS = 100
 """How often a writer looks whether others have undone its change: more than there are others."""

@@ -17,7 +17,7 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import STRENGTHS, resolve_strength
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 UNBOUNDED = 100.0
 """A strength that only a cap stops: the distribution is all but the contrast's favourite token."""

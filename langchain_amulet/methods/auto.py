@@ -16,7 +16,8 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import STRENGTHS
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 
 @register

@@ -27,7 +27,8 @@ from langchain_amulet.methods.search import (
 )
 from langchain_amulet.methods.spec import as_method
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import quoted, signature_of
+from langchain_amulet.validation.checks import signature_of
+from langchain_amulet.validation.wording import quoted
 
 
 @register

@@ -16,7 +16,8 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 MOST_WEIGHTS = 1000
 """As many as a call may have preferences."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering import Contrast, Mask, Plan, Plausibility, Stream
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 BASE = Stream()
 """The conversation as it was given."""

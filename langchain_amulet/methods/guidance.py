@@ -16,7 +16,8 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.formula import BASE, Difference, Formula
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Mask, Plan, Stream
-from langchain_amulet.validation import check_type, is_finite, quoted
+from langchain_amulet.validation.checks import check_type, is_finite
+from langchain_amulet.validation.wording import quoted
 
 
 @dataclass(frozen=True)

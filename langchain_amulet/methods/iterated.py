@@ -15,7 +15,7 @@ from langchain_amulet.methods.guidance import PROBE, Guidance, prompted
 from langchain_amulet.methods.method import CODE, Method, unique_key
 from langchain_amulet.methods.registry import register
 from langchain_amulet.steering import Plan, Solver, Stream, Utility
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 
 @register

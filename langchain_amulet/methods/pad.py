@@ -15,7 +15,7 @@ from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.methods.strengths import check_finite
 from langchain_amulet.steering import Plan, Stream, TopK
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 
 @register

@@ -14,7 +14,7 @@ from langchain_amulet.methods.guidance import Guidance, prompted
 from langchain_amulet.methods.method import Method
 from langchain_amulet.methods.registry import register
 from langchain_amulet.steering import Plan
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 Prompt = Literal["pref", "base"]
 """One of these methods, by its name: which prompt a search's answers are written for."""

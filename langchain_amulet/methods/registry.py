@@ -11,7 +11,7 @@ from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.methods.method import Method, check_kind
 from langchain_amulet.methods.strengths import STRENGTHS
 from langchain_amulet.registry import Registry, place_of
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 RESERVED = STRENGTHS.keys() - {"amulet"}  # whose own strength has its name
 """What means a strength of Amulet's where a method is given as text, and so names no method."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
 from langchain_amulet.methods.strengths import check_finite
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 MOST_ANSWERS = 1024
 """The most answers or beams of one search: each costs a whole answer's time and memory."""

@@ -22,7 +22,7 @@ from langchain_amulet.methods.amulet import Amulet
 from langchain_amulet.methods.method import Method, check_kind, parts
 from langchain_amulet.methods.registry import METHODS, is_kind, is_registered
 from langchain_amulet.methods.strengths import STRENGTHS
-from langchain_amulet.validation import choose, kind_of, quoted
+from langchain_amulet.validation.wording import choose, kind_of, quoted
 
 COMMA = re.compile(r',(?![^\[]*\])(?=(?:[^"]*"[^"]*")*[^"]*$)')
 """A comma between parameters, which isn't one within a list or a quoted text."""

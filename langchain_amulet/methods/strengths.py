@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 from langchain_amulet import steering
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import choose, is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import choose, quoted
 
 STRENGTHS: Mapping[str, float] = MappingProxyType(
     {"subtle": 0.5, "balanced": 1.0, "strong": 2.0, "amulet": steering.strength()}

@@ -22,7 +22,7 @@ from langchain_amulet.preferences.traits import (
     levels_in,
     means_traits,
 )
-from langchain_amulet.validation import FlaglessNumbers, explanation
+from langchain_amulet.validation.pydantic_errors import FlaglessNumbers, explanation
 
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters but new lines and tabs, and halves of characters (Unicode's Cc and Cs)."""

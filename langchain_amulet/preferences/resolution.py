@@ -36,8 +36,11 @@ from langchain_core.runnables.config import ensure_config
 from langchain_amulet.errors import PreferenceWarning, RequestError
 from langchain_amulet.preferences.preference import Preference, as_preferences
 from langchain_amulet.preferences.user_id import USER, check_user_id, nearly_user
-from langchain_amulet.validation import as_flag, check_type, nearest, quoted, warn
-from langchain_amulet.waiting import Procedure, arun, run, twins
+from langchain_amulet.validation.checks import as_flag, check_type
+from langchain_amulet.validation.packages import warn
+from langchain_amulet.validation.wording import nearest, quoted
+from langchain_amulet.waiting.procedure import Procedure, arun, run
+from langchain_amulet.waiting.wait import twins
 
 PREFERENCE, STANDING, COMPOSE = "preference", "standing_preference", "compose"
 """The names under which a call carries what it prefers, and what is below it."""

@@ -18,7 +18,7 @@ from typing import TypeVar
 from pydantic import ConfigDict, with_config
 
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.validation import choose, quoted
+from langchain_amulet.validation.wording import choose, quoted
 
 Kind = TypeVar("Kind")
 

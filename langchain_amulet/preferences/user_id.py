@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from langchain_amulet.errors import PreferenceError
-from langchain_amulet.validation import nearest, quoted
+from langchain_amulet.validation.wording import nearest, quoted
 
 USER = "user_id"
 """The name under which a call carries its user."""

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 WIDTH, GROWTH = 64, 16  # how many of the best are sorted at first, and how many times more then
 

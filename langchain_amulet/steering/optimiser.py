@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.errors import ConfigurationError, GenerationError
-from langchain_amulet.validation import is_finite, quoted
+from langchain_amulet.validation.checks import is_finite
+from langchain_amulet.validation.wording import quoted
 
 MOST_UPDATES = 10_000
 """The most updates of a distribution, each of which costs a pass over its tokens, for every token.

@@ -11,7 +11,8 @@ from types import NoneType
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.steering.masks import BUILT_IN, Mask
 from langchain_amulet.steering.optimiser import Utility, amulet_utility, check_optimiser
-from langchain_amulet.validation import check_callable, check_count, check_type, is_finite, quoted
+from langchain_amulet.validation.checks import check_callable, check_count, check_type, is_finite
+from langchain_amulet.validation.wording import quoted
 
 LARGEST_WEIGHT = 1e6  # a contrast beyond this drowns the anchor in float32's rounding
 

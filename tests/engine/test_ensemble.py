@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BloomConfig, BloomForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from langchain_amulet.engine import Engine, HuggingFaceModel, Pause, Request
-from langchain_amulet.engine.ensemble import on_common_tokens
+from langchain_amulet.engine.ensemble_step import on_common_tokens
 from langchain_amulet.errors import (
     CancelledError,
     ConfigurationError,

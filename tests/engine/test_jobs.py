@@ -28,7 +28,7 @@ from langchain_amulet.errors import (
 )
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan
-from langchain_amulet.waiting import Deadline
+from langchain_amulet.waiting.deadline import Deadline
 from support.engines import whole
 
 CONTEXT = 512

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from langchain_amulet.engine import Pause, Request, Token
-from langchain_amulet.engine.ensemble import EnsembleSlot, EnsembleStep, StreamRows
+from langchain_amulet.engine.ensemble_slot import EnsembleSlot
+from langchain_amulet.engine.ensemble_step import EnsembleStep, StreamRows
 from langchain_amulet.engine.next_tokens import next_tokens
 from langchain_amulet.engine.request_state import RequestState
 from langchain_amulet.engine.sampler import Sampler

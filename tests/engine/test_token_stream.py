@@ -13,7 +13,8 @@ import pytest
 from langchain_amulet.engine import Finish, Token, TokenStream
 from langchain_amulet.engine.token_stream import Channel
 from langchain_amulet.errors import CancelledError, GenerationError
-from langchain_amulet.waiting import Procedure, Wait, arun, astream, run, stream
+from langchain_amulet.waiting.procedure import Procedure, arun, astream, run, stream
+from langchain_amulet.waiting.wait import Wait
 
 TOKENS = [Token(id=index, logprob=-1.0) for index in range(5)]
 END = Finish("stop", Token(id=9, logprob=-0.5))

@@ -24,7 +24,8 @@ from langchain_amulet.memory.lookups import (
     LookupSettings,
     Timeout,
 )
-from langchain_amulet.waiting import Procedure, Wait, run
+from langchain_amulet.waiting.procedure import Procedure, run
+from langchain_amulet.waiting.wait import Wait
 
 SOON = 0.05
 

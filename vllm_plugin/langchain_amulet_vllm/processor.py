@@ -27,7 +27,8 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from langchain_amulet.chat_formats.detokenizer import TokenBytes
-from langchain_amulet.engine.ensemble import EnsembleSlot, EnsembleStep, StreamRows
+from langchain_amulet.engine.ensemble_slot import EnsembleSlot
+from langchain_amulet.engine.ensemble_step import EnsembleStep, StreamRows
 from langchain_amulet.engine.next_tokens import next_tokens
 from langchain_amulet.engine.remote.answer_wire import (
     IMPOSSIBLE,

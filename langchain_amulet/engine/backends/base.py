@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from torch import Tensor
 
 from langchain_amulet.errors import ContextLengthError, RequestError
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 T = TypeVar("T")
 

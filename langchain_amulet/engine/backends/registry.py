@@ -19,7 +19,8 @@ from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.engine.remote.model import VLLM, load_vllm
 from langchain_amulet.errors import ConfigurationError
 from langchain_amulet.registry import Registry, import_named, own_code
-from langchain_amulet.validation import check_type, choose, quoted, signature_of
+from langchain_amulet.validation.checks import check_type, signature_of
+from langchain_amulet.validation.wording import choose, quoted
 
 BackendLoader = Callable[[str, LoadOptions], LoadedModel]
 """Loads a model, given its name (for a local folder its path) and what else the caller chose."""

@@ -23,7 +23,8 @@ from langchain_amulet.engine.loading.hub import (
     those_there,
 )
 from langchain_amulet.errors import AmuletError, ConfigurationError, ModelNotFoundError
-from langchain_amulet.validation import FEW, needing
+from langchain_amulet.validation.packages import needing
+from langchain_amulet.validation.wording import FEW
 
 PART = re.compile(r"-(\d{5})-of-\d{5}\.gguf$")
 """How the files of one model in several are called, with the number of each."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from huggingface_hub import file_exists, try_to_load_from_cache
 
 from langchain_amulet.errors import ModelNotFoundError
-from langchain_amulet.validation import FEW, check_type, message_of, nearest
+from langchain_amulet.validation.checks import check_type
+from langchain_amulet.validation.wording import FEW, message_of, nearest
 
 CONFIG = "config.json"
 GGUF = ".gguf"

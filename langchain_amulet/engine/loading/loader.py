@@ -30,7 +30,8 @@ from langchain_amulet.engine.loading.packing import pack
 from langchain_amulet.engine.loading.quiet import quiet_if_small
 from langchain_amulet.engine.loading.weights import check_tokenizer, check_weights
 from langchain_amulet.errors import AmuletError, ConfigurationError, UnsupportedModelError
-from langchain_amulet.validation import message_of, needing
+from langchain_amulet.validation.packages import needing
+from langchain_amulet.validation.wording import message_of
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """What weights can be computed in."""

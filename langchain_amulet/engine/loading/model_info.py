@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from transformers import AutoConfig
 
-from langchain_amulet.validation import check_type
+from langchain_amulet.validation.checks import check_type
 
 
 def context_length(config: Any) -> int | None:

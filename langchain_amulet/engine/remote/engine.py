@@ -29,7 +29,7 @@ from langchain_amulet.engine.remote.http import refusal, timeouts, unreachable
 from langchain_amulet.engine.remote.model import RemoteModel
 from langchain_amulet.engine.remote.sse import Answer, events
 from langchain_amulet.engine.request import Finish, Request
-from langchain_amulet.engine.scheduler import Stats
+from langchain_amulet.engine.stats import Stats
 from langchain_amulet.engine.token_stream import Channel, TokenStream
 from langchain_amulet.errors import (
     AmuletError,
@@ -39,7 +39,8 @@ from langchain_amulet.errors import (
     QueueFullError,
     RequestError,
 )
-from langchain_amulet.validation import check_count, check_type, message_of
+from langchain_amulet.validation.checks import check_count, check_type
+from langchain_amulet.validation.wording import message_of
 
 LONGEST_END = 2.0
 """Seconds that closing waits for connections to be closed."""

@@ -19,7 +19,7 @@ from langchain_amulet.errors import (
     RequestError,
     ServerError,
 )
-from langchain_amulet.validation import message_of, quoted
+from langchain_amulet.validation.wording import message_of, quoted
 
 CONNECT = 10.0
 """Seconds to wait for a connection. How long an answer takes is for the call's timeout."""

@@ -25,7 +25,7 @@ from langchain_amulet.engine.request import Request
 from langchain_amulet.errors import ConfigurationError, ModelNotFoundError
 from langchain_amulet.sampling import SamplingParams
 from langchain_amulet.steering import Plan, Stream
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 VLLM = "vllm"
 """The backend's name."""

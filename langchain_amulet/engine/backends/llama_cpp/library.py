@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from langchain_amulet.errors import ConfigurationError
-from langchain_amulet.validation import message_of, needing
+from langchain_amulet.validation.packages import needing
+from langchain_amulet.validation.wording import message_of
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from langchain_amulet.engine.loading.gguf import find_gguf, need_reader, no_gguf
 from langchain_amulet.engine.loading.loader import DTYPE_VARIABLE, TOO_LONG, loading
 from langchain_amulet.engine.loading.options import LoadOptions
 from langchain_amulet.errors import ConfigurationError, UnsupportedModelError
-from langchain_amulet.validation import quoted
+from langchain_amulet.validation.wording import quoted
 
 PROBE = "It's 12345.67\n\n  naïve  \t«Ωμέγα»  你好 🙂 don't\r\n\tfoo_bar(x) == 'y'"
 """What splits differently by almost any two ways of cutting a text into words."""

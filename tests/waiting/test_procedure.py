@@ -1,28 +1,14 @@
 """A procedure is the same whichever way it is run."""
 
 import asyncio
-import hashlib
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 
-from langchain_amulet.waiting import (
-    Procedure,
-    Wait,
-    arun,
-    astream,
-    collected,
-    from_future,
-    in_ended_thread,
-    in_executor,
-    run,
-    stream,
-)
+from langchain_amulet.waiting.procedure import Procedure, arun, astream, collected, run, stream
+from langchain_amulet.waiting.wait import Wait, from_future, in_executor
 
 
 def blocking(procedure: Procedure[Any, Any]) -> list[Any]:
@@ -41,6 +27,8 @@ def suspended(procedure: Procedure[Any, Any]) -> Any:
 
 
 both_streams = pytest.mark.parametrize("streamed", [blocking, suspending])
+
+
 both_runs = pytest.mark.parametrize("ran", [run, suspended])
 
 
@@ -180,26 +168,3 @@ def test_a_cancelled_task_has_the_procedure_tidy_up_before_it_ends() -> None:
         assert left == ["tidied"]
 
     asyncio.run(cancel())
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system doesn't show threads")
-def test_work_in_an_ended_thread_leaves_no_helper_of_its_own_running() -> None:
-    go_on, computed = Event(), list[float]()
-
-    def compute() -> None:
-        hashlib.pbkdf2_hmac("sha256", b"a", b"b", 1_000_000)  # as a library does, without the GIL
-        computed.append(time.thread_time())
-
-    def work() -> Thread:
-        Thread(target=go_on.wait, daemon=True).start()  # as one that stays
-        helper = Thread(target=compute)
-        helper.start()
-        time.sleep(0.1)  # so that it has begun
-        return helper
-
-    begun = time.monotonic()
-    helper = in_ended_thread(work)
-    took = time.monotonic() - begun
-    helper.join()
-    go_on.set()
-    assert took >= computed[0]

@@ -4,24 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from threading import Event, current_thread
+from threading import Event
 from typing import Any
 
 import pytest
 
-from langchain_amulet.waiting import (
-    Deadline,
-    Procedure,
-    Wait,
-    Workers,
-    arun,
-    from_future,
-    in_executor,
-    limited,
-    run,
-    stream,
-    twins,
-)
+from langchain_amulet.waiting.deadline import Deadline, limited
+from langchain_amulet.waiting.procedure import Procedure, arun, run, stream
+from langchain_amulet.waiting.threads import Workers
+from langchain_amulet.waiting.wait import Wait, from_future, in_executor, twins
 
 LONG = 60.0
 
@@ -52,9 +43,6 @@ async def sleep(seconds: float) -> None:
 @pytest.fixture
 def workers() -> Workers:
     return Workers(2)
-
-
-# --- Deadlines ---
 
 
 @both_runs
@@ -158,46 +146,3 @@ async def test_a_cancelled_task_cancels_what_it_waits_for() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert never.cancelled()
-
-
-# --- Workers ---
-
-
-def test_no_more_work_than_allowed_is_done_at_a_time(workers: Workers) -> None:
-    gate = Event()
-    names = [workers.submit(lambda: (gate.wait(LONG), current_thread().name)[1]) for _ in range(6)]
-    last = workers.submit(lambda: "done")
-    time.sleep(0.05)
-    assert not last.done()
-    gate.set()
-    assert last.result(LONG) == "done"
-    assert {each.result(LONG) for each in names} == {"amulet-worker"}
-
-
-def test_work_that_is_cancelled_in_the_queue_is_never_begun(workers: Workers) -> None:
-    gate, begun = Event(), Event()
-    busy = [workers.submit(lambda: gate.wait(LONG)) for _ in range(2)]
-    waiting = workers.submit(begun.set)
-    assert waiting.cancel()
-    gate.set()
-    assert all(each.result(LONG) for each in busy)
-    assert workers.submit(lambda: 3).result(LONG) == 3
-    assert not begun.is_set()
-
-
-def test_workers_end_when_there_is_nothing_to_do_and_begin_again(workers: Workers) -> None:
-    threads = []
-    for _ in range(3):
-        threads.append(workers.submit(current_thread).result(LONG))
-        threads[-1].join(LONG)
-    assert not any(thread.is_alive() for thread in threads)
-
-
-def test_what_work_raises_is_raised_to_who_waits(workers: Workers) -> None:
-    def stop() -> None:
-        raise StopIteration
-
-    with pytest.raises(ZeroDivisionError):
-        workers.submit(lambda: 1 // 0).result(LONG)
-    with pytest.raises(RuntimeError, match="StopIteration"):
-        suspended(awaiting(in_executor(stop, workers)))
