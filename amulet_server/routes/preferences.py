@@ -18,7 +18,7 @@ from pydantic import Field
 from amulet_server.identity.caller import Caller
 from amulet_server.protocol.chat_request import PreferenceInput, Preferences, Wish
 from amulet_server.protocol.errors import ApiError
-from amulet_server.protocol.wire import Wire
+from amulet_server.protocol.wire import Listed, Wire
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
 from amulet_server.styles import StyleRegistry
@@ -41,7 +41,7 @@ Whose = Annotated[str, Field(min_length=1)] | None
 class StoredInput(PreferenceInput):
     """A preference to be kept; see `langchain_amulet.memory.StoredPreference`."""
 
-    when: list[str] = Field(default_factory=list)
+    when: Listed[str] = Field(default_factory=list)
     expires_at: str | None = None
 
 
