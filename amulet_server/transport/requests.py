@@ -87,11 +87,11 @@ class BoundedRequest(Request):
 
 def holds_more(value: Any, most: int) -> bool:
     """Whether lists and objects hold more values together than so many."""
-    level, count = [value], 0
+    level, count = [[value]], -1
     while level and count <= most:
-        held = [each.values() if isinstance(each, dict) else each for each in level]
-        count += sum(map(len, held))
-        level = [each for values in held for each in values if isinstance(each, (list, dict))]
+        count += sum(map(len, level))
+        held = [each for values in level for each in values if isinstance(each, (list, dict))]
+        level = [[*each.values()] if isinstance(each, dict) else each for each in held]
     return count > most
 
 
