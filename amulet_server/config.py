@@ -106,6 +106,7 @@ class RequestLimits(SettingsTable):
         tools: Tools that may be called.
         choices: Answers to one request, OpenAI's ``n``.
         stops: Stop strings.
+        values: Values that its lists and objects hold together.
     """
 
     table: ClassVar[str] = "limits"
@@ -115,6 +116,7 @@ class RequestLimits(SettingsTable):
     tools: int = Field(default=128, ge=1)
     choices: int = Field(default=8, ge=1)
     stops: int = Field(default=16, ge=1)
+    values: int = Field(default=100_000, ge=1024)
 
 
 NamedStyleSettings = Annotated[StyleSettings, BeforeValidator(_as_style)]

@@ -34,11 +34,13 @@ class Readiness:
         is_ready: Whether the model has answered once.
         failure: Why it couldn't be loaded.
         on_failure: Called when it can't be, so that a server needn't go on for nothing.
+        on_ready: Called when it is.
     """
 
     is_ready: bool = False
     failure: Exception | None = None
     on_failure: Callable[[], object] = lambda: None
+    on_ready: Callable[[], object] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Service:
         try:
             await self.llm.aload()
             self.readiness.is_ready = True
+            self.readiness.on_ready()
         except Exception as error:  # whatever a model's files can make loading raise
             self.readiness.failure = error
             self.readiness.on_failure()

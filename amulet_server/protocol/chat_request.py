@@ -8,7 +8,8 @@ Knows what may be asked. Doesn't know what is made of it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from itertools import islice
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -22,12 +23,13 @@ from amulet_server.protocol.tool_input import (
     TextFormat,
     ToolSpec,
 )
-from amulet_server.protocol.wire import Wire
+from amulet_server.protocol.wire import Each, Listed, Wire
 from langchain_amulet.preferences.preference import MOST_PREFERENCES
 
 SEEDS = 2**63 - 1
 
-Each = TypeVar("Each")
+MOST_METADATA = 16
+"""How many names there may be in ``metadata``, by OpenAI's rule."""
 
 
 def _asks_for_nothing(value: Any) -> Any:
@@ -39,6 +41,13 @@ def _asks_for_nothing(value: Any) -> Any:
 UNAVAILABLE = BeforeValidator(_asks_for_nothing)
 """Marks what the model can do nothing about, so that it is refused for that reason."""
 
+
+def _one_too_many(value: Any) -> Any:
+    return dict(islice(value.items(), MOST_METADATA + 1)) if isinstance(value, dict) else value
+
+
+FEW = BeforeValidator(_one_too_many)
+"""Marks that of too many no more is looked at than what makes them so."""
 
 StopString = Annotated[str, Field(min_length=1)]
 
@@ -66,7 +75,7 @@ class PreferenceInput(Wire):
     weight: float = Field(default=1.0, ge=0.0)
 
 
-Preferences = Annotated[list[Each], Field(max_length=MOST_PREFERENCES)]
+Preferences = Annotated[Listed[Each], Field(max_length=MOST_PREFERENCES)]
 """A list of so many preferences at most: each is looked through for names."""
 
 PreferenceValue = Wish | PreferenceInput | Preferences[Wish | PreferenceInput]
@@ -119,12 +128,12 @@ class ChatRequest(Wire):
     """
 
     model: str
-    messages: list[MessageInput] = Field(min_length=1)
+    messages: Listed[MessageInput] = Field(min_length=1)
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: int | None = Field(default=1, ge=1)
     seed: int | None = Field(default=None, ge=-SEEDS, le=SEEDS)
-    stop: StopString | list[StopString] | None = None
+    stop: StopString | Listed[StopString] | None = None
     temperature: float | None = Field(default=None, ge=0.0, le=2.0)
     top_p: float | None = Field(default=None, gt=0.0, le=1.0)
     top_k: int | None = Field(default=None, ge=1)
@@ -137,7 +146,7 @@ class ChatRequest(Wire):
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    tools: list[ToolSpec] | None = None
+    tools: Listed[ToolSpec] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: (
@@ -146,9 +155,9 @@ class ChatRequest(Wire):
     ) = None
     user: str | None = None
     safety_identifier: str | None = None
-    metadata: dict[str, Wish] | None = Field(default=None, max_length=16)
+    metadata: Annotated[dict[str, Wish], FEW, Field(max_length=MOST_METADATA)] | None = None
     store: Literal[False] | None = None
-    modalities: Annotated[list[Literal["text"]], Field(min_length=1)] | None = None
+    modalities: Annotated[Listed[Literal["text"]], Field(min_length=1)] | None = None
     service_tier: Literal["auto", "default"] | None = None
     preference: PreferenceValue | None = None
     compose: bool = False

@@ -245,11 +245,17 @@ def _nearest(complaints: Sequence[Mapping[str, Any]], body: Any) -> Mapping[str,
     """The complaint to tell: of the first one's place, or of what is wrong within it.
 
     Where a field may be of several kinds there is a complaint for each, and those that went
-    furthest into the request are of the kind that was meant.
+    furthest into the request are of the kind that was meant, or else those about something else
+    than the kind.
     """
     first = _place(complaints[0], body) or ""
     within = [each for each in complaints if (_place(each, body) or "").startswith(first)]
-    return max(within, key=lambda each: len(re.findall(r"[.\[]", _place(each, body) or "")))
+
+    def nearness(complaint: Mapping[str, Any]) -> tuple[int, bool]:
+        depth = len(re.findall(r"[.\[]", _place(complaint, body) or ""))
+        return depth, not complaint["type"].endswith("_type")
+
+    return max(within, key=nearness)
 
 
 def _instead_of(name: str, known: Collection[str]) -> str:

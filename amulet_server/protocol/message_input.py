@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from amulet_server.protocol.wire import Wire
+from amulet_server.protocol.wire import Listed, Wire
 
 
 class TextPart(Wire):
@@ -26,7 +26,7 @@ class RefusalPart(Wire):
     refusal: str
 
 
-Content = str | Annotated[list[TextPart], Field(min_length=1)]
+Content = str | Annotated[Listed[TextPart], Field(min_length=1)]
 
 
 class SystemInput(Wire):
@@ -85,9 +85,9 @@ class AssistantInput(Wire):
     """
 
     role: Literal["assistant"]
-    content: str | list[TextPart | RefusalPart] | None = None
+    content: str | Listed[TextPart | RefusalPart] | None = None
     name: str | None = None
-    tool_calls: list[CallInput] | None = None
+    tool_calls: Listed[CallInput] | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
     annotations: list[Any] | None = None

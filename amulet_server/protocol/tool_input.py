@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from amulet_server.protocol.wire import Wire
+from amulet_server.protocol.wire import Listed, Wire
 
 
 class FunctionInput(Wire):
@@ -52,7 +52,7 @@ class AllowedTools(Wire):
     """Some of the tools, and whether one of them must be called."""
 
     mode: Literal["auto", "required"]
-    tools: list[NamedTool] = Field(min_length=1)
+    tools: Listed[NamedTool] = Field(min_length=1)
 
 
 class AllowedChoice(Wire):

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -30,7 +30,7 @@ from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep, not
 from amulet_server.routes.merging import merged
 from amulet_server.service import Service
 from amulet_server.transport.events import DONE, EventStream, while_connected
-from amulet_server.transport.requests import StrictRoute
+from amulet_server.transport.requests import BoundedRequest, StrictRoute
 
 router = APIRouter(prefix="/v1/chat", tags=["chat"], route_class=StrictRoute, responses=ERRORS)
 
@@ -112,8 +112,31 @@ class Tally:
         note(self.request, steered=is_steered, **tokens)
 
 
+async def check_size(request: BoundedRequest, service: ServiceDep) -> None:
+    """Refuse more of anything than a request may have, before each of it is looked at."""
+    limits = service.settings.limits
+    body = request.parsed if isinstance(request.parsed, dict) else {}
+    for param, what, limit in (
+        ("messages", "messages", "messages"),
+        ("tools", "tools", "tools"),
+        ("n", "answers", "choices"),
+        ("stop", "stop strings", "stops"),
+    ):
+        given, most = body.get(param), getattr(limits, limit)
+        count = len(given) if isinstance(given, list) else given
+        if isinstance(count, int) and count > most:
+            raise ApiError(
+                400,
+                f"A request may have {most} {what} at most, not {count}: ask for fewer, or have "
+                f"the server's limits.{limit} allow more.",
+                param=param,
+                code="too_many",
+            )
+
+
 @router.post(
     "/completions",
+    dependencies=[Depends(check_size)],
     response_model=ChatCompletion,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
@@ -121,7 +144,6 @@ async def create_completion(
     request: Request, body: ChatRequest, service: ServiceDep, caller: CallerDep
 ) -> Response:
     """Answer a conversation, in one piece or in events."""
-    _check_size(body, service)
     call = _prepared(request, body, service, caller)
     head = completion.Head(f"chatcmpl-{uuid4().hex}", int(time.time()), body.model)
     tally = Tally(service, request)
@@ -135,24 +157,6 @@ async def create_completion(
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
     events = _events(head, first, pieces, call.choices, tally, with_usage)
     return EventStream(events, service.settings.reader_seconds)
-
-
-def _check_size(body: ChatRequest, service: Service) -> None:
-    limits = service.settings.limits
-    for param, what, count, limit in (
-        ("messages", "messages", len(body.messages), "messages"),
-        ("tools", "tools", len(body.tools or ()), "tools"),
-        ("n", "answers", body.n or 1, "choices"),
-        ("stop", "stop strings", len(body.stops), "stops"),
-    ):
-        if count > (most := getattr(limits, limit)):
-            raise ApiError(
-                400,
-                f"A request may have {most} {what} at most, not {count}: ask for fewer, or have "
-                f"the server's limits.{limit} allow more.",
-                param=param,
-                code="too_many",
-            )
 
 
 def _prepared(request: Request, body: ChatRequest, service: Service, caller: Caller) -> ChatCall:

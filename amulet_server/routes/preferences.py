@@ -18,7 +18,7 @@ from pydantic import Field
 from amulet_server.identity.caller import Caller
 from amulet_server.protocol.chat_request import PreferenceInput, Preferences, Wish
 from amulet_server.protocol.errors import ApiError
-from amulet_server.protocol.wire import Wire
+from amulet_server.protocol.wire import Listed, Wire
 from amulet_server.routes.dependencies import ERRORS, CallerDep, ServiceDep
 from amulet_server.service import Service
 from amulet_server.styles import StyleRegistry
@@ -41,7 +41,7 @@ Whose = Annotated[str, Field(min_length=1)] | None
 class StoredInput(PreferenceInput):
     """A preference to be kept; see `langchain_amulet.memory.StoredPreference`."""
 
-    when: list[str] = Field(default_factory=list)
+    when: Listed[str] = Field(default_factory=list)
     expires_at: str | None = None
 
 
@@ -60,10 +60,18 @@ class ForgetRequest(Wire):
 
 
 class PreferenceList(Wire):
-    """What is stored of a user."""
+    """What is stored of a user.
+
+    Attributes:
+        object: What this is, by OpenAI's name.
+        data: What was asked for; of what is stored, all that isn't over.
+        expired: What is over, and stored until something is set or added, or it is forgotten.
+        updated_at: When what is stored was changed last.
+    """
 
     object: str = "list"
     data: list[dict[str, Any]]
+    expired: list[dict[str, Any]] = Field(default_factory=list)
     updated_at: datetime | None = None
 
 
@@ -71,7 +79,7 @@ class PreferenceList(Wire):
 async def list_preferences(
     service: ServiceDep, caller: CallerDep, user: Whose = None
 ) -> PreferenceList:
-    """What is stored, whether it applies now or not."""
+    """What is stored, whether it applies to any message or not, and what is over apart from it."""
     store, user_id = _place(service, caller, user)
     return _listed(await store.aprofile(user_id))
 
@@ -187,8 +195,10 @@ def _stored(
 def _listed(profile: Profile | None) -> PreferenceList:
     if profile is None:
         return PreferenceList(data=[])
-    data = [_dumped(each) for each in profile.preferences]
-    return PreferenceList(data=data, updated_at=profile.updated_at)
+    lasting = profile.lasting
+    over = [_dumped(each) for each in profile.preferences if each not in lasting]
+    data = [_dumped(each) for each in lasting]
+    return PreferenceList(data=data, expired=over, updated_at=profile.updated_at)
 
 
 def _dumped(preference: StoredPreference) -> dict[str, Any]:

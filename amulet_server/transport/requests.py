@@ -6,6 +6,7 @@ Knows bytes and JSON. Doesn't know what they mean.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import (
     AsyncGenerator,
     Callable,
@@ -25,18 +26,27 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 from starlette.exceptions import HTTPException
 
+from amulet_server.config import RequestLimits
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class BoundedRequest(Request):
     """A request that reads no more than it may of its body.
 
-    Its JSON may be nested 200 levels deep, and holds no halves of characters and no NaN.
+    Its JSON may be nested 200 levels deep, and holds no halves of characters, no NaN, and no more
+    values than it may: what each is to be is looked at while nobody else is answered.
+
+    Attributes:
+        parsed: What it holds, once it is read.
     """
 
+    parsed: Any = None
+
     @cached_property
-    def _most(self) -> int:
-        return int(self.app.state.service.settings.limits.body_bytes)
+    def _limits(self) -> RequestLimits:
+        limits: RequestLimits = self.app.state.service.settings.limits
+        return limits
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """The body, piece by piece.
@@ -47,21 +57,42 @@ class BoundedRequest(Request):
         size = 0
         async for piece in super().stream():
             size += len(piece)
-            if size > self._most:
+            if size > (most := self._limits.body_bytes):
                 raise HTTPException(
                     413,
-                    f"A request's body may have at most {self._most} bytes, but this one is "
+                    f"A request's body may have at most {most} bytes, but this one is "
                     "longer: send less, or have the server's limits.body_bytes allow more.",
                 )
             yield piece
 
     async def json(self) -> Any:
-        """The body's JSON; what isn't any is what Python's parser raises for it."""
+        """The body's JSON; what isn't any is what Python's parser raises for it.
+
+        Raises:
+            HTTPException: It holds more than it may: 413.
+        """
         body = await self.body()
         try:
-            return from_json(body, allow_inf_nan=False)
+            self.parsed = from_json(body, allow_inf_nan=False)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from None
+        if holds_more(self.parsed, most := self._limits.values):
+            raise HTTPException(
+                413,
+                f"A request's lists and objects may hold at most {most} values together, but this "
+                "one's hold more: send less, or have the server's limits.values allow more.",
+            )
+        return self.parsed
+
+
+def holds_more(value: Any, most: int) -> bool:
+    """Whether lists and objects hold more values together than so many."""
+    level, count = [[value]], -1
+    while level and count <= most:
+        count += sum(map(len, level))
+        held = [each for values in level for each in values if isinstance(each, (list, dict))]
+        level = [[*each.values()] if isinstance(each, dict) else each for each in held]
+    return count > most
 
 
 class BoundedRoute(APIRoute):
@@ -123,7 +154,8 @@ def fields_at(kinds: Iterable[Any], place: Sequence[int | str]) -> Collection[st
         if within:
             models = [model for kind in within for model in _models(kind)]
         else:  # the number of an item, or the name of a union's case
-            models = [model for model in models if model.__name__ == part] or models
+            words = re.findall(r"\w+", str(part))  # a case with validators is called by these, too
+            models = [model for model in models if model.__name__ in words] or models
     return {name for model in models for name, _ in _fields(model)}
 
 

@@ -240,11 +240,23 @@ def test_a_web_page_can_t_call_by_a_name_or_a_type_that_needs_no_leave(
     assert "access-control-allow-origin" not in client.get("/health").headers
 
 
-def test_conversations_have_a_limit() -> None:
-    settings = read_settings(limits={"messages": 2}, **STEADY)
-    with running(settings) as server, pytest.raises(openai.BadRequestError) as caught:
-        server.ask(server.openai(), messages=CONVERSATION * 3)
-    assert (caught.value.param, caught.value.code) == ("messages", "too_many")
+def test_conversations_have_a_limit_and_so_has_all_that_a_body_holds() -> None:
+    settings = read_settings(limits={"messages": 2, "values": 1024}, **STEADY)
+    with running(settings) as server:
+        # Neither is looked through for what is wrong in it.
+        for messages in (CONVERSATION * 3, [1, 2, 3]):
+            answer = server.http().post(CHAT, json={"model": "pocket", "messages": messages})
+            error = answer.json()["error"]
+            assert (answer.status_code, error["param"], error["code"]) == (
+                400,
+                "messages",
+                "too_many",
+            )
+        for path in (CHAT, "/v1/preferences/forget"):
+            answer = server.http().post(path, json={"texts": [1] * 1024})
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (413, "too_long")
+            assert "limits.values" in error["message"]
 
 
 def test_what_is_alive_and_what_is_ready_differ_and_neither_is_an_error(

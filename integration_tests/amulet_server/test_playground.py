@@ -6,6 +6,7 @@ With PICTURES=1 in the environment, as `make pictures` has it, the pictures of t
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -172,6 +173,21 @@ def test_everything_can_be_done_by_keyboard_alone(server: RunningServer, page: P
         page.keyboard.press("Shift+Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
     assert {"preference", "compose", "method", "how-far", "user", "scheme", "copy-link"} <= reached
+
+
+def test_what_is_over_is_shown_as_such_and_can_be_forgotten(
+    server: RunningServer, page: Page
+) -> None:
+    server.service.llm.memory.set("hedy", "Keep it short.", expires=0.05)
+    time.sleep(0.1)
+    opened(page, server.url)
+    page.get_by_label("User").fill("hedy")
+    page.get_by_label("User").press("Tab")
+    kept = page.get_by_role("listitem")
+    expect(kept).to_contain_text("over since")
+    expect(page.get_by_role("button", name="Change: Keep it short.")).to_have_count(0)
+    page.get_by_role("button", name="Forget: Keep it short.").click()
+    expect(kept).to_have_count(0)
 
 
 def test_a_stored_preference_changes_the_next_answer(server: RunningServer, page: Page) -> None:

@@ -176,6 +176,20 @@ def test_what_one_prefers_is_set_added_to_listed_forgotten_and_erased(
     assert client.get(path).json()["data"] == client.get(f"{path}/history").json()["data"] == []
 
 
+def test_what_is_over_is_told_apart_from_what_can_be_sent_back(guarded: RunningServer) -> None:
+    memory = guarded.service.llm.memory
+    memory.set("zoe", {"text": "Use metric units.", "weight": 2.0})
+    memory.add("zoe", "Keep it short.", expires=0.05)
+    time.sleep(0.1)
+    client = guarded.http(authorization="Bearer sk-of-webui")
+    found = client.get("/v1/preferences", params={"user": "zoe"}).json()
+    (lasting,), (over,) = found["data"], found["expired"]
+    assert (lasting["text"], over["text"]) == ("Use metric units.", "Keep it short.")
+    body = {"user": "zoe", "preference": found["data"]}
+    again = client.put("/v1/preferences", json=body).raise_for_status().json()
+    assert (again["data"], again["expired"]) == ([lasting], [])
+
+
 def styled_by(server: RunningServer, strength: float) -> str:
     formal = {"text": "Please use a formal tone.", "strength": strength}
     return str(server.service.llm.invoke(QUESTION, preference=formal).text)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -79,6 +79,30 @@ def test_a_memory_that_hangs_keeps_a_bounded_number_of_threads(
     assert memory.asked == MOST_LOOKUPS
     gate.set()
     assert asking.invoke(QUESTION, user_id="bob", timeout=FAR)
+
+
+def test_a_copy_with_another_memory_waits_for_none_that_hangs(llm: ChatAmulet, gate: Event) -> None:
+    def hanging(user_id: str) -> str:
+        gate.wait(2 * FAR)
+        return "Keep it short."
+
+    asking = ChatAmulet(model=llm.model, memory=hanging)
+    calls = [Thread(target=_left, args=(asking,)) for _ in range(MOST_LOOKUPS)]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    other = asking.model_copy(
+        update={"memory": ChatAmulet(memory={"ada": "Keep it short."}.get).memory}
+    )
+    assert other.invoke(QUESTION, user_id="ada", timeout=FAR).text
+    asking.memory = other.memory
+    assert asking.invoke(QUESTION, user_id="ada", timeout=FAR).text
+
+
+def _left(llm: ChatAmulet) -> None:
+    with pytest.raises(DeadlineError, match="memory hadn't said"):
+        llm.invoke(QUESTION, user_id="ada", timeout=SOON)
 
 
 @every_way

@@ -88,6 +88,15 @@ def test_a_lasting_wish_is_stored_for_who_said_it_and_nothing_else_is(
         assert memory.list() == ("ada",)
 
 
+def test_a_wish_that_was_over_is_stored_when_it_is_said_again(memory: PreferenceMemory) -> None:
+    memory.set("ada", "Keep it short.", expires=0.05)
+    time.sleep(0.1)
+    assert memory.profile("ada") is not None and texts(memory) == []
+    with PreferenceExtractor(Listener(), memory) as extractor:
+        extractor.extract("ada", wrote(LASTING + "Keep it short."))
+    assert texts(memory) == ["Keep it short."]
+
+
 def test_what_is_known_is_neither_stored_again_nor_lost(memory: PreferenceMemory) -> None:
     memory.set("ada", ["Keep it short.", "Be kind."])
     with PreferenceExtractor(Listener(), memory) as extractor:

@@ -6,11 +6,13 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, active_count
 from typing import Any
 
+import psycopg
 import pytest
 from langgraph.store.postgres import AsyncPostgresStore, PostgresStore
 from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
@@ -22,6 +24,7 @@ from langchain_amulet.errors import (
     PreferenceTimeoutError,
     PreferenceWarning,
 )
+from langchain_amulet.memory.lookups import UNANSWERED
 from support.postgres import Postgres
 from support.writers import Writer, add_to_ada, memory_over, set_ada
 
@@ -213,6 +216,28 @@ def test_a_slow_store_is_waited_for_as_long_as_was_said(slow: SlowStore, is_asyn
     assert ask(strict) == ask(lenient) == (Preference(SHORT),)
 
 
+@pytest.mark.parametrize("timeout", [None, SOON])
+async def test_a_slow_store_keeps_so_many_threads_of_an_event_loops_callers_and_no_more(
+    slow: SlowStore, timeout: float | None
+) -> None:
+    """However many ask in one moment; those who come later are refused at once."""
+    memory, before = PreferenceMemory(slow, timeout=timeout), active_count()
+    for _ in range(3):
+        lookups = [asyncio.wait_for(memory.aget("ada"), 2 * SOON) for _ in range(2 * UNANSWERED)]
+        found = await asyncio.gather(*lookups, return_exceptions=True)
+        assert {type(each) for each in found} <= {TimeoutError, PreferenceTimeoutError}
+        assert active_count() - before <= UNANSWERED
+    slow.gate.set()
+    end = time.monotonic() + 30.0
+    while time.monotonic() < end:
+        try:
+            assert await memory.aget("ada") == (Preference(SHORT),)
+            return
+        except PreferenceTimeoutError:
+            await asyncio.sleep(0.05)
+    pytest.fail("it never asked again")
+
+
 def test_a_conversation_goes_on_without_a_preference(slow: SlowStore, llm: ChatAmulet) -> None:
     memory = PreferenceMemory(slow, timeout=SOON, on_store_error="ignore")
     knowing = llm.model_copy(update={"memory": memory})
@@ -266,6 +291,24 @@ def test_a_killed_server_loses_nothing_that_was_acknowledged(server: Postgres) -
         known = {entry.text for added in history for entry in added.values()}
         assert set(acknowledged) <= known
         assert [preference.text for preference in memory.get("ada")] == acknowledged[-1:]
+
+
+async def test_a_database_that_hangs_keeps_nothing_from_the_rest_of_an_event_loops_program(
+    server: Postgres,
+) -> None:
+    """LangGraph's store waits in the loop's own threads, of which there are few."""
+    with PostgresStore.from_conn_string(server.uri) as store, ThreadPoolExecutor(1) as executor:
+        asyncio.get_running_loop().set_default_executor(executor)
+        memory = PreferenceMemory(store, timeout=SOON)
+        await memory.aset("ada", SHORT)
+        with psycopg.connect(server.uri) as other:
+            other.execute("LOCK TABLE store IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(PreferenceTimeoutError):
+                await memory.aget("ada")
+            assert await asyncio.wait_for(asyncio.to_thread(lambda: 7), 30.0) == 7
+        assert await asyncio.to_thread(_eventually, lambda: memory.get("ada")) == (
+            Preference(SHORT),
+        )
 
 
 async def test_an_event_loop_outlives_the_server_too(server: Postgres) -> None:

@@ -272,6 +272,23 @@ def test_a_history_that_makes_no_sense_is_an_error_until_preferences_are_set_ane
     assert [change.action for change in memory.history("ada")] == ["add", "set", "set"]
 
 
+@both_ways
+def test_what_lasts_of_a_profile_can_be_set_for_another_user(
+    store: Watched, is_async: bool
+) -> None:
+    memory = PreferenceMemory(store)
+    memory.set("ada", [KIND, StoredPreference(FORMAL, when=["work"])])
+    memory.add("ada", SHORT, expires=0.05)
+    time.sleep(0.1)
+    profile = asyncio.run(memory.aprofile("ada")) if is_async else memory.profile("ada")
+    assert profile is not None
+    assert [each.text for each in profile.preferences] == [KIND, FORMAL, SHORT]
+    with pytest.raises(PreferenceError, match=r"number 3 of this call ended .*Profile\.lasting"):
+        memory.set("bob", profile.preferences)
+    memory.set("bob", profile.lasting)
+    assert [each.text for each in memory.get("bob", "At work?")] == [KIND, FORMAL]
+
+
 # --- Limits ---
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from langchain_amulet.memory import (
     as_store,
     preference_tools,
 )
+from langchain_amulet.memory.lookups import UNANSWERED
 from langchain_amulet.middleware import PreferenceMiddleware
 from support.own_stores import OWN_STORES, AsyncStore, SyncStore
 from support.stores import Caller
@@ -97,6 +99,25 @@ async def test_conditions_and_ends_hold(kind: type[SimplePreferenceStore], is_as
     assert len((await call("profile", "ada")).preferences) == 3
     await call("add", "ada", "Be brief.")
     assert len((await call("profile", "ada")).preferences) == 3  # what was over is gone
+
+
+async def test_a_store_that_hangs_keeps_so_many_threads_of_an_event_loops_callers() -> None:
+    gate, asked = Event(), list[str]()
+
+    class Hanging(SyncStore):
+        def load(self, user_id: str) -> Any:
+            asked.append(user_id)
+            gate.wait(60.0)
+            return super().load(user_id)
+
+    store = Hanging()
+    lookups = [asyncio.wait_for(store.aget("ada"), 0.3) for _ in range(2 * UNANSWERED)]
+    assert {type(each) for each in await asyncio.gather(*lookups, return_exceptions=True)} == {
+        TimeoutError
+    }
+    gate.set()
+    assert await store.aget("ada") == ()
+    assert len(asked) == UNANSWERED + 1
 
 
 @every_simple

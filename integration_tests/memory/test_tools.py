@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import pickle
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +83,14 @@ def test_a_wish_is_remembered_for_the_user_and_forgotten_again(
     assert texts(memory, "bob") == []
     assert used(forget, "keep it SHORT.", ADA, way) == "Forgotten."
     assert texts(memory) == ["Be kind."]
+
+
+@every_way
+def test_what_is_over_is_not_told_as_remembered(memory: PreferenceMemory, way: str) -> None:
+    memory.set("ada", "Keep it short.", expires=0.05)
+    time.sleep(0.1)
+    _, forget = preference_tools(memory)
+    assert used(forget, "Be brief.", ADA, way).endswith("What is remembered: nothing")
 
 
 @every_way

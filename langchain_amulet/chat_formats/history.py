@@ -100,9 +100,9 @@ class History:
         text = self.template.tried(turns, prompting, [TOOL] if with_tools else None)
         if text is None:
             return -1.0
-        said = Counter(word for word in strings_in(list(turns)) if word.startswith(WORD))
-        kept = sum(min(text.count(word), times) for word, times in said.items())
-        return kept / said.total() if said else 1.0
+        said = Counter(filter(WORD.fullmatch, strings_in(list(turns))))
+        kept = said & Counter(WORD.findall(text))
+        return kept.total() / said.total() if said else 1.0
 
     def _in_words(self, turns: Sequence[Turn]) -> list[Turn]:
         """The conversation with text in place of calls and results that are always lost."""

@@ -9,7 +9,9 @@ This module knows turns: nothing of templates or tokens.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any, TypeVar
@@ -21,8 +23,8 @@ Finding = TypeVar("Finding")
 PROBE = "qzjx"
 """A text that no template writes by itself."""
 
-WORD = f"{PROBE}w"
-"""What the words of a made-up conversation begin with."""
+WORD = re.compile(rf"{PROBE}w\d+z")
+"""A word of a made-up conversation."""
 
 KEPT = 256
 """How many shapes of conversations are remembered."""
@@ -33,7 +35,7 @@ def made_up(turns: Sequence[Turn]) -> list[Turn]:
 
     Turns that say the same do so here, as templates look for the last question by comparing it.
     """
-    words = (f"{WORD}{number}z" for number in count())
+    words = (f"{PROBE}w{number}z" for number in count())
     ids: dict[str, str] = {}
     said = {"": ""}
 
@@ -89,7 +91,8 @@ class ShapeCache:
                 known already.
         """
         of_this_shape = made_up(turns)
-        key = question, json.dumps(of_this_shape), *details
+        shape = hashlib.sha256(json.dumps(of_this_shape).encode()).digest()  # may be megabytes long
+        key = question, shape, *details
         try:
             known: Finding = self._found[key]
             return known

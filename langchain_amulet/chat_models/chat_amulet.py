@@ -51,7 +51,12 @@ from langchain_amulet.chat_models.runnables import Bindable
 from langchain_amulet.chat_models.scoring import check_examples, estimator_for, fit, score
 from langchain_amulet.chat_models.search import answer
 from langchain_amulet.chat_models.tools import as_tools
-from langchain_amulet.errors import ChatTemplateError, ConfigurationError, RequestError
+from langchain_amulet.errors import (
+    ChatTemplateError,
+    ConfigurationError,
+    DeadlineError,
+    RequestError,
+)
 from langchain_amulet.fitting.answer_scores import AnswerScore
 from langchain_amulet.fitting.estimator import Estimator
 from langchain_amulet.fitting.examples import Applies, Examples, FittedPreferences, always
@@ -77,8 +82,14 @@ from langchain_amulet.waiting.threads import Workers
 from langchain_amulet.waiting.wait import in_executor
 
 MOST_LOOKUPS = 64
-"""How many threads ask the memory at a time for calls that have a timeout: one that hangs keeps
+"""How many threads ask a memory at a time for calls that have a timeout: one that hangs keeps
 them, and calls that come later wait for one of them until their own timeout."""
+
+NOT_LOOKED_UP = (
+    "By then the memory hadn't said what the user prefers: mend it, or give it a timeout of its "
+    "own, as PreferenceMemory has."
+)
+"""What is said besides of a call whose time was over before the model was asked."""
 
 
 class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
@@ -102,7 +113,7 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
 
     model_config = ConfigDict(frozen=False, extra="forbid", protected_namespaces=())
 
-    _lookups: Workers = PrivateAttr(default_factory=partial(Workers, MOST_LOOKUPS))
+    _asking: tuple[int, Workers] = PrivateAttr()
 
     def __init__(self, **fields: Any) -> None:
         """Check the fields; loads nothing."""
@@ -113,6 +124,7 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
     @model_validator(mode="after")
     def _set_up_amulet(self) -> Self:
         self._add_version("langchain-amulet", VERSION)
+        self._asking = id(self.memory), Workers(MOST_LOOKUPS)
         return self
 
     def with_preference(self, preference: PreferenceLike) -> Self:
@@ -225,12 +237,22 @@ class ChatAmulet(Bindable, Batching, Loadable):  # type: ignore[misc]
             warn_of_misplaced(configurable, kwargs, self)
         deadline = call_deadline(kwargs, self.timeout)
         finding = self.sources.finding(kwargs, config, partial(self._messages, input))
-        found = yield from in_time(finding, deadline, self._lookups)
+        try:
+            found = yield from in_time(finding, deadline, self._lookups)
+        except DeadlineError as error:
+            raise DeadlineError(f"{error} {NOT_LOOKED_UP}") from None
         timed = {} if deadline is None else {DEADLINE: deadline}
         warn_of_unused_strength(kwargs, found)
         # What an earlier search found stays, as by now it may have taken the user out.
         user = kwargs[CACHE_USER] if CACHE_USER in kwargs else self._user(kwargs, config)
         return without_user(kwargs) | found | {CACHE_USER: user} | timed
+
+    @property
+    def _lookups(self) -> Workers:
+        """Threads that ask the memory; not those of a copy with another one, which may hang."""
+        if self._asking[0] != id(self.memory):  # one that is asked lives, and keeps its id
+            self._asking = id(self.memory), Workers(MOST_LOOKUPS)
+        return self._asking[1]
 
     def _user(self, kwargs: Mapping[str, Any], config: RunnableConfig | None) -> object:
         """In whose name a call is made; None where that makes no difference."""

@@ -62,7 +62,7 @@ class Grammar:
     """What one answer may be: a `Constraint` under which it ends whole within its tokens.
 
     A way to a valid end is known at each token, and a token after which it would be too long is
-    refused.
+    refused. It is taken, too, where a matcher has no room left to find out what else may come.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Grammar:
         self._guide, self._way_out = beginning.guide, beginning.way_out
         self._vocabulary = vocabulary
         self._stops, self._turn = sorted(stops), turn
-        self._left, self._spare = max_tokens, float(AT_ONCE)
+        self._left, self._spare, self._is_blind = max_tokens, float(AT_ONCE), False
         self._refused: list[int] = []
         self._taken: list[int] = []
 
@@ -109,9 +109,9 @@ class Grammar:
         """Which tokens may come next: bool, shape ``[vocabulary]``; stops where it may end."""
         # No token is left to spare, or the model insists on what can't be ended in time.
         is_near = len(self._way_out) == self._left or len(self._refused) > MOST_REFUSALS
-        if is_near:
+        bits = None if is_near or self._is_blind else self._bits()
+        if bits is None:
             return self._only(self._way_out.tokens[:1] or self._stops)
-        bits = self._bits()
         if self._is_at_turn(bits):
             return self._all_but([*self._stops, *self._refused])
         unpacked = np.unpackbits(bits, count=self._vocabulary.size, bitorder="little")
@@ -123,21 +123,15 @@ class Grammar:
     def accept(self, token: int) -> bool:
         """Move on by one token, unless too few would be left after it to end the answer.
 
-        A token that the grammar doesn't take, at a turn, says that the turn isn't wanted: it isn't
-        allowed any more.
+        A token that isn't moved on by isn't allowed any more. One that the grammar doesn't take, at
+        a turn, says that the turn isn't wanted: then that isn't.
         """
         turn = self._open_turn
         if turn is not None and not self._matcher.validate_tokens([token]):
             self._refused.append(turn)
             return False
-        is_respelled = self._way_out.tokens[:1] != (token,) and self._respells(token)
-        if not (self._matcher.consume_token(token) or self._renew(token)):
-            raise ValueError(self._matcher.get_error() or f"token {token} doesn't fit the grammar")
-        way_out = None if is_respelled else self._followed(token)
-        # The grammar takes what it takes, however far that is from any end.
+        way_out = self._way_after(token)
         if way_out is None:
-            if not self._matcher.rollback(1):
-                self._renew()
             self._refused.append(token)
             return False
         self._taken.append(token)
@@ -145,13 +139,27 @@ class Grammar:
         self._spare = min(AT_ONCE, self._spare + PER_TOKEN)
         return True
 
-    def _bits(self) -> Bits:
-        """Which tokens the grammar takes next."""
+    def _way_after(self, token: int) -> Ending | None:
+        """Consume a token, unless no way so short leads out from behind it; the way if one does."""
+        is_known = self._way_out.tokens[:1] == (token,)
+        if is_known and self._is_blind:
+            return self._followed(token)
+        is_respelled = not is_known and self._respells(token)
+        is_taken = self._matcher.consume_token(token) or self._renew(token) or is_known
+        way_out = self._followed(token) if is_taken and not is_respelled else None
+        # The grammar takes what it takes, however far that is from any end.
+        if way_out is None and not self._matcher.rollback(1):
+            self._renew()
+        return way_out
+
+    def _bits(self) -> Bits | None:
+        """Which tokens the grammar takes next; None if not even a matcher begun anew finds out."""
         bits = bits_of(self._matcher)
         if self._matcher.is_error():
             self._renew()
             bits = bits_of(self._matcher)
-        return bits
+            self._is_blind = self._matcher.is_error()
+        return None if self._is_blind else bits
 
     def _renew(self, *tokens: int) -> bool:
         """Have a matcher that others haven't filled read the answer again, and these tokens.

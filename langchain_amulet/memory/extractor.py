@@ -160,7 +160,7 @@ class PreferenceExtractor:
         if not any(text.strip() for text in written):
             return ExtractedPreferences()
         profile = self._store.profile(user_id)
-        known = [preference.text for preference in profile.preferences] if profile else []
+        known = [preference.text for preference in profile.lasting] if profile else []
         record = json.dumps({"known wishes": known, "the user wrote": written}, ensure_ascii=False)
         extracted = self._model.invoke([SystemMessage(INSTRUCTIONS), HumanMessage(record)])
         return self._apply(user_id, ExtractedPreferences.model_validate(extracted), known)

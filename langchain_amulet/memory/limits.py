@@ -112,7 +112,8 @@ def _check_time_left(preferences: Sequence[StoredPreference], at: datetime) -> N
         if preference.is_over(at):
             raise PreferenceError(
                 f"A preference must have time left, but number {number} of this call ended at "
-                f"{preference.expires_at}: give a later 'expires_at', or leave it out."
+                f"{preference.expires_at}: give a later 'expires_at', or leave the preference "
+                "out, as `Profile.lasting` does."
             )
 
 

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from threading import Lock
 from typing import Generic, Literal, TypeVar
@@ -26,6 +27,7 @@ from langchain_amulet.validation.checks import LONGEST_WAIT
 from langchain_amulet.validation.packages import warn
 from langchain_amulet.waiting.deadline import AnyFuture, Deadline
 from langchain_amulet.waiting.procedure import Procedure
+from langchain_amulet.waiting.threads import Workers
 from langchain_amulet.waiting.wait import Wait
 
 T = TypeVar("T")
@@ -35,7 +37,7 @@ logger = logging.getLogger(__name__)
 OnFailure = Literal["raise", "ignore"]
 
 UNANSWERED = 64
-"""How many may be late at a time before others aren't even begun."""
+"""How many may be late at a time before others aren't even begun, and how many threads may wait."""
 
 LATE = 10.0
 """Seconds after which what nobody waits for any more counts as late, where there is no timeout."""
@@ -55,15 +57,21 @@ class Timeout:
     """How long is waited for one thing.
 
     What is waited for goes on by itself: a database's client that is stopped half-way can be left
-    in the middle of a transaction. So that what hangs doesn't gather waiting threads for ever, only
-    `UNANSWERED` may be late at a time.
+    in the middle of a transaction. So that what hangs doesn't gather waiting threads, there are
+    `UNANSWERED` at the most, what is more waits for one of them, and it isn't begun where its time
+    is over by then. Nor is anything while so many are late.
 
     Args:
         seconds: How long; None for as long as it takes.
+
+    Attributes:
+        workers: The threads in which what blocks is waited for. They are for one thing each: what
+            hangs keeps nobody from asking another.
     """
 
     def __init__(self, seconds: float | None) -> None:
         """Nothing is waited for yet."""
+        self.workers = Workers(UNANSWERED)
         self._seconds = seconds
         self._abandoned: dict[AnyFuture, float] = {}  # when they were begun
 
@@ -83,7 +91,7 @@ class Timeout:
         begun = time.monotonic() if begun is None else begun
         at = math.inf if self._seconds is None else begun + self._seconds
         deadline = Deadline(at, self._too_late)
-        patient = deadline.limited(awaited, partial(self._abandon, begun))
+        patient = deadline.limited(awaited, partial(self._abandon, begun), self.workers)
         return Wait(partial(self._checked, patient.block), partial(self._checked, patient.suspend))
 
     def _checked(self, begin: Callable[[], T]) -> T:
@@ -105,6 +113,8 @@ class Timeout:
             )
 
     def _abandon(self, begun: float, future: AnyFuture) -> None:
+        if isinstance(future, Future) and future.cancel():
+            return  # it was still waiting for a thread
         self._abandoned[future] = begun
         future.add_done_callback(self._answered)
 

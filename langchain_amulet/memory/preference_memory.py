@@ -130,15 +130,15 @@ class PreferenceMemory(BasePreferenceStore):
         rules = store.ttl_config or {}
         self.limits = settings
         self._failures = FailurePolicy(settings)
+        self._looking_up, self._writing = Timeout(settings.timeout), Timeout(None)
         self._reader = RecordReader(
-            access_to(store, Timeout(settings.timeout)),
+            access_to(store, self._looking_up),
             Namespace.of(namespace),
             settings.max_preference_chars,
             settings.max_history,
             refresh=bool(rules and rules.get("refresh_on_read", True)),
         )
         self._writer = RecordWriter(self._reader, ttl=rules.get("default_ttl"))
-        self._writing = Timeout(None)
         self._cache: LookupCache[tuple[StoredPreference, ...]] | None = None
         if settings.cache_seconds is not None:
             self._cache = LookupCache(settings.cache_seconds, settings.cache_users)
@@ -207,7 +207,9 @@ class PreferenceMemory(BasePreferenceStore):
             if self.limits.matcher is mentions and not is_long:
                 return self.limits.applying(stored, about)
             applying = partial(self.limits.applying, stored, about)
-            preferences: tuple[Preference, ...] = yield in_executor(applying)
+            preferences: tuple[Preference, ...] = yield in_executor(
+                applying, self._looking_up.workers
+            )
             return preferences
         except PreferenceStoreError as error:
             self._failures.on_store_error(error)

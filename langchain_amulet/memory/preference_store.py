@@ -16,7 +16,7 @@ from langchain_amulet.errors import ConfigurationError, PreferenceError
 from langchain_amulet.fitting.examples import Examples, FittedPreferences, Given, PreferenceFitter
 from langchain_amulet.memory.limits import Limits
 from langchain_amulet.memory.merging import Edit, adding, forgetting, setting, updating
-from langchain_amulet.memory.profile import Change, Lifetime, Profile, StoredPreference, now
+from langchain_amulet.memory.profile import Change, Lifetime, Profile, StoredPreference
 from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.preferences.resolution import PreferenceSource
 from langchain_amulet.validation.wording import quoted
@@ -94,7 +94,7 @@ class BasePreferenceStore(ABC):
     def profile(self, user_id: str) -> Profile | None:
         """Everything that is stored of a user, whether it applies now or not; None for nothing.
 
-        What is over stays in it until something is added or set: see `StoredPreference.is_over`.
+        What is over stays in it until something is added or set: see `Profile.lasting`.
         """
         return run(self._profile(user_id))
 
@@ -258,11 +258,10 @@ def _fittable(user_id: str, profile: Profile | None) -> tuple[StoredPreference, 
     Raises:
         PreferenceError: There are none.
     """
-    at, stored = now(), profile.preferences if profile else ()
-    left = tuple(each for each in stored if not each.is_over(at))
-    if not left:
+    lasting = () if profile is None else profile.lasting
+    if not lasting:
         raise PreferenceError(
             "Only the strength of a stored preference can be learned, but for user "
             f"{quoted(user_id)} none is stored: set one first."
         )
-    return left
+    return lasting

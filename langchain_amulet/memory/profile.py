@@ -148,6 +148,12 @@ class Profile(BaseModel):
     preferences: tuple[StoredPreference, ...]
     updated_at: datetime | None = None
 
+    @property
+    def lasting(self) -> tuple[StoredPreference, ...]:
+        """Those that aren't over by now: what can be set for another user, or told a model."""
+        at = now()
+        return tuple(each for each in self.preferences if not each.is_over(at))
+
 
 Action = Literal["set", "add", "forget", "learn"]
 

@@ -86,7 +86,8 @@ class ResolverMemory:
     def _resolved(self, user_id: str) -> Procedure[None, tuple[Preference, ...]]:
         check_user_id(user_id)
         try:
-            resolved = yield self._timeout.limited(call(self._resolve, user_id))
+            workers = self._timeout.workers
+            resolved = yield self._timeout.limited(call(workers, self._resolve, user_id))
         except Exception as error:
             self._failures.on_store_error(_failure(user_id, error))
             return ()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeVar
 
 from langchain_amulet.errors import AmuletError, CorruptProfileError, PreferenceStoreError
 from langchain_amulet.memory.limits import Limits
+from langchain_amulet.memory.lookups import UNANSWERED
 from langchain_amulet.memory.merging import Edit, StoredState, merge, new_id
 from langchain_amulet.memory.preference_store import BasePreferenceStore
 from langchain_amulet.memory.profile import (
@@ -26,6 +27,7 @@ from langchain_amulet.preferences.preference import Preference, PreferenceLike
 from langchain_amulet.preferences.user_id import check_user_id
 from langchain_amulet.validation.wording import kind_of
 from langchain_amulet.waiting.procedure import Procedure
+from langchain_amulet.waiting.threads import Workers
 from langchain_amulet.waiting.wait import Wait, call, in_executor
 
 T = TypeVar("T")
@@ -59,6 +61,11 @@ class SimplePreferenceStore(BasePreferenceStore):
 
     limits = Limits()
 
+    @cached_property  # as a subclass needn't call __init__
+    def _workers(self) -> Workers:
+        """Threads that wait for plain functions beside an event loop; one that hangs keeps them."""
+        return Workers(UNANSWERED)
+
     @abstractmethod
     def load(self, user_id: str) -> PreferenceLike | Awaitable[PreferenceLike]:
         """What `save` was given last for this user, as it is or as dicts of fields; None if never.
@@ -80,7 +87,7 @@ class SimplePreferenceStore(BasePreferenceStore):
     def _applying(self, user_id: str, about: str | None) -> Procedure[None, tuple[Preference, ...]]:
         stored = yield from self._loaded(user_id)
         applying = partial(self.limits.applying, stored, about)
-        preferences: tuple[Preference, ...] = yield in_executor(applying)
+        preferences: tuple[Preference, ...] = yield in_executor(applying, self._workers)
         return preferences
 
     def _profile(self, user_id: str) -> Procedure[None, Profile | None]:
@@ -95,14 +102,14 @@ class SimplePreferenceStore(BasePreferenceStore):
         change = edit(StoredState(record=record, is_ours=True), now())
         if change is not None:
             kept = tuple(merge(record, {new_id(): change}).values())
-            yield from self._tried(call(self.save, user_id, kept))
+            yield from self._tried(call(self._workers, self.save, user_id, kept))
         return change
 
     def _loaded(
         self, user_id: str, replaces: bool = False
     ) -> Procedure[None, tuple[StoredPreference, ...]]:
         check_user_id(user_id)
-        loaded = yield from self._tried(call(self.load, user_id))
+        loaded = yield from self._tried(call(self._workers, self.load, user_id))
         try:
             return stored_preferences(loaded)
         except AmuletError as error:

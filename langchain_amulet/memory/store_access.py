@@ -20,12 +20,15 @@ from langgraph.store.memory import InMemoryStore
 from langchain_amulet.errors import AmuletError, PreferenceStoreError
 from langchain_amulet.memory.lookups import Timeout
 from langchain_amulet.validation.wording import kind_of
-from langchain_amulet.waiting.threads import in_thread
-from langchain_amulet.waiting.wait import Wait
+from langchain_amulet.waiting.wait import Wait, in_executor
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+BLOCKING = frozenset({"langgraph.store.postgres.base", "langgraph.store.sqlite.base"})
+"""Where the `abatch` of stores is that know no way but to block: by a thread of the event loop's
+own executor if by any, from which one that hangs would take it for all of the program."""
 
 TRIES = 100
 """How often a search is begun that others' writes break off."""
@@ -37,6 +40,8 @@ def access_to(store: BaseStore, timeout: Timeout) -> StoreAccess:
         return InMemoryAccess(store, timeout)
     if isinstance(store, AsyncBatchedBaseStore):
         return LoopBoundAccess(store, timeout)
+    if type(store).abatch.__module__ in BLOCKING:
+        return BlockingAccess(store, timeout)
     return StoreAccess(store, timeout)
 
 
@@ -67,8 +72,11 @@ class StoreAccess:
         Returns:
             A wait that raises `PreferenceStoreError` if the store fails.
         """
-        exchange = Wait(partial(self._batch, operations), partial(self._abatch, operations))
+        exchange = self._exchange(operations)
         return exchange if begun is None else self._timeout.limited(exchange, begun)
+
+    def _exchange(self, operations: Sequence[Op]) -> Wait[list[Any]]:
+        return Wait(partial(self._batch, operations), partial(self._abatch, operations))
 
     def _batch(self, operations: Sequence[Op]) -> list[Any]:
         try:
@@ -82,12 +90,15 @@ class StoreAccess:
         try:
             return self._results(operations, await self.store.abatch(operations))
         except NotImplementedError:
-            # SqliteStore knows no other way than to block.
-            return await asyncio.wrap_future(in_thread(partial(self._batch, operations)))
+            # One of somebody's own that knows no other way than to block.
+            return await self._blocking(operations).suspend()
         except AmuletError:
             raise
         except Exception as error:
             raise _failure(self.store, error) from None
+
+    def _blocking(self, operations: Sequence[Op]) -> Wait[list[Any]]:
+        return in_executor(partial(self._batch, operations), self._timeout.workers)
 
     def _results(self, operations: Sequence[Op], results: Any) -> list[Any]:
         """Results of the kinds that were asked for, whatever a store gives."""
@@ -123,6 +134,13 @@ class InMemoryAccess(StoreAccess):
 
     async def _abatch(self, operations: Sequence[Op]) -> list[Any]:
         return self._batch(operations)  # its other way waits for nothing either
+
+
+class BlockingAccess(StoreAccess):
+    """A store that blocks who asks it: beside an event loop that is a thread of its own."""
+
+    def _exchange(self, operations: Sequence[Op]) -> Wait[list[Any]]:
+        return self._blocking(operations)
 
 
 class LoopBoundAccess(StoreAccess):

@@ -105,7 +105,7 @@ def _forget(kept: AgentStore, preference: str, config: RunnableConfig) -> Proced
             return "Forgotten."
         profile = yield twins(store.profile, store.aprofile, user_id)
         # For the model to try again, in the words in which it was remembered.
-        known = [each.text for each in profile.preferences] if profile else []
+        known = [each.text for each in profile.lasting] if profile else []
         return f"Nothing was forgotten. What is remembered: {' | '.join(known) or 'nothing'}"
 
 

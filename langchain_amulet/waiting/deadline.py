@@ -91,18 +91,20 @@ class Deadline:
         return future.result()
 
     async def _suspend(self, awaited: Wait[T], give_up: Callable[[AnyFuture], object]) -> T:
-        begin = awaited.begin
+        begun = None if awaited.begin is None else awaited.begin()
         future: asyncio.Future[T] = (
             asyncio.ensure_future(awaited.suspend())
-            if begin is None
-            else asyncio.wrap_future(begin())
+            if begun is None
+            else asyncio.wrap_future(begun)
         )
         try:
             await asyncio.wait([future], timeout=self.left if self.at < math.inf else None)
         finally:
             is_done = future.done()  # before it may be cancelled
             if not is_done:
-                give_up(future)
+                give_up(future if begun is None else begun)
+                if begun is not None:
+                    future.cancel()  # who is told is what does it, not what waits for that here
         if not is_done:
             raise self.error()
         return future.result()

@@ -67,13 +67,13 @@ def twins(
     return Wait(partial(block, *args, **kwargs), partial(suspend, *args, **kwargs))
 
 
-def call(function: Callable[..., T | Awaitable[T]], *args: Any) -> Wait[T]:
+def call(workers: Workers, function: Callable[..., T | Awaitable[T]], *args: Any) -> Wait[T]:
     """Call a function that may be a coroutine function.
 
-    A plain one doesn't block an event loop: it is called in a thread. A coroutine function that is
-    needed outside of an event loop gets a loop of its own in a thread.
+    A plain one doesn't block an event loop: it is called by one of these threads. A coroutine
+    function that is needed outside of an event loop gets a loop of its own in a thread.
     """
-    return Wait(partial(_block, function, *args), partial(_suspend, function, *args))
+    return Wait(partial(_block, function, *args), partial(_suspend, workers, function, *args))
 
 
 def _block(function: Callable[..., Any], *args: Any) -> Any:
@@ -84,11 +84,11 @@ def _block(function: Callable[..., Any], *args: Any) -> Any:
     return result
 
 
-async def _suspend(function: Callable[..., Any], *args: Any) -> Any:
+async def _suspend(workers: Workers, function: Callable[..., Any], *args: Any) -> Any:
     if _is_async(function):
         result = function(*args)
     else:
-        result = await asyncio.wrap_future(in_thread(partial(function, *args)))
+        result = await in_executor(partial(function, *args), workers).suspend()
     return await result if inspect.isawaitable(result) else result
 
 

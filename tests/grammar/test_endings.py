@@ -245,6 +245,19 @@ def test_answers_are_valid_though_matchers_have_no_room_for_what_they_read(
         jsonschema.validate(json.loads(written(grammar, seed)), schema)
 
 
+def test_an_answer_ends_whole_where_not_even_a_new_matcher_has_room_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compiler, "MOST_STATES", 55)
+    narrow = GrammarCompiler(TOKENIZER, PADDED)
+    schema, are_blind = SCHEMAS["address"], []
+    for seed in range(3):
+        grammar = narrow.compile("start: " + json_rule(schema), 4 * LIMIT, frozenset({STOP}))
+        jsonschema.validate(json.loads(written(grammar, seed, 4 * LIMIT)), schema)
+        are_blind.append(grammar._is_blind)
+    assert any(are_blind)
+
+
 REF: Schema = {"$ref": "#/$defs/Expression"}
 EXPRESSIONS: dict[str, Schema] = {
     "two of them": obj(op={"enum": ["+", "-"]}, left=REF, right=REF),

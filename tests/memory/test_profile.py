@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from langchain_amulet.errors import AmuletError, PreferenceError
 from langchain_amulet.memory.profile import (
     Change,
+    Profile,
     StoredPreference,
     dump,
     dump_change,
@@ -141,3 +142,12 @@ def test_whatever_a_call_takes_for_a_preference_can_be_stored() -> None:
         StoredPreference("Be kind.", weight=2.0),
         StoredPreference("Hi.", when=("work",)),
     )
+
+
+def test_a_profile_tells_what_lasts_from_what_is_over() -> None:
+    over = StoredPreference("Keep it short.", expires_at=NOW)
+    ending = StoredPreference("Be kind.", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    formal = StoredPreference("Be formal.", when="work")
+    profile = Profile(preferences=(over, ending, formal))
+    assert profile.lasting == (ending, formal)
+    assert Profile(preferences=(over,)).lasting == ()

@@ -41,18 +41,20 @@ export class StoredPreferences {
     return this.server.user ? { user: this.server.user } : {};
   }
 
-  #show({ data }) {
-    this.#list.replaceChildren(...data.map((each) => this.#item(each)));
+  #show({ data, expired }) {
+    const over = expired.map((each) => this.#item(each, true));
+    this.#list.replaceChildren(...data.map((each) => this.#item(each)), ...over);
   }
 
-  #item(stored) {
+  /** A line of the list; of what is over there is nothing to change. */
+  #item(stored, isOver = false) {
     const change = make("button", { type: "button", textContent: "Change" });
     const forget = make("button", { type: "button", textContent: "Forget" });
     change.ariaLabel = `Change: ${stored.text}`;
     forget.ariaLabel = `Forget: ${stored.text}`;
     forget.addEventListener("click", () => this.#forget(stored.text, "Forgotten."));
-    const buttons = make("span", { className: "row" }, change, forget);
-    const details = make("small", { textContent: detailsOf(stored) });
+    const buttons = make("span", { className: "row" }, ...(isOver ? [forget] : [change, forget]));
+    const details = make("small", { textContent: detailsOf(stored, isOver) });
     const item = make("li", {}, make("span", { textContent: stored.text }), details, buttons);
     change.addEventListener("click", () => this.#edit(item, stored));
     return item;
@@ -100,12 +102,12 @@ export class StoredPreferences {
 }
 
 /** What is kept with a preference's text, in words. */
-function detailsOf({ strength, weight, when, expires_at: end }) {
+function detailsOf({ strength, weight, when, expires_at: end }, isOver) {
   return [
     strength !== null && `strength ${strength}`,
     weight !== 1 && `weight ${weight}`,
     when.length && `about ${when.join(", ")}`,
-    end && `until ${new Date(end).toLocaleDateString()}`,
+    end && `${isOver ? "over since" : "until"} ${new Date(end).toLocaleDateString()}`,
   ]
     .filter(Boolean)
     .join(", ");
