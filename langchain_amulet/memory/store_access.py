@@ -72,11 +72,8 @@ class StoreAccess:
         Returns:
             A wait that raises `PreferenceStoreError` if the store fails.
         """
-        exchange = self._exchange(operations)
+        exchange = Wait(partial(self._batch, operations), partial(self._abatch, operations))
         return exchange if begun is None else self._timeout.limited(exchange, begun)
-
-    def _exchange(self, operations: Sequence[Op]) -> Wait[list[Any]]:
-        return Wait(partial(self._batch, operations), partial(self._abatch, operations))
 
     def _batch(self, operations: Sequence[Op]) -> list[Any]:
         try:
@@ -139,8 +136,10 @@ class InMemoryAccess(StoreAccess):
 class BlockingAccess(StoreAccess):
     """A store that blocks who asks it: beside an event loop that is a thread of its own."""
 
-    def _exchange(self, operations: Sequence[Op]) -> Wait[list[Any]]:
-        return self._blocking(operations)
+    def batch(self, operations: Sequence[Op], begun: float | None = None) -> Wait[list[Any]]:
+        """See `StoreAccess.batch`."""
+        exchange = self._blocking(operations)
+        return exchange if begun is None else self._timeout.limited(exchange, begun)
 
 
 class LoopBoundAccess(StoreAccess):
