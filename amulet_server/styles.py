@@ -257,9 +257,9 @@ def check_strength_is_used(
     """
     if is_strength(method) and have_strengths(preference):
         raise ConfigurationError(
-            f"A strength is that of preferences without one, but {whose} is one where all have "
-            "their own, as traits and presets do: leave it out, or say how much by signs, as in "
-            "'concise ++', or give the preference in words."
+            f"A strength counts for preferences that have none of their own, but all that {whose} "
+            "goes with have one, as traits and presets do: leave it out, or say how much by signs, "
+            "as in 'concise ++', or give the preference in words."
         )
 
 

@@ -32,7 +32,7 @@ TURNS = 20
 
 
 def _say(what: str, done: int, total: int) -> None:
-    if done % 500 == 0 or done == total:
+    if done % 50 == 0 or done == total:
         print(f"{time.strftime('%H:%M:%S')} {what}: {done} of {total}", flush=True)
 
 
@@ -69,6 +69,7 @@ def _conversations(
     """Conversations, of one turn or of many."""
     run = RunFolder(out)
     with run.locked(), llm:
+        llm.load()  # so that what is wrong with the model is told once, and not by each talk
         named = {each.id: each for each in asked.scripts}
         talker = Talker(llm, named, asked.decoding, run.answers, window)
         asyncio.run(talker.talk(asked.talks, concurrency, lambda *at: _say(out.name, *at)))

@@ -229,8 +229,8 @@ def invalid(
     if kind == "extra_forbidden":
         *outer, name = first["loc"]
         message = (
-            f"Unknown parameter: '{place}'. Nothing is ignored here, as it would change the "
-            f"answer without a word: {_instead_of(name, known(outer))}."
+            f"Unknown parameter: '{place}'. This server ignores none, since the answer would be "
+            f"another than was asked for: {_instead_of(name, known(outer))}."
         )
         return ApiError(400, message, param=place, code="unknown_parameter")
     if kind == "missing":

@@ -62,6 +62,13 @@ def test_compare_shows_three_answers_side_by_side_with_words_and_seconds(tiny: s
     assert len(re.findall(r"(?:\d+ words, \d+\.\d s\s*){3}", shown)) == 2
 
 
+def test_compare_and_chat_say_where_an_answer_was_cut_off(tiny: str) -> None:
+    options = ("--model", tiny, "--max-tokens", "5")
+    shown = run("compare", QUESTION, "-p", "Be kind.", *options).output
+    assert len(re.findall(r"cut off after 5 tokens", shown)) == 3
+    assert "(cut off after 5 tokens)" in run("chat", *options, typed=f"{QUESTION}\n").output
+
+
 def test_compare_shows_what_people_write_as_it_is(tiny: str) -> None:
     shown = run("compare", "[b]Why[/i]?", "-p", "Be [/kind].", "--model", tiny)
     assert shown.exit_code == 0

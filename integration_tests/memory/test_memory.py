@@ -283,7 +283,7 @@ def test_what_lasts_of_a_profile_can_be_set_for_another_user(
     profile = asyncio.run(memory.aprofile("ada")) if is_async else memory.profile("ada")
     assert profile is not None
     assert [each.text for each in profile.preferences] == [KIND, FORMAL, SHORT]
-    with pytest.raises(PreferenceError, match=r"number 3 of this call ended .*Profile\.lasting"):
+    with pytest.raises(PreferenceError, match=r"number 3 of this call ended .*lasting"):
         memory.set("bob", profile.preferences)
     memory.set("bob", profile.lasting)
     assert [each.text for each in memory.get("bob", "At work?")] == [KIND, FORMAL]

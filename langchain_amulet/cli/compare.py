@@ -93,7 +93,10 @@ class _Answer:
     @property
     def caption(self) -> Text:
         words = len(self.message.text.split())
-        return Text(f"{words} words, {self.seconds:.1f} s", "dim")
+        metadata = self.message.response_metadata
+        cut = f"\ncut off after {len(metadata['trace'])} tokens"
+        is_cut = metadata["finish_reason"] == "length"
+        return Text(f"{words} words, {self.seconds:.1f} s{cut if is_cut else ''}", "dim")
 
 
 def _ask(llm: ChatAmulet, asked: list[tuple[str, str]], **style: Any) -> _Answer:

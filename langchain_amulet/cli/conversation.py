@@ -170,12 +170,15 @@ class Conversation:
 
     def _reply(self, question: str) -> None:
         asked = [*self._messages, HumanMessage(question)]
-        answer, trace = "", list[TraceEntry]()
+        answer, trace, reason = "", list[TraceEntry](), None
         for chunk in self._llm.stream(asked, trace=True, **self._settings):
             self._console.out(chunk.text, end="", highlight=False)
             answer += chunk.text
             trace += chunk.response_metadata.get("trace", [])
+            reason = chunk.response_metadata.get("finish_reason", reason)
         self._console.print()
+        if reason == "length":
+            self._say(f"(cut off after {len(trace)} tokens)", "dim")
         # Only a whole answer is kept: the next one must not build on half of it.
         self._messages, self._trace = [*asked, AIMessage(answer)], trace
 

@@ -113,7 +113,7 @@ def _check_time_left(preferences: Sequence[StoredPreference], at: datetime) -> N
             raise PreferenceError(
                 f"A preference must have time left, but number {number} of this call ended at "
                 f"{preference.expires_at}: give a later 'expires_at', or leave the preference "
-                "out, as `Profile.lasting` does."
+                "out. A profile's `lasting` has none that is over."
             )
 
 

@@ -43,21 +43,26 @@ def end_of(lifetime: Lifetime, start: datetime) -> datetime | None:
     """The moment at which something ends.
 
     Raises:
-        PreferenceError: It has ended already, or says a time without a time zone.
+        PreferenceError: It is no time, one that is over, or one without a time zone.
     """
     if lifetime is None:
         return None
     try:
         end = lifetime if isinstance(lifetime, datetime) else start + _duration(lifetime)
-        is_to_come = end.tzinfo is not None and end > start
     except (TypeError, ValueError, OverflowError):
-        is_to_come = False
-    if not is_to_come:
-        raise PreferenceError(
-            f"An expiry must be a time to come, with a time zone, not {quoted(lifetime)}: give a "
-            "datetime such as datetime.now(timezone.utc) + timedelta(days=1), or seconds."
-        )
+        raise _refused("must be a time", quoted(lifetime)) from None
+    if end.tzinfo is None:
+        raise _refused("must have a time zone", end.isoformat())
+    if end <= start:
+        raise _refused("must be in the future", end.isoformat())
     return end
+
+
+def _refused(rule: str, value: str) -> PreferenceError:
+    return PreferenceError(
+        f"An expiry {rule}, unlike {value}: give a datetime such as "
+        "datetime.now(timezone.utc) + timedelta(days=1), or seconds."
+    )
 
 
 def _duration(lifetime: timedelta | float) -> timedelta:

@@ -128,6 +128,15 @@ def test_an_end_is_to_come(lifetime: Any) -> None:
         end_of(lifetime, NOW)
 
 
+def test_an_end_that_is_refused_is_told_the_rule_that_it_broke() -> None:
+    with pytest.raises(PreferenceError, match="must be in the future, unlike "):
+        end_of(NOW, NOW)
+    with pytest.raises(PreferenceError, match="must have a time zone, unlike "):
+        end_of(NOW.replace(tzinfo=None), NOW)
+    with pytest.raises(PreferenceError, match="must be a time, unlike 'soon'"):
+        end_of("soon", NOW)  # type: ignore[arg-type]
+
+
 def test_a_preference_is_over_from_its_end_on() -> None:
     preference = StoredPreference("Keep it short.", expires_at=NOW)
     assert not preference.is_over(NOW - timedelta(microseconds=1))
