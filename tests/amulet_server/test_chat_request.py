@@ -131,7 +131,7 @@ def test_what_can_t_be_done_is_refused_by_its_name(field: str) -> None:
 def test_a_field_of_another_server_s_is_told_by_what_it_is_here(field: str, ours: str) -> None:
     error = refusal(**{field: 3})
     assert error.detail.code == "unknown_parameter"
-    assert f"without a word: use {ours}" in error.detail.message
+    assert f"was asked for: use {ours}" in error.detail.message
 
 
 @pytest.mark.parametrize("field", ["num_beams", "load_in_4bit"])

@@ -223,7 +223,7 @@ def test_each_style_and_each_trait_is_a_model() -> None:
 
 @pytest.mark.parametrize("strength", ["strong", 1.5, "0.5"])
 def test_a_style_of_traits_has_their_strengths_and_none_of_its_own(strength: str | float) -> None:
-    with pytest.raises(ConfigurationError, match="method of the style 'work' is one where all"):
+    with pytest.raises(ConfigurationError, match="method of the style 'work' goes with"):
         registry(styles={"work": {"traits": "formal +", "method": strength}})
     for method in ("amulet", "amulet:kl_cap=0.5"):
         assert registry(styles={"work": {"traits": "formal +", "method": method}})
