@@ -40,10 +40,10 @@ RULES: Mapping[str, str] = MappingProxyType(
         "dict_type": "a dict",
         "model_type": "a dict of settings, or of type {class_name}",
         "literal_error": "{expected}",
-        "timezone_aware": "a time with its zone, such as 2030-01-31T12:00:00Z",
-        "datetime_type": "a time with its zone, such as 2030-01-31T12:00:00Z",
-        "datetime_parsing": "a time with its zone, such as 2030-01-31T12:00:00Z",
-        "datetime_from_date_parsing": "a time with its zone, such as 2030-01-31T12:00:00Z",
+        **dict.fromkeys(
+            ("timezone_aware", "datetime_type", "datetime_parsing", "datetime_from_date_parsing"),
+            "a time with its zone, such as 2030-01-31T12:00:00Z",
+        ),
     }
 )
 """What a value must be that broke a rule, by pydantic's name for the complaint."""
